@@ -1,0 +1,46 @@
+/**
+ * Every bound of the system, with its unit in its name. Checked where a value comes in; relied upon after that.
+ */
+export const LIMITS = {
+  /** Canonical bytes of one record. */
+  recordBytes: 768 * 1024,
+  /** Nesting of maps and arrays in one record. */
+  recordDepth: 128,
+  /** A micro-batch is closed when its records hold this many canonical bytes. */
+  batchBytes: 512 * 1024,
+  /** Records in a micro-batch unless a pipeline says otherwise, and at most. */
+  batchRecords: 512,
+  batchRecordsMost: 8_192,
+  /** A batch is closed this long after its first record, and an idle owner says how far it is this often. */
+  tickMs: 10,
+  tickMsMost: 60_000,
+  /** Partitions of a pipeline unless it says otherwise, and at most (addresses have four digits). */
+  partitions: 8,
+  partitionsMost: 1_024,
+  /** Data and metadata of one append, all its events together: what every store takes. */
+  appendBytes: 1024 * 1024,
+  /** Outputs of one input of a segment; more quarantine the input. */
+  outputsPerInput: 4_096,
+  /** Accepted records that are not through the pipeline yet; at this many a door says "later". */
+  inFlightRecords: 32_768,
+  /** Sender's ids that a door remembers to find duplicates. */
+  duplicateHorizonIds: 131_072,
+  /** Bytes of just-committed events that an embedded log keeps in memory for its subscribers. */
+  recentEventsBytes: 32 * 1024 * 1024,
+  /** Another process's events are seen within this time. */
+  pollMs: 20,
+  /** A snapshot is taken after this many inputs of a partition, or after as many as there are entries, if more. */
+  snapshotInputs: 16_384,
+  /** Bytes of one chunk of a snapshot, of deployed code, of a quarantined batch. */
+  chunkBytes: 512 * 1024,
+  /** A process says that it lives this often; three silent intervals count as dead. */
+  heartbeatMs: 1_000,
+  heartbeatsMissed: 3,
+  /** A sink makes what it wrote durable after this many bytes or this long. */
+  flushBytes: 4 * 1024 * 1024,
+  flushMs: 200,
+  /** Characters of a pipeline's, source's, stage's or sink's name. */
+  nameChars: 64,
+  /** Characters of an error's message or stack that is kept in an event. */
+  reasonChars: 4_096,
+} as const;
