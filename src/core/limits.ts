@@ -19,12 +19,20 @@ export const LIMITS = {
   partitionsMost: 1_024,
   /** Data and metadata of one append, all its events together: what every store takes. */
   appendBytes: 1024 * 1024,
-  /** Outputs of one input of a segment; more quarantine the input. */
-  outputsPerInput: 4_096,
+  /** Outputs of one input of a segment; more quarantine the input. Their digests have to fit into one append. */
+  outputsPerInput: 1_024,
   /** Accepted records that are not through the pipeline yet; at this many a door says "later". */
   inFlightRecords: 32_768,
   /** Sender's ids that a door remembers to find duplicates. */
   duplicateHorizonIds: 131_072,
+  /** Inputs whose progress a door keeps in mind. */
+  knownInputs: 1_024,
+  /** Characters of a sender's id. */
+  idChars: 1_024,
+  /** Bytes of a refused record that are kept. */
+  rejectedFrameBytes: 64 * 1024,
+  /** The watermark rises by at least this much event time. */
+  watermarkStepMs: 1_000,
   /** Bytes of just-committed events that an embedded log keeps in memory for its subscribers. */
   recentEventsBytes: 32 * 1024 * 1024,
   /** Another process's events are seen within this time. */

@@ -1,0 +1,69 @@
+import type { HeadwaterError } from "../core/errors.ts";
+
+/** What `headwater run` is asked to do. */
+export interface RunRequest {
+  /** A module's path, or the name of a pipeline that is deployed in the log. */
+  readonly pipeline: string;
+  /** `lmdb:<dir>` or `memory:`. */
+  readonly log: string;
+  /** Source → file, or `-` for standard input. */
+  readonly inputs: ReadonlyMap<string, string>;
+  /** Sink → file, or `-` for standard output. Sinks that are not named only count. */
+  readonly outputs: ReadonlyMap<string, string>;
+  /** Node actors in this process; 1 if absent. */
+  readonly nodes?: number;
+  readonly batchRecords?: number;
+  readonly tickMs?: number;
+  /** Stay when the inputs have ended, until `signal` aborts. */
+  readonly follow?: boolean;
+  /** Leave open windows open at the end of the input. */
+  readonly keepOpen?: boolean;
+  /** Take inputs in again that were taken before. */
+  readonly again?: boolean;
+  /** First abort: finish what is in flight and stop. */
+  readonly signal?: AbortSignal;
+  onProgress?(progress: RunProgress): void;
+  onNotice?(notice: RunNotice): void;
+}
+
+/** How far a run is; given a few times a second. */
+export interface RunProgress {
+  readonly accepted: number;
+  readonly delivered: number;
+  /** Of all inputs together; `undefined` if some size is unknown. */
+  readonly bytes: number | undefined;
+  readonly bytesRead: number;
+}
+
+/** Something that a person should hear of while the run goes on. */
+export type RunNotice =
+  | { readonly kind: "deployed"; readonly pipeline: string; readonly version: number; readonly deployment: string }
+  | { readonly kind: "rejected"; readonly source: string; readonly where: string; readonly error: HeadwaterError }
+  | { readonly kind: "quarantined"; readonly stage: string; readonly address: string; readonly message: string }
+  | { readonly kind: "resumed"; readonly source: string; readonly input: string; readonly records: number }
+  | { readonly kind: "standing-by"; readonly message: string }
+  | { readonly kind: "restarted"; readonly node: string; readonly message: string };
+
+/** What a run did; `headwater run --json` prints it as it is. */
+export interface RunReport {
+  readonly pipeline: string;
+  /** Digest of the deployment's code and parameters, hex. */
+  readonly deployment: string;
+  /** Of this run. `pending`: accepted, by this or an earlier run, and not at its end yet. */
+  readonly records: {
+    readonly read: number;
+    readonly accepted: number;
+    readonly duplicate: number;
+    readonly rejected: number;
+    readonly quarantined: number;
+    readonly pending: number;
+  };
+  /** Stage executions recorded by this run. */
+  readonly steps: number;
+  /** Records delivered to each sink by this run. */
+  readonly outputs: Readonly<Record<string, number>>;
+  readonly nodes: number;
+  readonly seconds: number;
+  readonly recordsPerSecond: number;
+  readonly log: { readonly position: string; readonly bytes: number };
+}

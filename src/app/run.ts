@@ -1,0 +1,209 @@
+import { resolve } from "node:path";
+import { HeadwaterError } from "../core/errors.ts";
+import { toHex } from "../core/digest.ts";
+import { formatPosition } from "../core/position.ts";
+import type { PipelineDefinition } from "../pipeline/definition.ts";
+import { type Plan, planPipeline } from "../pipeline/plan.ts";
+import type { Bundle } from "../ports/bundler.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { Input } from "../ports/files.ts";
+import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
+import { currentDeployment, definitionOf, loadDeployedCode } from "../runtime/deployment.ts";
+import { probeFromEnvironment } from "../runtime/fail-points.ts";
+import { FileIntake, type Intake } from "../runtime/intake.ts";
+import { runPipeline } from "../runtime/pipeline-run.ts";
+import { ProgressBoard } from "../runtime/progress-board.ts";
+import { FileTarget, type SinkTarget, StdoutTarget } from "../runtime/sink-targets.ts";
+import { runtimeVersions } from "../runtime/versions.ts";
+import type { RunReport, RunRequest } from "./run-types.ts";
+
+const MS_PER_SECOND = 1_000;
+/** How often progress is told, in milliseconds. */
+const PROGRESS_MS = 100;
+const STDIO = "-";
+
+/**
+ * Runs a pipeline from files to files: `headwater run`. Throws a `HeadwaterError`; what had been accepted by then
+ * is kept, and the next run goes on with it.
+ */
+export async function run(request: RunRequest): Promise<RunReport> {
+  const surroundings = createSurroundings();
+  // The module first: a mistake in it must not leave an empty log behind.
+  const module = isModulePath(request.pipeline) ? await loadModule(surroundings, request.pipeline) : undefined;
+  if (module !== undefined) checkNames(module.plan, request);
+  const opened: Input[] = [];
+  const intakes = await openIntakes(surroundings, request, opened);
+  const log = await openLog(request.log);
+  try {
+    const loaded = module ?? (await loadDeployed(surroundings, log, request.pipeline));
+    checkNames(loaded.plan, request);
+    return await runLoaded(surroundings, log, loaded, request, intakes, opened);
+  } finally {
+    await log.close();
+  }
+}
+
+interface Loaded {
+  readonly plan: Plan;
+  readonly bundle: Bundle;
+}
+
+async function runLoaded(
+  surroundings: Surroundings,
+  log: EventLog,
+  { plan, bundle }: Loaded,
+  request: RunRequest,
+  intakes: ReadonlyMap<string, Intake>,
+  inputs: readonly Input[],
+): Promise<RunReport> {
+  const { clock } = surroundings;
+  const { definition } = plan;
+  const board = new ProgressBoard();
+  const started = clock.monotonic();
+  const nodes = request.nodes ?? 1;
+  const stopProgress = reportProgress(surroundings, request, board, inputs);
+  try {
+    const deployed = await runPipeline(
+      { ...surroundings, log, runtime: runtimeVersions(), probe: probeFromEnvironment() },
+      {
+        plan,
+        bundle,
+        intakes,
+        targets: targetsOf(surroundings, request),
+        nodes,
+        batchRecords: request.batchRecords ?? definition.batchRecords,
+        tickMs: request.tickMs ?? definition.tickMs,
+        provenance: "full",
+        follow: request.follow ?? false,
+        signal: request.signal ?? new AbortController().signal,
+        board,
+        onDeployed: ({ version, deployment }) =>
+          request.onNotice?.({ kind: "deployed", pipeline: definition.name, version, deployment: toHex(deployment) }),
+        onRejected: (source, where, error) => request.onNotice?.({ kind: "rejected", source, where, error }),
+        onQuarantined: (stage, address, message) =>
+          request.onNotice?.({ kind: "quarantined", stage, address, message }),
+        onResumed: (source, input, records) => request.onNotice?.({ kind: "resumed", source, input, records }),
+        onStandBy: (message) => request.onNotice?.({ kind: "standing-by", message }),
+        onRestarted: (unit, error) => request.onNotice?.({ kind: "restarted", node: unit, message: String(error) }),
+      },
+    );
+    const seconds = (clock.monotonic() - started) / MS_PER_SECOND;
+    const size = await log.size();
+    const { totals } = board;
+    return {
+      pipeline: definition.name,
+      deployment: toHex(deployed.deployment),
+      records: {
+        read: totals.read,
+        accepted: totals.accepted,
+        duplicate: totals.duplicate,
+        rejected: totals.rejected,
+        quarantined: totals.quarantined,
+        pending: board.pending,
+      },
+      steps: totals.steps,
+      outputs: Object.fromEntries(definition.sinks.map(({ name }) => [name, board.outputs.get(name) ?? 0])),
+      nodes,
+      seconds,
+      recordsPerSecond: totals.accepted / seconds,
+      log: { position: formatPosition(size.position), bytes: size.bytes },
+    };
+  } finally {
+    stopProgress();
+  }
+}
+
+function isModulePath(pipeline: string): boolean {
+  return /\.[cm]?[jt]s$/.test(pipeline) || pipeline.includes("/");
+}
+
+async function loadModule({ bundler }: Surroundings, path: string): Promise<Loaded> {
+  const bundle = await bundler.bundle(resolve(path));
+  return { bundle, plan: planPipeline(definitionOf(bundler.load(bundle), path)) };
+}
+
+async function loadDeployed({ bundler }: Surroundings, log: EventLog, name: string): Promise<Loaded> {
+  const deployed = await currentDeployment(log, name);
+  if (deployed === undefined) {
+    throw new HeadwaterError("UnknownPipeline", `no pipeline of this name is deployed: ${name}`, {
+      hint: 'Name a module, such as pipelines/orders.ts, or a pipeline that "headwater log streams" shows.',
+    });
+  }
+  const { bundle, exported } = await loadDeployedCode(log, bundler, deployed);
+  return { bundle, plan: planPipeline(definitionOf(exported, bundle.module)) };
+}
+
+function checkNames(plan: Plan, request: RunRequest): void {
+  mustKnow("UnknownSource", "source", plan.definition, request.inputs, plan.definition.sources);
+  mustKnow("UnknownSink", "sink", plan.definition, request.outputs, plan.definition.sinks);
+}
+
+function mustKnow(
+  code: "UnknownSource" | "UnknownSink",
+  kind: string,
+  definition: PipelineDefinition,
+  named: ReadonlyMap<string, string>,
+  known: readonly { readonly name: string }[],
+): void {
+  for (const name of named.keys()) {
+    if (known.some((other) => other.name === name)) continue;
+    const names = known.map((other) => other.name).join(", ");
+    throw new HeadwaterError(code, `the pipeline has no ${kind} ${JSON.stringify(name)}`, {
+      where: `pipeline ${definition.name}`,
+      hint: names === "" ? `It has no ${kind}s.` : `It has: ${names}.`,
+    });
+  }
+}
+
+async function openIntakes(
+  { files, clock }: Surroundings,
+  request: RunRequest,
+  opened: Input[],
+): Promise<Map<string, Intake>> {
+  const intakes = new Map<string, Intake>();
+  for (const [source, path] of request.inputs) {
+    const intake = await FileIntake.open({
+      open: () => files.openInput(path),
+      clock,
+      again: request.again ?? false,
+      follow: request.follow ?? false,
+      onOpened: (input) => opened.push(input),
+    });
+    intakes.set(source, intake);
+  }
+  return intakes;
+}
+
+function targetsOf({ files }: Surroundings, request: RunRequest): Map<string, SinkTarget> {
+  return new Map(
+    [...request.outputs].map(([sink, path]) => [
+      sink,
+      path === STDIO ? new StdoutTarget(files) : new FileTarget(files, resolve(path)),
+    ]),
+  );
+}
+
+/** Tells progress while a run lasts; answers how to stop that. */
+function reportProgress(
+  { clock }: Surroundings,
+  request: RunRequest,
+  board: ProgressBoard,
+  inputs: readonly Input[],
+): () => void {
+  const { onProgress } = request;
+  if (onProgress === undefined) return () => {};
+  let cancel = () => {};
+  const tell = () => {
+    const sizes = inputs.map((input) => input.bytes);
+    const bytes = sizes.every((size) => size !== undefined) ? sizes.reduce((sum, size) => sum + size, 0) : undefined;
+    onProgress({
+      accepted: board.totals.accepted,
+      delivered: Math.max(0, board.totals.accepted - board.pending),
+      bytes,
+      bytesRead: inputs.reduce((sum, input) => sum + input.bytesRead(), 0),
+    });
+    cancel = clock.setTimeout(tell, PROGRESS_MS);
+  };
+  tell();
+  return () => cancel();
+}

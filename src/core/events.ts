@@ -1,0 +1,294 @@
+/**
+ * The events of format version 1 as they are in memory. docs/format.md is the definition, field by field; these
+ * types follow it.
+ */
+
+/** N that is next, for each upstream stream. */
+export type Cursors = Readonly<Record<string, number>>;
+
+interface Common {
+  readonly v: 1;
+  readonly wall: number;
+}
+
+interface Claim extends Common {
+  readonly epoch: number;
+  readonly node: string;
+  readonly process: string;
+  readonly assignment: number;
+  readonly deployment: Uint8Array;
+}
+
+interface Extent {
+  readonly first: number;
+  readonly through: number;
+}
+
+export interface DoorClaimed extends Claim, Extent {
+  readonly maxTime?: number;
+  readonly watermark?: readonly WatermarkStep[];
+  readonly inputs: readonly InputProgress[];
+  readonly input?: InputProgress;
+}
+
+/** `events` events of a stream beside, the first of them at `revision`. */
+export interface EventRange {
+  readonly revision: number;
+  readonly events: number;
+}
+
+/** How much of an identified input has been taken in. */
+export interface InputProgress {
+  readonly name: string;
+  readonly bytes: number;
+  readonly digest: Uint8Array;
+  readonly read: number;
+  readonly accepted: number;
+  readonly duplicate: number;
+  readonly rejected: number;
+  readonly round: number;
+}
+
+/** [partition, rows as deltas] */
+export type Section = readonly [number, Uint8Array];
+/** [ordinal, event time in milliseconds since 1970] */
+export type WatermarkStep = readonly [number, number];
+
+export interface RecordsAccepted extends Common, Extent {
+  readonly epoch: number;
+  readonly node: string;
+  readonly deployment: Uint8Array;
+  readonly scheme: 1;
+  readonly count: number;
+  readonly ordinals?: Uint8Array;
+  readonly digests?: Uint8Array;
+  readonly sections?: readonly Section[];
+  readonly times?: Uint8Array;
+  readonly maxTime?: number;
+  readonly watermark?: readonly WatermarkStep[];
+  readonly ids?: Uint8Array;
+  readonly payload?: EventRange;
+  readonly rejected?: EventRange & { readonly count: number };
+  readonly input?: InputProgress;
+}
+
+export type InputEnded = RecordsAccepted;
+
+/** Where a snapshot of a partition's state is. */
+export interface SnapshotReference {
+  readonly revision: number;
+  readonly chunks: number;
+  readonly digest: Uint8Array;
+  readonly next: number;
+}
+
+export interface PartitionClaimed extends Claim, Extent {
+  readonly cursors: Cursors;
+  readonly snapshot?: SnapshotReference;
+}
+
+/** What one stage made of a batch. */
+export interface StageColumns {
+  readonly input: number;
+  readonly indexed?: true;
+  readonly branch?: string;
+  readonly results?: Uint8Array;
+  readonly failed?: Uint8Array;
+  readonly digests?: Uint8Array;
+  readonly previous?: Uint8Array;
+}
+
+/** Where a segment's outputs leave it. */
+export interface OutletColumns {
+  readonly stage: number;
+  readonly stored: number;
+  readonly sections?: readonly Section[];
+}
+
+export interface StepsRecorded extends Common, Extent {
+  readonly epoch: number;
+  readonly node: string;
+  readonly deployment: Uint8Array;
+  readonly scheme: 1;
+  readonly count: number;
+  readonly from: Cursors;
+  readonly to: Cursors;
+  readonly streams?: readonly string[];
+  readonly upstream?: Uint8Array;
+  readonly parents?: Uint8Array;
+  readonly parentKs?: Uint8Array;
+  readonly ordinals?: Uint8Array;
+  readonly sources?: readonly string[];
+  readonly source?: Uint8Array;
+  readonly roots?: Uint8Array;
+  readonly paths?: Uint8Array;
+  readonly times?: Uint8Array;
+  readonly timeless?: Uint8Array;
+  readonly maxTime?: number;
+  readonly watermark?: readonly WatermarkStep[];
+  readonly stages?: readonly StageColumns[];
+  readonly outlets?: readonly OutletColumns[];
+  readonly payload?: EventRange;
+  readonly quarantine?: EventRange;
+  readonly snapshot?: SnapshotReference;
+}
+
+export interface PayloadBlock {
+  readonly stage: number;
+  readonly lengths: Uint8Array;
+  readonly bytes: Uint8Array;
+}
+
+export interface RecordsStored extends Common {
+  readonly blocks: readonly PayloadBlock[];
+}
+
+/** One part of something that is too large for one event. */
+export interface Chunk extends Common {
+  readonly index: number;
+  readonly of: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface RejectedRecord {
+  readonly input: string;
+  readonly line: number;
+  readonly code: string;
+  readonly message: string;
+  readonly where: string;
+  readonly frame: Uint8Array;
+  readonly cut?: true;
+}
+
+export interface RecordsRejected extends Common {
+  readonly records: readonly RejectedRecord[];
+}
+
+export interface QuarantinedRecord {
+  readonly n: number;
+  readonly stage: string;
+  readonly row: number;
+  readonly code: string;
+  readonly message: string;
+  readonly where?: string;
+  readonly stack?: string;
+  readonly record: Uint8Array;
+}
+
+export interface RecordsQuarantined extends Common {
+  readonly records: readonly QuarantinedRecord[];
+}
+
+export interface SinkClaimed extends Claim {}
+
+export interface SinkOpened extends Common {
+  readonly epoch: number;
+  readonly node: string;
+  readonly target: string;
+  readonly cursors: Cursors;
+}
+
+export interface OutputsDelivered extends Common, Extent {
+  readonly epoch: number;
+  readonly node: string;
+  readonly target: string;
+  readonly count: number;
+  readonly from: Cursors;
+  readonly to: Cursors;
+  readonly bytes: number;
+  readonly digest?: Uint8Array;
+}
+
+export interface DeployedSource {
+  readonly name: string;
+  readonly schema: boolean;
+  readonly key: boolean;
+  readonly eventTime: boolean;
+  readonly id: boolean;
+  readonly digest: Uint8Array;
+}
+
+export interface DeployedStage {
+  readonly name: string;
+  readonly kind: string;
+  readonly inputs: readonly string[];
+  readonly segment: string;
+  readonly digest: Uint8Array;
+}
+
+export interface PipelineDeployed extends Common {
+  readonly deployment: Uint8Array;
+  readonly version: number;
+  readonly from: number;
+  readonly code?: Uint8Array;
+  readonly module?: string;
+  readonly partitions: number;
+  readonly sources: readonly DeployedSource[];
+  readonly stages: readonly DeployedStage[];
+  readonly sinks: readonly { readonly name: string; readonly input: string }[];
+  readonly parameters: Readonly<Record<string, never>>;
+  readonly provenance: "full" | "off";
+  readonly runtime: {
+    readonly headwater: string;
+    readonly node: string;
+    readonly v8: string;
+    readonly icu: string;
+    readonly timeZone: string;
+  };
+}
+
+/** What every event of a supervisor's stream says, so that the last one tells all. */
+interface SupervisorMark extends Common {
+  readonly epoch: number;
+  readonly process: string;
+  /** Where the process runs: host, pid, and what tells it from another with that pid. */
+  readonly host: string;
+  readonly pid: number;
+  readonly instance: string;
+  /** Version of the latest assignment, 0 if there is none. */
+  readonly version: number;
+}
+
+export interface SupervisorClaimed extends SupervisorMark {}
+
+export interface SupervisorReleased extends SupervisorMark {}
+
+export interface Heartbeat extends SupervisorMark {}
+
+/** Who works on a unit: `door:S`, `partition:G.Q` or `sink:K`. */
+export interface Assignment {
+  readonly unit: string;
+  readonly process: string;
+  readonly node: string;
+}
+
+export interface UnitsAssigned extends SupervisorMark {
+  readonly units: readonly Assignment[];
+}
+
+/** Every type of event and the shape of its data. */
+export interface EventTypes {
+  DoorClaimed: DoorClaimed;
+  RecordsAccepted: RecordsAccepted;
+  InputEnded: InputEnded;
+  PartitionClaimed: PartitionClaimed;
+  StepsRecorded: StepsRecorded;
+  RecordsStored: RecordsStored;
+  SnapshotChunk: Chunk;
+  RecordsRejected: RecordsRejected;
+  RecordsQuarantined: RecordsQuarantined;
+  SinkClaimed: SinkClaimed;
+  SinkOpened: SinkOpened;
+  OutputsDelivered: OutputsDelivered;
+  PipelineDeployed: PipelineDeployed;
+  CodeChunk: Chunk;
+  SupervisorClaimed: SupervisorClaimed;
+  SupervisorReleased: SupervisorReleased;
+  Heartbeat: Heartbeat;
+  UnitsAssigned: UnitsAssigned;
+}
+
+export type EventType = keyof EventTypes;
+
+/** An event of a known type, decoded. */
+export type TypedEvent = { [T in EventType]: { readonly type: T; readonly data: EventTypes[T] } }[EventType];

@@ -1,0 +1,44 @@
+/**
+ * The names of all streams. A unit of work (a source's door, a partition of a segment, a sink) has one main
+ * stream, and beside it, under the same suffix, the streams that the main one refers to.
+ */
+
+/** The streams beside a source's or a partition's own, which its events refer to by revision. */
+export type Beside = "payload" | "transit" | "state" | "effects" | "quarantine";
+
+export function sourceStream(pipeline: string, source: string): string {
+  return `source_${pipeline}.${source}`;
+}
+
+/** `partition` is from 0; in names it has four digits. */
+export function stepsStream(pipeline: string, segment: string, partition: number): string {
+  return `steps_${pipeline}.${segment}.${partitionDigits(partition)}`;
+}
+
+export function sinkStream(pipeline: string, sink: string): string {
+  return `sink_${pipeline}.${sink}`;
+}
+
+/** Deployments and retention of a pipeline. */
+export function pipelineStream(pipeline: string): string {
+  return `pipeline_${pipeline}`;
+}
+
+/** Who supervises a pipeline, who lives, who is assigned what. */
+export function supervisorStream(pipeline: string): string {
+  return `supervisor_${pipeline}`;
+}
+
+/** The bundled code whose digest, in hex, is `digest`. */
+export function codeStream(digest: string): string {
+  return `code_${digest}`;
+}
+
+/** `steps_p.s.0003` → `payload_p.s.0003`; the same for a source's stream. */
+export function besideStream(main: string, beside: Beside): string {
+  return `${beside}${main.slice(main.indexOf("_"))}`;
+}
+
+export function partitionDigits(partition: number): string {
+  return String(partition).padStart(4, "0");
+}

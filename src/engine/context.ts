@@ -1,0 +1,83 @@
+import { createHash } from "node:crypto";
+import type { Path } from "../core/path.ts";
+import { sourceStream } from "../core/streams.ts";
+import type { StageContext } from "../pipeline/context.ts";
+import type { InputRows } from "./rows.ts";
+
+/** What the contexts of one stage's rows in one batch have in common. */
+export interface StageScope {
+  readonly pipeline: string;
+  readonly stage: string;
+  /** Names of the pipeline's sources, ordered. */
+  readonly sources: readonly string[];
+  readonly rows: InputRows;
+  /** Path of a row of the stage's inputs. */
+  pathOf(row: number): Path;
+}
+
+/** The context of one record at one stage. Everything in it is computed when it is asked for. */
+export class RowContext implements StageContext {
+  readonly #scope: StageScope;
+  /** Row among the segment's inputs. */
+  readonly #origin: number;
+  /** Row among the stage's inputs. */
+  readonly #row: number;
+  #random: (() => number) | undefined;
+
+  constructor(scope: StageScope, origin: number, row: number) {
+    this.#scope = scope;
+    this.#origin = origin;
+    this.#row = row;
+  }
+
+  get eventTime(): number | undefined {
+    return this.#scope.rows.times?.[this.#origin];
+  }
+
+  get ordinal(): number {
+    return this.#scope.rows.ordinals[this.#origin] as number;
+  }
+
+  get source(): string {
+    const { rows, sources } = this.#scope;
+    return sources[rows.sources?.[this.#origin] ?? 0] as string;
+  }
+
+  get root(): string {
+    return `${sourceStream(this.#scope.pipeline, this.source)}@${this.#scope.rows.roots[this.#origin]}`;
+  }
+
+  random(): number {
+    this.#random ??= seededRandom(`${this.root}\0${this.#scope.stage}\0${this.#scope.pathOf(this.#row)}`);
+    return this.#random() / 2 ** 32;
+  }
+
+  uuid(): string {
+    this.random();
+    const next = this.#random as () => number;
+    const bytes = Buffer.alloc(16);
+    for (let word = 0; word < 4; word++) bytes.writeUInt32BE(next(), word * 4);
+    // Version 8 of RFC 9562: made by a rule of our own.
+    bytes[6] = ((bytes[6] as number) & 0x0f) | 0x80;
+    bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
+    const hex = bytes.toString("hex");
+    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  }
+}
+
+/** sfc32 (Chris Doty-Humphrey, PractRand), seeded with the SHA-256 of `seed`: 32 random bits a call. */
+function seededRandom(seed: string): () => number {
+  const hash = createHash("sha256").update(seed, "latin1").digest();
+  let a = hash.readUInt32LE(0);
+  let b = hash.readUInt32LE(4);
+  let c = hash.readUInt32LE(8);
+  let counter = 1;
+  return () => {
+    const sum = (((a + b) | 0) + counter) | 0;
+    counter = (counter + 1) | 0;
+    a = b ^ (b >>> 9);
+    b = (c + (c << 3)) | 0;
+    c = ((c << 21) | (c >>> 11)) + sum;
+    return sum >>> 0;
+  };
+}

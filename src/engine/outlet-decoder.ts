@@ -1,0 +1,309 @@
+import { decodeByteTexts, decodeDeltas, decodePlain, decodeRuns } from "../core/columns.ts";
+import { HeadwaterError } from "../core/errors.ts";
+import type { RecordsAccepted, RecordsStored, Section, StepsRecorded } from "../core/events.ts";
+import { indexElement, type Path } from "../core/path.ts";
+import { SEGMENT_INPUT } from "../pipeline/plan.ts";
+import { outletInStored, storedRows } from "./steps-encoder.ts";
+
+/**
+ * Records that an upstream event has for one reader, in logical order, as columns. Sources are indexes into the
+ * ordered names of the pipeline's sources.
+ */
+export interface UpstreamRows {
+  readonly count: number;
+  readonly ordinals: readonly number[];
+  /** `undefined`: all have `source`. */
+  readonly sources: readonly number[] | undefined;
+  readonly source: number;
+  readonly roots: readonly number[];
+  readonly paths: readonly Path[] | undefined;
+  readonly times: readonly (number | undefined)[] | undefined;
+  readonly ns: readonly number[];
+  readonly ks: readonly number[] | undefined;
+  /** Index of each record in its block of the payload. */
+  readonly stored: readonly number[] | undefined;
+  /** The block of the payload: a stage, or {@link SEGMENT_INPUT}. */
+  readonly block: number;
+}
+
+const NO_ROWS = { count: 0, ordinals: [], sources: undefined, source: 0, roots: [], paths: undefined, times: undefined, ns: [], ks: undefined, stored: undefined, block: SEGMENT_INPUT } as const satisfies UpstreamRows;
+
+/** What all readers of an event need of it is computed once. */
+const sourceColumns = new WeakMap<RecordsAccepted, SourceColumns>();
+const stepRows = new WeakMap<StepsRecorded, StepRows>();
+
+interface SourceColumns {
+  readonly ordinals: readonly number[];
+  readonly times: readonly number[] | undefined;
+}
+
+/** The records of a source's event that are for `partition`; all of them if it is `undefined`. */
+export function decodeAccepted(
+  event: RecordsAccepted,
+  source: number,
+  partition: number | undefined,
+): UpstreamRows {
+  if (event.count === 0) return NO_ROWS;
+  let columns = sourceColumns.get(event);
+  if (columns === undefined) {
+    columns = {
+      ordinals: decodeDeltas(required(event.ordinals), event.count),
+      times: event.times === undefined ? undefined : decodeDeltas(event.times, event.count),
+    };
+    sourceColumns.set(event, columns);
+  }
+  const { ordinals, times } = columns;
+  const rows = sectionRows(event.sections, partition);
+  if (rows?.length === 0) return NO_ROWS;
+  const ns = rows?.map((row) => event.first + row) ?? Array.from(ordinals, (_, row) => event.first + row);
+  return {
+    count: ns.length,
+    ordinals: pick(ordinals, rows),
+    sources: undefined,
+    source,
+    roots: ns,
+    paths: undefined,
+    times: times === undefined ? undefined : pick(times, rows),
+    ns,
+    ks: undefined,
+    stored: rows,
+    block: SEGMENT_INPUT,
+  };
+}
+
+/** The rows of a section; `undefined`: all rows. */
+function sectionRows(sections: readonly Section[] | undefined, partition: number | undefined): number[] | undefined {
+  if (sections === undefined || partition === undefined) return undefined;
+  const section = sections.find(([of]) => of === partition);
+  return section === undefined ? [] : decodeDeltas(section[1]);
+}
+
+/** The outputs of a partition's event at one of its outlets that are for `partition`; all if it is `undefined`. */
+export function decodeOutlet(
+  event: StepsRecorded,
+  outletIndex: number,
+  sourceNames: readonly string[],
+  partition: number | undefined,
+): UpstreamRows {
+  const outlet = event.outlets?.[outletIndex];
+  if (event.count === 0 || outlet === undefined) return NO_ROWS;
+  let steps = stepRows.get(event);
+  if (steps === undefined) {
+    steps = new StepRows(event, sourceNames);
+    stepRows.set(event, steps);
+  }
+  const rows = sectionRows(outlet.sections, partition);
+  return rows?.length === 0 ? NO_ROWS : steps.outlet(outletIndex, rows);
+}
+
+/** The columns of a StepsRecorded event, decoded as far as they are asked for. */
+class StepRows {
+  readonly #event: StepsRecorded;
+  readonly #ordinals: readonly number[];
+  readonly #roots: readonly number[];
+  readonly #sources: readonly number[] | undefined;
+  readonly #source: number;
+  readonly #times: readonly (number | undefined)[] | undefined;
+  readonly #inputPaths: readonly Path[] | undefined;
+  readonly #stages = new Map<number, { readonly count: number; readonly parent: readonly number[] | undefined }>();
+  readonly #outlets = new Map<number, UpstreamRows>();
+
+  constructor(event: StepsRecorded, sourceNames: readonly string[]) {
+    const { count } = event;
+    this.#event = event;
+    this.#ordinals = decodeDeltas(required(event.ordinals), count);
+    this.#roots = decodeDeltas(required(event.roots ?? event.parents), count);
+    const known = (event.sources ?? []).map((name) => sourceNames.indexOf(name));
+    this.#source = known[0] ?? 0;
+    this.#sources = event.source === undefined ? undefined : decodeRuns(event.source, count).map((at) => known[at] ?? 0);
+    this.#inputPaths = event.paths === undefined ? undefined : decodeByteTexts(event.paths, count);
+    this.#times = decodeTimes(event);
+  }
+
+  outlet(index: number, rows: readonly number[] | undefined): UpstreamRows {
+    let all = this.#outlets.get(index);
+    if (all === undefined) {
+      all = this.#decodeOutlet(index);
+      this.#outlets.set(index, all);
+    }
+    if (rows === undefined) return all;
+    const { sources, paths, times, ks, stored } = all;
+    return {
+      ...all,
+      count: rows.length,
+      ordinals: pick(all.ordinals, rows),
+      sources: sources && pick(sources, rows),
+      roots: pick(all.roots, rows),
+      paths: paths && pick(paths, rows),
+      times: times && pick(times, rows),
+      ns: pick(all.ns, rows),
+      ks: ks && pick(ks, rows),
+      stored: stored === undefined ? rows : pick(stored, rows),
+    };
+  }
+
+  #decodeOutlet(index: number): UpstreamRows {
+    const event = this.#event;
+    const outlets = event.outlets ?? [];
+    const outlet = outlets[index] as { readonly stage: number; readonly stored: number };
+    const origin = this.#origin(outlet.stage);
+    const at = <T>(column: readonly T[]): readonly T[] => (origin === undefined ? column : pick(column, origin));
+    const hasPaths = this.#inputPaths !== undefined || this.#addsToPaths(outlet.stage);
+    const count = this.#stage(outlet.stage).count;
+    return {
+      count,
+      ordinals: at(this.#ordinals),
+      sources: this.#sources && at(this.#sources),
+      source: this.#source,
+      roots: at(this.#roots),
+      paths: hasPaths ? this.#paths(outlet.stage) : undefined,
+      times: this.#times && at(this.#times),
+      ns: Array.from({ length: count }, (_, row) => event.first + (origin?.[row] ?? row)),
+      ks: this.#outputNumbers(index),
+      stored: this.#storedIndexes(outlet),
+      block: outlet.stored,
+    };
+  }
+
+  /** K of each row of an outlet; `undefined`: all are 0. */
+  #outputNumbers(index: number): readonly number[] | undefined {
+    const outlets = this.#event.outlets ?? [];
+    const next = new Array<number>(this.#event.count).fill(0);
+    for (let earlier = 0; earlier < index; earlier++) {
+      const { stage } = outlets[earlier] as { readonly stage: number };
+      const origin = this.#origin(stage);
+      for (let row = 0; row < this.#stage(stage).count; row++) {
+        const from = origin?.[row] ?? row;
+        next[from] = (next[from] as number) + 1;
+      }
+    }
+    const { stage } = outlets[index] as { readonly stage: number };
+    const origin = this.#origin(stage);
+    let some = false;
+    const ks = Array.from({ length: this.#stage(stage).count }, (_, row) => {
+      const from = origin?.[row] ?? row;
+      const k = next[from] as number;
+      next[from] = k + 1;
+      if (k > 0) some = true;
+      return k;
+    });
+    return some ? ks : undefined;
+  }
+
+  #storedIndexes(outlet: { readonly stage: number; readonly stored: number }): readonly number[] | undefined {
+    const parentOf = (stage: number) => this.#stage(stage).parent;
+    const inputOf = (stage: number) => this.#event.stages?.[stage]?.input ?? SEGMENT_INPUT;
+    const rows = outletInStored(outlet, parentOf, inputOf);
+    const sharing = (this.#event.outlets ?? []).filter((other) => other.stored === outlet.stored);
+    const kept = storedRows(sharing, parentOf, inputOf, (stage) => this.#stage(stage).count);
+    if (kept === undefined) return rows;
+    const rank = new Map(kept.map((row, index) => [row, index]));
+    return Array.from({ length: this.#stage(outlet.stage).count }, (_, row) => rank.get(rows?.[row] ?? row) as number);
+  }
+
+  #stage(stage: number): { readonly count: number; readonly parent: readonly number[] | undefined } {
+    if (stage === SEGMENT_INPUT) return { count: this.#event.count, parent: undefined };
+    let rows = this.#stages.get(stage);
+    if (rows === undefined) {
+      const columns = required(this.#event.stages?.[stage]);
+      const inputs = this.#stage(columns.input).count;
+      if (columns.results === undefined) rows = { count: inputs, parent: undefined };
+      else {
+        const parent: number[] = [];
+        for (const [row, results] of decodeRuns(columns.results, inputs).entries()) {
+          for (let k = 0; k < results; k++) parent.push(row);
+        }
+        rows = { count: parent.length, parent };
+      }
+      this.#stages.set(stage, rows);
+    }
+    return rows;
+  }
+
+  #origin(stage: number): readonly number[] | undefined {
+    let origin: readonly number[] | undefined;
+    for (let at = stage; at !== SEGMENT_INPUT; at = required(this.#event.stages?.[at]).input) {
+      const { parent } = this.#stage(at);
+      if (parent !== undefined) origin = origin === undefined ? parent : pick(parent, origin);
+    }
+    return origin;
+  }
+
+  #addsToPaths(stage: number): boolean {
+    for (let at = stage; at !== SEGMENT_INPUT; ) {
+      const columns = required(this.#event.stages?.[at]);
+      if (columns.indexed || columns.branch !== undefined) return true;
+      at = columns.input;
+    }
+    return false;
+  }
+
+  #paths(stage: number): readonly Path[] {
+    if (stage === SEGMENT_INPUT) return this.#inputPaths ?? new Array<Path>(this.#event.count).fill("");
+    const columns = required(this.#event.stages?.[stage]);
+    const { parent, count } = this.#stage(stage);
+    const before = this.#paths(columns.input);
+    const branch = columns.branch === undefined ? "" : `${columns.branch}\0`;
+    let index = 0;
+    let last = -1;
+    return Array.from({ length: count }, (_, row) => {
+      const input = parent?.[row] ?? row;
+      index = input === last ? index + 1 : 0;
+      last = input;
+      return (before[input] as Path) + branch + (columns.indexed ? indexElement(index) : "");
+    });
+  }
+}
+
+function decodeTimes(event: StepsRecorded): readonly (number | undefined)[] | undefined {
+  if (event.times === undefined) return undefined;
+  const times: (number | undefined)[] = decodeDeltas(event.times, event.count);
+  for (const row of event.timeless === undefined ? [] : decodeDeltas(event.timeless)) times[row] = undefined;
+  return times;
+}
+
+/** One block of a payload: where each record's canonical bytes are. */
+export interface StoredBlock {
+  readonly buffers: readonly Uint8Array[];
+  readonly starts: readonly number[];
+  readonly ends: readonly number[];
+}
+
+/** The block of `stage` in the events of one payload. */
+export function decodeBlock(events: readonly RecordsStored[], stage: number): StoredBlock {
+  const buffers: Uint8Array[] = [];
+  const starts: number[] = [];
+  const ends: number[] = [];
+  for (const event of events) {
+    for (const block of event.blocks) {
+      if (block.stage !== stage) continue;
+      let at = 0;
+      for (const length of decodePlain(block.lengths)) {
+        buffers.push(block.bytes);
+        starts.push(at);
+        at += length;
+        ends.push(at);
+      }
+      if (at !== block.bytes.length) throw damaged();
+    }
+  }
+  return { buffers, starts, ends };
+}
+
+function pick<T>(column: readonly T[], rows: readonly number[] | undefined): readonly T[] {
+  if (rows === undefined) return column;
+  const picked = new Array<T>(rows.length);
+  for (let at = 0; at < rows.length; at++) picked[at] = column[rows[at] as number] as T;
+  return picked;
+}
+
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw damaged();
+  return value;
+}
+
+function damaged(): HeadwaterError {
+  return new HeadwaterError("LogDamaged", "an event's columns do not fit each other", {
+    hint: "The event was not written by Headwater, or was changed after it.",
+  });
+}

@@ -1,0 +1,195 @@
+import type { Arena } from "../core/arena.ts";
+import { HeadwaterError } from "../core/errors.ts";
+import { indexElement, type Path } from "../core/path.ts";
+import type { PlannedStage } from "../pipeline/plan.ts";
+
+/** Canonical bytes of many records, one after the other. */
+export interface Packed {
+  readonly bytes: Uint8Array;
+  /** Of each record, in order. */
+  readonly lengths: readonly number[];
+}
+
+/** A record at which a stage failed. */
+export interface StageFailure {
+  /** Row among the stage's inputs. */
+  readonly row: number;
+  readonly error: unknown;
+}
+
+/** What leaves a stage for one batch. Also stands for the segment's own inputs. */
+export interface StageRows {
+  readonly count: number;
+  readonly records: readonly unknown[];
+  /** Row of the stage ahead that each row comes from; `undefined`: the same row. */
+  readonly parent: readonly number[] | undefined;
+  /** Row of the segment's inputs that each row comes from; `undefined`: the same row. */
+  readonly origin: readonly number[] | undefined;
+  /** How many rows each input row gave; `undefined`: each one. */
+  readonly results: readonly number[] | undefined;
+  readonly failures: readonly StageFailure[];
+  /** Present where the stage makes records of its own and somebody needs their bytes. */
+  readonly packed: Packed | undefined;
+  /** 32 bytes a row; present where the stage makes records of its own. */
+  readonly digests: Uint8Array | undefined;
+  /** At a keyBy: the partition of each row. */
+  readonly partitions: readonly number[] | undefined;
+  /** At a reduce: see `previous` in docs/format.md. */
+  readonly previous: readonly number[] | undefined;
+  /** Path of a row. */
+  pathOf(row: number): Path;
+}
+
+/** How the rows of a stage are kept. */
+export interface Keeping {
+  /** Rows are records of the stage's own, so they are packed into the arena. */
+  readonly own: boolean;
+  readonly digests: boolean;
+  readonly bytes: boolean;
+}
+
+/** Collects what a stage makes of its inputs, row by row and in their order. */
+export class StageOutput {
+  readonly #stage: PlannedStage;
+  readonly #inputs: StageRows;
+  readonly #arena: Arena;
+  readonly #keeping: Keeping;
+  readonly #records: unknown[] = [];
+  readonly #parent: number[] = [];
+  readonly #results: number[] = [];
+  readonly #failures: StageFailure[] = [];
+  readonly #previous: number[] = [];
+  readonly #partitions: number[] = [];
+  #oneEach = true;
+
+  constructor(stage: PlannedStage, inputs: StageRows, arena: Arena, keeping: Keeping) {
+    this.#stage = stage;
+    this.#inputs = inputs;
+    this.#arena = arena;
+    this.#keeping = keeping;
+    arena.reset();
+  }
+
+  /** The row of inputs that is next. */
+  get row(): number {
+    return this.#results.length;
+  }
+
+  /** The next input gave one record. */
+  one(record: unknown): void {
+    if (this.#keeping.own) {
+      try {
+        this.#arena.append(record);
+      } catch (error) {
+        this.fail(error);
+        return;
+      }
+    }
+    this.#parent.push(this.#results.length);
+    this.#results.push(1);
+    this.#records.push(record);
+  }
+
+  /** The next input gave these records, or none of them if one is no record. */
+  many(records: readonly unknown[]): void {
+    const packedBefore = this.#arena.count;
+    try {
+      for (const record of records) this.#arena.append(record);
+    } catch (error) {
+      this.#arena.truncate(packedBefore);
+      this.fail(error);
+      return;
+    }
+    const row = this.#results.length;
+    for (const record of records) {
+      this.#parent.push(row);
+      this.#records.push(record);
+    }
+    if (records.length !== 1) this.#oneEach = false;
+    this.#results.push(records.length);
+  }
+
+  /** The next input gave nothing. */
+  none(): void {
+    this.#oneEach = false;
+    this.#results.push(0);
+  }
+
+  /** The stage failed at the next input. */
+  fail(error: unknown): void {
+    this.#failures.push({ row: this.#results.length, error });
+    this.none();
+  }
+
+  /** {@link one}, and the partition that the record goes to. */
+  oneTo(record: unknown, partition: number): void {
+    this.one(record);
+    this.#partitions.push(partition);
+  }
+
+  /** {@link one} of a reduce; answers whether the record was taken. */
+  oneAfter(record: unknown, previous: number): boolean {
+    const before = this.#records.length;
+    this.one(record);
+    if (this.#records.length === before) return false;
+    this.#previous.push(previous);
+    return true;
+  }
+
+  finish(): StageRows {
+    const inputs = this.#inputs;
+    const { own, digests, bytes } = this.#keeping;
+    const parent = this.#oneEach ? undefined : this.#parent;
+    return {
+      count: this.#records.length,
+      records: this.#records,
+      parent,
+      origin: composeRows(parent, inputs.origin),
+      results: this.#oneEach ? undefined : this.#results,
+      failures: this.#failures,
+      packed: own && bytes ? packedOf(this.#arena) : undefined,
+      digests: own && digests ? this.#arena.digests() : undefined,
+      partitions: this.#stage.definition.kind === "keyBy" ? this.#partitions : undefined,
+      previous: this.#stage.definition.kind === "reduce" ? this.#previous : undefined,
+      pathOf: pathsOf(this.#stage, inputs, parent),
+    };
+  }
+}
+
+function packedOf(arena: Arena): Packed {
+  const lengths: number[] = [];
+  for (let row = 0; row < arena.count; row++) lengths.push(arena.end(row) - arena.start(row));
+  return { bytes: arena.all().slice(), lengths };
+}
+
+/** `inner` of `outer`, where `undefined` is the identity. */
+export function composeRows(
+  outer: readonly number[] | undefined,
+  inner: readonly number[] | undefined,
+): readonly number[] | undefined {
+  if (outer === undefined) return inner;
+  if (inner === undefined) return outer;
+  return outer.map((row) => inner[row] as number);
+}
+
+function pathsOf(
+  stage: PlannedStage,
+  inputs: StageRows,
+  parent: readonly number[] | undefined,
+): (row: number) => Path {
+  if (stage.definition.kind !== "flatMap") {
+    if (stage.branch === "") return (row) => inputs.pathOf(parent?.[row] ?? row);
+    return (row) => inputs.pathOf(parent?.[row] ?? row) + stage.branch;
+  }
+  return (row) => {
+    const input = parent?.[row] ?? row;
+    let index = 0;
+    while (parent !== undefined && row - index > 0 && parent[row - index - 1] === input) index++;
+    return inputs.pathOf(input) + stage.branch + indexElement(index);
+  };
+}
+
+/** The error of a stage that answered something it may not. */
+export function badAnswer(message: string, hint: string): HeadwaterError {
+  return new HeadwaterError("StageFailed", message, { hint });
+}

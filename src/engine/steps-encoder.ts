@@ -1,0 +1,252 @@
+import {
+  encodeByteTexts,
+  encodeDeltas,
+  encodePlain,
+  encodeRuns,
+} from "../core/columns.ts";
+import type {
+  OutletColumns,
+  PayloadBlock,
+  QuarantinedRecord,
+  Section,
+  StageColumns,
+  StepsRecorded,
+} from "../core/events.ts";
+import { encodeCanonical } from "../core/canonical.ts";
+import { describeThrown, HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import { type Outlet, type Segment, SEGMENT_INPUT } from "../pipeline/plan.ts";
+import { type InputRows, recordBytes } from "./rows.ts";
+import type { SegmentResult } from "./segment-engine.ts";
+import type { Packed, StageRows } from "./stage-output.ts";
+
+/** The part of a StepsRecorded event that a batch decides; the rest is the owner's. */
+export type StepColumns = Pick<
+  StepsRecorded,
+  | "streams"
+  | "upstream"
+  | "parents"
+  | "parentKs"
+  | "ordinals"
+  | "sources"
+  | "source"
+  | "roots"
+  | "paths"
+  | "times"
+  | "timeless"
+  | "stages"
+  | "outlets"
+>;
+
+/** A batch's steps, ready to be put into events. */
+export interface EncodedSteps {
+  readonly columns: StepColumns;
+  /** Records that leave the segment; empty if none does. */
+  readonly blocks: readonly PayloadBlock[];
+  readonly quarantined: readonly QuarantinedRecord[];
+  readonly inputs: number;
+  /** Input rows of all stages together: steps taken. */
+  readonly steps: number;
+}
+
+export interface StepsEncoderOptions {
+  readonly segment: Segment;
+  /** Names of the pipeline's sources, ordered. */
+  readonly sources: readonly string[];
+  /** Names of the upstream streams, in the order of `InputRows.upstreams`. */
+  readonly streams: readonly string[];
+  /** Whether upstream is a source, so that roots are parents. */
+  readonly fromSource: boolean;
+  readonly provenance: "full" | "off";
+}
+
+/** Makes columns of what a segment did with a batch: see StepsRecorded in docs/format.md. */
+export function encodeSteps(
+  options: StepsEncoderOptions,
+  rows: InputRows,
+  first: number,
+  result: SegmentResult,
+): EncodedSteps {
+  const { segment } = options;
+  const full = options.provenance === "full";
+  return {
+    columns: {
+      ...inputColumns(options, rows),
+      stages: segment.stages.map((planned, at) => {
+        const stage = result.stages[at] as StageRows;
+        return {
+          input: planned.input,
+          ...(planned.definition.kind === "flatMap" && { indexed: true as const }),
+          ...(planned.branch !== "" && { branch: planned.definition.name }),
+          ...(stage.results !== undefined && { results: encodeRuns(stage.results) }),
+          ...(stage.failures.length > 0 && { failed: encodeDeltas(stage.failures.map((failure) => failure.row)) }),
+          ...(stage.digests !== undefined && { digests: stage.digests }),
+          ...(full && stage.previous !== undefined && { previous: encodePlain(stage.previous) }),
+        } satisfies StageColumns;
+      }),
+      outlets: segment.outlets.map((outlet) => outletColumns(outlet, result)),
+    },
+    blocks: payloadBlocks(segment, rows, result),
+    quarantined: quarantined(segment, rows, first, result),
+    inputs: rows.count,
+    steps: result.stages.reduce((sum, _stage, at) => sum + inputCount(segment, rows, result, at), 0),
+  };
+}
+
+function inputCount(segment: Segment, rows: InputRows, result: SegmentResult, at: number): number {
+  const input = segment.stages[at]?.input ?? SEGMENT_INPUT;
+  return input === SEGMENT_INPUT ? rows.count : (result.stages[input]?.count ?? 0);
+}
+
+function inputColumns(options: StepsEncoderOptions, rows: InputRows): StepColumns {
+  const { times, paths, parentKs, sources, upstreams } = rows;
+  return {
+    streams: options.streams,
+    ...(upstreams !== undefined && options.streams.length > 1 && { upstream: encodeRuns(upstreams) }),
+    parents: encodeDeltas(rows.parents),
+    ...(parentKs?.some((k) => k !== 0) && { parentKs: encodePlain(parentKs) }),
+    ordinals: encodeDeltas(rows.ordinals),
+    sources: options.sources,
+    ...(sources !== undefined && options.sources.length > 1 && { source: encodeRuns(sources) }),
+    ...(!options.fromSource && { roots: encodeDeltas(rows.roots) }),
+    ...(paths?.some((path) => path !== "") && { paths: encodeByteTexts(paths) }),
+    ...(times?.some((time) => time !== undefined) && timeColumns(times)),
+  };
+}
+
+function timeColumns(times: readonly (number | undefined)[]): Pick<StepColumns, "times" | "timeless"> {
+  const timeless: number[] = [];
+  let before = 0;
+  const known = times.map((time, row) => {
+    if (time === undefined) timeless.push(row);
+    else before = time;
+    return before;
+  });
+  return { times: encodeDeltas(known), ...(timeless.length > 0 && { timeless: encodeDeltas(timeless) }) };
+}
+
+function outletColumns(outlet: Outlet, result: SegmentResult): OutletColumns {
+  const base = { stage: outlet.stage, stored: outlet.stored };
+  const partitions = result.stages[outlet.stage]?.partitions;
+  return outlet.rekeys && partitions !== undefined ? { ...base, sections: sectionsOf(partitions) } : base;
+}
+
+/** The rows of each partition, ordered by partition. */
+export function sectionsOf(partitions: readonly number[]): Section[] {
+  const rowsOf = new Map<number, number[]>();
+  for (const [row, partition] of partitions.entries()) {
+    const rows = rowsOf.get(partition);
+    if (rows === undefined) rowsOf.set(partition, [row]);
+    else rows.push(row);
+  }
+  return [...rowsOf].sort(([a], [b]) => a - b).map(([partition, rows]) => [partition, encodeDeltas(rows)]);
+}
+
+function payloadBlocks(segment: Segment, rows: InputRows, result: SegmentResult): PayloadBlock[] {
+  const blocks: PayloadBlock[] = [];
+  for (const stored of new Set(segment.outlets.map((outlet) => outlet.stored))) {
+    const reaching = storedRows(
+      segment.outlets.filter((outlet) => outlet.stored === stored),
+      (stage) => (result.stages[stage] as StageRows).parent,
+      (stage) => segment.stages[stage]?.input ?? SEGMENT_INPUT,
+      (stage) => (stage === SEGMENT_INPUT ? rows.count : (result.stages[stage]?.count ?? 0)),
+    );
+    const count = reaching?.length ?? (stored === SEGMENT_INPUT ? rows.count : (result.stages[stored]?.count ?? 0));
+    if (count === 0) continue;
+    blocks.push({ stage: stored, ...pick(packedOf(stored, rows, result), reaching) });
+  }
+  return blocks;
+}
+
+/**
+ * The rows of a stored stage that reach one of its outlets, ascending; `undefined`: all of them. `parentOf`
+ * answers the parent column of a stage, `inputOf` its input stage, `countOf` its number of rows. Shared with the
+ * decoder, which has to number the records of a block in the same way.
+ */
+export function storedRows(
+  outlets: readonly { readonly stage: number; readonly stored: number }[],
+  parentOf: (stage: number) => readonly number[] | undefined,
+  inputOf: (stage: number) => number,
+  countOf: (stage: number) => number,
+): number[] | undefined {
+  const reaching = new Set<number>();
+  for (const outlet of outlets) {
+    const rows = outletInStored(outlet, parentOf, inputOf);
+    if (rows === undefined) return undefined;
+    if (outlets.length === 1) return rows.length === countOf(outlet.stored) ? undefined : [...rows];
+    for (const row of rows) reaching.add(row);
+  }
+  return [...reaching].sort((a, b) => a - b);
+}
+
+/** For each row of the outlet its row in the stored stage; `undefined`: the same. */
+export function outletInStored(
+  outlet: { readonly stage: number; readonly stored: number },
+  parentOf: (stage: number) => readonly number[] | undefined,
+  inputOf: (stage: number) => number,
+): readonly number[] | undefined {
+  let rows: readonly number[] | undefined;
+  for (let stage = outlet.stage; stage !== outlet.stored; stage = inputOf(stage)) {
+    const parent = parentOf(stage);
+    if (parent !== undefined) rows = rows === undefined ? parent : rows.map((row) => parent[row] as number);
+  }
+  return rows;
+}
+
+function packedOf(stored: number, rows: InputRows, result: SegmentResult): Packed {
+  if (stored !== SEGMENT_INPUT) return (result.stages[stored] as StageRows).packed as Packed;
+  const parts: Uint8Array[] = [];
+  for (let row = 0; row < rows.count; row++) parts.push(recordBytes(rows, row));
+  return { bytes: Buffer.concat(parts), lengths: parts.map((part) => part.length) };
+}
+
+function pick(packed: Packed, rows: readonly number[] | undefined): { lengths: Uint8Array; bytes: Uint8Array } {
+  if (rows === undefined) return { lengths: encodePlain(packed.lengths), bytes: packed.bytes };
+  const wanted = new Set(rows);
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  for (const [row, length] of packed.lengths.entries()) {
+    if (wanted.has(row)) parts.push(packed.bytes.subarray(at, at + length));
+    at += length;
+  }
+  return { lengths: encodePlain(parts.map((part) => part.length)), bytes: Buffer.concat(parts) };
+}
+
+function quarantined(
+  segment: Segment,
+  rows: InputRows,
+  first: number,
+  result: SegmentResult,
+): QuarantinedRecord[] {
+  const records: QuarantinedRecord[] = [];
+  for (const [at, stage] of result.stages.entries()) {
+    const planned = segment.stages[at];
+    if (planned === undefined || stage.failures.length === 0) continue;
+    const inputs = planned.input === SEGMENT_INPUT ? undefined : result.stages[planned.input];
+    for (const { row, error } of stage.failures) {
+      const from = inputs?.origin?.[row] ?? row;
+      const record = inputs === undefined ? recordBytes(rows, row).slice() : encodeAsIs(inputs.records[row]);
+      records.push({ n: first + from, stage: planned.definition.name, row, ...reasonOf(error), record });
+    }
+  }
+  return records;
+}
+
+/** A record that the stage changed in place, against the rules, may not be one any more. */
+function encodeAsIs(record: unknown): Uint8Array {
+  try {
+    return encodeCanonical(record);
+  } catch {
+    return encodeCanonical(null);
+  }
+}
+
+function reasonOf(error: unknown): Pick<QuarantinedRecord, "code" | "message" | "where" | "stack"> {
+  const cut = (text: string) => text.slice(0, LIMITS.reasonChars).toWellFormed();
+  return {
+    code: error instanceof HeadwaterError ? error.code : "StageFailed",
+    message: cut(describeThrown(error)),
+    ...(error instanceof HeadwaterError && error.where !== undefined && { where: cut(error.where) }),
+    ...(error instanceof Error && !(error instanceof HeadwaterError) && error.stack !== undefined && { stack: cut(error.stack) }),
+  };
+}

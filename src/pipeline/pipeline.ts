@@ -1,0 +1,179 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import { checkName } from "../core/names.ts";
+import type {
+  FailurePolicy,
+  Key,
+  PipelineDefinition,
+  SinkDefinition,
+  SourceDefinition,
+  StageDefinition,
+} from "./definition.ts";
+import { KeyedStream, type Output, Stream } from "./stream.ts";
+
+/** Settings of a pipeline. `partitions` is fixed for the pipeline's life; the others may change at any run. */
+export interface PipelineOptions {
+  /** How many ways keys are divided: 1 to 1,024, 8 if absent. */
+  readonly partitions?: number;
+  /** Records in a batch at most: 1 to 8,192, 512 if absent. */
+  readonly batchRecords?: number;
+  /** A batch is closed this long after its first record: 1 to 60,000 ms, 10 if absent. */
+  readonly tickMs?: number;
+}
+
+/** What is known of a source's records. */
+export interface SourceOptions<Schema extends StandardSchemaV1 | undefined, T, K extends Key | undefined> {
+  /** A Standard Schema (zod, valibot, arktype, …): validates each record, and its output is the record. */
+  readonly schema?: Schema;
+  /** Records of one key stay in one partition and in their order. Without it they are spread evenly. */
+  readonly key?: (record: T) => K;
+  /** When it happened: ISO 8601 text, or milliseconds since 1970. */
+  readonly eventTime?: (record: T) => string | number;
+  /** The sender's own identity of the record: a second record with it is a duplicate and is not taken. */
+  readonly id?: (record: T) => string | number;
+}
+
+/** Settings of one stage. */
+export interface StageOptions {
+  /** What happens to a record at which the stage's function fails; `skip` (quarantine it) if absent. */
+  readonly onError?: FailurePolicy;
+}
+
+type RecordOf<Schema> = Schema extends StandardSchemaV1 ? StandardSchemaV1.InferOutput<Schema> : unknown;
+
+/**
+ * Begins the definition of a pipeline. Throws `BadName` or `BadPipeline`.
+ *
+ * ```ts
+ * const p = pipeline("orders");
+ * p.source("web", { schema: Order, key: (o) => o.customer }).map("total", (o) => ({ sum: o.price * o.count })).sink("totals");
+ * export default p;
+ * ```
+ */
+export function pipeline(name: string, options: PipelineOptions = {}): Pipeline {
+  return new Pipeline(name, options);
+}
+
+/** A pipeline under construction. Made by {@link pipeline}; a module's default export. */
+export class Pipeline {
+  readonly name: string;
+  readonly #options: Required<PipelineOptions>;
+  readonly #sources: SourceDefinition[] = [];
+  readonly #stages: StageDefinition[] = [];
+  readonly #sinks: SinkDefinition[] = [];
+  readonly #names = new Set<string>();
+
+  constructor(name: string, options: PipelineOptions) {
+    checkName("pipeline", name);
+    this.name = name;
+    this.#options = {
+      partitions: wholeNumber(options.partitions ?? LIMITS.partitions, "partitions", LIMITS.partitionsMost),
+      batchRecords: wholeNumber(options.batchRecords ?? LIMITS.batchRecords, "batchRecords", LIMITS.batchRecordsMost),
+      tickMs: wholeNumber(options.tickMs ?? LIMITS.tickMs, "tickMs", LIMITS.tickMsMost),
+    };
+  }
+
+  /** Declares a source with a key: its records can be reduced by it. */
+  source<Schema extends StandardSchemaV1 | undefined, K extends Key>(
+    name: string,
+    options: SourceOptions<Schema, RecordOf<Schema>, K> & { key: (record: RecordOf<Schema>) => K },
+  ): KeyedStream<RecordOf<Schema>, K>;
+  /** Declares a source without a key. */
+  source<Schema extends StandardSchemaV1 | undefined = undefined>(
+    name: string,
+    options?: SourceOptions<Schema, RecordOf<Schema>, undefined>,
+  ): Stream<RecordOf<Schema>>;
+  source(name: string, declared: object = {}): KeyedStream<never, never> & Stream<never> {
+    checkName("source", name);
+    this.#claimName(name, "source");
+    const options = declared as Partial<SourceDefinition>;
+    const source: SourceDefinition = {
+      kind: "source",
+      name,
+      schema: options.schema,
+      key: options.key,
+      eventTime: options.eventTime,
+      id: options.id,
+    };
+    this.#sources.push(source);
+    const output = this.#output(name);
+    // Without a key the type says Stream, so that the methods of a keyed one cannot be reached.
+    return new KeyedStream(output);
+  }
+
+  /**
+   * Several streams as one, in logical order. The result has no key: `keyBy` gives it one.
+   */
+  union<T>(name: string, ...streams: readonly [Stream<T>, Stream<T>, ...Stream<T>[]]): Stream<T> {
+    const inputs = streams.map((stream) => {
+      if (stream.output.owner !== this) {
+        throw new HeadwaterError("BadPipeline", "a union joins a stream of another pipeline", { where: `stage ${name}` });
+      }
+      return stream.output.name;
+    });
+    if (new Set(inputs).size !== inputs.length) {
+      throw new HeadwaterError("BadPipeline", "a union names the same stream twice", { where: `stage ${name}` });
+    }
+    return new Stream(this.#addStage({ kind: "union", name, inputs, onError: "skip" }));
+  }
+
+  /** The definition as data. Throws `BadPipeline` for a pipeline that could not run. */
+  get definition(): PipelineDefinition {
+    if (this.#sources.length === 0) {
+      throw new HeadwaterError("BadPipeline", "the pipeline has no source", {
+        where: `pipeline ${this.name}`,
+        hint: 'Begin with p.source("name").',
+      });
+    }
+    return {
+      name: this.name,
+      ...this.#options,
+      sources: [...this.#sources],
+      stages: [...this.#stages],
+      sinks: [...this.#sinks],
+    };
+  }
+
+  #output(name: string): Output {
+    return {
+      owner: this,
+      name,
+      addStage: (stage) => this.#addStage(stage),
+      addSink: (sink) => {
+        checkName("sink", sink);
+        if (this.#sinks.some((other) => other.name === sink)) {
+          throw new HeadwaterError("BadPipeline", `two sinks have the name ${JSON.stringify(sink)}`, {
+            where: `pipeline ${this.name}`,
+          });
+        }
+        this.#sinks.push({ kind: "sink", name: sink, input: name });
+      },
+    };
+  }
+
+  #addStage(stage: StageDefinition): Output {
+    checkName("stage", stage.name);
+    this.#claimName(stage.name, "stage");
+    this.#stages.push(stage);
+    return this.#output(stage.name);
+  }
+
+  /** Sources and stages share one space of names: addresses and stream names tell them apart by it. */
+  #claimName(name: string, kind: string): void {
+    if (this.#names.has(name)) {
+      throw new HeadwaterError("BadPipeline", `the name ${JSON.stringify(name)} is used twice`, {
+        where: `${kind} ${name} of pipeline ${this.name}`,
+        hint: "Sources and stages of a pipeline need different names.",
+      });
+    }
+    this.#names.add(name);
+  }
+}
+
+function wholeNumber(value: number, what: string, most: number): number {
+  if (Number.isSafeInteger(value) && value >= 1 && value <= most) return value;
+  throw new HeadwaterError("BadPipeline", `${what} has to be a whole number from 1 to ${most}, not ${String(value)}`, {
+    where: "the pipeline's options",
+  });
+}

@@ -1,0 +1,198 @@
+import { HeadwaterError } from "../core/errors.ts";
+import { branchElement } from "../core/path.ts";
+import type { PipelineDefinition, SinkDefinition, SourceDefinition, StageDefinition } from "./definition.ts";
+
+/** Index of the segment's own inputs where a stage's index is expected. */
+export const SEGMENT_INPUT = -1;
+
+/** One stage in its place within a segment. */
+export interface PlannedStage {
+  readonly definition: StageDefinition;
+  /** The stage of this segment whose rows it takes; {@link SEGMENT_INPUT}: the segment's inputs. */
+  readonly input: number;
+  /** What it adds to the path of each record because its input is read by several stages; empty if it is not. */
+  readonly branch: string;
+}
+
+/** Where records leave a segment. */
+export interface Outlet {
+  /** The stage whose rows leave, or {@link SEGMENT_INPUT}. */
+  readonly stage: number;
+  /** The stage whose results are those records: the nearest one upwards that makes records of its own. */
+  readonly stored: number;
+  /** Whether the rows go to the partition of the key that `stage` (a keyBy) gives them. */
+  readonly rekeys: boolean;
+}
+
+/** An edge into a segment or sink. */
+export interface Upstream {
+  /** The source, or the segment. */
+  readonly from: { readonly source: string } | { readonly segment: string; readonly outlet: number };
+  /**
+   * `same`: partition p reads partition p. `sections`: partition p reads its section of every partition.
+   * `all`: everything is read (sinks).
+   */
+  readonly route: "same" | "sections" | "all";
+  /** What the edge adds to paths: see {@link PlannedStage.branch}. */
+  readonly branch: string;
+  /** The key of the records that come in over it, if they have one. */
+  readonly key: ((record: unknown) => unknown) | undefined;
+}
+
+/** A chain or tree of stages that runs in one go. Named after its first stage. */
+export interface Segment {
+  readonly name: string;
+  readonly upstreams: readonly Upstream[];
+  /** Each after its input. */
+  readonly stages: readonly PlannedStage[];
+  readonly outlets: readonly Outlet[];
+  /** Whether some stage keeps state, so that keys and snapshots are needed. */
+  readonly stateful: boolean;
+  /** Whether records of one root can differ by path here. */
+  readonly paths: boolean;
+}
+
+export interface PlannedSink {
+  readonly name: string;
+  readonly upstream: Upstream;
+}
+
+/** How a pipeline runs: what it is cut into, and what reads what. */
+export interface Plan {
+  readonly definition: PipelineDefinition;
+  readonly sources: readonly SourceDefinition[];
+  /** Each after those that it reads. */
+  readonly segments: readonly Segment[];
+  readonly sinks: readonly PlannedSink[];
+}
+
+/**
+ * Cuts a pipeline into segments. A stage joins the segment of its input, unless it reads a source, reads a keyBy
+ * (its records move to other partitions), or is a union; then it begins one.
+ */
+export function planPipeline(definition: PipelineDefinition): Plan {
+  const stages = new Map(definition.stages.map((stage) => [stage.name, stage]));
+  const sources = new Map(definition.sources.map((source) => [source.name, source]));
+  const readers = countReaders(definition);
+  const segmentOf = new Map<string, SegmentBuilder>();
+  const segments: SegmentBuilder[] = [];
+
+  const branchOf = (stage: StageDefinition, input: string) =>
+    (readers.get(input) ?? 0) > 1 ? branchElement(stage.name) : "";
+
+  const upstreamOf = (input: string, branch: string, to: "segment" | "sink"): Upstream => {
+    const source = sources.get(input);
+    if (source !== undefined) {
+      return { from: { source: input }, route: to === "sink" ? "all" : "same", branch, key: source.key };
+    }
+    const stage = stages.get(input);
+    const segment = segmentOf.get(input);
+    if (stage === undefined || segment === undefined) {
+      throw new HeadwaterError("BadPipeline", "a stage or sink reads something that is not defined", { where: input });
+    }
+    const rekeys = stage.kind === "keyBy" && to === "segment";
+    const outlet = segment.outlet(segment.indexOf(input), rekeys);
+    const route = to === "sink" ? "all" : rekeys ? "sections" : "same";
+    return {
+      from: { segment: segment.name, outlet },
+      route,
+      branch,
+      key: stage.kind === "keyBy" ? stage.fn : undefined,
+    };
+  };
+
+  // Stages are defined after what they read, so that one pass in order of definition is enough.
+  for (const stage of definition.stages) {
+    const [input] = stage.inputs;
+    const joins =
+      input !== undefined && stage.inputs.length === 1 && stages.has(input) && stages.get(input)?.kind !== "keyBy";
+    const home = joins ? segmentOf.get(input) : undefined;
+    if (home !== undefined && input !== undefined) {
+      home.add(stage, home.indexOf(input), branchOf(stage, input));
+      segmentOf.set(stage.name, home);
+      continue;
+    }
+    const upstreams = stage.inputs.map((name) => upstreamOf(name, branchOf(stage, name), "segment"));
+    const segment = new SegmentBuilder(stage, upstreams);
+    segments.push(segment);
+    segmentOf.set(stage.name, segment);
+  }
+  const sinks = definition.sinks.map((sink: SinkDefinition) => ({
+    name: sink.name,
+    upstream: upstreamOf(sink.input, "", "sink"),
+  }));
+  const withPaths = new Set<string>();
+  return {
+    definition,
+    sources: definition.sources,
+    segments: segments.map((segment) => segment.build(withPaths)),
+    sinks,
+  };
+}
+
+/** How many stages read each source or stage. Sinks do not count: they take a copy, they do not branch. */
+function countReaders(definition: PipelineDefinition): Map<string, number> {
+  const readers = new Map<string, number>();
+  for (const stage of definition.stages) {
+    for (const input of stage.inputs) readers.set(input, (readers.get(input) ?? 0) + 1);
+  }
+  return readers;
+}
+
+class SegmentBuilder {
+  readonly name: string;
+  readonly #upstreams: readonly Upstream[];
+  readonly #stages: PlannedStage[] = [];
+  readonly #outlets: Outlet[] = [];
+
+  constructor(first: StageDefinition, upstreams: readonly Upstream[]) {
+    this.name = first.name;
+    this.#upstreams = upstreams;
+    // Branches at the segment's edge are added by the edge, so that they are in the paths that merging compares.
+    this.add(first, SEGMENT_INPUT, "");
+  }
+
+  add(definition: StageDefinition, input: number, branch: string): void {
+    this.#stages.push({ definition, input, branch });
+  }
+
+  indexOf(stage: string): number {
+    return this.#stages.findIndex((other) => other.definition.name === stage);
+  }
+
+  /** The outlet for the rows of `stage`, made if there is none yet; its index. */
+  outlet(stage: number, rekeys: boolean): number {
+    const found = this.#outlets.findIndex((other) => other.stage === stage && other.rekeys === rekeys);
+    if (found >= 0) return found;
+    return this.#outlets.push({ stage, stored: this.#stored(stage), rekeys }) - 1;
+  }
+
+  build(segmentsWithPaths: Set<string>): Segment {
+    const paths =
+      this.#stages.some((stage) => stage.definition.kind === "flatMap" || stage.branch !== "") ||
+      this.#upstreams.some(
+        (upstream) =>
+          upstream.branch !== "" || ("segment" in upstream.from && segmentsWithPaths.has(upstream.from.segment)),
+      );
+    if (paths) segmentsWithPaths.add(this.name);
+    return {
+      name: this.name,
+      upstreams: this.#upstreams,
+      stages: this.#stages,
+      outlets: this.#outlets,
+      stateful: this.#stages.some((stage) => stage.definition.kind === "reduce"),
+      paths,
+    };
+  }
+
+  #stored(stage: number): number {
+    let at = stage;
+    for (;;) {
+      const planned = this.#stages[at];
+      if (planned === undefined) return SEGMENT_INPUT;
+      const { kind } = planned.definition;
+      if (kind === "map" || kind === "flatMap" || kind === "reduce") return at;
+      at = planned.input;
+    }
+  }
+}

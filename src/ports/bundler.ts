@@ -1,0 +1,15 @@
+/** A pipeline's module with all that it imports, as one text. */
+export interface Bundle {
+  /** UTF-8 of an ECMAScript module in CommonJS form; `headwater` and Node's own modules stay imports. */
+  readonly code: Uint8Array;
+  /** The module's file name, without its folder. */
+  readonly module: string;
+}
+
+/** Makes bundles of modules, and modules of bundles. */
+export interface Bundler {
+  /** Throws `BadPipeline` for a syntax error, an import that is missing, native or computed, naming file and line. */
+  bundle(path: string): Promise<Bundle>;
+  /** Runs a bundle and answers its default export. Only for code that is trusted. Throws `BadPipeline`. */
+  load(bundle: Bundle): unknown;
+}

@@ -1,0 +1,68 @@
+/** One record as an input holds it. */
+export interface InputRecord {
+  /** Where it begins: the line from 1; for a JSON array the element from 1. For messages. */
+  readonly line: number;
+  /** The record's own bytes, without what separates records; kept when it is refused. */
+  readonly frame: Uint8Array;
+  /** Bytes of the decompressed content up to the end of this record, with the line end if there is one. */
+  readonly end: number;
+  /** The parsed value; absent where there is a `problem`. */
+  readonly value?: unknown;
+  /** Why it cannot be a record: broken JSON, an integer beyond 2^53, a missing column. */
+  readonly problem?: { readonly message: string; readonly field?: string };
+}
+
+/** A finite or growing sequence of records from outside. */
+export interface Input {
+  /** For messages: the path as the user wrote it, or `standard input`. */
+  readonly name: string;
+  /** Size on the medium, `undefined` if unknown; with {@link bytesRead} it makes a progress bar. */
+  readonly bytes: number | undefined;
+  /** How much of `bytes` has been read so far. */
+  bytesRead(): number;
+  /** Whether it can be read a second time from its beginning: a file can, standard input cannot. */
+  readonly repeatable: boolean;
+  /**
+   * SHA-256 of the first `end` bytes of the decompressed content, for each of the ascending `ends`; `undefined`
+   * where the content is shorter. Reads the content from its beginning; only for a repeatable input.
+   */
+  digestsAt(ends: readonly number[]): Promise<readonly (Uint8Array | undefined)[]>;
+  /** SHA-256 of the content up to `end`, which is the `end` of a record that {@link read} has yielded, ascending. */
+  digestUpTo(end: number): Uint8Array;
+  /**
+   * The records that begin at or after byte `from` of the decompressed content (0, or the `end` of a record), in batches of whatever size is convenient. What fails in the middle (a truncated gzip) throws
+   * `InputFailed` after all whole records before it have been yielded.
+   */
+  read(options?: { readonly from?: number; readonly signal?: AbortSignal }): AsyncIterable<readonly InputRecord[]>;
+}
+
+/** A file that a sink writes at positions, never in append mode. */
+export interface OutputFile {
+  /** Absolute path. */
+  readonly path: string;
+  /** Its length in bytes now. */
+  length(): Promise<number>;
+  /** The bytes at [position, position + length), fewer at the end of the file. */
+  read(position: number, length: number): Promise<Uint8Array>;
+  /** Writes all of `bytes` at `position`. */
+  write(position: number, bytes: Uint8Array): Promise<void>;
+  truncate(length: number): Promise<void>;
+  /** Returns when what was written survives a loss of power; the file's folder entry, too. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The file system and the standard streams, as far as pipelines need them. */
+export interface Files {
+  /**
+   * Opens `.jsonl`, `.ndjson`, `.json`, `.csv`, each also `.gz`, or `-` (standard input as JSON lines). Throws
+   * `BadInput` for what cannot be begun: a missing or unreadable file, an unknown ending.
+   */
+  openInput(path: string): Promise<Input>;
+  /** Opens a file for writing, made if it is missing; its folder has to exist. Throws `OutputFailed`. */
+  openOutput(path: string): Promise<OutputFile>;
+  /** Whether there is a file at `path` with at least one byte. */
+  hasContent(path: string): Promise<boolean>;
+  /** Writes to standard output; resolves when it was taken. Throws `OutputFailed` when it is closed. */
+  writeStdout(bytes: Uint8Array): Promise<void>;
+}

@@ -1,0 +1,90 @@
+import { describeThrown, HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import { checkKey } from "../engine/operators.ts";
+import type { Key, SourceDefinition } from "../pipeline/definition.ts";
+import type { IntakeRecord } from "./intake.ts";
+
+/** A record that a source takes, and what the source's functions say of it. */
+export interface Admitted {
+  readonly value: unknown;
+  readonly id: string | undefined;
+  readonly time: number | undefined;
+  readonly key: Key | undefined;
+}
+
+/** Rejects a record: thrown, and kept with the record. */
+function reject(message: string, where: string, hint?: string): HeadwaterError {
+  return new HeadwaterError("BadInput", message, { where, ...(hint !== undefined && { hint }) });
+}
+
+/**
+ * What a source makes of a record from outside: validated by its schema, with id, event time and key. Throws a
+ * `BadInput` that names the field. Answers a promise only where the schema does.
+ */
+export function admit(source: SourceDefinition, record: IntakeRecord): Admitted | Promise<Admitted> {
+  if (record.problem !== undefined) throw reject(record.problem.message, record.problem.field ?? "$");
+  if (source.schema === undefined) return describe(source, record.value);
+  const result = source.schema["~standard"].validate(record.value);
+  return result instanceof Promise ? result.then((done) => valid(source, done)) : valid(source, result);
+}
+
+type Validated = Awaited<
+  ReturnType<NonNullable<SourceDefinition["schema"]>["~standard"]["validate"]>
+>;
+
+function valid(source: SourceDefinition, result: Validated): Admitted {
+  if (result.issues === undefined) return describe(source, result.value);
+  const [first] = result.issues;
+  const more = result.issues.length > 1 ? ` (and ${result.issues.length - 1} more)` : "";
+  throw reject(`${first?.message ?? "the schema refuses it"}${more}`, formatIssuePath(first?.path));
+}
+
+function formatIssuePath(path: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined): string {
+  let text = "$";
+  for (const step of path ?? []) {
+    const key = typeof step === "object" ? step.key : step;
+    text += typeof key === "number" ? `[${key}]` : `.${String(key)}`;
+  }
+  return text;
+}
+
+function describe(source: SourceDefinition, value: unknown): Admitted {
+  return {
+    value,
+    id: source.id === undefined ? undefined : idOf(call("id", source.id, value)),
+    time: source.eventTime === undefined ? undefined : timeOf(call("eventTime", source.eventTime, value)),
+    key: source.key === undefined ? undefined : checkKey(call("key", source.key, value)),
+  };
+}
+
+function call<T>(what: string, fn: (value: unknown) => T, value: unknown): T {
+  try {
+    return fn(value);
+  } catch (error) {
+    throw reject(`the source's ${what} function failed: ${describeThrown(error)}`, "$");
+  }
+}
+
+function idOf(id: unknown): string {
+  if (typeof id === "string" && id.length <= LIMITS.idChars && id.isWellFormed()) return id;
+  if (typeof id === "number") return String(id);
+  throw reject(
+    `the source's id function answered ${typeof id === "string" ? "a text that cannot be kept" : typeof id}`,
+    "$",
+    `An id is a number, or a text of at most ${LIMITS.idChars} characters.`,
+  );
+}
+
+/** Years that event times may have: what ISO 8601 writes with four digits. */
+const TIME_LEAST = Date.UTC(0, 0, 1) - 1900 * 366 * 86_400_000;
+const TIME_MOST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
+function timeOf(time: unknown): number {
+  const ms = typeof time === "number" ? Math.floor(time) : typeof time === "string" ? Date.parse(time) : Number.NaN;
+  if (ms >= TIME_LEAST && ms <= TIME_MOST) return ms;
+  throw reject(
+    `the event time is not a time: ${JSON.stringify(time) ?? typeof time}`.slice(0, LIMITS.reasonChars),
+    "$",
+    "An event time is ISO 8601 text or milliseconds since 1970.",
+  );
+}

@@ -1,0 +1,75 @@
+import { createBundler } from "../adapters/esbuild/bundler.ts";
+import { createFiles } from "../adapters/files/files.ts";
+import { openLmdbLog } from "../adapters/lmdb/log.ts";
+import { MemoryLog } from "../adapters/memory/log.ts";
+import { createSystemClock } from "../adapters/system/clock.ts";
+import { createIds } from "../adapters/system/ids.ts";
+import { createProcesses } from "../adapters/system/processes.ts";
+import { HeadwaterError } from "../core/errors.ts";
+import * as library from "../pipeline/library.ts";
+import type { Bundler } from "../ports/bundler.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { Files } from "../ports/files.ts";
+import type { Ids } from "../ports/ids.ts";
+import type { Processes } from "../ports/processes.ts";
+
+export interface OpenLogOptions {
+  /** Only reads and subscriptions; the log has to exist. */
+  readonly readOnly?: boolean;
+  /** Makes the log if it is not there; the default unless it is opened only to read. */
+  readonly create?: boolean;
+  /** The id of a log that is made now; random if absent. */
+  readonly id?: string;
+}
+
+/**
+ * Opens the log that `spec` names: `lmdb:<dir>`, or `memory:` (one that ends with the process). Throws
+ * `BadUsage` for anything else, and what the store throws.
+ */
+export async function openLog(spec: string, options: OpenLogOptions = {}): Promise<EventLog> {
+  const clock = createSystemClock();
+  const ids = options.id === undefined ? createIds() : idsBeginningWith(options.id);
+  const scheme = spec.slice(0, spec.indexOf(":") + 1);
+  const rest = spec.slice(scheme.length);
+  if (scheme === "memory:" && rest === "") return MemoryLog.create({ id: ids.uuid(), clock });
+  if (scheme === "lmdb:" && rest !== "") {
+    const readOnly = options.readOnly ?? false;
+    return openLmdbLog({ dir: rest, clock, ids, readOnly, create: options.create ?? !readOnly });
+  }
+  throw new HeadwaterError("BadUsage", `not a log: ${JSON.stringify(spec)}`, {
+    where: "--log",
+    hint: "Use lmdb:<folder>, such as lmdb:.headwater, or memory: for one that is gone afterwards.",
+  });
+}
+
+function idsBeginningWith(first: string): Ids {
+  const random = createIds();
+  let given = false;
+  return {
+    uuid: () => {
+      if (given) return random.uuid();
+      given = true;
+      return first;
+    },
+  };
+}
+
+/** Everything that a run needs from outside, but for the log. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly files: Files;
+  readonly processes: Processes;
+  readonly bundler: Bundler;
+}
+
+export function createSurroundings(): Surroundings {
+  return {
+    clock: createSystemClock(),
+    ids: createIds(),
+    files: createFiles(),
+    processes: createProcesses(),
+    bundler: createBundler(library),
+  };
+}

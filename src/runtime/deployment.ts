@@ -1,0 +1,169 @@
+import { encodeCanonical } from "../core/canonical.ts";
+import { sha256, toHex, equalBytes } from "../core/digest.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import { HeadwaterError } from "../core/errors.ts";
+import type { PipelineDeployed } from "../core/events.ts";
+import { codeStream, pipelineStream } from "../core/streams.ts";
+import type { PipelineDefinition, StageDefinition } from "../pipeline/definition.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import type { Bundle, Bundler } from "../ports/bundler.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { readChunks } from "./snapshots.ts";
+import { lastEvent, StreamTail } from "./stream-tail.ts";
+import { chunkDrafts } from "./unit-log.ts";
+
+/** What runs a deployment's code. */
+export type RuntimeVersions = PipelineDeployed["runtime"];
+
+/** What is to be deployed. */
+export interface DeploymentCandidate {
+  readonly plan: Plan;
+  /** Absent for a pipeline that a program made as an object: its code cannot be kept. */
+  readonly bundle: Bundle | undefined;
+  readonly provenance: "full" | "off";
+  readonly runtime: RuntimeVersions;
+}
+
+/** Everything of a PipelineDeployed event that follows from the candidate. */
+type Content = Omit<PipelineDeployed, "v" | "wall" | "version" | "from">;
+
+/** The deployment that a candidate would be. */
+export function describeDeployment(candidate: DeploymentCandidate): Content {
+  const { plan, bundle, provenance, runtime } = candidate;
+  const { partitions } = plan.definition;
+  const code = bundle === undefined ? undefined : sha256(bundle.code);
+  const sources = plan.definition.sources.map((source) => ({
+    name: source.name,
+    schema: source.schema !== undefined,
+    key: source.key !== undefined,
+    eventTime: source.eventTime !== undefined,
+    id: source.id !== undefined,
+    digest: digestOfFunctions(source.key, source.eventTime, source.id),
+  }));
+  const segmentOf = new Map(
+    plan.segments.flatMap((segment) => segment.stages.map((stage) => [stage.definition.name, segment.name])),
+  );
+  const stages = plan.definition.stages.map((stage) => ({
+    name: stage.name,
+    kind: stage.kind,
+    inputs: stage.inputs,
+    segment: segmentOf.get(stage.name) ?? "",
+    digest: digestOfStage(stage),
+  }));
+  const sinks = plan.definition.sinks.map(({ name, input }) => ({ name, input }));
+  const parameters = {};
+  const identity = [code ?? null, sources, stages, sinks, partitions, parameters, provenance];
+  return {
+    deployment: sha256(encodeCanonical(identity)),
+    ...(code !== undefined && { code }),
+    ...(bundle !== undefined && { module: bundle.module }),
+    partitions,
+    sources,
+    stages,
+    sinks,
+    parameters,
+    provenance,
+    runtime,
+  };
+}
+
+function digestOfStage(stage: StageDefinition): Uint8Array {
+  switch (stage.kind) {
+    case "reduce":
+      return digestOfFunctions(stage.init, stage.step, stage.emit);
+    case "union":
+      return digestOfFunctions();
+    default:
+      return digestOfFunctions(stage.fn);
+  }
+}
+
+/** SHA-256 over the source texts of functions, as the engine has them. */
+function digestOfFunctions(...functions: readonly (((...args: never[]) => unknown) | undefined)[]): Uint8Array {
+  return sha256(encodeCanonical(functions.map((fn) => (fn === undefined ? null : String(fn).toWellFormed()))));
+}
+
+/** The deployment that runs, as the log has it; `undefined` if the pipeline was never deployed. */
+export async function currentDeployment(log: EventLog, pipeline: string): Promise<PipelineDeployed | undefined> {
+  const stream = pipelineStream(pipeline);
+  if ((await lastEvent(log, stream)) === undefined) return undefined;
+  for await (const recorded of log.read(stream, { direction: "backwards" })) {
+    const event = decodeEvent(recorded);
+    if (event.type === "PipelineDeployed") return event.data;
+  }
+  return undefined;
+}
+
+/** Whether the candidate is what runs already. Throws `IncompatibleDeployment` if it cannot follow what runs. */
+export function isDeployed(content: Content, current: PipelineDeployed | undefined, pipeline: string): boolean {
+  if (current === undefined) return false;
+  if (current.partitions !== content.partitions) {
+    throw new HeadwaterError(
+      "IncompatibleDeployment",
+      `the pipeline has ${current.partitions} partitions in this log, and ${content.partitions} in its definition`,
+      {
+        where: `pipeline ${pipeline}`,
+        hint: "The number of partitions is fixed for a pipeline's life. Keep it, or give the pipeline a new name.",
+      },
+    );
+  }
+  return equalBytes(current.deployment, content.deployment);
+}
+
+/** Records the candidate, its code first, and answers the event. `from` is the first ordinal that it processes. */
+export async function deploy(
+  log: EventLog,
+  clock: Clock,
+  pipeline: string,
+  candidate: DeploymentCandidate,
+  content: Content,
+  before: PipelineDeployed | undefined,
+  from: number,
+): Promise<PipelineDeployed> {
+  if (candidate.bundle !== undefined && content.code !== undefined) {
+    await keepCode(log, clock, content.code, candidate.bundle.code);
+  }
+  const tail = await StreamTail.open(log, pipelineStream(pipeline));
+  const event: PipelineDeployed = { v: 1, wall: clock.now(), version: (before?.version ?? 0) + 1, from, ...content };
+  await tail.append([{ type: "PipelineDeployed", event }]);
+  return event;
+}
+
+async function keepCode(log: EventLog, clock: Clock, digest: Uint8Array, code: Uint8Array): Promise<void> {
+  const tail = await StreamTail.open(log, codeStream(toHex(digest)));
+  // The stream is named by its content: what is there already is a prefix of it.
+  for (const draft of chunkDrafts("CodeChunk", code, clock.now()).slice(tail.revision + 1)) await tail.append([draft]);
+}
+
+/** The code of a deployment, checked against its digest. Throws `IncompatibleDeployment` if it was not kept. */
+export async function loadDeployedCode(
+  log: EventLog,
+  bundler: Bundler,
+  deployed: PipelineDeployed,
+): Promise<{ readonly bundle: Bundle; readonly exported: unknown }> {
+  if (deployed.code === undefined) {
+    throw new HeadwaterError("IncompatibleDeployment", "the code of this deployment is not in the log", {
+      hint: "It was given as an object by a program. Run that program again.",
+    });
+  }
+  const stream = codeStream(toHex(deployed.code));
+  const info = await log.streamInfo(stream);
+  const code = await readChunks(log, stream, "CodeChunk", 0, (info?.lastRevision ?? -1) + 1);
+  if (!equalBytes(sha256(code), deployed.code)) {
+    throw new HeadwaterError("LogDamaged", "deployed code does not have its digest", { where: stream });
+  }
+  const bundle = { code, module: deployed.module ?? "pipeline.js" };
+  return { bundle, exported: bundler.load(bundle) };
+}
+
+/** What a module has to export by default: something made by `pipeline()`. Throws `BadPipeline`. */
+export function definitionOf(exported: unknown, where: string): PipelineDefinition {
+  if (typeof exported === "object" && exported !== null && "definition" in exported) {
+    return (exported as { readonly definition: PipelineDefinition }).definition;
+  }
+  throw new HeadwaterError("BadPipeline", "the module's default export is not a pipeline", {
+    where,
+    hint: 'End it with "export default p", where p was made by pipeline("name").',
+  });
+}

@@ -1,0 +1,447 @@
+import { Arena } from "../core/arena.ts";
+import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
+import { decodeTexts, encodeDeltas, encodePlain, encodeTexts } from "../core/columns.ts";
+import type { InputProgress, RecordsAccepted, RejectedRecord, WatermarkStep } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
+import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
+import { partitionOfKey } from "../core/partition.ts";
+import { sourceStream } from "../core/streams.ts";
+import { sectionsOf } from "../engine/steps-encoder.ts";
+import type { SourceDefinition } from "../pipeline/definition.ts";
+import { SEGMENT_INPUT } from "../pipeline/plan.ts";
+import { sleep } from "../ports/clock.ts";
+import { type Admitted, admit } from "./admission.ts";
+import { DuplicateHorizon } from "./duplicates.ts";
+import type { HostContext, WorkOrder } from "./host-context.ts";
+import type { Intake, IntakeOutcome, IntakeRecord } from "./intake.ts";
+import { payloadDrafts, rejectedDrafts } from "./payload.ts";
+import { readOne, seekEpoch } from "./seek.ts";
+import { lastEvent } from "./stream-tail.ts";
+import { UnitLog } from "./unit-log.ts";
+
+/** What a door's stream says of its past. */
+interface DoorPlace {
+  epoch: number;
+  next: number;
+  through: number;
+  maxTime: number | undefined;
+  watermark: WatermarkStep | undefined;
+  inputs: InputProgress[];
+}
+
+/** The batch that is being filled. */
+class OpenBatch {
+  readonly ordinals: number[] = [];
+  readonly partitions: number[] = [];
+  readonly times: number[] = [];
+  readonly ids: string[] = [];
+  readonly rejected: RejectedRecord[] = [];
+  readonly watermark: WatermarkStep[] = [];
+  readonly settle: (() => void)[] = [];
+  readonly failed: ((error: unknown) => void)[] = [];
+  read = 0;
+  duplicate = 0;
+  /** `end` of the last record read, whatever became of it. */
+  end: number | undefined;
+
+  get empty(): boolean {
+    return this.read === 0;
+  }
+}
+
+export interface DoorOptions {
+  readonly source: SourceDefinition;
+  readonly intake: Intake;
+  /** Called when the intake has ended and all that it gave is durable. */
+  onEnded(): void;
+  onRejected(where: string, error: HeadwaterError): void;
+  onResumed(input: string, records: number): void;
+}
+
+/**
+ * Takes a source's records in: validates them, finds duplicates, gives them ordinals and partitions, and appends
+ * them in batches. A record is accepted when its event is durable.
+ */
+export class DoorWorker {
+  readonly #context: HostContext;
+  readonly #order: WorkOrder;
+  readonly #options: DoorOptions;
+  readonly #stream: string;
+  readonly #arena = new Arena();
+  readonly #stop = new AbortController();
+  readonly #horizon = new DuplicateHorizon(LIMITS.duplicateHorizonIds);
+  #log: UnitLog | undefined;
+  #place: DoorPlace | undefined;
+  #clock = new OrdinalClock(THROUGH_NOTHING);
+  #input: InputProgress | undefined;
+  #batch = new OpenBatch();
+
+  constructor(context: HostContext, order: WorkOrder, options: DoorOptions) {
+    this.#context = context;
+    this.#order = order;
+    this.#options = options;
+    this.#stream = sourceStream(context.plan.definition.name, options.source.name);
+  }
+
+  async claim(): Promise<void> {
+    const { log, clock, process, deployment, deployedFrom } = this.#context;
+    this.#log = await UnitLog.open(log, this.#stream);
+    const place = await this.#readPlace(this.#log);
+    place.epoch++;
+    place.through = Math.max(place.through, deployedFrom - 1);
+    this.#place = place;
+    this.#clock = new OrdinalClock(place.through);
+    const known = place.inputs;
+    this.#input = await this.#options.intake.locate(known);
+    const current = this.#input;
+    if (current !== undefined && current.read > 0) {
+      this.#options.onResumed(this.#options.intake.name, current.read);
+    }
+    await this.#log.append("DoorClaimed", () => ({
+      v: 1,
+      wall: clock.now(),
+      epoch: place.epoch,
+      node: this.#order.node,
+      process,
+      assignment: this.#order.assignment,
+      deployment,
+      first: place.next,
+      through: place.through,
+      ...(place.maxTime !== undefined && { maxTime: place.maxTime }),
+      ...(place.watermark !== undefined && { watermark: [place.watermark] }),
+      inputs: known.filter((input) => input !== current),
+      ...(current !== undefined && { input: current }),
+    }));
+  }
+
+  /** Brings back which ids were taken before. */
+  async restore(): Promise<void> {
+    const place = this.#claimed();
+    if (this.#options.source.id !== undefined) await this.#restoreHorizon();
+    this.#context.board.reportDoor(this.#order.unit, place.through);
+  }
+
+  /**
+   * Takes records in until the intake ends or `signal` aborts. After the end it keeps its promise up with the other
+   * doors', until `signal` aborts.
+   */
+  async work(until: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([until, this.#stop.signal]);
+    const records = this.#options.intake.records(this.#input, signal)[Symbol.asyncIterator]();
+    let injected = false;
+    try {
+      let next = records.next();
+      next.catch(() => {});
+      for (;;) {
+        const result = await this.#nextOrTick(next, injected, signal);
+        if (signal.aborted && result === "stopped") break;
+        if (result === "ticked" || result === "stopped") continue;
+        if (result.done) break;
+        for (const record of result.value) {
+          injected ||= record.ordinal !== undefined;
+          await this.#take(record);
+          if (this.#full()) await this.#flush(signal);
+          if (signal.aborted) break;
+        }
+        if (signal.aborted) break;
+        next = records.next();
+        next.catch(() => {});
+      }
+      await this.#flush(signal);
+    } catch (error) {
+      // What was read before the input failed is taken: only the failure is not.
+      if (isHeadwaterError(error, "InputFailed")) await this.#flush(signal);
+      for (const fail of this.#batch.failed) fail(error);
+      throw error;
+    }
+    if (signal.aborted) {
+      for (const fail of this.#batch.failed) fail(new HeadwaterError("Stopped", "the pipeline was stopped"));
+      return;
+    }
+    await this.#append("InputEnded");
+    this.#options.onEnded();
+    await this.#keepUp(signal);
+  }
+
+  /** Raises this door's promise to the other doors' until `signal` aborts. */
+  async #keepUp(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#raiseToOthers();
+      await this.#context.board.changed(signal);
+    }
+  }
+
+  async #raiseToOthers(): Promise<void> {
+    const others = this.#context.board.doorsThrough;
+    if (others <= this.#clock.floor || !this.#batch.empty) return;
+    this.#clock.raise(others);
+    await this.#append("RecordsAccepted");
+  }
+
+  /** The next records, or `ticked` after a tick in which what had been read was appended. */
+  async #nextOrTick(
+    next: Promise<IteratorResult<readonly IntakeRecord[]>>,
+    injected: boolean,
+    signal: AbortSignal,
+  ): Promise<IteratorResult<readonly IntakeRecord[]> | "ticked" | "stopped"> {
+    const timer = new AbortController();
+    const tick = sleep(this.#context.clock, this.#context.tickMs, AbortSignal.any([signal, timer.signal]));
+    const first = await Promise.race([next, tick.then(() => "ticked" as const)]);
+    timer.abort();
+    if (first !== "ticked") return first;
+    if (signal.aborted) return "stopped";
+    await this.#flush(signal);
+    if (!injected && this.#context.plan.sources.length > 1) await this.#raiseToOthers();
+    if (this.#context.plan.sources.length > 1) return "ticked";
+    // One source has nobody to keep up with: it may wait as long as it takes.
+    return Promise.race([next, stopped(signal)]);
+  }
+
+  #full(): boolean {
+    return (
+      this.#batch.ordinals.length >= this.#context.batchRecords ||
+      this.#batch.rejected.length >= this.#context.batchRecords ||
+      this.#arena.all().length >= LIMITS.batchBytes ||
+      this.#batch.read >= LIMITS.batchRecordsMost
+    );
+  }
+
+  async #take(record: IntakeRecord): Promise<void> {
+    const batch = this.#batch;
+    const { totals } = this.#context.board;
+    batch.read++;
+    totals.read++;
+    if (record.end !== undefined) batch.end = record.end;
+    try {
+      const pending = admit(this.#options.source, record);
+      const admitted = pending instanceof Promise ? await pending : pending;
+      this.#accept(record, admitted);
+    } catch (error) {
+      this.#reject(record, error);
+    }
+  }
+
+  #accept(record: IntakeRecord, admitted: Admitted): void {
+    const batch = this.#batch;
+    const { id, time, key, value } = admitted;
+    if (id !== undefined && this.#horizon.has(id)) {
+      batch.duplicate++;
+      batch.settle.push(() => record.settle?.({ kind: "duplicate" }));
+      return;
+    }
+    const ordinal = this.#ordinalFor(record);
+    this.#arena.append(value);
+    if (id !== undefined) {
+      this.#horizon.add(id);
+      batch.ids.push(id);
+    }
+    this.#clock.raise(ordinal);
+    const place = this.#claimed();
+    const n = place.next + batch.ordinals.length;
+    batch.ordinals.push(ordinal);
+    const { partitions } = this.#context.plan.definition;
+    batch.partitions.push(this.#options.source.key === undefined ? n % partitions : partitionOfKey(key, partitions));
+    if (time !== undefined) this.#observe(time, ordinal);
+    if (record.settle !== undefined) {
+      const { settle } = record;
+      batch.settle.push(() => settle({ kind: "accepted", address: `${this.#stream}@${n}` }));
+      batch.failed.push((error) => settle({ kind: "failed", error }));
+    }
+  }
+
+  #ordinalFor(record: IntakeRecord): number {
+    if (record.ordinal === undefined) {
+      return new OrdinalClock(this.#clock.floor).next(this.#context.clock.now());
+    }
+    if (record.ordinal > this.#clock.floor && record.ordinal <= ORDINAL_MOST && Number.isSafeInteger(record.ordinal)) {
+      return record.ordinal;
+    }
+    throw new HeadwaterError("BadInput", `the ordinal ${record.ordinal} is not above ${this.#clock.floor}`, {
+      where: "$",
+      hint: "Ordinals of a source have to rise.",
+    });
+  }
+
+  #observe(time: number, ordinal: number): void {
+    const place = this.#claimed();
+    this.#batch.times.push(time);
+    place.maxTime = Math.max(place.maxTime ?? time, time);
+    if (place.watermark === undefined || place.maxTime >= place.watermark[1] + LIMITS.watermarkStepMs) {
+      place.watermark = [ordinal, place.maxTime];
+      this.#batch.watermark.push(place.watermark);
+    }
+  }
+
+  #reject(record: IntakeRecord, thrown: unknown): void {
+    const error =
+      thrown instanceof HeadwaterError ? thrown : new HeadwaterError("BadInput", describeThrown(thrown), { where: "$" });
+    const frame = record.frame ?? new Uint8Array(0);
+    const cut = frame.length > LIMITS.rejectedFrameBytes;
+    const { name } = this.#options.intake;
+    this.#batch.rejected.push({
+      input: name,
+      line: record.line,
+      code: error.code,
+      message: error.message.slice(0, LIMITS.reasonChars).toWellFormed(),
+      where: (error.where ?? "$").slice(0, LIMITS.reasonChars).toWellFormed(),
+      frame: cut ? frame.slice(0, LIMITS.rejectedFrameBytes) : frame,
+      ...(cut && { cut: true as const }),
+    });
+    const field = error.where === undefined || error.where === "$" ? "" : ` ${error.where}`;
+    const where = `${name}:${record.line}${field}`;
+    this.#batch.settle.push(() => {
+      this.#options.onRejected(where, error);
+      record.settle?.({ kind: "rejected", error } satisfies IntakeOutcome);
+    });
+  }
+
+  /** Appends what has been read, if anything, and waits while too much is in flight. */
+  async #flush(signal: AbortSignal): Promise<void> {
+    if (this.#batch.empty) return;
+    await this.#append("RecordsAccepted");
+    await this.#waitForRoom(signal);
+  }
+
+  async #append(type: "RecordsAccepted" | "InputEnded"): Promise<void> {
+    const { clock, deployment, board, probe, provenance } = this.#context;
+    const place = this.#claimed();
+    const batch = this.#batch;
+    const wall = clock.now();
+    const count = batch.ordinals.length;
+    const through = this.#clock.floor;
+    if (this.#input !== undefined && batch.end !== undefined) this.#input = this.#advance(this.#input, batch);
+    const columns: Partial<RecordsAccepted> =
+      count === 0
+        ? {}
+        : {
+            ordinals: encodeDeltas(batch.ordinals),
+            ...(provenance === "full" && { digests: this.#arena.digests() }),
+            ...(this.#context.plan.definition.partitions > 1 && { sections: sectionsOf(batch.partitions) }),
+            ...(batch.times.length > 0 && { times: encodeDeltas(batch.times) }),
+            ...(batch.ids.length > 0 && { ids: encodeTexts(batch.ids) }),
+          };
+    const watermark = batch.watermark.length > 0 || place.watermark === undefined ? batch.watermark : [place.watermark];
+    await this.#unitLog().append(
+      type,
+      (places) => ({
+        v: 1,
+        wall,
+        epoch: place.epoch,
+        node: this.#order.node,
+        deployment,
+        scheme: 1,
+        first: place.next,
+        count,
+        through,
+        ...columns,
+        ...(place.maxTime !== undefined && { maxTime: place.maxTime, watermark }),
+        ...(places.payload !== undefined && { payload: places.payload }),
+        ...(places.quarantine !== undefined && {
+          rejected: { ...places.quarantine, count: batch.rejected.length },
+        }),
+        ...(this.#input !== undefined && { input: this.#input }),
+      }),
+      { payload: this.#payload(count, wall), quarantine: rejectedDrafts(batch.rejected, wall) },
+      (point) => probe(`door:${point}`),
+    );
+    this.#batch = new OpenBatch();
+    this.#arena.reset();
+    place.next += count;
+    place.through = through;
+    const { totals } = board;
+    if (count > 0) board.accept(count, through);
+    totals.duplicate += batch.duplicate;
+    totals.rejected += batch.rejected.length;
+    board.reportDoor(this.#order.unit, through);
+    for (const settle of batch.settle) settle();
+  }
+
+  #payload(count: number, wall: number) {
+    if (count === 0) return [];
+    const lengths = Array.from({ length: count }, (_, row) => this.#arena.end(row) - this.#arena.start(row));
+    const bytes = this.#arena.all().slice();
+    return payloadDrafts([{ stage: SEGMENT_INPUT, lengths: encodePlain(lengths), bytes }], wall);
+  }
+
+  #advance(input: InputProgress, batch: OpenBatch): InputProgress {
+    const bytes = batch.end ?? input.bytes;
+    return {
+      ...input,
+      name: this.#options.intake.name,
+      bytes,
+      digest: this.#options.intake.digestUpTo(bytes),
+      read: input.read + batch.read,
+      accepted: input.accepted + batch.ordinals.length,
+      duplicate: input.duplicate + batch.duplicate,
+      rejected: input.rejected + batch.rejected.length,
+    };
+  }
+
+  async #waitForRoom(signal: AbortSignal): Promise<void> {
+    const { board } = this.#context;
+    while (!signal.aborted) {
+      if (board.pending < LIMITS.inFlightRecords) return;
+      await board.changed(signal);
+    }
+  }
+
+  async #readPlace(log: UnitLog): Promise<DoorPlace> {
+    const { last } = log.main;
+    if (last === undefined) {
+      return { epoch: 0, next: 0, through: THROUGH_NOTHING, maxTime: undefined, watermark: undefined, inputs: [] };
+    }
+    if (last.type !== "DoorClaimed" && last.type !== "RecordsAccepted" && last.type !== "InputEnded") {
+      throw new HeadwaterError("LogDamaged", `a source's stream ends in ${last.type}`, { where: this.#stream });
+    }
+    const { epoch, first, through, maxTime, watermark } = last.data;
+    const next = first + ("count" in last.data ? last.data.count : 0);
+    const inputs = await this.#knownInputs(last.data);
+    return { epoch, next, through, maxTime, watermark: watermark?.at(-1), inputs };
+  }
+
+  /** The latest progress of every known input: what the last claim says, and what was taken since. */
+  async #knownInputs(last: { readonly epoch: number; readonly input?: InputProgress }): Promise<InputProgress[]> {
+    const { log } = this.#context;
+    const revision = await seekEpoch(log, this.#stream, last.epoch);
+    const claim = decodeEventAs(await readOne(log, this.#stream, revision), "DoorClaimed");
+    return [...claim.inputs, ...(last.input === undefined ? [] : [last.input])].slice(-LIMITS.knownInputs);
+  }
+
+  async #restoreHorizon(): Promise<void> {
+    const { log } = this.#context;
+    const ids: string[][] = [];
+    let known = 0;
+    if ((await lastEvent(log, this.#stream)) === undefined) return;
+    for await (const recorded of log.read(this.#stream, { direction: "backwards" })) {
+      const event = decodeEvent(recorded);
+      if (event.type !== "RecordsAccepted" || event.data.ids === undefined) continue;
+      const batch = decodeTexts(event.data.ids, event.data.count);
+      ids.push(batch);
+      known += batch.length;
+      if (known >= LIMITS.duplicateHorizonIds) break;
+    }
+    for (const batch of ids.reverse()) for (const id of batch) this.#horizon.add(id);
+  }
+
+  dispose(): void {
+    this.#stop.abort();
+  }
+
+  #claimed(): DoorPlace {
+    if (this.#place === undefined) throw new HeadwaterError("Internal", "a door works before it was claimed");
+    return this.#place;
+  }
+
+  #unitLog(): UnitLog {
+    if (this.#log === undefined) throw new HeadwaterError("Internal", "a door works before it was claimed");
+    return this.#log;
+  }
+}
+
+function stopped(signal: AbortSignal): Promise<"stopped"> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve("stopped");
+    signal.addEventListener("abort", () => resolve("stopped"), { once: true });
+  });
+}

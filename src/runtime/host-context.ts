@@ -1,0 +1,41 @@
+import type { Arena } from "../core/arena.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { DecodeRecord } from "./merge-reader.ts";
+import type { ProgressBoard } from "./progress-board.ts";
+
+/** What every worker of a process has at hand while a pipeline runs in it. */
+export interface HostContext {
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly plan: Plan;
+  /** Names of the pipeline's sources, ordered: what indexes of sources refer to. */
+  readonly sources: readonly string[];
+  /** Identity of the deployment that runs. */
+  readonly deployment: Uint8Array;
+  /** Records below this ordinal were for earlier deployments. */
+  readonly deployedFrom: number;
+  readonly process: string;
+  readonly provenance: "full" | "off";
+  readonly batchRecords: number;
+  readonly tickMs: number;
+  readonly arena: Arena;
+  readonly decode: DecodeRecord;
+  readonly board: ProgressBoard;
+  /** Called at named points, such as `steps:before`; tests kill or stall the process there. */
+  readonly probe: Probe;
+  onQuarantined(stage: string, address: string, message: string): void;
+}
+
+/** Called at a named point of the system. Answers a promise to hold the worker there. */
+export type Probe = (point: string) => void | Promise<void>;
+
+/** What a worker is told when it is assigned. */
+export interface WorkOrder {
+  /** `door:S`, `partition:G.Q` or `sink:K`. */
+  readonly unit: string;
+  readonly node: string;
+  /** Version of the assignment. */
+  readonly assignment: number;
+}

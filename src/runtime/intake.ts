@@ -1,0 +1,144 @@
+import { equalBytes } from "../core/digest.ts";
+import type { InputProgress } from "../core/events.ts";
+import { type Clock, sleep } from "../ports/clock.ts";
+import type { Input } from "../ports/files.ts";
+
+/** A record on its way to a door. */
+export interface IntakeRecord {
+  readonly value?: unknown;
+  readonly problem?: { readonly message: string; readonly field?: string };
+  readonly line: number;
+  readonly frame?: Uint8Array;
+  /** See `InputRecord.end`; absent for what is not identified. */
+  readonly end?: number;
+  /** An ordinal given from outside: for tests and for copies of other logs. Has to be above all before it. */
+  readonly ordinal?: number;
+  /** Called when the record is durable, or was refused. */
+  settle?(outcome: IntakeOutcome): void;
+}
+
+export type IntakeOutcome =
+  | { readonly kind: "accepted"; readonly address: string }
+  | { readonly kind: "duplicate" }
+  | { readonly kind: "rejected"; readonly error: Error }
+  | { readonly kind: "failed"; readonly error: unknown };
+
+/** Where in an identified input an intake goes on. */
+export interface IntakePlace {
+  readonly progress: InputProgress;
+}
+
+/** What feeds a door. */
+export interface Intake {
+  /** For messages: the file's name, `standard input`, `the program`. */
+  readonly name: string;
+  /** Finds out how much of the input was taken before. `undefined`: it is not identified. */
+  locate(known: readonly InputProgress[]): Promise<InputProgress | undefined>;
+  /** The records from `from` on. Ends when there will be no more. */
+  records(from: InputProgress | undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]>;
+  /** Digest of the content up to a record's `end`; only for an identified input. */
+  digestUpTo(end: number): Uint8Array;
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+export interface FileIntakeOptions {
+  readonly open: () => Promise<Input>;
+  readonly clock: Clock;
+  /** Take in again what was taken before. */
+  readonly again: boolean;
+  /** Wait for the file to grow when its end is reached. */
+  readonly follow: boolean;
+  onOpened?(input: Input): void;
+}
+
+/** How often a followed file is looked at, in milliseconds. */
+const FOLLOW_MS = 200;
+
+/** An input from outside, identified by the digest of what was taken of it. */
+export class FileIntake implements Intake {
+  readonly name: string;
+  readonly #options: FileIntakeOptions;
+  #input: Input;
+
+  private constructor(input: Input, options: FileIntakeOptions) {
+    this.#input = input;
+    this.#options = options;
+    this.name = input.name;
+  }
+
+  /** Throws `BadInput` for what cannot be begun. */
+  static async open(options: FileIntakeOptions): Promise<FileIntake> {
+    const input = await options.open();
+    options.onOpened?.(input);
+    return new FileIntake(input, options);
+  }
+
+  async locate(known: readonly InputProgress[]): Promise<InputProgress | undefined> {
+    if (!this.#input.repeatable) return undefined;
+    const taken = known.filter((progress) => progress.bytes > 0).sort((a, b) => a.bytes - b.bytes || a.round - b.round);
+    const digests = await this.#input.digestsAt(taken.map((progress) => progress.bytes));
+    const matching = taken.filter((progress, index) => {
+      const digest = digests[index];
+      return digest !== undefined && equalBytes(digest, progress.digest);
+    });
+    const longest = matching.at(-1);
+    const round = Math.max(0, ...matching.map((progress) => progress.round));
+    if (longest !== undefined && !this.#options.again) {
+      // The latest round may be the one that was cut short.
+      return matching.findLast((progress) => progress.round === round);
+    }
+    return {
+      name: this.name,
+      bytes: 0,
+      digest: NO_BYTES,
+      read: 0,
+      accepted: 0,
+      duplicate: 0,
+      rejected: 0,
+      round: longest === undefined ? 0 : round + 1,
+    };
+  }
+
+  async *records(from: InputProgress | undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]> {
+    let end = from?.bytes ?? 0;
+    for (;;) {
+      for await (const records of this.#input.read({ from: end, signal })) {
+        yield records;
+        end = records.at(-1)?.end ?? end;
+      }
+      if (!this.#options.follow || signal.aborted || !this.#input.repeatable) return;
+      await sleep(this.#options.clock, FOLLOW_MS, signal);
+      this.#input = await this.#options.open();
+    }
+  }
+
+  digestUpTo(end: number): Uint8Array {
+    return this.#input.digestUpTo(end);
+  }
+}
+
+/** Records from a program. They have no identity of their own: each is new unless the source declares ids. */
+export class ProgramIntake implements Intake {
+  readonly name = "the program";
+  readonly #batches: AsyncIterable<readonly IntakeRecord[]>;
+
+  constructor(batches: AsyncIterable<readonly IntakeRecord[]>) {
+    this.#batches = batches;
+  }
+
+  locate(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  async *records(_from: undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]> {
+    for await (const batch of this.#batches) {
+      if (signal.aborted) return;
+      yield batch;
+    }
+  }
+
+  digestUpTo(): Uint8Array {
+    return NO_BYTES;
+  }
+}

@@ -1,0 +1,285 @@
+import { encodeCanonical } from "../core/canonical.ts";
+import { decodeEventAs } from "../core/event-codec.ts";
+import { sha256 } from "../core/digest.ts";
+import { describeThrown, HeadwaterError } from "../core/errors.ts";
+import type { Cursors, SnapshotReference } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
+import { THROUGH_NOTHING } from "../core/ordinal.ts";
+import { stepsStream } from "../core/streams.ts";
+import type { InputRows } from "../engine/rows.ts";
+import { SegmentEngine, type SegmentResult } from "../engine/segment-engine.ts";
+import { type EncodedSteps, encodeSteps } from "../engine/steps-encoder.ts";
+import type { Segment } from "../pipeline/plan.ts";
+import { startingCursors } from "./deployed-cursors.ts";
+import type { HostContext, WorkOrder } from "./host-context.ts";
+import { type MergedBatch, MergeReader } from "./merge-reader.ts";
+import { payloadDrafts, quarantineDrafts } from "./payload.ts";
+import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
+import { readOne } from "./seek.ts";
+import { loadSnapshot } from "./snapshots.ts";
+import type { Draft } from "./stream-tail.ts";
+import { chunkDrafts, UnitLog } from "./unit-log.ts";
+import type { UpstreamSelection } from "./upstream-reader.ts";
+
+/** What a partition has come to, as its last event says. */
+interface PartitionPlace {
+  readonly epoch: number;
+  readonly next: number;
+  readonly cursors: Cursors;
+  readonly through: number;
+  readonly snapshot: SnapshotReference | undefined;
+}
+
+/**
+ * Owns one partition of a segment: claims it, restores its state, and turns what comes from upstream into step
+ * events, one append at a time. What it has not appended is not there: after any failure a new worker begins
+ * from the log.
+ */
+export class PartitionWorker {
+  readonly #context: HostContext;
+  readonly #order: WorkOrder;
+  readonly #segment: Segment;
+  readonly #partition: number;
+  readonly #upstreams: readonly UpstreamSelection[];
+  readonly #stop = new AbortController();
+  readonly #batchMost: number;
+  #log: UnitLog | undefined;
+  #place: PartitionPlace | undefined;
+  #engine: SegmentEngine | undefined;
+  #reader: MergeReader | undefined;
+  #inputsSinceSnapshot = 0;
+
+  /** `batchMost` bounds the records of a batch below what the pipeline says. */
+  constructor(context: HostContext, order: WorkOrder, batchMost: number = context.batchRecords) {
+    this.#context = context;
+    this.#order = order;
+    this.#batchMost = Math.min(batchMost, context.batchRecords);
+    const { segment, partition } = partitionOfUnit(context.plan, order.unit);
+    this.#segment = segment;
+    this.#partition = partition;
+    this.#upstreams = upstreamsOfPartition(context.plan, context.sources, segment, partition);
+  }
+
+  /** Appends the claim. From here on whoever owned the partition before can append nothing more. */
+  async claim(): Promise<void> {
+    const { plan, log, clock, deployment, process } = this.#context;
+    const stream = stepsStream(plan.definition.name, this.#segment.name, this.#partition);
+    this.#log = await UnitLog.open(log, stream);
+    const place = placeOf(this.#log, await startingCursors(this.#context, this.#upstreams));
+    this.#place = { ...place, epoch: place.epoch + 1 };
+    const { cursors, epoch, next, snapshot, through } = this.#place;
+    await this.#context.probe("claim:before");
+    await this.#log.append("PartitionClaimed", () => ({
+      v: 1,
+      wall: clock.now(),
+      epoch,
+      node: this.#order.node,
+      process,
+      assignment: this.#order.assignment,
+      deployment,
+      first: next,
+      through,
+      cursors,
+      ...(snapshot !== undefined && { snapshot }),
+    }));
+    await this.#context.probe("claim:after");
+  }
+
+  /** Brings the state back: the last snapshot, and the inputs since then run again without being recorded. */
+  async restore(): Promise<void> {
+    const place = this.#claimed();
+    const { plan, sources, arena, provenance, log } = this.#context;
+    const options = {
+      pipeline: plan.definition.name,
+      segment: this.#segment,
+      sources,
+      partitions: plan.definition.partitions,
+      arena,
+    };
+    this.#engine = new SegmentEngine({ ...options, provenance });
+    if (!this.#segment.stateful) {
+      this.#reader = this.#read(place.cursors, place.through);
+      return;
+    }
+    const stream = stepsStream(plan.definition.name, this.#segment.name, this.#partition);
+    let from: Pick<PartitionPlace, "next" | "cursors" | "through">;
+    if (place.snapshot === undefined) {
+      // The first claim says where the partition's history begins.
+      const { cursors } = decodeEventAs(await readOne(log, stream, 0), "PartitionClaimed");
+      from = { next: 0, cursors, through: THROUGH_NOTHING };
+    } else {
+      const snapshot = await loadSnapshot(log, stream, place.snapshot);
+      this.#engine.restore(snapshot);
+      from = snapshot;
+    }
+    this.#reader = this.#read(from.cursors, from.through);
+    this.#inputsSinceSnapshot = place.next - from.next;
+    for (let next = from.next; next < place.next; ) {
+      const batch = await this.#reader.next(Math.min(this.#batchMost, place.next - next), this.#stop.signal);
+      if (batch === undefined) return;
+      await this.#engine.process(batch.rows, next);
+      next += batch.rows.count;
+    }
+  }
+
+  /** Works until `signal` aborts, then leaves a snapshot so that the next start is quick. */
+  async work(signal: AbortSignal): Promise<void> {
+    const reader = this.#reader;
+    if (reader === undefined) throw new HeadwaterError("Internal", "a partition works before it was restored");
+    this.#context.board.report(this.#order.unit, this.#claimed().through);
+    for (;;) {
+      const batch = await reader.next(this.#batchMost, signal);
+      if (batch === undefined) break;
+      await this.#record(batch);
+    }
+    if (this.#inputsSinceSnapshot > 0 && this.#segment.stateful) await this.#recordSnapshot();
+  }
+
+  /** Lets go of everything at once. */
+  dispose(): void {
+    this.#stop.abort();
+    this.#reader?.stop();
+  }
+
+  #read(cursors: Cursors, through: number): MergeReader {
+    const { log, clock, decode, tickMs } = this.#context;
+    return new MergeReader({ log, clock, upstreams: this.#upstreams, cursors, decode, tickMs, through });
+  }
+
+  async #record(batch: MergedBatch): Promise<void> {
+    const engine = this.#engine as SegmentEngine;
+    const { next } = this.#claimed();
+    if (batch.rows.count === 0) {
+      await this.#append(batch, undefined, undefined);
+      return;
+    }
+    const result = await engine.process(batch.rows, next);
+    this.#failIfAsked(batch.rows, next, result);
+    const steps = encodeSteps(this.#encoderOptions(), batch.rows, next, result);
+    this.#inputsSinceSnapshot += batch.rows.count;
+    const due = Math.max(LIMITS.snapshotInputs, engine.stateEntries);
+    const snapshot = this.#segment.stateful && this.#inputsSinceSnapshot >= due;
+    await this.#append(batch, steps, snapshot ? this.#takeSnapshot(batch, next + batch.rows.count) : undefined);
+    const { totals } = this.#context.board;
+    totals.steps += steps.steps;
+    totals.quarantined += steps.quarantined.length;
+    const stream = stepsStream(this.#context.plan.definition.name, this.#segment.name, this.#partition);
+    for (const record of steps.quarantined) {
+      this.#context.onQuarantined(record.stage, `${stream}@${record.n}`, record.message);
+    }
+  }
+
+  #encoderOptions() {
+    const { sources, provenance } = this.#context;
+    return {
+      segment: this.#segment,
+      sources,
+      streams: this.#upstreams.map((upstream) => upstream.stream),
+      fromSource: this.#upstreams.every((upstream) => "source" in upstream.from),
+      provenance,
+    };
+  }
+
+  /** A stage whose policy is `fail` stops the pipeline at its first failure, before anything is recorded of it. */
+  #failIfAsked(rows: InputRows, first: number, result: SegmentResult): void {
+    for (const [at, stage] of result.stages.entries()) {
+      const planned = this.#segment.stages[at];
+      const failure = stage.failures[0];
+      if (failure === undefined || planned?.definition.onError !== "fail") continue;
+      const inputs = planned.input < 0 ? undefined : result.stages[planned.input];
+      const row = inputs?.origin?.[failure.row] ?? failure.row;
+      const upstream = this.#upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
+      throw new HeadwaterError("StageFailed", describeThrown(failure.error), {
+        where: `stage ${planned.definition.name}, record ${upstream}@${rows.parents[row]}, input ${first + row}`,
+        hint: 'Mend the stage and run again: it goes on at this record. With onError "skip" it would be quarantined.',
+        cause: failure.error,
+      });
+    }
+  }
+
+  #takeSnapshot(at: { cursors: Cursors; through: number }, next: number): { bytes: Uint8Array; next: number } {
+    const snapshot = (this.#engine as SegmentEngine).snapshot(next, at.cursors, at.through);
+    return { bytes: encodeCanonical(snapshot, Number.MAX_SAFE_INTEGER), next };
+  }
+
+  async #recordSnapshot(): Promise<void> {
+    const place = this.#claimed();
+    await this.#append(place, undefined, this.#takeSnapshot(place, place.next));
+  }
+
+  async #append(
+    at: { readonly cursors: Cursors; readonly through: number },
+    steps: EncodedSteps | undefined,
+    snapshot: { readonly bytes: Uint8Array; readonly next: number } | undefined,
+  ): Promise<void> {
+    const { clock, deployment, board, probe } = this.#context;
+    const place = this.#claimed();
+    const wall = clock.now();
+    const count = steps?.inputs ?? 0;
+    const state: Draft[] = snapshot === undefined ? [] : chunkDrafts("SnapshotChunk", snapshot.bytes, wall);
+    let reference = place.snapshot;
+    await this.#unitLog().append(
+      "StepsRecorded",
+      (places) => {
+        if (snapshot !== undefined && places.state !== undefined) {
+          const { revision, events: chunks } = places.state;
+          reference = { revision, chunks, digest: sha256(snapshot.bytes), next: snapshot.next };
+        }
+        return {
+          v: 1,
+          wall,
+          epoch: place.epoch,
+          node: this.#order.node,
+          deployment,
+          scheme: 1,
+          first: place.next,
+          count,
+          through: at.through,
+          from: place.cursors,
+          to: at.cursors,
+          ...steps?.columns,
+          ...(places.payload !== undefined && { payload: places.payload }),
+          ...(places.quarantine !== undefined && { quarantine: places.quarantine }),
+          ...(reference !== undefined && { snapshot: reference }),
+        };
+      },
+      {
+        payload: steps === undefined ? [] : payloadDrafts(steps.blocks, wall),
+        quarantine: steps === undefined ? [] : quarantineDrafts(steps.quarantined, wall),
+        state,
+      },
+      (point) => probe(`steps:${point}`),
+    );
+    if (snapshot !== undefined) this.#inputsSinceSnapshot = 0;
+    this.#place = { ...place, next: place.next + count, cursors: at.cursors, through: at.through, snapshot: reference };
+    board.report(this.#order.unit, at.through);
+  }
+
+  #claimed(): PartitionPlace {
+    if (this.#place === undefined) throw new HeadwaterError("Internal", "a partition works before it was claimed");
+    return this.#place;
+  }
+
+  #unitLog(): UnitLog {
+    if (this.#log === undefined) throw new HeadwaterError("Internal", "a partition works before it was claimed");
+    return this.#log;
+  }
+}
+
+function placeOf(log: UnitLog, start: Cursors): PartitionPlace {
+  const { last } = log.main;
+  switch (last?.type) {
+    case undefined:
+      return { epoch: 0, next: 0, cursors: start, through: THROUGH_NOTHING, snapshot: undefined };
+    case "PartitionClaimed": {
+      const { epoch, first, cursors, through, snapshot } = last.data;
+      return { epoch, next: first, cursors, through, snapshot };
+    }
+    case "StepsRecorded": {
+      const { epoch, first, count, to, through, snapshot } = last.data;
+      return { epoch, next: first + count, cursors: to, through, snapshot };
+    }
+    default:
+      throw new HeadwaterError("LogDamaged", `a partition's stream ends in ${last?.type}`, { where: log.main.stream });
+  }
+}

@@ -1,0 +1,339 @@
+import { createActor, fromPromise } from "xstate";
+import { supervisorMachine } from "../../actors/supervisor.ts";
+import type { WorkerInput } from "../../actors/worker.ts";
+import { Arena } from "../core/arena.ts";
+import { RecordDecoder } from "../core/decode-shapes.ts";
+import { type ErrorCode, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import type { PipelineDeployed } from "../core/events.ts";
+import { sourceStream } from "../core/streams.ts";
+import { type Plan, planPipeline } from "../pipeline/plan.ts";
+import type { Bundle, Bundler } from "../ports/bundler.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { Ids } from "../ports/ids.ts";
+import type { Processes } from "../ports/processes.ts";
+import {
+  currentDeployment,
+  type DeploymentCandidate,
+  definitionOf,
+  deploy,
+  describeDeployment,
+  isDeployed,
+  loadDeployedCode,
+  type RuntimeVersions,
+} from "./deployment.ts";
+import { DoorWorker } from "./door-worker.ts";
+import type { HostContext, Probe } from "./host-context.ts";
+import { type Intake, ProgramIntake } from "./intake.ts";
+import { PartitionWorker } from "./partition-worker.ts";
+import { ProgressBoard } from "./progress-board.ts";
+import { unitsOf } from "./routes.ts";
+import { CountTarget, type SinkTarget } from "./sink-targets.ts";
+import { SinkWorker } from "./sink-worker.ts";
+import { lastEvent } from "./stream-tail.ts";
+import { Supervision } from "./supervision.ts";
+import { type Worker, WorkerPool } from "./worker-pool.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+
+/** What a pipeline runs on. */
+export interface RunEnvironment {
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly processes: Processes;
+  readonly bundler: Bundler;
+  readonly runtime: RuntimeVersions;
+  readonly probe?: Probe;
+}
+
+/** What is to be run, and how. */
+export interface RunOptions {
+  readonly plan: Plan;
+  readonly bundle: Bundle | undefined;
+  readonly intakes: ReadonlyMap<string, Intake>;
+  readonly targets: ReadonlyMap<string, SinkTarget>;
+  readonly nodes: number;
+  readonly batchRecords: number;
+  readonly tickMs: number;
+  readonly provenance: "full" | "off";
+  /** Does not end with the intakes. */
+  readonly follow: boolean;
+  /** First abort: finish what is in flight and stop. */
+  readonly signal: AbortSignal;
+  readonly board: ProgressBoard;
+  onDeployed(deployed: PipelineDeployed): void;
+  onRejected(source: string, where: string, error: HeadwaterError): void;
+  onQuarantined(stage: string, address: string, message: string): void;
+  onResumed(source: string, input: string, records: number): void;
+  onStandBy(message: string): void;
+  onRestarted(unit: string, error: unknown): void;
+}
+
+/** Failures that a new try with the same code, input and log meets again. */
+const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "BadUsage",
+  "BadPipeline",
+  "BadInput",
+  "ForeignOutput",
+  "IncompatibleDeployment",
+  "InputFailed",
+  "OutputFailed",
+  "StageFailed",
+  "NotCanonical",
+  "RecordTooLarge",
+  "LogFull",
+  "LogDamaged",
+  "LogForeign",
+  "LogTooNew",
+  "LogClosed",
+  "StreamTombstoned",
+]);
+
+/**
+ * Runs a pipeline on a log: claims its supervision, deploys it if it has changed, and works until all intakes have
+ * ended and every record has come to its end, or until `signal` aborts. Throws what made it impossible; what was
+ * accepted before is kept, and a later run goes on with it.
+ */
+export async function runPipeline(environment: RunEnvironment, options: RunOptions): Promise<PipelineDeployed> {
+  const { log, clock, processes, ids } = environment;
+  const { name } = options.plan.definition;
+  const process = ids.uuid();
+  const supervision = await Supervision.claim(
+    { log, clock, processes, pipeline: name, process, onStandBy: options.onStandBy },
+    options.signal,
+  );
+  const lost = new AbortController();
+  supervision.beat((error) => lost.abort(error));
+  try {
+    const deployed = await deployIfChanged(environment, options, process, supervision, lost.signal);
+    await operate(environment, { ...options, process, deployed, supervision, lost: lost.signal });
+    await supervision.release();
+    return deployed;
+  } finally {
+    supervision.abandon();
+  }
+}
+
+interface Operation extends RunOptions {
+  readonly process: string;
+  readonly deployed: PipelineDeployed;
+  readonly supervision: Supervision;
+  /** Aborts, with the reason, when another process has taken over. */
+  readonly lost: AbortSignal;
+}
+
+async function deployIfChanged(
+  environment: RunEnvironment,
+  options: RunOptions,
+  process: string,
+  supervision: Supervision,
+  lost: AbortSignal,
+): Promise<PipelineDeployed> {
+  const { log, clock, bundler, runtime } = environment;
+  const { name } = options.plan.definition;
+  const candidate: DeploymentCandidate = { ...options, runtime };
+  const content = describeDeployment(candidate);
+  const current = await currentDeployment(log, name);
+  if (current !== undefined && isDeployed(content, current, name)) return current;
+  let from = 0;
+  if (current !== undefined) {
+    // What was accepted for the deployment that ran is brought to its end by that deployment's own code.
+    await drainDeployment(environment, options, process, supervision, lost, current);
+    from = (await highestThrough(log, name, current)) + 1;
+  }
+  const deployed = await deploy(log, clock, name, candidate, content, current, from);
+  options.onDeployed(deployed);
+  void bundler;
+  return deployed;
+}
+
+async function drainDeployment(
+  environment: RunEnvironment,
+  options: RunOptions,
+  process: string,
+  supervision: Supervision,
+  lost: AbortSignal,
+  current: PipelineDeployed,
+): Promise<void> {
+  if (current.code === undefined) {
+    if (current.sources.length > 0 && (await hasPending(environment.log, options.plan.definition.name, current))) {
+      throw new HeadwaterError(
+        "IncompatibleDeployment",
+        "records wait for a deployment whose code is not in the log",
+        {
+          where: `pipeline ${options.plan.definition.name}, version ${current.version}`,
+          hint: "Run the program that made it once more, so that they come to their end; then run this one.",
+        },
+      );
+    }
+    return;
+  }
+  const { bundle, exported } = await loadDeployedCode(environment.log, environment.bundler, current);
+  const plan = planPipeline(definitionOf(exported, bundle.module));
+  await operate(environment, {
+    ...options,
+    plan,
+    bundle,
+    provenance: current.provenance,
+    intakes: new Map(),
+    targets: new Map(),
+    follow: false,
+    board: new ProgressBoard(),
+    process,
+    deployed: current,
+    supervision,
+    lost,
+  });
+}
+
+/** Whether a source has been promised more than some partition or sink has taken. */
+async function hasPending(log: EventLog, pipeline: string, deployed: PipelineDeployed): Promise<boolean> {
+  const promised = await highestThrough(log, pipeline, deployed);
+  for await (const { stream } of log.streams({ prefixes: [`steps_${pipeline}.`] })) {
+    const last = await lastEvent(log, stream);
+    const data = last === undefined ? undefined : decodeEvent(last).data;
+    if (data === undefined || !("through" in data) || data.through < promised) return true;
+  }
+  return false;
+}
+
+async function highestThrough(log: EventLog, pipeline: string, deployed: PipelineDeployed): Promise<number> {
+  let highest = deployed.from - 1;
+  for (const { name } of deployed.sources) {
+    const last = await lastEvent(log, sourceStream(pipeline, name));
+    if (last === undefined) continue;
+    const { data } = decodeEvent(last);
+    if ("through" in data) highest = Math.max(highest, data.through);
+  }
+  return highest;
+}
+
+/** Runs the actors of a deployment until its intakes have ended and everything is through, or it is stopped. */
+async function operate(environment: RunEnvironment, operation: Operation): Promise<void> {
+  const { plan, board, supervision } = operation;
+  const units = unitsOf(plan);
+  for (const unit of [...units.partitions, ...units.sinks]) board.expect(unit);
+  const ended = new Set<string>();
+  const context = hostContext(environment, operation);
+  const pool = new WorkerPool((order, attempt) => makeWorker(context, operation, order, attempt, (unit) => {
+    ended.add(unit);
+    board.touch();
+  }));
+  const machine = supervisorMachine.provide({
+    actors: {
+      claim: fromPromise(() => Promise.resolve({ version: supervision.version })),
+      assignUnits: fromPromise<void, { version: number; units: readonly { unit: string; node: string }[] }>(({ input }) =>
+        supervision.assign(
+          input.version,
+          input.units.map(({ unit, node }) => ({ unit, node, process: operation.process })),
+        ),
+      ),
+      node: pool.nodeLogic,
+      door: pool.workerLogic,
+      sink: pool.workerLogic,
+    },
+    actions: { onRestart: (_, { unit, error }) => operation.onRestarted(unit, error) },
+    guards: { fatal: (_, { error }) => isFatal(error) },
+  });
+  const nodes = Array.from({ length: operation.nodes }, (_, index) => `node-${index + 1}`);
+  const actor = createActor(machine, {
+    input: { nodes, ...units },
+    clock: {
+      setTimeout: (callback: () => void, ms: number) => environment.clock.setTimeout(callback, ms),
+      clearTimeout: (cancel: () => void) => cancel?.(),
+    },
+  });
+  const done = new Promise<unknown>((resolve, reject) => {
+    actor.subscribe({
+      next: (snapshot) => {
+        if (snapshot.status === "done") resolve(snapshot.output.error);
+      },
+      error: reject,
+    });
+  });
+  const onLost = () => actor.send({ type: "FATAL", error: operation.lost.reason });
+  operation.lost.addEventListener("abort", onLost, { once: true });
+  const finished = new AbortController();
+  actor.start();
+  const watch = watchForEnd(operation, ended, finished.signal).then(() => actor.send({ type: "DRAIN" }));
+  try {
+    const error = await done;
+    if (error !== undefined) throw error;
+  } finally {
+    finished.abort();
+    await watch;
+    operation.lost.removeEventListener("abort", onLost);
+    actor.stop();
+    await pool.close();
+  }
+}
+
+/** Resolves when all doors have ended and every unit is through what they promised, or when the run is stopped. */
+async function watchForEnd(operation: Operation, ended: ReadonlySet<string>, finished: AbortSignal): Promise<void> {
+  const { board, plan, signal, follow } = operation;
+  const doors = plan.sources.length;
+  const either = AbortSignal.any([signal, finished]);
+  while (!either.aborted) {
+    if (!follow && ended.size === doors && board.through >= board.doorsThrough) return;
+    await board.changed(either);
+  }
+}
+
+function isFatal(error: unknown): boolean {
+  return isHeadwaterError(error) && FATAL.has(error.code);
+}
+
+function hostContext(environment: RunEnvironment, operation: Operation): HostContext {
+  const { log, clock, probe } = environment;
+  const { plan, process, deployed, provenance, batchRecords, tickMs, board, onQuarantined } = operation;
+  const decoder = new RecordDecoder();
+  return {
+    log,
+    clock,
+    plan,
+    sources: plan.sources.map((source) => source.name).sort(),
+    deployment: deployed.deployment,
+    deployedFrom: deployed.from,
+    process,
+    provenance,
+    batchRecords,
+    tickMs,
+    arena: new Arena(),
+    decode: (bytes, start, end) => decoder.decode(bytes, start, end),
+    board,
+    probe: probe ?? (() => {}),
+    onQuarantined,
+  };
+}
+
+function makeWorker(
+  context: HostContext,
+  operation: Operation,
+  order: WorkerInput,
+  attempt: number,
+  ended: (unit: string) => void,
+): Worker {
+  const [kind, name] = [order.unit.slice(0, order.unit.indexOf(":")), order.unit.slice(order.unit.indexOf(":") + 1)];
+  if (kind === "partition") {
+    return new PartitionWorker(context, order, Math.max(1, Math.floor(context.batchRecords / 8 ** attempt)));
+  }
+  if (kind === "sink") {
+    const sink = operation.plan.sinks.find((other) => other.name === name);
+    if (sink !== undefined) {
+      return new SinkWorker(context, order, sink, operation.targets.get(name) ?? new CountTarget());
+    }
+  }
+  const source = operation.plan.sources.find((other) => other.name === name);
+  if (kind !== "door" || source === undefined) {
+    throw new HeadwaterError("Internal", "a unit of work is not one of the pipeline's", { where: order.unit });
+  }
+  return new DoorWorker(context, order, {
+    source,
+    intake: operation.intakes.get(name) ?? new ProgramIntake(nothing()),
+    onEnded: () => ended(order.unit),
+    onRejected: (where, error) => operation.onRejected(name, where, error),
+    onResumed: (input, records) => operation.onResumed(name, input, records),
+  });
+}
+
+async function* nothing(): AsyncIterable<never> {}

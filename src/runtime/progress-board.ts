@@ -1,0 +1,99 @@
+import { THROUGH_NOTHING } from "../core/ordinal.ts";
+
+/** What the units of a process have done since it started; the only thing they share beside the log. */
+export interface Totals {
+  read: number;
+  accepted: number;
+  duplicate: number;
+  rejected: number;
+  quarantined: number;
+  steps: number;
+}
+
+/**
+ * How far each unit of a pipeline in this process is, by ordinal. Doors wait on it, so that what is in flight
+ * stays bounded; the run ends by it.
+ */
+export class ProgressBoard {
+  readonly totals: Totals = { read: 0, accepted: 0, duplicate: 0, rejected: 0, quarantined: 0, steps: 0 };
+  readonly outputs = new Map<string, number>();
+  readonly #through = new Map<string, number>();
+  readonly #doors = new Map<string, number>();
+  /** [last ordinal, records accepted up to it], of what may not be through. */
+  readonly #batches: [number, number][] = [];
+  #waiting: (() => void)[] = [];
+
+  /** Makes a unit count; until it reports, nothing is through it. */
+  expect(unit: string): void {
+    if (!this.#through.has(unit)) this.#through.set(unit, THROUGH_NOTHING);
+  }
+
+  report(unit: string, through: number): void {
+    this.#through.set(unit, Math.max(through, this.#through.get(unit) ?? THROUGH_NOTHING));
+    this.#changed();
+  }
+
+  /** A door has accepted `records` more, the last of them with this ordinal. */
+  accept(records: number, ordinal: number): void {
+    this.totals.accepted += records;
+    this.#batches.push([ordinal, records]);
+  }
+
+  /** Accepted records that are not through all units yet. */
+  get pending(): number {
+    const { through } = this;
+    let done = 0;
+    while (this.#batches[done] !== undefined && (this.#batches[done] as [number, number])[0] <= through) {
+      done++;
+    }
+    this.#batches.splice(0, done);
+    return this.#batches.reduce((sum, [, records]) => sum + records, 0);
+  }
+
+  /** A door's highest ordinal or promise. */
+  reportDoor(unit: string, through: number): void {
+    this.#doors.set(unit, Math.max(through, this.#doors.get(unit) ?? THROUGH_NOTHING));
+    this.#changed();
+  }
+
+  /** The highest ordinal or promise of all doors. */
+  get doorsThrough(): number {
+    return Math.max(THROUGH_NOTHING, ...this.#doors.values());
+  }
+
+  /** What every expected unit has completed. */
+  get through(): number {
+    let through = Number.MAX_SAFE_INTEGER;
+    for (const value of this.#through.values()) through = Math.min(through, value);
+    return through;
+  }
+
+  /** The expected units that are furthest behind `ordinal`. */
+  behind(ordinal: number): readonly string[] {
+    return [...this.#through].filter(([, through]) => through < ordinal).map(([unit]) => unit);
+  }
+
+  /** Wakes who waits for a change that is not a report. */
+  touch(): void {
+    this.#changed();
+  }
+
+  /** Resolves at the next report, or when `signal` aborts. */
+  changed(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      signal.addEventListener("abort", done);
+      this.#waiting.push(done);
+    });
+  }
+
+  #changed(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
+  }
+}

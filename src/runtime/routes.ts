@@ -1,0 +1,70 @@
+import { HeadwaterError } from "../core/errors.ts";
+import { sourceStream, stepsStream } from "../core/streams.ts";
+import type { Plan, Segment, Upstream } from "../pipeline/plan.ts";
+import type { UpstreamSelection } from "./upstream-reader.ts";
+
+/** The streams that a partition of a segment reads, in the order of the segment's upstream edges. */
+export function upstreamsOfPartition(
+  plan: Plan,
+  sources: readonly string[],
+  segment: Segment,
+  partition: number,
+): UpstreamSelection[] {
+  return segment.upstreams.flatMap((upstream) => selections(plan, sources, upstream, partition, true));
+}
+
+/** The streams that a sink reads. */
+export function upstreamsOfSink(
+  plan: Plan,
+  sources: readonly string[],
+  upstream: Upstream,
+  payload: boolean,
+): UpstreamSelection[] {
+  return selections(plan, sources, upstream, undefined, payload);
+}
+
+function selections(
+  plan: Plan,
+  sources: readonly string[],
+  upstream: Upstream,
+  partition: number | undefined,
+  payload: boolean,
+): UpstreamSelection[] {
+  const { name, partitions } = plan.definition;
+  const { branch, from, route } = upstream;
+  if ("source" in from) {
+    const stream = sourceStream(name, from.source);
+    return [{ stream, sources, from: { source: sources.indexOf(from.source) }, partition, branch, payload }];
+  }
+  const read = route === "same" ? [partition ?? 0] : Array.from({ length: partitions }, (_, index) => index);
+  return read.map((index) => ({
+    stream: stepsStream(name, from.segment, index),
+    sources,
+    from: { outlet: from.outlet },
+    partition: route === "sections" ? partition : undefined,
+    branch,
+    payload,
+  }));
+}
+
+/** Every unit of work of a plan: doors, partitions of segments, sinks. */
+export function unitsOf(plan: Plan): { doors: string[]; partitions: string[]; sinks: string[] } {
+  const { partitions } = plan.definition;
+  return {
+    doors: plan.sources.map((source) => `door:${source.name}`),
+    partitions: plan.segments.flatMap((segment) =>
+      Array.from({ length: partitions }, (_, partition) => `partition:${segment.name}.${partition}`),
+    ),
+    sinks: plan.sinks.map((sink) => `sink:${sink.name}`),
+  };
+}
+
+/** The segment and partition that a unit `partition:G.Q` names. */
+export function partitionOfUnit(plan: Plan, unit: string): { segment: Segment; partition: number } {
+  const match = /^partition:(.*)\.(\d+)$/.exec(unit);
+  const segment = plan.segments.find((other) => other.name === match?.[1]);
+  if (match === null || segment === undefined) {
+    throw new HeadwaterError("Internal", "a unit of work is not one of the pipeline's", { where: unit });
+  }
+  return { segment, partition: Number(match[2]) };
+}

@@ -1,0 +1,59 @@
+import { decodeEvent } from "../core/event-codec.ts";
+import { HeadwaterError } from "../core/errors.ts";
+import type { TypedEvent } from "../core/events.ts";
+import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+
+/** The event at `revision`. Throws `StreamNotFound` if there is none. */
+export async function readOne(log: EventLog, stream: string, revision: number): Promise<RecordedEvent> {
+  for await (const event of log.read(stream, { from: revision, limit: 1 })) {
+    if (event.revision === revision) return event;
+  }
+  throw new HeadwaterError("StreamNotFound", "an event is not there any more", { where: `${stream}@${revision}` });
+}
+
+/**
+ * The last revision of a stream for whose event `holds`, which has to hold for all events up to some revision and
+ * for none after it; the first readable one if it holds for none. `undefined`: the stream is not there.
+ */
+async function seekLast(
+  log: EventLog,
+  stream: string,
+  holds: (event: TypedEvent) => boolean,
+): Promise<number | undefined> {
+  const info = await log.streamInfo(stream);
+  if (info === undefined || info.lastRevision < info.firstRevision) return undefined;
+  let low = info.firstRevision;
+  let high = info.lastRevision;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (holds(decodeEvent(await readOne(log, stream, middle)))) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/**
+ * The revision of the last event of a source's or partition's stream whose `first` is at most `n`: reading from
+ * it on gives the record N = `n`, and how far the stream was complete before it. 0 for a stream that is not
+ * there yet. O(log n) reads.
+ */
+export async function seekRecord(log: EventLog, stream: string, n: number): Promise<number> {
+  return (await seekLast(log, stream, ({ data }) => !("first" in data) || data.first <= n)) ?? 0;
+}
+
+/** The N of the first record of a source's or partition's stream that is later than all events complete below `ordinal`. */
+export async function seekOrdinal(log: EventLog, stream: string, ordinal: number): Promise<number> {
+  const revision = await seekLast(log, stream, ({ data }) => !("through" in data) || data.through < ordinal);
+  if (revision === undefined) return 0;
+  const { data } = decodeEvent(await readOne(log, stream, revision));
+  if (!("first" in data) || !("through" in data)) return 0;
+  return data.first + ("count" in data && data.through < ordinal ? data.count : 0);
+}
+
+/** The revision of the first event of a unit's stream that has `epoch` (or a later one): its claim. */
+export async function seekEpoch(log: EventLog, stream: string, epoch: number): Promise<number> {
+  const before = await seekLast(log, stream, ({ data }) => !("epoch" in data) || data.epoch < epoch);
+  if (before === undefined) return 0;
+  const { data } = decodeEvent(await readOne(log, stream, before));
+  return "epoch" in data && data.epoch < epoch ? before + 1 : before;
+}

@@ -1,0 +1,42 @@
+import { HeadwaterError } from "../core/errors.ts";
+import { equalBytes, sha256 } from "../core/digest.ts";
+import { decodeEventAs } from "../core/event-codec.ts";
+import type { EventType, SnapshotReference } from "../core/events.ts";
+import { besideStream } from "../core/streams.ts";
+import { decodeSnapshot, type StateSnapshot } from "../engine/reduce-state.ts";
+import type { EventLog } from "../ports/event-log.ts";
+
+/** Reads the snapshot that an event of `main` refers to. Throws `LogDamaged` if it is not what was written. */
+export async function loadSnapshot(
+  log: EventLog,
+  main: string,
+  reference: SnapshotReference,
+): Promise<StateSnapshot> {
+  const stream = besideStream(main, "state");
+  const where = `${stream}@${reference.revision}`;
+  const bytes = await readChunks(log, stream, "SnapshotChunk", reference.revision, reference.chunks);
+  if (!equalBytes(sha256(bytes), reference.digest)) {
+    throw new HeadwaterError("LogDamaged", "a snapshot of a partition's state does not have its digest", { where });
+  }
+  return decodeSnapshot(bytes, where);
+}
+
+/** The bytes of a value that is kept in `chunks` events from `revision` on. */
+export async function readChunks(
+  log: EventLog,
+  stream: string,
+  type: Extract<EventType, "SnapshotChunk" | "CodeChunk">,
+  revision: number,
+  chunks: number,
+): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const event of log.read(stream, { from: revision, limit: chunks })) {
+    parts.push(decodeEventAs(event, type).bytes);
+  }
+  if (parts.length !== chunks) {
+    throw new HeadwaterError("LogDamaged", `${chunks} chunks should be here, ${parts.length} are`, {
+      where: `${stream}@${revision}`,
+    });
+  }
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,171 @@
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import type { Assignment, EventTypes } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
+import { supervisorStream } from "../core/streams.ts";
+import { type Clock, sleep } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { Processes } from "../ports/processes.ts";
+import { StreamTail } from "./stream-tail.ts";
+
+export interface SupervisionOptions {
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly processes: Processes;
+  readonly pipeline: string;
+  /** Random UUID of this start. */
+  readonly process: string;
+  onStandBy(message: string): void;
+}
+
+/** How often a stand-by looks at the stream, in milliseconds. */
+const LOOK_MS = 50;
+
+type MarkType = "SupervisorClaimed" | "SupervisorReleased" | "Heartbeat" | "UnitsAssigned";
+
+/**
+ * The right to supervise a pipeline, held by one process at a time. It is held as long as nobody else has
+ * appended to the supervisor's stream: each append expects the exact end.
+ */
+export class Supervision {
+  readonly #options: SupervisionOptions;
+  readonly #stop = new AbortController();
+  #tail: StreamTail;
+  #epoch: number;
+  #version: number;
+  /** Appends to the stream one after the other. */
+  #queue: Promise<void> = Promise.resolve();
+
+  private constructor(options: SupervisionOptions, tail: StreamTail, epoch: number, version: number) {
+    this.#options = options;
+    this.#tail = tail;
+    this.#epoch = epoch;
+    this.#version = version;
+  }
+
+  /**
+   * Claims the supervision. While another process has it, waits until that one releases it, is seen to be dead, or
+   * has been silent for three heartbeats by this process's own clock. Throws `Stopped` when `signal` aborts.
+   */
+  static async claim(options: SupervisionOptions, signal: AbortSignal): Promise<Supervision> {
+    const { log, clock, pipeline } = options;
+    const stream = supervisorStream(pipeline);
+    let seen = -1;
+    let seenAt = clock.monotonic();
+    let told = false;
+    for (;;) {
+      if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while standing by for the pipeline", { where: pipeline });
+      const tail = await StreamTail.open(log, stream);
+      if (tail.revision !== seen) {
+        seen = tail.revision;
+        seenAt = clock.monotonic();
+      }
+      const mark = markOf(tail);
+      const silentMs = clock.monotonic() - seenAt;
+      if (mark === undefined || mayClaim(options, mark, silentMs)) {
+        const supervision = new Supervision(options, tail, (mark?.epoch ?? 0) + 1, mark?.version ?? 0);
+        try {
+          await supervision.#append("SupervisorClaimed", {});
+          return supervision;
+        } catch (error) {
+          // Somebody else was quicker: look again.
+          if (!isHeadwaterError(error, "OwnershipLost")) throw error;
+          continue;
+        }
+      }
+      if (!told) {
+        told = true;
+        options.onStandBy(`process ${mark.pid} on ${mark.host} runs this pipeline; waiting to take over`);
+      }
+      await sleep(clock, LOOK_MS, signal);
+    }
+  }
+
+  /** Version of the latest assignment. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Says once a second that this process lives. `lost` is called when another has taken over. */
+  beat(lost: (error: unknown) => void): void {
+    const { clock } = this.#options;
+    const next = async () => {
+      for (;;) {
+        await sleep(clock, LIMITS.heartbeatMs, this.#stop.signal);
+        if (this.#stop.signal.aborted) return;
+        await this.#append("Heartbeat", {});
+      }
+    };
+    next().catch((error: unknown) => {
+      if (!this.#stop.signal.aborted) lost(error);
+    });
+  }
+
+  async assign(version: number, units: readonly Assignment[]): Promise<void> {
+    this.#version = version;
+    await this.#append("UnitsAssigned", { units });
+  }
+
+  /** Gives the supervision up. */
+  async release(): Promise<void> {
+    this.#stop.abort();
+    await this.#append("SupervisorReleased", {});
+  }
+
+  /** Stops to beat without a word, as a process does that dies. */
+  abandon(): void {
+    this.#stop.abort();
+  }
+
+  #append(type: MarkType, more: { readonly units?: readonly Assignment[] }): Promise<void> {
+    const append = async () => {
+      const { clock, process, processes, pipeline } = this.#options;
+      const event = {
+        v: 1,
+        wall: clock.now(),
+        epoch: this.#epoch,
+        process,
+        host: processes.host,
+        pid: processes.pid,
+        instance: processes.instance,
+        version: this.#version,
+        ...more,
+      } as EventTypes[MarkType];
+      try {
+        await this.#tail.append([{ type, event } as never]);
+      } catch (cause) {
+        if (!isHeadwaterError(cause, "WrongExpectedRevision")) throw cause;
+        throw new HeadwaterError("OwnershipLost", "another process has taken over the pipeline", {
+          where: supervisorStream(pipeline),
+          cause,
+        });
+      }
+    };
+    const done = this.#queue.then(append);
+    this.#queue = done.catch(() => {});
+    return done;
+  }
+}
+
+type Mark = Pick<EventTypes["Heartbeat"], "epoch" | "process" | "host" | "pid" | "instance" | "version"> & {
+  readonly released: boolean;
+};
+
+function markOf(tail: StreamTail): Mark | undefined {
+  const { last } = tail;
+  if (last === undefined) return undefined;
+  switch (last.type) {
+    case "SupervisorClaimed":
+    case "SupervisorReleased":
+    case "Heartbeat":
+    case "UnitsAssigned":
+      return { ...last.data, released: last.type === "SupervisorReleased" };
+    default:
+      throw new HeadwaterError("LogDamaged", `a supervisor's stream ends in ${last.type}`, { where: tail.stream });
+  }
+}
+
+function mayClaim(options: SupervisionOptions, mark: Mark, silentMs: number): boolean {
+  if (mark.released) return true;
+  if (options.processes.isAlive(mark) === false) return true;
+  return silentMs > LIMITS.heartbeatMs * LIMITS.heartbeatsMissed;
+}

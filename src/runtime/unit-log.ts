@@ -1,0 +1,113 @@
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import type { EventRange, EventType, EventTypes } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
+import { type Beside, besideStream } from "../core/streams.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { type Draft, StreamTail } from "./stream-tail.ts";
+
+/** What a main event refers to, by the stream beside that it is kept in. */
+export type BesideDrafts = Partial<Record<Beside, readonly Draft[]>>;
+
+/** Where what a main event refers to has its place. */
+export type BesidePlaces = Partial<Record<Beside, EventRange>>;
+
+/**
+ * The streams of one unit of work (a door, a partition, a sink): its main stream, which only the unit's owner can
+ * append to, and those beside it. One append is in flight at a time; the caller waits for each.
+ */
+export class UnitLog {
+  readonly #log: EventLog;
+  readonly #main: StreamTail;
+  readonly #besides = new Map<Beside, StreamTail>();
+
+  private constructor(log: EventLog, main: StreamTail) {
+    this.#log = log;
+    this.#main = main;
+  }
+
+  static async open(log: EventLog, stream: string): Promise<UnitLog> {
+    return new UnitLog(log, await StreamTail.open(log, stream));
+  }
+
+  get main(): StreamTail {
+    return this.#main;
+  }
+
+  /**
+   * Appends what the main event refers to, and then the main event, made by `make` from the places that the
+   * former have got. Throws `OwnershipLost` when someone else has appended to the main stream. A conflict
+   * beside it only means that a stale owner left something there: it is read past.
+   */
+  async append<T extends EventType>(
+    type: T,
+    make: (places: BesidePlaces) => EventTypes[T],
+    besides: BesideDrafts = {},
+    passed: (point: AppendPoint) => void | Promise<void> = () => {},
+  ): Promise<void> {
+    for (;;) {
+      const appends = [];
+      const places: BesidePlaces = {};
+      for (const [beside, drafts] of Object.entries(besides) as [Beside, readonly Draft[]][]) {
+        if (drafts.length === 0) continue;
+        const tail = await this.#beside(beside);
+        places[beside] = { revision: tail.revision + 1, events: drafts.length };
+        // One event an append: together they may be more than a store takes.
+        for (const draft of drafts) {
+          const sealed = tail.seal([draft]);
+          tail.advance(sealed);
+          appends.push(sealed.append);
+        }
+      }
+      const main = this.#main.seal([{ type, event: make(places) } as Draft]);
+      await passed("before");
+      try {
+        if (appends.length > 0) await this.#log.appendInOrder(appends);
+        await passed("between");
+        await this.#log.append(main.append.stream, main.append.expected, main.append.events);
+        this.#main.advance(main);
+        await passed("after");
+        return;
+      } catch (error) {
+        this.#besides.clear();
+        if (!isHeadwaterError(error, "WrongExpectedRevision")) throw error;
+        await this.#mustStillOwn(error);
+      }
+    }
+  }
+
+  async #mustStillOwn(cause: HeadwaterError): Promise<void> {
+    const now = await StreamTail.open(this.#log, this.#main.stream);
+    if (now.revision === this.#main.revision) return;
+    throw new HeadwaterError("OwnershipLost", "another owner has claimed this unit of work", {
+      where: this.#main.stream,
+      cause,
+    });
+  }
+
+  async #beside(beside: Beside): Promise<StreamTail> {
+    let tail = this.#besides.get(beside);
+    if (tail === undefined) {
+      tail = await StreamTail.open(this.#log, besideStream(this.#main.stream, beside));
+      this.#besides.set(beside, tail);
+    }
+    return tail;
+  }
+}
+
+/** Named points around an append at which a process may be killed by a test. */
+export type AppendPoint = "before" | "between" | "after";
+
+/** Cuts `bytes` into the events of a chunked value. */
+export function chunkDrafts(type: "SnapshotChunk" | "CodeChunk", bytes: Uint8Array, wall: number): Draft[] {
+  const of = Math.max(1, Math.ceil(bytes.length / LIMITS.chunkBytes));
+  return Array.from({ length: of }, (_, index) => ({
+    type,
+    event: {
+      v: 1,
+      wall,
+      index,
+      of,
+      bytes: bytes.slice(index * LIMITS.chunkBytes, (index + 1) * LIMITS.chunkBytes),
+    },
+  }));
+}

@@ -1,0 +1,190 @@
+import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
+import type { EventRange, RecordsStored } from "../core/events.ts";
+import { THROUGH_NOTHING } from "../core/ordinal.ts";
+import type { Path } from "../core/path.ts";
+import { besideStream } from "../core/streams.ts";
+import { decodeAccepted, decodeBlock, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
+import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import { seekRecord } from "./seek.ts";
+
+/** Which records of one upstream stream a reader wants. */
+export interface UpstreamSelection {
+  readonly stream: string;
+  /** Names of the pipeline's sources, ordered. */
+  readonly sources: readonly string[];
+  /** For a source's stream its index in `sources`; for a partition's the outlet. */
+  readonly from: { readonly source: number } | { readonly outlet: number };
+  /** The section to read; `undefined`: all of them. */
+  readonly partition: number | undefined;
+  /** Added to all paths: see `Upstream.branch`. */
+  readonly branch: string;
+  /** Whether the records themselves are wanted. */
+  readonly payload: boolean;
+}
+
+/** The records of one upstream event, and where to find their bytes. */
+export interface UpstreamChunk extends UpstreamRows {
+  readonly buffers: readonly Uint8Array[];
+  readonly starts: readonly number[];
+  readonly ends: readonly number[];
+}
+
+/** Records waiting in a reader's queue before it stops reading on. */
+const QUEUED_RECORDS = 4_096;
+
+/**
+ * Follows one upstream stream from the record N = `cursor` on and queues the chosen records. Knows up to which
+ * ordinal the stream is complete.
+ */
+export class UpstreamReader {
+  readonly selection: UpstreamSelection;
+  readonly #log: EventLog;
+  readonly #from: number;
+  readonly #changed: () => void;
+  readonly #queue: UpstreamChunk[] = [];
+  readonly #stop = new AbortController();
+  #queued = 0;
+  /** Row of the first queued chunk that is next. */
+  #row = 0;
+  #through = THROUGH_NOTHING;
+  #end: number;
+  #failure: { readonly error: unknown } | undefined;
+  #room: (() => void) | undefined;
+
+  /** `changed` is called whenever there is more to read, or `through` has risen, or reading has failed. */
+  constructor(log: EventLog, selection: UpstreamSelection, cursor: number, changed: () => void) {
+    this.#log = log;
+    this.selection = selection;
+    this.#from = cursor;
+    this.#end = cursor;
+    this.#changed = changed;
+  }
+
+  /** Begins to read. */
+  start(): void {
+    this.#pump().catch((error: unknown) => {
+      if (this.#stop.signal.aborted) return;
+      this.#failure = { error };
+      this.#changed();
+    });
+  }
+
+  stop(): void {
+    this.#stop.abort();
+    this.#room?.();
+  }
+
+  /** The queued records that are next; `undefined` if there are none now. Throws what reading failed with. */
+  get head(): { readonly chunk: UpstreamChunk; readonly row: number } | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const chunk = this.#queue[0];
+    return chunk === undefined ? undefined : { chunk, row: this.#row };
+  }
+
+  /** Takes `rows` records from the chunk at the head. */
+  take(rows: number): void {
+    const chunk = this.#queue[0];
+    if (chunk === undefined) return;
+    this.#row += rows;
+    this.#queued -= rows;
+    if (this.#row < chunk.count) return;
+    this.#queue.shift();
+    this.#row = 0;
+    if (this.#queued < QUEUED_RECORDS) this.#room?.();
+  }
+
+  /** The N that is next: below it everything has been taken. */
+  get cursor(): number {
+    const chunk = this.#queue[0];
+    return chunk === undefined ? this.#end : (chunk.ns[this.#row] as number);
+  }
+
+  /** Complete up to this ordinal, as far as it has been read: no later event has a record at or below it. */
+  get through(): number {
+    return this.#through;
+  }
+
+  async #pump(): Promise<void> {
+    const { signal } = this.#stop;
+    const revision = await seekRecord(this.#log, this.selection.stream, this.#from);
+    for await (const message of this.#log.subscribe(this.selection.stream, revision, { signal })) {
+      if (message.kind !== "events") continue;
+      for (const event of message.events) {
+        await this.#receive(event);
+        if (signal.aborted) return;
+      }
+      this.#changed();
+      while (this.#queued >= QUEUED_RECORDS && !signal.aborted) {
+        await new Promise<void>((resolve) => {
+          this.#room = resolve;
+        });
+      }
+    }
+  }
+
+  async #receive(event: RecordedEvent): Promise<void> {
+    const typed = decodeEvent(event);
+    const { from, sources, partition } = this.selection;
+    let rows: UpstreamRows | undefined;
+    if (typed.type === "RecordsAccepted" && "source" in from) {
+      rows = decodeAccepted(typed.data, from.source, partition);
+    } else if (typed.type === "StepsRecorded" && "outlet" in from) {
+      rows = decodeOutlet(typed.data, from.outlet, sources, partition);
+    }
+    if (rows !== undefined && rows.count > 0) {
+      const payload = (typed.data as { readonly payload?: EventRange }).payload;
+      const chunk = await this.#load(this.#trim(rows), payload);
+      if (chunk.count > 0) {
+        this.#queue.push(chunk);
+        this.#queued += chunk.count;
+      }
+    }
+    if ("through" in typed.data) {
+      const count = "count" in typed.data ? typed.data.count : 0;
+      this.#end = Math.max(this.#end, typed.data.first + count);
+      this.#through = Math.max(this.#through, typed.data.through);
+    }
+  }
+
+  /** Without the records below the cursor at which reading began. */
+  #trim(rows: UpstreamRows): UpstreamRows {
+    let skip = 0;
+    while (skip < rows.count && (rows.ns[skip] as number) < this.#from) skip++;
+    return skip === 0 ? rows : sliceRows(rows, skip);
+  }
+
+  async #load(rows: UpstreamRows, payload: EventRange | undefined): Promise<UpstreamChunk> {
+    const { branch } = this.selection;
+    const paths =
+      branch === "" ? rows.paths : Array.from(rows.ns, (_, row): Path => (rows.paths?.[row] ?? "") + branch);
+    if (!this.selection.payload || payload === undefined || rows.count === 0) {
+      return { ...rows, paths, buffers: [], starts: [], ends: [] };
+    }
+    const events: RecordsStored[] = [];
+    const stream = besideStream(this.selection.stream, "payload");
+    for await (const event of this.#log.read(stream, { from: payload.revision, limit: payload.events })) {
+      events.push(decodeEventAs(event, "RecordsStored"));
+    }
+    const block = decodeBlock(events, rows.block);
+    const { stored } = rows;
+    if (stored === undefined) return { ...rows, paths, ...block };
+    const at = <T>(column: readonly T[]) => stored.map((index) => column[index] as T);
+    return { ...rows, paths, buffers: at(block.buffers), starts: at(block.starts), ends: at(block.ends) };
+  }
+}
+
+function sliceRows(rows: UpstreamRows, from: number): UpstreamRows {
+  const { sources, paths, times, ks, stored } = rows;
+  return {
+    ...rows,
+    count: rows.count - from,
+    ordinals: rows.ordinals.slice(from),
+    sources: sources?.slice(from),
+    roots: rows.roots.slice(from),
+    paths: paths?.slice(from),
+    times: times?.slice(from),
+    ns: rows.ns.slice(from),
+    ks: ks?.slice(from),
+    stored: stored?.slice(from) ?? Array.from({ length: rows.count - from }, (_, row) => row + from),
+  };
+}

@@ -1,0 +1,89 @@
+import { fromPromise } from "xstate";
+import { nodeMachine } from "../../actors/node.ts";
+import { type WorkerInput, workerMachine } from "../../actors/worker.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+
+/** One owner of a unit of work, as the actors drive it. */
+export interface Worker {
+  claim(): Promise<void>;
+  restore(): Promise<void>;
+  /** Resolves when the work is done or `signal` has aborted; what is in flight is finished first. */
+  work(signal: AbortSignal): Promise<void>;
+  dispose(): void | Promise<void>;
+}
+
+/** Makes the worker for an order. `attempt` counts how often the unit's batches turned out too large, from 0. */
+export type MakeWorker = (order: WorkerInput, attempt: number) => Worker;
+
+/** Gives the actors of a pipeline their workers: what the machines' `claim`, `restore` and `work` really do. */
+export class WorkerPool {
+  readonly #make: MakeWorker;
+  readonly #workers = new Map<string, { readonly worker: Worker; readonly drain: AbortController }>();
+  readonly #tooLarge = new Map<string, number>();
+
+  constructor(make: MakeWorker) {
+    this.#make = make;
+  }
+
+  /** The worker machine with its parts provided. */
+  get workerLogic() {
+    return workerMachine.provide({
+      actors: {
+        claim: fromPromise<void, WorkerInput>(({ input }) => this.#begin(input).claim()),
+        restore: fromPromise<void, WorkerInput>(({ input, signal }) => this.#watch(input, signal).restore()),
+        work: fromPromise<void, WorkerInput>(({ input, signal }) => this.#work(input, signal)),
+      },
+      actions: {
+        drain: ({ context }) => this.#workers.get(keyOf(context))?.drain.abort(),
+        dispose: ({ context }) => this.#dispose(keyOf(context)),
+      },
+    });
+  }
+
+  /** The node machine whose partitions are such workers. */
+  get nodeLogic() {
+    return nodeMachine.provide({ actors: { partition: this.workerLogic } });
+  }
+
+  /** Lets go of all workers that are left. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#workers.keys()].map((key) => this.#dispose(key)));
+  }
+
+  #begin(order: WorkerInput): Worker {
+    const worker = this.#make(order, this.#tooLarge.get(order.unit) ?? 0);
+    this.#workers.set(keyOf(order), { worker, drain: new AbortController() });
+    return worker;
+  }
+
+  /** A worker whose actor is stopped from outside is let go of, too: its `dispose` action would not run. */
+  #watch(order: WorkerInput, signal: AbortSignal): Worker {
+    const entry = this.#workers.get(keyOf(order));
+    if (entry === undefined) throw new HeadwaterError("Internal", "a worker is gone before its end", { where: order.unit });
+    signal.addEventListener("abort", () => this.#dispose(keyOf(order)), { once: true });
+    return entry.worker;
+  }
+
+  async #work(order: WorkerInput, signal: AbortSignal): Promise<void> {
+    const worker = this.#watch(order, signal);
+    const entry = this.#workers.get(keyOf(order));
+    try {
+      await worker.work(AbortSignal.any([signal, ...(entry === undefined ? [] : [entry.drain.signal])]));
+    } catch (error) {
+      if (isHeadwaterError(error, "AppendTooLarge")) {
+        this.#tooLarge.set(order.unit, (this.#tooLarge.get(order.unit) ?? 0) + 1);
+      }
+      throw error;
+    }
+  }
+
+  async #dispose(key: string): Promise<void> {
+    const entry = this.#workers.get(key);
+    this.#workers.delete(key);
+    await entry?.worker.dispose();
+  }
+}
+
+function keyOf(order: WorkerInput): string {
+  return `${order.unit}#${order.assignment}`;
+}
