@@ -6,7 +6,11 @@ export type Ownership = Readonly<Record<string, string>>;
  * no more than its share. Nodes and units are taken in the order of their names, so that the same facts give the
  * same answer.
  */
-export function planOwnership(units: readonly string[], nodes: readonly string[], before: Ownership): Ownership {
+export function planOwnership(
+  units: readonly string[],
+  nodes: readonly string[],
+  before: Ownership,
+): Ownership {
   const alive = [...nodes].sort();
   if (alive.length === 0) return {};
   const share = Math.ceil(units.length / alive.length);

@@ -13,13 +13,13 @@ export type NodeEvent =
   | { readonly type: "STOP" }
   | WorkerReport;
 
-interface OwnedUnit {
+export interface OwnedUnit {
   readonly ref: ActorRefFrom<typeof workerMachine>;
   readonly assignment: number;
   readonly running: boolean;
 }
 
-interface NodeContext {
+export interface NodeContext {
   readonly node: string;
   readonly units: Readonly<Record<string, OwnedUnit>>;
 }
@@ -57,13 +57,15 @@ export const nodeMachine = setup({
         return { ...context.units, [params.unit]: { ...owned, running: true } };
       },
     }),
-    letGo: enqueueActions(({ enqueue, context }, params: { readonly unit: string; readonly assignment: number }) => {
-      const owned = context.units[params.unit];
-      if (owned?.assignment !== params.assignment) return;
-      enqueue(stopChild(owned.ref));
-      const { [params.unit]: _gone, ...units } = context.units;
-      enqueue.assign({ units });
-    }),
+    letGo: enqueueActions(
+      ({ enqueue, context }, params: { readonly unit: string; readonly assignment: number }) => {
+        const owned = context.units[params.unit];
+        if (owned?.assignment !== params.assignment) return;
+        enqueue(stopChild(owned.ref));
+        const { [params.unit]: _gone, ...units } = context.units;
+        enqueue.assign({ units });
+      },
+    ),
     drainAll: enqueueActions(({ enqueue, context }) => {
       for (const { ref } of Object.values(context.units)) enqueue.sendTo(ref, { type: "DRAIN" });
     }),
@@ -106,7 +108,11 @@ export const nodeMachine = setup({
     starting: {},
     catchingUp: { always: { guard: "allRunning", target: "running" } },
     running: {},
-    draining: { entry: "drainAll", always: { guard: "ownsNothing", target: "stopped" }, on: { ASSIGN: {}, DRAIN: {} } },
+    draining: {
+      entry: "drainAll",
+      always: { guard: "ownsNothing", target: "stopped" },
+      on: { ASSIGN: {}, DRAIN: {} },
+    },
     stopped: { type: "final", entry: "reportStopped" },
   },
 });

@@ -62,7 +62,9 @@ export const supervisorMachine = setup({
     output: {} as { readonly error: unknown },
   },
   actors: {
-    claim: fromPromise<{ readonly version: number }>(() => Promise.reject(new Error("the runtime has to provide claim"))),
+    claim: fromPromise<{ readonly version: number }>(() =>
+      Promise.reject(new Error("the runtime has to provide claim")),
+    ),
     assignUnits: fromPromise<void, AssignmentRecord>(() =>
       Promise.reject(new Error("the runtime has to provide assignUnits")),
     ),
@@ -79,7 +81,11 @@ export const supervisorMachine = setup({
     planAssignment: assign({
       version: ({ context }) => context.version + 1,
       ownership: ({ context }) =>
-        planOwnership(context.partitions, Object.keys(context.alive), withoutUnits(context.ownership, context.homeless)),
+        planOwnership(
+          context.partitions,
+          Object.keys(context.alive),
+          withoutUnits(context.ownership, context.homeless),
+        ),
     }),
     handOut: enqueueActions(({ enqueue, context, self }) => {
       const { version, ownership, homeless } = context;
@@ -102,7 +108,13 @@ export const supervisorMachine = setup({
           ...Object.fromEntries(
             homeless
               .filter((unit) => now.doors.includes(unit))
-              .map((unit) => [unit, spawn("door", { id: `${unit}#${version}`, input: { unit, node: self.id, assignment: version } })]),
+              .map((unit) => [
+                unit,
+                spawn("door", {
+                  id: `${unit}#${version}`,
+                  input: { unit, node: self.id, assignment: version },
+                }),
+              ]),
           ),
         }),
         sinkRefs: ({ context: now, spawn }) => ({
@@ -110,7 +122,13 @@ export const supervisorMachine = setup({
           ...Object.fromEntries(
             homeless
               .filter((unit) => now.sinks.includes(unit))
-              .map((unit) => [unit, spawn("sink", { id: `${unit}#${version}`, input: { unit, node: self.id, assignment: version } })]),
+              .map((unit) => [
+                unit,
+                spawn("sink", {
+                  id: `${unit}#${version}`,
+                  input: { unit, node: self.id, assignment: version },
+                }),
+              ]),
           ),
         }),
       });
@@ -121,7 +139,9 @@ export const supervisorMachine = setup({
       ownership: ({ context }, params: { readonly unit: string }) => without(context.ownership, params.unit),
     }),
     noteFailure: assign({
-      homeless: ({ context }, params: { readonly unit: string }) => [...new Set([...context.homeless, params.unit])],
+      homeless: ({ context }, params: { readonly unit: string }) => [
+        ...new Set([...context.homeless, params.unit]),
+      ],
       failures: ({ context }, params: { readonly unit: string }) => ({
         ...context.failures,
         [params.unit]: (context.failures[params.unit] ?? 0) + 1,
@@ -131,13 +151,17 @@ export const supervisorMachine = setup({
       const ref = context.alive[params.node];
       if (ref === undefined) return;
       enqueue.stopChild(ref);
-      const orphans = Object.keys(context.ownership).filter((unit) => context.ownership[unit] === params.node);
+      const orphans = Object.keys(context.ownership).filter(
+        (unit) => context.ownership[unit] === params.node,
+      );
       enqueue.assign({
         alive: without(context.alive, params.node),
         homeless: [...new Set([...context.homeless, ...orphans])],
       });
     }),
-    keepError: assign({ error: ({ context }, params: { readonly error: unknown }) => context.error ?? params.error }),
+    keepError: assign({
+      error: ({ context }, params: { readonly error: unknown }) => context.error ?? params.error,
+    }),
     drainDoors: enqueueActions(({ enqueue, context }) => {
       for (const ref of Object.values(context.doorRefs)) enqueue.sendTo(ref, { type: "DRAIN" });
     }),
@@ -236,7 +260,11 @@ export const supervisorMachine = setup({
     },
     running: {
       always: [
-        { guard: "noNodeLeft", target: "failed", actions: { type: "keepError", params: { error: new Error("no node is left") } } },
+        {
+          guard: "noNodeLeft",
+          target: "failed",
+          actions: { type: "keepError", params: { error: new Error("no node is left") } },
+        },
       ],
       after: { [RESTART_DELAY_MS]: { guard: "someHomeless", target: "catchingUp" } },
       on: {

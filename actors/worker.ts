@@ -19,9 +19,14 @@ export type WorkerEvent =
 export type WorkerReport =
   | { readonly type: "UNIT_RUNNING"; readonly unit: string; readonly assignment: number }
   | { readonly type: "UNIT_STOPPED"; readonly unit: string; readonly assignment: number }
-  | { readonly type: "UNIT_FAILED"; readonly unit: string; readonly assignment: number; readonly error: unknown };
+  | {
+      readonly type: "UNIT_FAILED";
+      readonly unit: string;
+      readonly assignment: number;
+      readonly error: unknown;
+    };
 
-interface WorkerContext extends WorkerInput {
+export interface WorkerContext extends WorkerInput {
   readonly error: unknown;
 }
 
@@ -85,7 +90,10 @@ export const workerMachine = setup({
         src: "claim",
         input: ({ context }) => context,
         onDone: "catchingUp",
-        onError: { target: "failed", actions: { type: "keepError", params: ({ event }) => ({ error: event.error }) } },
+        onError: {
+          target: "failed",
+          actions: { type: "keepError", params: ({ event }) => ({ error: event.error }) },
+        },
       },
     },
     catchingUp: {
@@ -94,7 +102,10 @@ export const workerMachine = setup({
         src: "restore",
         input: ({ context }) => context,
         onDone: "active",
-        onError: { target: "failed", actions: { type: "keepError", params: ({ event }) => ({ error: event.error }) } },
+        onError: {
+          target: "failed",
+          actions: { type: "keepError", params: ({ event }) => ({ error: event.error }) },
+        },
       },
     },
     active: {
@@ -103,7 +114,10 @@ export const workerMachine = setup({
         src: "work",
         input: ({ context }) => context,
         onDone: "stopped",
-        onError: { target: "failed", actions: { type: "keepError", params: ({ event }) => ({ error: event.error }) } },
+        onError: {
+          target: "failed",
+          actions: { type: "keepError", params: ({ event }) => ({ error: event.error }) },
+        },
       },
       initial: "running",
       states: {

@@ -1,7 +1,10 @@
 /** The library's door: what pipelines and programs import as "headwater". */
 import type { RunReport, RunRequest } from "./app/run-types.ts";
+import type { RunningPipeline, StartOptions } from "./app/start-types.ts";
+import type { Pipeline } from "./pipeline/pipeline.ts";
 
 export type { RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
+export type { Delivery, RunningPipeline, StartOptions } from "./app/start-types.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
 export type { StageContext } from "./pipeline/context.ts";
 export type { FailurePolicy, Key, MaybePromise, PipelineDefinition } from "./pipeline/definition.ts";
@@ -13,4 +16,13 @@ export type { ReduceOptions } from "./pipeline/stream.ts";
 export async function run(request: RunRequest): Promise<RunReport> {
   const app = await import("./app/run.ts");
   return app.run(request);
+}
+
+/**
+ * Runs a pipeline in this process: records come from iterables or are offered, outputs go to functions.
+ * Throws a `HeadwaterError`.
+ */
+export async function start(pipeline: Pipeline, options: StartOptions): Promise<RunningPipeline> {
+  const app = await import("./app/start.ts");
+  return app.start(pipeline, options);
 }

@@ -37,9 +37,24 @@ export interface RunProgress {
 
 /** Something that a person should hear of while the run goes on. */
 export type RunNotice =
-  | { readonly kind: "deployed"; readonly pipeline: string; readonly version: number; readonly deployment: string }
-  | { readonly kind: "rejected"; readonly source: string; readonly where: string; readonly error: HeadwaterError }
-  | { readonly kind: "quarantined"; readonly stage: string; readonly address: string; readonly message: string }
+  | {
+      readonly kind: "deployed";
+      readonly pipeline: string;
+      readonly version: number;
+      readonly deployment: string;
+    }
+  | {
+      readonly kind: "rejected";
+      readonly source: string;
+      readonly where: string;
+      readonly error: HeadwaterError;
+    }
+  | {
+      readonly kind: "quarantined";
+      readonly stage: string;
+      readonly address: string;
+      readonly message: string;
+    }
   | { readonly kind: "resumed"; readonly source: string; readonly input: string; readonly records: number }
   | { readonly kind: "standing-by"; readonly message: string }
   | { readonly kind: "restarted"; readonly node: string; readonly message: string };

@@ -1,7 +1,5 @@
 import { resolve } from "node:path";
 import { HeadwaterError } from "../core/errors.ts";
-import { toHex } from "../core/digest.ts";
-import { formatPosition } from "../core/position.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
 import type { Bundle } from "../ports/bundler.ts";
@@ -13,8 +11,10 @@ import { probeFromEnvironment } from "../runtime/fail-points.ts";
 import { FileIntake, type Intake } from "../runtime/intake.ts";
 import { runPipeline } from "../runtime/pipeline-run.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
-import { FileTarget, type SinkTarget, StdoutTarget } from "../runtime/sink-targets.ts";
+import { sinkHistory } from "../runtime/sink-history.ts";
+import { FileTarget, mustNotBeForeign, type SinkTarget, StdoutTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { noticesTo, reportOf } from "./report.ts";
 import type { RunReport, RunRequest } from "./run-types.ts";
 
 const MS_PER_SECOND = 1_000;
@@ -29,7 +29,9 @@ const STDIO = "-";
 export async function run(request: RunRequest): Promise<RunReport> {
   const surroundings = createSurroundings();
   // The module first: a mistake in it must not leave an empty log behind.
-  const module = isModulePath(request.pipeline) ? await loadModule(surroundings, request.pipeline) : undefined;
+  const module = isModulePath(request.pipeline)
+    ? await loadModule(surroundings, request.pipeline)
+    : undefined;
   if (module !== undefined) checkNames(module.plan, request);
   const opened: Input[] = [];
   const intakes = await openIntakes(surroundings, request, opened);
@@ -61,6 +63,8 @@ async function runLoaded(
   const board = new ProgressBoard();
   const started = clock.monotonic();
   const nodes = request.nodes ?? 1;
+  const targets = targetsOf(surroundings, request);
+  await checkOutputs(log, plan, targets);
   const stopProgress = reportProgress(surroundings, request, board, inputs);
   try {
     const deployed = await runPipeline(
@@ -69,7 +73,7 @@ async function runLoaded(
         plan,
         bundle,
         intakes,
-        targets: targetsOf(surroundings, request),
+        targets,
         nodes,
         batchRecords: request.batchRecords ?? definition.batchRecords,
         tickMs: request.tickMs ?? definition.tickMs,
@@ -77,37 +81,11 @@ async function runLoaded(
         follow: request.follow ?? false,
         signal: request.signal ?? new AbortController().signal,
         board,
-        onDeployed: ({ version, deployment }) =>
-          request.onNotice?.({ kind: "deployed", pipeline: definition.name, version, deployment: toHex(deployment) }),
-        onRejected: (source, where, error) => request.onNotice?.({ kind: "rejected", source, where, error }),
-        onQuarantined: (stage, address, message) =>
-          request.onNotice?.({ kind: "quarantined", stage, address, message }),
-        onResumed: (source, input, records) => request.onNotice?.({ kind: "resumed", source, input, records }),
-        onStandBy: (message) => request.onNotice?.({ kind: "standing-by", message }),
-        onRestarted: (unit, error) => request.onNotice?.({ kind: "restarted", node: unit, message: String(error) }),
+        ...noticesTo(definition.name, request.onNotice),
       },
     );
     const seconds = (clock.monotonic() - started) / MS_PER_SECOND;
-    const size = await log.size();
-    const { totals } = board;
-    return {
-      pipeline: definition.name,
-      deployment: toHex(deployed.deployment),
-      records: {
-        read: totals.read,
-        accepted: totals.accepted,
-        duplicate: totals.duplicate,
-        rejected: totals.rejected,
-        quarantined: totals.quarantined,
-        pending: board.pending,
-      },
-      steps: totals.steps,
-      outputs: Object.fromEntries(definition.sinks.map(({ name }) => [name, board.outputs.get(name) ?? 0])),
-      nodes,
-      seconds,
-      recordsPerSecond: totals.accepted / seconds,
-      log: { position: formatPosition(size.position), bytes: size.bytes },
-    };
+    return await reportOf(log, definition, deployed, board, nodes, seconds);
   } finally {
     stopProgress();
   }
@@ -183,6 +161,18 @@ function targetsOf({ files }: Surroundings, request: RunRequest): Map<string, Si
   );
 }
 
+/** Refuses outputs with foreign content before anything is done. */
+async function checkOutputs(
+  log: EventLog,
+  plan: Plan,
+  targets: ReadonlyMap<string, SinkTarget>,
+): Promise<void> {
+  for (const [sink, target] of targets) {
+    if ((await sinkHistory(log, plan.definition.name, sink, target)) === undefined)
+      await mustNotBeForeign(target);
+  }
+}
+
 /** Tells progress while a run lasts; answers how to stop that. */
 function reportProgress(
   { clock }: Surroundings,
@@ -195,7 +185,9 @@ function reportProgress(
   let cancel = () => {};
   const tell = () => {
     const sizes = inputs.map((input) => input.bytes);
-    const bytes = sizes.every((size) => size !== undefined) ? sizes.reduce((sum, size) => sum + size, 0) : undefined;
+    const bytes = sizes.every((size) => size !== undefined)
+      ? sizes.reduce((sum, size) => sum + size, 0)
+      : undefined;
     onProgress({
       accepted: board.totals.accepted,
       delivered: Math.max(0, board.totals.accepted - board.pending),

@@ -51,32 +51,24 @@ class Encoder {
   }
 
   value(value: unknown): void {
-    switch (typeof value) {
-      case "string":
-        return this.#string(value);
-      case "number":
-        return this.#number(value);
-      case "boolean":
-        return this.#byte(value ? 0xc3 : 0xc2);
-      case "bigint":
-        return this.#bigint(value);
-      case "object":
-        if (value === null) return this.#byte(0xc0);
-        if (isBytes(value)) return this.#binary(value);
-        return this.#container(value);
-      case "undefined":
-        return this.#refuse("undefined is not a value", "Use null, or leave the property out.");
-      default:
-        return this.#refuse(`a ${typeof value} is not a value`, "Keep only data in records.");
-    }
+    if (value === null) this.#byte(0xc0);
+    else if (typeof value === "boolean") this.#byte(value ? 0xc3 : 0xc2);
+    else if (typeof value === "number") this.#number(value);
+    else if (typeof value === "bigint") this.#bigint(value);
+    else if (typeof value === "string") this.#string(value);
+    else if (value === undefined)
+      this.#refuse("undefined is not a value", "Use null, or leave the property out.");
+    else if (typeof value !== "object")
+      this.#refuse(`a ${typeof value} is not a value`, "Keep only data in records.");
+    else if (isBytes(value)) this.#binary(value);
+    else this.#container(value);
   }
 
   #container(value: object): void {
-    if (this.#around.includes(value)) {
-      return this.#refuse("the record contains itself", "Refer to the other value by an id.");
-    }
+    if (this.#around.includes(value))
+      this.#refuse("the record contains itself", "Refer to the other value by an id.");
     if (this.#around.length === LIMITS.recordDepth) {
-      return this.#refuse(
+      this.#refuse(
         `more than ${LIMITS.recordDepth} maps and arrays around each other`,
         "Flatten the record.",
       );
@@ -86,10 +78,9 @@ class Encoder {
     const plain = array
       ? prototype === Array.prototype
       : prototype === Object.prototype || prototype === null;
-    if (!plain) return this.#refuse(`${describeClass(value)} is not a plain value`, hintFor(value));
-    if (Object.getOwnPropertySymbols(value).length > 0) {
-      return this.#refuse("a key is a symbol", "Use strings as keys.");
-    }
+    if (!plain) this.#refuse(`${describeClass(value)} is not a plain value`, hintFor(value));
+    if (Object.getOwnPropertySymbols(value).length > 0)
+      this.#refuse("a key is a symbol", "Use text as keys.");
     this.#around.push(value);
     if (array) this.#array(value);
     else this.#map(value);

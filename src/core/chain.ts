@@ -26,7 +26,10 @@ export interface SealedEvent {
 
 /** `previous` of the first event of a stream. */
 export function chainStart(logId: string, stream: string): Uint8Array {
-  return createHash("sha256").update(FIRST_PREFIX).update(encodeCanonical([logId, stream])).digest();
+  return createHash("sha256")
+    .update(FIRST_PREFIX)
+    .update(encodeCanonical([logId, stream]))
+    .digest();
 }
 
 /** The UUID version 5 (RFC 9562) of an event: the same event at the same place always has the same id. */
@@ -81,16 +84,17 @@ export function sealEvent<T extends EventType>(
 const ABOUT = ["node", "epoch", "first", "count", "through"] as const;
 
 /** The metadata that an event has: derived from it, so that a verifier can derive it again. */
-export function eventMetadata(event: EventTypes[EventType], previous: Uint8Array, digest: Uint8Array): Uint8Array {
+export function eventMetadata(
+  event: EventTypes[EventType],
+  previous: Uint8Array,
+  digest: Uint8Array,
+): Uint8Array {
   const about: Record<string, unknown> = { wall: new Date(event.wall).toISOString() };
   for (const field of ABOUT) {
     const value = (event as unknown as Readonly<Record<string, unknown>>)[field];
     if (value !== undefined) about[field] = value;
   }
-  return Buffer.from(
-    JSON.stringify({ v: 1, about, previous: hex(previous), digest: hex(digest) }),
-    "utf8",
-  );
+  return Buffer.from(JSON.stringify({ v: 1, about, previous: hex(previous), digest: hex(digest) }), "utf8");
 }
 
 /** The digest that an event's metadata claims; `undefined` if it claims none. */

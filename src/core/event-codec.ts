@@ -63,10 +63,14 @@ function decode(event: Encoded): TypedEvent {
   const where = `${event.stream}@${event.revision}`;
   const known = Object.hasOwn(VERSIONS, event.type) ? VERSIONS[event.type as EventType] : undefined;
   if (known === undefined) {
-    throw new HeadwaterError("LogTooNew", `the log holds an event of a type that is not known: ${event.type}`, {
-      where,
-      hint: "It was written by a newer Headwater, or by another program. Use a newer version.",
-    });
+    throw new HeadwaterError(
+      "LogTooNew",
+      `the log holds an event of a type that is not known: ${event.type}`,
+      {
+        where,
+        hint: "It was written by a newer Headwater, or by another program. Use a newer version.",
+      },
+    );
   }
   let data: unknown;
   try {
@@ -79,10 +83,14 @@ function decode(event: Encoded): TypedEvent {
     throw new HeadwaterError("LogDamaged", "an event's data has no version", { where });
   }
   if (version > known) {
-    throw new HeadwaterError("LogTooNew", `the log holds ${event.type} in version ${version}, known is ${known}`, {
-      where,
-      hint: "Use a newer version of Headwater.",
-    });
+    throw new HeadwaterError(
+      "LogTooNew",
+      `the log holds ${event.type} in version ${version}, known is ${known}`,
+      {
+        where,
+        hint: "Use a newer version of Headwater.",
+      },
+    );
   }
   return { type: event.type, data } as TypedEvent;
 }

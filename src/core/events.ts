@@ -47,6 +47,8 @@ export interface InputProgress {
   readonly duplicate: number;
   readonly rejected: number;
   readonly round: number;
+  /** Whether its end was reached; it may have grown since. */
+  readonly ended: boolean;
 }
 
 /** [partition, rows as deltas] */

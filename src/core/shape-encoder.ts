@@ -57,7 +57,7 @@ export function compileEncoder(
     const value: unknown = Object.getOwnPropertyDescriptor(sample, key)?.value;
     return `
   ${keyCode(pieces[index] ?? [])}
-  ${valueCode(`v${index}`, `sites[${index}]`, typeof value)}`.replaceAll("ROOM", String(room(index + 1)));
+  ${valueCode(`v${index}`, `sites[${index}]`, typeof value, room(index + 1))}`;
   });
   const source = `"use strict";
 return function encodeShape(value, writer, at, depth) {
@@ -77,8 +77,14 @@ return function encodeShape(value, writer, at, depth) {
   return encode && { keys, encode };
 }
 
-function valueCode(value: string, site: string, type: string): string {
-  const any = `{ at = writer.any(${value}, at, depth, ${site}); if (at + ROOM > writer.limit) writer.grow(at, ROOM); u8 = writer.u8; view = writer.view; }`;
+/** Code for the value in a variable whose type is likely `type`; `room` bytes must be there for what follows it. */
+function valueCode(value: string, site: string, type: string, room: number): string {
+  const any = `{
+    at = writer.any(${value}, at, depth, ${site});
+    if (at + ${room} > writer.limit) writer.grow(at, ${room});
+    u8 = writer.u8;
+    view = writer.view;
+  }`;
   switch (type) {
     case "number":
       return `if (typeof ${value} === "number") {

@@ -90,7 +90,10 @@ const TAKE: Readonly<Record<"map" | "filter" | "flatMap", Take>> = {
 
 function collect(answer: unknown): unknown[] {
   if (typeof answer !== "object" || answer === null || !(Symbol.iterator in answer)) {
-    throw badAnswer(`a flatMap answered ${answer === null ? "null" : typeof answer}, not records`, "Answer an array.");
+    throw badAnswer(
+      `a flatMap answered ${answer === null ? "null" : typeof answer}, not records`,
+      "Answer an array.",
+    );
   }
   const records: unknown[] = [];
   for (const record of answer as Iterable<unknown>) {
@@ -108,7 +111,9 @@ function tooManyOutputs(): Error {
 }
 
 function isThenable(value: unknown): boolean {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  return (
+    typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function"
+  );
 }
 
 /** Gives each record its key's partition. */

@@ -26,7 +26,19 @@ export interface UpstreamRows {
   readonly block: number;
 }
 
-const NO_ROWS = { count: 0, ordinals: [], sources: undefined, source: 0, roots: [], paths: undefined, times: undefined, ns: [], ks: undefined, stored: undefined, block: SEGMENT_INPUT } as const satisfies UpstreamRows;
+const NO_ROWS = {
+  count: 0,
+  ordinals: [],
+  sources: undefined,
+  source: 0,
+  roots: [],
+  paths: undefined,
+  times: undefined,
+  ns: [],
+  ks: undefined,
+  stored: undefined,
+  block: SEGMENT_INPUT,
+} as const satisfies UpstreamRows;
 
 /** What all readers of an event need of it is computed once. */
 const sourceColumns = new WeakMap<RecordsAccepted, SourceColumns>();
@@ -72,7 +84,10 @@ export function decodeAccepted(
 }
 
 /** The rows of a section; `undefined`: all rows. */
-function sectionRows(sections: readonly Section[] | undefined, partition: number | undefined): number[] | undefined {
+function sectionRows(
+  sections: readonly Section[] | undefined,
+  partition: number | undefined,
+): number[] | undefined {
   if (sections === undefined || partition === undefined) return undefined;
   const section = sections.find(([of]) => of === partition);
   return section === undefined ? [] : decodeDeltas(section[1]);
@@ -105,7 +120,10 @@ class StepRows {
   readonly #source: number;
   readonly #times: readonly (number | undefined)[] | undefined;
   readonly #inputPaths: readonly Path[] | undefined;
-  readonly #stages = new Map<number, { readonly count: number; readonly parent: readonly number[] | undefined }>();
+  readonly #stages = new Map<
+    number,
+    { readonly count: number; readonly parent: readonly number[] | undefined }
+  >();
   readonly #outlets = new Map<number, UpstreamRows>();
 
   constructor(event: StepsRecorded, sourceNames: readonly string[]) {
@@ -115,7 +133,8 @@ class StepRows {
     this.#roots = decodeDeltas(required(event.roots ?? event.parents), count);
     const known = (event.sources ?? []).map((name) => sourceNames.indexOf(name));
     this.#source = known[0] ?? 0;
-    this.#sources = event.source === undefined ? undefined : decodeRuns(event.source, count).map((at) => known[at] ?? 0);
+    this.#sources =
+      event.source === undefined ? undefined : decodeRuns(event.source, count).map((at) => known[at] ?? 0);
     this.#inputPaths = event.paths === undefined ? undefined : decodeByteTexts(event.paths, count);
     this.#times = decodeTimes(event);
   }
@@ -147,7 +166,8 @@ class StepRows {
     const outlets = event.outlets ?? [];
     const outlet = outlets[index] as { readonly stage: number; readonly stored: number };
     const origin = this.#origin(outlet.stage);
-    const at = <T>(column: readonly T[]): readonly T[] => (origin === undefined ? column : pick(column, origin));
+    const at = <T>(column: readonly T[]): readonly T[] =>
+      origin === undefined ? column : pick(column, origin);
     const hasPaths = this.#inputPaths !== undefined || this.#addsToPaths(outlet.stage);
     const count = this.#stage(outlet.stage).count;
     return {
@@ -198,7 +218,10 @@ class StepRows {
     const kept = storedRows(sharing, parentOf, inputOf, (stage) => this.#stage(stage).count);
     if (kept === undefined) return rows;
     const rank = new Map(kept.map((row, index) => [row, index]));
-    return Array.from({ length: this.#stage(outlet.stage).count }, (_, row) => rank.get(rows?.[row] ?? row) as number);
+    return Array.from(
+      { length: this.#stage(outlet.stage).count },
+      (_, row) => rank.get(rows?.[row] ?? row) as number,
+    );
   }
 
   #stage(stage: number): { readonly count: number; readonly parent: readonly number[] | undefined } {

@@ -28,7 +28,11 @@ export class ReduceState {
 
   /** As a part of a snapshot. Throws `NotCanonical` for a total that no record may hold. */
   snapshot(stage: string): StageSnapshot {
-    const sorted = [...this.#entries].map(([key, entry]) => ({ bytes: Buffer.from(encodeCanonical(key)), key, entry }));
+    const sorted = [...this.#entries].map(([key, entry]) => ({
+      bytes: Buffer.from(encodeCanonical(key)),
+      key,
+      entry,
+    }));
     sorted.sort((a, b) => a.bytes.compare(b.bytes));
     return {
       stage,

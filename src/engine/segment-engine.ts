@@ -1,8 +1,8 @@
 import type { Arena } from "../core/arena.ts";
-import { LIMITS } from "../core/limits.ts";
 import type { Cursors } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
 import { type Path, ROOT_PATH } from "../core/path.ts";
-import { type Segment, SEGMENT_INPUT } from "../pipeline/plan.ts";
+import { SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { RowContext, type StageScope } from "./context.ts";
 import { callFunction, type OperatorInput, runKeyBy, runReduce, takeAnswers } from "./operators.ts";
 import { ReduceState, type StateSnapshot } from "./reduce-state.ts";
@@ -145,7 +145,12 @@ export class SegmentEngine {
           const upstream = this.#upstreamOfStream(rows.upstreams?.[from] ?? 0);
           return upstreams[upstream]?.key?.(rows.records[from]);
         };
-        runReduce(definition, state, { ...input, keyOf, nOf: (row) => first + (origin?.[row] ?? row) }, output);
+        runReduce(
+          definition,
+          state,
+          { ...input, keyOf, nOf: (row) => first + (origin?.[row] ?? row) },
+          output,
+        );
         return output.finish();
       }
       case "map":

@@ -1,9 +1,6 @@
-import {
-  encodeByteTexts,
-  encodeDeltas,
-  encodePlain,
-  encodeRuns,
-} from "../core/columns.ts";
+import { encodeCanonical } from "../core/canonical.ts";
+import { encodeByteTexts, encodeDeltas, encodePlain, encodeRuns } from "../core/columns.ts";
+import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import type {
   OutletColumns,
   PayloadBlock,
@@ -12,10 +9,8 @@ import type {
   StageColumns,
   StepsRecorded,
 } from "../core/events.ts";
-import { encodeCanonical } from "../core/canonical.ts";
-import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import { type Outlet, type Segment, SEGMENT_INPUT } from "../pipeline/plan.ts";
+import { type Outlet, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { type InputRows, recordBytes } from "./rows.ts";
 import type { SegmentResult } from "./segment-engine.ts";
 import type { Packed, StageRows } from "./stage-output.ts";
@@ -79,7 +74,9 @@ export function encodeSteps(
           ...(planned.definition.kind === "flatMap" && { indexed: true as const }),
           ...(planned.branch !== "" && { branch: planned.definition.name }),
           ...(stage.results !== undefined && { results: encodeRuns(stage.results) }),
-          ...(stage.failures.length > 0 && { failed: encodeDeltas(stage.failures.map((failure) => failure.row)) }),
+          ...(stage.failures.length > 0 && {
+            failed: encodeDeltas(stage.failures.map((failure) => failure.row)),
+          }),
           ...(stage.digests !== undefined && { digests: stage.digests }),
           ...(full && stage.previous !== undefined && { previous: encodePlain(stage.previous) }),
         } satisfies StageColumns;
@@ -151,7 +148,8 @@ function payloadBlocks(segment: Segment, rows: InputRows, result: SegmentResult)
       (stage) => segment.stages[stage]?.input ?? SEGMENT_INPUT,
       (stage) => (stage === SEGMENT_INPUT ? rows.count : (result.stages[stage]?.count ?? 0)),
     );
-    const count = reaching?.length ?? (stored === SEGMENT_INPUT ? rows.count : (result.stages[stored]?.count ?? 0));
+    const count =
+      reaching?.length ?? (stored === SEGMENT_INPUT ? rows.count : (result.stages[stored]?.count ?? 0));
     if (count === 0) continue;
     blocks.push({ stage: stored, ...pick(packedOf(stored, rows, result), reaching) });
   }
@@ -200,7 +198,10 @@ function packedOf(stored: number, rows: InputRows, result: SegmentResult): Packe
   return { bytes: Buffer.concat(parts), lengths: parts.map((part) => part.length) };
 }
 
-function pick(packed: Packed, rows: readonly number[] | undefined): { lengths: Uint8Array; bytes: Uint8Array } {
+function pick(
+  packed: Packed,
+  rows: readonly number[] | undefined,
+): { lengths: Uint8Array; bytes: Uint8Array } {
   if (rows === undefined) return { lengths: encodePlain(packed.lengths), bytes: packed.bytes };
   const wanted = new Set(rows);
   const parts: Uint8Array[] = [];
@@ -247,6 +248,8 @@ function reasonOf(error: unknown): Pick<QuarantinedRecord, "code" | "message" | 
     code: error instanceof HeadwaterError ? error.code : "StageFailed",
     message: cut(describeThrown(error)),
     ...(error instanceof HeadwaterError && error.where !== undefined && { where: cut(error.where) }),
-    ...(error instanceof Error && !(error instanceof HeadwaterError) && error.stack !== undefined && { stack: cut(error.stack) }),
+    ...(error instanceof Error &&
+      !(error instanceof HeadwaterError) &&
+      error.stack !== undefined && { stack: cut(error.stack) }),
   };
 }

@@ -69,7 +69,11 @@ export class Pipeline {
     this.name = name;
     this.#options = {
       partitions: wholeNumber(options.partitions ?? LIMITS.partitions, "partitions", LIMITS.partitionsMost),
-      batchRecords: wholeNumber(options.batchRecords ?? LIMITS.batchRecords, "batchRecords", LIMITS.batchRecordsMost),
+      batchRecords: wholeNumber(
+        options.batchRecords ?? LIMITS.batchRecords,
+        "batchRecords",
+        LIMITS.batchRecordsMost,
+      ),
       tickMs: wholeNumber(options.tickMs ?? LIMITS.tickMs, "tickMs", LIMITS.tickMsMost),
     };
   }
@@ -108,12 +112,16 @@ export class Pipeline {
   union<T>(name: string, ...streams: readonly [Stream<T>, Stream<T>, ...Stream<T>[]]): Stream<T> {
     const inputs = streams.map((stream) => {
       if (stream.output.owner !== this) {
-        throw new HeadwaterError("BadPipeline", "a union joins a stream of another pipeline", { where: `stage ${name}` });
+        throw new HeadwaterError("BadPipeline", "a union joins a stream of another pipeline", {
+          where: `stage ${name}`,
+        });
       }
       return stream.output.name;
     });
     if (new Set(inputs).size !== inputs.length) {
-      throw new HeadwaterError("BadPipeline", "a union names the same stream twice", { where: `stage ${name}` });
+      throw new HeadwaterError("BadPipeline", "a union names the same stream twice", {
+        where: `stage ${name}`,
+      });
     }
     return new Stream(this.#addStage({ kind: "union", name, inputs, onError: "skip" }));
   }
@@ -173,7 +181,11 @@ export class Pipeline {
 
 function wholeNumber(value: number, what: string, most: number): number {
   if (Number.isSafeInteger(value) && value >= 1 && value <= most) return value;
-  throw new HeadwaterError("BadPipeline", `${what} has to be a whole number from 1 to ${most}, not ${String(value)}`, {
-    where: "the pipeline's options",
-  });
+  throw new HeadwaterError(
+    "BadPipeline",
+    `${what} has to be a whole number from 1 to ${most}, not ${String(value)}`,
+    {
+      where: "the pipeline's options",
+    },
+  );
 }

@@ -88,7 +88,9 @@ export function planPipeline(definition: PipelineDefinition): Plan {
     const stage = stages.get(input);
     const segment = segmentOf.get(input);
     if (stage === undefined || segment === undefined) {
-      throw new HeadwaterError("BadPipeline", "a stage or sink reads something that is not defined", { where: input });
+      throw new HeadwaterError("BadPipeline", "a stage or sink reads something that is not defined", {
+        where: input,
+      });
     }
     const rekeys = stage.kind === "keyBy" && to === "segment";
     const outlet = segment.outlet(segment.indexOf(input), rekeys);
@@ -105,7 +107,10 @@ export function planPipeline(definition: PipelineDefinition): Plan {
   for (const stage of definition.stages) {
     const [input] = stage.inputs;
     const joins =
-      input !== undefined && stage.inputs.length === 1 && stages.has(input) && stages.get(input)?.kind !== "keyBy";
+      input !== undefined &&
+      stage.inputs.length === 1 &&
+      stages.has(input) &&
+      stages.get(input)?.kind !== "keyBy";
     const home = joins ? segmentOf.get(input) : undefined;
     if (home !== undefined && input !== undefined) {
       home.add(stage, home.indexOf(input), branchOf(stage, input));
@@ -172,7 +177,8 @@ class SegmentBuilder {
       this.#stages.some((stage) => stage.definition.kind === "flatMap" || stage.branch !== "") ||
       this.#upstreams.some(
         (upstream) =>
-          upstream.branch !== "" || ("segment" in upstream.from && segmentsWithPaths.has(upstream.from.segment)),
+          upstream.branch !== "" ||
+          ("segment" in upstream.from && segmentsWithPaths.has(upstream.from.segment)),
       );
     if (paths) segmentsWithPaths.add(this.name);
     return {

@@ -35,7 +35,11 @@ export class Stream<T> {
   }
 
   /** One record out for each one in. */
-  map<U>(name: string, fn: (record: T, ctx: StageContext) => MaybePromise<U>, options?: StageOptions): Stream<U> {
+  map<U>(
+    name: string,
+    fn: (record: T, ctx: StageContext) => MaybePromise<U>,
+    options?: StageOptions,
+  ): Stream<U> {
     return new Stream(this.add("map", name, fn, options));
   }
 

@@ -28,9 +28,7 @@ export function admit(source: SourceDefinition, record: IntakeRecord): Admitted 
   return result instanceof Promise ? result.then((done) => valid(source, done)) : valid(source, result);
 }
 
-type Validated = Awaited<
-  ReturnType<NonNullable<SourceDefinition["schema"]>["~standard"]["validate"]>
->;
+type Validated = Awaited<ReturnType<NonNullable<SourceDefinition["schema"]>["~standard"]["validate"]>>;
 
 function valid(source: SourceDefinition, result: Validated): Admitted {
   if (result.issues === undefined) return describe(source, result.value);
@@ -80,7 +78,8 @@ const TIME_LEAST = Date.UTC(0, 0, 1) - 1900 * 366 * 86_400_000;
 const TIME_MOST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 function timeOf(time: unknown): number {
-  const ms = typeof time === "number" ? Math.floor(time) : typeof time === "string" ? Date.parse(time) : Number.NaN;
+  const ms =
+    typeof time === "number" ? Math.floor(time) : typeof time === "string" ? Date.parse(time) : Number.NaN;
   if (ms >= TIME_LEAST && ms <= TIME_MOST) return ms;
   throw reject(
     `the event time is not a time: ${JSON.stringify(time) ?? typeof time}`.slice(0, LIMITS.reasonChars),

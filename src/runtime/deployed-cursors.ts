@@ -13,7 +13,8 @@ export async function startingCursors(
 ): Promise<Cursors> {
   const cursors: Record<string, number> = {};
   for (const { stream } of upstreams) {
-    cursors[stream] = context.deployedFrom <= 0 ? 0 : await seekOrdinal(context.log, stream, context.deployedFrom);
+    cursors[stream] =
+      context.deployedFrom <= 0 ? 0 : await seekOrdinal(context.log, stream, context.deployedFrom);
   }
   return cursors;
 }

@@ -1,7 +1,7 @@
 import { encodeCanonical } from "../core/canonical.ts";
-import { sha256, toHex, equalBytes } from "../core/digest.ts";
-import { decodeEvent } from "../core/event-codec.ts";
+import { equalBytes, sha256, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { codeStream, pipelineStream } from "../core/streams.ts";
 import type { PipelineDefinition, StageDefinition } from "../pipeline/definition.ts";
@@ -80,12 +80,19 @@ function digestOfStage(stage: StageDefinition): Uint8Array {
 }
 
 /** SHA-256 over the source texts of functions, as the engine has them. */
-function digestOfFunctions(...functions: readonly (((...args: never[]) => unknown) | undefined)[]): Uint8Array {
-  return sha256(encodeCanonical(functions.map((fn) => (fn === undefined ? null : String(fn).toWellFormed()))));
+function digestOfFunctions(
+  ...functions: readonly (((...args: never[]) => unknown) | undefined)[]
+): Uint8Array {
+  return sha256(
+    encodeCanonical(functions.map((fn) => (fn === undefined ? null : String(fn).toWellFormed()))),
+  );
 }
 
 /** The deployment that runs, as the log has it; `undefined` if the pipeline was never deployed. */
-export async function currentDeployment(log: EventLog, pipeline: string): Promise<PipelineDeployed | undefined> {
+export async function currentDeployment(
+  log: EventLog,
+  pipeline: string,
+): Promise<PipelineDeployed | undefined> {
   const stream = pipelineStream(pipeline);
   if ((await lastEvent(log, stream)) === undefined) return undefined;
   for await (const recorded of log.read(stream, { direction: "backwards" })) {
@@ -96,7 +103,11 @@ export async function currentDeployment(log: EventLog, pipeline: string): Promis
 }
 
 /** Whether the candidate is what runs already. Throws `IncompatibleDeployment` if it cannot follow what runs. */
-export function isDeployed(content: Content, current: PipelineDeployed | undefined, pipeline: string): boolean {
+export function isDeployed(
+  content: Content,
+  current: PipelineDeployed | undefined,
+  pipeline: string,
+): boolean {
   if (current === undefined) return false;
   if (current.partitions !== content.partitions) {
     throw new HeadwaterError(
@@ -125,7 +136,13 @@ export async function deploy(
     await keepCode(log, clock, content.code, candidate.bundle.code);
   }
   const tail = await StreamTail.open(log, pipelineStream(pipeline));
-  const event: PipelineDeployed = { v: 1, wall: clock.now(), version: (before?.version ?? 0) + 1, from, ...content };
+  const event: PipelineDeployed = {
+    v: 1,
+    wall: clock.now(),
+    version: (before?.version ?? 0) + 1,
+    from,
+    ...content,
+  };
   await tail.append([{ type: "PipelineDeployed", event }]);
   return event;
 }
@@ -133,7 +150,8 @@ export async function deploy(
 async function keepCode(log: EventLog, clock: Clock, digest: Uint8Array, code: Uint8Array): Promise<void> {
   const tail = await StreamTail.open(log, codeStream(toHex(digest)));
   // The stream is named by its content: what is there already is a prefix of it.
-  for (const draft of chunkDrafts("CodeChunk", code, clock.now()).slice(tail.revision + 1)) await tail.append([draft]);
+  for (const draft of chunkDrafts("CodeChunk", code, clock.now()).slice(tail.revision + 1))
+    await tail.append([draft]);
 }
 
 /** The code of a deployment, checked against its digest. Throws `IncompatibleDeployment` if it was not kept. */

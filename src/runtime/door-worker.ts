@@ -1,7 +1,7 @@
 import { Arena } from "../core/arena.ts";
-import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
-import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import { decodeTexts, encodeDeltas, encodePlain, encodeTexts } from "../core/columns.ts";
+import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
 import type { InputProgress, RecordsAccepted, RejectedRecord, WatermarkStep } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
@@ -15,8 +15,8 @@ import { type Admitted, admit } from "./admission.ts";
 import { DuplicateHorizon } from "./duplicates.ts";
 import type { HostContext, WorkOrder } from "./host-context.ts";
 import type { Intake, IntakeOutcome, IntakeRecord } from "./intake.ts";
+import { knownInputs } from "./known-inputs.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
-import { readOne, seekEpoch } from "./seek.ts";
 import { lastEvent } from "./stream-tail.ts";
 import { UnitLog } from "./unit-log.ts";
 
@@ -55,6 +55,8 @@ export interface DoorOptions {
   readonly intake: Intake;
   /** Called when the intake has ended and all that it gave is durable. */
   onEnded(): void;
+  /** Called instead of `onEnded` when the input failed in the middle; what it gave until then is durable. */
+  onInputFailed(error: HeadwaterError): void;
   onRejected(where: string, error: HeadwaterError): void;
   onResumed(input: string, records: number): void;
 }
@@ -150,10 +152,13 @@ export class DoorWorker {
       }
       await this.#flush(signal);
     } catch (error) {
-      // What was read before the input failed is taken: only the failure is not.
-      if (isHeadwaterError(error, "InputFailed")) await this.#flush(signal);
       for (const fail of this.#batch.failed) fail(error);
-      throw error;
+      if (!isHeadwaterError(error, "InputFailed")) throw error;
+      // What was read before the input failed is taken and brought to its end.
+      await this.#flush(signal);
+      this.#options.onInputFailed(error);
+      await this.#keepUp(signal);
+      return;
     }
     if (signal.aborted) {
       for (const fail of this.#batch.failed) fail(new HeadwaterError("Stopped", "the pipeline was stopped"));
@@ -241,7 +246,9 @@ export class DoorWorker {
     const n = place.next + batch.ordinals.length;
     batch.ordinals.push(ordinal);
     const { partitions } = this.#context.plan.definition;
-    batch.partitions.push(this.#options.source.key === undefined ? n % partitions : partitionOfKey(key, partitions));
+    batch.partitions.push(
+      this.#options.source.key === undefined ? n % partitions : partitionOfKey(key, partitions),
+    );
     if (time !== undefined) this.#observe(time, ordinal);
     if (record.settle !== undefined) {
       const { settle } = record;
@@ -254,7 +261,11 @@ export class DoorWorker {
     if (record.ordinal === undefined) {
       return new OrdinalClock(this.#clock.floor).next(this.#context.clock.now());
     }
-    if (record.ordinal > this.#clock.floor && record.ordinal <= ORDINAL_MOST && Number.isSafeInteger(record.ordinal)) {
+    if (
+      record.ordinal > this.#clock.floor &&
+      record.ordinal <= ORDINAL_MOST &&
+      Number.isSafeInteger(record.ordinal)
+    ) {
       return record.ordinal;
     }
     throw new HeadwaterError("BadInput", `the ordinal ${record.ordinal} is not above ${this.#clock.floor}`, {
@@ -275,7 +286,9 @@ export class DoorWorker {
 
   #reject(record: IntakeRecord, thrown: unknown): void {
     const error =
-      thrown instanceof HeadwaterError ? thrown : new HeadwaterError("BadInput", describeThrown(thrown), { where: "$" });
+      thrown instanceof HeadwaterError
+        ? thrown
+        : new HeadwaterError("BadInput", describeThrown(thrown), { where: "$" });
     const frame = record.frame ?? new Uint8Array(0);
     const cut = frame.length > LIMITS.rejectedFrameBytes;
     const { name } = this.#options.intake;
@@ -310,7 +323,7 @@ export class DoorWorker {
     const wall = clock.now();
     const count = batch.ordinals.length;
     const through = this.#clock.floor;
-    if (this.#input !== undefined && batch.end !== undefined) this.#input = this.#advance(this.#input, batch);
+    if (this.#input !== undefined) this.#input = this.#advance(this.#input, batch, type === "InputEnded");
     const columns: Partial<RecordsAccepted> =
       count === 0
         ? {}
@@ -321,7 +334,8 @@ export class DoorWorker {
             ...(batch.times.length > 0 && { times: encodeDeltas(batch.times) }),
             ...(batch.ids.length > 0 && { ids: encodeTexts(batch.ids) }),
           };
-    const watermark = batch.watermark.length > 0 || place.watermark === undefined ? batch.watermark : [place.watermark];
+    const watermark =
+      batch.watermark.length > 0 || place.watermark === undefined ? batch.watermark : [place.watermark];
     await this.#unitLog().append(
       type,
       (places) => ({
@@ -364,17 +378,18 @@ export class DoorWorker {
     return payloadDrafts([{ stage: SEGMENT_INPUT, lengths: encodePlain(lengths), bytes }], wall);
   }
 
-  #advance(input: InputProgress, batch: OpenBatch): InputProgress {
+  #advance(input: InputProgress, batch: OpenBatch, ended: boolean): InputProgress {
     const bytes = batch.end ?? input.bytes;
     return {
       ...input,
       name: this.#options.intake.name,
       bytes,
-      digest: this.#options.intake.digestUpTo(bytes),
+      digest: batch.end === undefined ? input.digest : this.#options.intake.digestUpTo(bytes),
       read: input.read + batch.read,
       accepted: input.accepted + batch.ordinals.length,
       duplicate: input.duplicate + batch.duplicate,
       rejected: input.rejected + batch.rejected.length,
+      ended,
     };
   }
 
@@ -389,23 +404,24 @@ export class DoorWorker {
   async #readPlace(log: UnitLog): Promise<DoorPlace> {
     const { last } = log.main;
     if (last === undefined) {
-      return { epoch: 0, next: 0, through: THROUGH_NOTHING, maxTime: undefined, watermark: undefined, inputs: [] };
+      return {
+        epoch: 0,
+        next: 0,
+        through: THROUGH_NOTHING,
+        maxTime: undefined,
+        watermark: undefined,
+        inputs: [],
+      };
     }
     if (last.type !== "DoorClaimed" && last.type !== "RecordsAccepted" && last.type !== "InputEnded") {
-      throw new HeadwaterError("LogDamaged", `a source's stream ends in ${last.type}`, { where: this.#stream });
+      throw new HeadwaterError("LogDamaged", `a source's stream ends in ${last.type}`, {
+        where: this.#stream,
+      });
     }
     const { epoch, first, through, maxTime, watermark } = last.data;
     const next = first + ("count" in last.data ? last.data.count : 0);
-    const inputs = await this.#knownInputs(last.data);
+    const inputs = await knownInputs(this.#context.log, this.#stream);
     return { epoch, next, through, maxTime, watermark: watermark?.at(-1), inputs };
-  }
-
-  /** The latest progress of every known input: what the last claim says, and what was taken since. */
-  async #knownInputs(last: { readonly epoch: number; readonly input?: InputProgress }): Promise<InputProgress[]> {
-    const { log } = this.#context;
-    const revision = await seekEpoch(log, this.#stream, last.epoch);
-    const claim = decodeEventAs(await readOne(log, this.#stream, revision), "DoorClaimed");
-    return [...claim.inputs, ...(last.input === undefined ? [] : [last.input])].slice(-LIMITS.knownInputs);
   }
 
   async #restoreHorizon(): Promise<void> {

@@ -23,15 +23,12 @@ export type IntakeOutcome =
   | { readonly kind: "rejected"; readonly error: Error }
   | { readonly kind: "failed"; readonly error: unknown };
 
-/** Where in an identified input an intake goes on. */
-export interface IntakePlace {
-  readonly progress: InputProgress;
-}
-
 /** What feeds a door. */
 export interface Intake {
   /** For messages: the file's name, `standard input`, `the program`. */
   readonly name: string;
+  /** Whether its records can be read a second time. */
+  readonly repeatable: boolean;
   /** Finds out how much of the input was taken before. `undefined`: it is not identified. */
   locate(known: readonly InputProgress[]): Promise<InputProgress | undefined>;
   /** The records from `from` on. Ends when there will be no more. */
@@ -74,9 +71,15 @@ export class FileIntake implements Intake {
     return new FileIntake(input, options);
   }
 
+  get repeatable(): boolean {
+    return this.#input.repeatable;
+  }
+
   async locate(known: readonly InputProgress[]): Promise<InputProgress | undefined> {
     if (!this.#input.repeatable) return undefined;
-    const taken = known.filter((progress) => progress.bytes > 0).sort((a, b) => a.bytes - b.bytes || a.round - b.round);
+    const taken = known
+      .filter((progress) => progress.bytes > 0)
+      .sort((a, b) => a.bytes - b.bytes || a.round - b.round);
     const digests = await this.#input.digestsAt(taken.map((progress) => progress.bytes));
     const matching = taken.filter((progress, index) => {
       const digest = digests[index];
@@ -97,10 +100,14 @@ export class FileIntake implements Intake {
       duplicate: 0,
       rejected: 0,
       round: longest === undefined ? 0 : round + 1,
+      ended: false,
     };
   }
 
-  async *records(from: InputProgress | undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]> {
+  async *records(
+    from: InputProgress | undefined,
+    signal: AbortSignal,
+  ): AsyncIterable<readonly IntakeRecord[]> {
     let end = from?.bytes ?? 0;
     for (;;) {
       for await (const records of this.#input.read({ from: end, signal })) {
@@ -121,6 +128,7 @@ export class FileIntake implements Intake {
 /** Records from a program. They have no identity of their own: each is new unless the source declares ids. */
 export class ProgramIntake implements Intake {
   readonly name = "the program";
+  readonly repeatable = false;
   readonly #batches: AsyncIterable<readonly IntakeRecord[]>;
 
   constructor(batches: AsyncIterable<readonly IntakeRecord[]>) {

@@ -44,7 +44,9 @@ export class MergeReader {
     this.#through = options.through;
     this.#readers = options.upstreams.map(
       (selection) =>
-        new UpstreamReader(options.log, selection, options.cursors[selection.stream] ?? 0, () => this.#changed()),
+        new UpstreamReader(options.log, selection, options.cursors[selection.stream] ?? 0, () =>
+          this.#changed(),
+        ),
     );
     for (const reader of this.#readers) reader.start();
   }
@@ -98,7 +100,10 @@ export class MergeReader {
       };
       this.#wake = look;
     });
-    await Promise.race([sleep(this.#options.clock, this.#options.tickMs, AbortSignal.any([signal, early.signal])), records]);
+    await Promise.race([
+      sleep(this.#options.clock, this.#options.tickMs, AbortSignal.any([signal, early.signal])),
+      records,
+    ]);
     early.abort();
   }
 
@@ -216,7 +221,8 @@ export class MergeReader {
 function sameGroup(rows: RowsBuilder, chunk: UpstreamChunk, row: number): boolean {
   const last = rows.count - 1;
   return (
-    rows.ordinals[last] === chunk.ordinals[row] && rows.sources[last] === (chunk.sources?.[row] ?? chunk.source)
+    rows.ordinals[last] === chunk.ordinals[row] &&
+    rows.sources[last] === (chunk.sources?.[row] ?? chunk.source)
   );
 }
 

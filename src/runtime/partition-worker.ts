@@ -1,7 +1,7 @@
 import { encodeCanonical } from "../core/canonical.ts";
-import { decodeEventAs } from "../core/event-codec.ts";
 import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
+import { decodeEventAs } from "../core/event-codec.ts";
 import type { Cursors, SnapshotReference } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
@@ -125,7 +125,8 @@ export class PartitionWorker {
   /** Works until `signal` aborts, then leaves a snapshot so that the next start is quick. */
   async work(signal: AbortSignal): Promise<void> {
     const reader = this.#reader;
-    if (reader === undefined) throw new HeadwaterError("Internal", "a partition works before it was restored");
+    if (reader === undefined)
+      throw new HeadwaterError("Internal", "a partition works before it was restored");
     this.#context.board.report(this.#order.unit, this.#claimed().through);
     for (;;) {
       const batch = await reader.next(this.#batchMost, signal);
@@ -159,7 +160,11 @@ export class PartitionWorker {
     this.#inputsSinceSnapshot += batch.rows.count;
     const due = Math.max(LIMITS.snapshotInputs, engine.stateEntries);
     const snapshot = this.#segment.stateful && this.#inputsSinceSnapshot >= due;
-    await this.#append(batch, steps, snapshot ? this.#takeSnapshot(batch, next + batch.rows.count) : undefined);
+    await this.#append(
+      batch,
+      steps,
+      snapshot ? this.#takeSnapshot(batch, next + batch.rows.count) : undefined,
+    );
     const { totals } = this.#context.board;
     totals.steps += steps.steps;
     totals.quarantined += steps.quarantined.length;
@@ -197,7 +202,10 @@ export class PartitionWorker {
     }
   }
 
-  #takeSnapshot(at: { cursors: Cursors; through: number }, next: number): { bytes: Uint8Array; next: number } {
+  #takeSnapshot(
+    at: { cursors: Cursors; through: number },
+    next: number,
+  ): { bytes: Uint8Array; next: number } {
     const snapshot = (this.#engine as SegmentEngine).snapshot(next, at.cursors, at.through);
     return { bytes: encodeCanonical(snapshot, Number.MAX_SAFE_INTEGER), next };
   }
@@ -251,17 +259,25 @@ export class PartitionWorker {
       (point) => probe(`steps:${point}`),
     );
     if (snapshot !== undefined) this.#inputsSinceSnapshot = 0;
-    this.#place = { ...place, next: place.next + count, cursors: at.cursors, through: at.through, snapshot: reference };
+    this.#place = {
+      ...place,
+      next: place.next + count,
+      cursors: at.cursors,
+      through: at.through,
+      snapshot: reference,
+    };
     board.report(this.#order.unit, at.through);
   }
 
   #claimed(): PartitionPlace {
-    if (this.#place === undefined) throw new HeadwaterError("Internal", "a partition works before it was claimed");
+    if (this.#place === undefined)
+      throw new HeadwaterError("Internal", "a partition works before it was claimed");
     return this.#place;
   }
 
   #unitLog(): UnitLog {
-    if (this.#log === undefined) throw new HeadwaterError("Internal", "a partition works before it was claimed");
+    if (this.#log === undefined)
+      throw new HeadwaterError("Internal", "a partition works before it was claimed");
     return this.#log;
   }
 }
@@ -280,6 +296,8 @@ function placeOf(log: UnitLog, start: Cursors): PartitionPlace {
       return { epoch, next: first + count, cursors: to, through, snapshot };
     }
     default:
-      throw new HeadwaterError("LogDamaged", `a partition's stream ends in ${last?.type}`, { where: log.main.stream });
+      throw new HeadwaterError("LogDamaged", `a partition's stream ends in ${last?.type}`, {
+        where: log.main.stream,
+      });
   }
 }

@@ -19,7 +19,11 @@ function cutBlock(block: PayloadBlock): PayloadBlock[] {
   let end = 0;
   const close = () => {
     if (lengths.length > 0) {
-      parts.push({ stage: block.stage, lengths: encodePlain(lengths), bytes: block.bytes.subarray(start, end) });
+      parts.push({
+        stage: block.stage,
+        lengths: encodePlain(lengths),
+        bytes: block.bytes.subarray(start, end),
+      });
     }
     lengths = [];
     start = end;
@@ -34,10 +38,12 @@ function cutBlock(block: PayloadBlock): PayloadBlock[] {
 }
 
 export function quarantineDrafts(records: readonly QuarantinedRecord[], wall: number): Draft[] {
-  return groupBySize(records, (record) => record.record.length + (record.stack?.length ?? 0)).map((group) => ({
-    type: "RecordsQuarantined",
-    event: { v: 1, wall, records: group },
-  }));
+  return groupBySize(records, (record) => record.record.length + (record.stack?.length ?? 0)).map(
+    (group) => ({
+      type: "RecordsQuarantined",
+      event: { v: 1, wall, records: group },
+    }),
+  );
 }
 
 export function rejectedDrafts(records: readonly RejectedRecord[], wall: number): Draft[] {

@@ -5,13 +5,8 @@ import { Arena } from "../core/arena.ts";
 import { RecordDecoder } from "../core/decode-shapes.ts";
 import { type ErrorCode, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { PipelineDeployed } from "../core/events.ts";
-import { sourceStream } from "../core/streams.ts";
-import { type Plan, planPipeline } from "../pipeline/plan.ts";
-import type { Bundle, Bundler } from "../ports/bundler.ts";
-import type { Clock } from "../ports/clock.ts";
-import type { EventLog } from "../ports/event-log.ts";
-import type { Ids } from "../ports/ids.ts";
-import type { Processes } from "../ports/processes.ts";
+import { planPipeline } from "../pipeline/plan.ts";
+import { completedDeployment, everythingThrough, highestThrough } from "./completed.ts";
 import {
   currentDeployment,
   type DeploymentCandidate,
@@ -20,54 +15,18 @@ import {
   describeDeployment,
   isDeployed,
   loadDeployedCode,
-  type RuntimeVersions,
 } from "./deployment.ts";
 import { DoorWorker } from "./door-worker.ts";
-import type { HostContext, Probe } from "./host-context.ts";
-import { type Intake, ProgramIntake } from "./intake.ts";
+import type { HostContext } from "./host-context.ts";
+import { ProgramIntake } from "./intake.ts";
 import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
 import { unitsOf } from "./routes.ts";
-import { CountTarget, type SinkTarget } from "./sink-targets.ts";
+import type { RunEnvironment, RunOptions } from "./run-options.ts";
+import { CountTarget } from "./sink-targets.ts";
 import { SinkWorker } from "./sink-worker.ts";
-import { lastEvent } from "./stream-tail.ts";
 import { Supervision } from "./supervision.ts";
 import { type Worker, WorkerPool } from "./worker-pool.ts";
-import { decodeEvent } from "../core/event-codec.ts";
-
-/** What a pipeline runs on. */
-export interface RunEnvironment {
-  readonly log: EventLog;
-  readonly clock: Clock;
-  readonly ids: Ids;
-  readonly processes: Processes;
-  readonly bundler: Bundler;
-  readonly runtime: RuntimeVersions;
-  readonly probe?: Probe;
-}
-
-/** What is to be run, and how. */
-export interface RunOptions {
-  readonly plan: Plan;
-  readonly bundle: Bundle | undefined;
-  readonly intakes: ReadonlyMap<string, Intake>;
-  readonly targets: ReadonlyMap<string, SinkTarget>;
-  readonly nodes: number;
-  readonly batchRecords: number;
-  readonly tickMs: number;
-  readonly provenance: "full" | "off";
-  /** Does not end with the intakes. */
-  readonly follow: boolean;
-  /** First abort: finish what is in flight and stop. */
-  readonly signal: AbortSignal;
-  readonly board: ProgressBoard;
-  onDeployed(deployed: PipelineDeployed): void;
-  onRejected(source: string, where: string, error: HeadwaterError): void;
-  onQuarantined(stage: string, address: string, message: string): void;
-  onResumed(source: string, input: string, records: number): void;
-  onStandBy(message: string): void;
-  onRestarted(unit: string, error: unknown): void;
-}
 
 /** Failures that a new try with the same code, input and log meets again. */
 const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -94,10 +53,15 @@ const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
  * ended and every record has come to its end, or until `signal` aborts. Throws what made it impossible; what was
  * accepted before is kept, and a later run goes on with it.
  */
-export async function runPipeline(environment: RunEnvironment, options: RunOptions): Promise<PipelineDeployed> {
+export async function runPipeline(
+  environment: RunEnvironment,
+  options: RunOptions,
+): Promise<PipelineDeployed> {
   const { log, clock, processes, ids } = environment;
   const { name } = options.plan.definition;
   const process = ids.uuid();
+  const done = await completedDeployment(environment, options);
+  if (done !== undefined) return done;
   const supervision = await Supervision.claim(
     { log, clock, processes, pipeline: name, process, onStandBy: options.onStandBy },
     options.signal,
@@ -129,7 +93,7 @@ async function deployIfChanged(
   supervision: Supervision,
   lost: AbortSignal,
 ): Promise<PipelineDeployed> {
-  const { log, clock, bundler, runtime } = environment;
+  const { log, clock, runtime } = environment;
   const { name } = options.plan.definition;
   const candidate: DeploymentCandidate = { ...options, runtime };
   const content = describeDeployment(candidate);
@@ -143,7 +107,6 @@ async function deployIfChanged(
   }
   const deployed = await deploy(log, clock, name, candidate, content, current, from);
   options.onDeployed(deployed);
-  void bundler;
   return deployed;
 }
 
@@ -156,7 +119,7 @@ async function drainDeployment(
   current: PipelineDeployed,
 ): Promise<void> {
   if (current.code === undefined) {
-    if (current.sources.length > 0 && (await hasPending(environment.log, options.plan.definition.name, current))) {
+    if (!(await everythingThrough(environment.log, options.plan.definition.name, current))) {
       throw new HeadwaterError(
         "IncompatibleDeployment",
         "records wait for a deployment whose code is not in the log",
@@ -186,47 +149,29 @@ async function drainDeployment(
   });
 }
 
-/** Whether a source has been promised more than some partition or sink has taken. */
-async function hasPending(log: EventLog, pipeline: string, deployed: PipelineDeployed): Promise<boolean> {
-  const promised = await highestThrough(log, pipeline, deployed);
-  for await (const { stream } of log.streams({ prefixes: [`steps_${pipeline}.`] })) {
-    const last = await lastEvent(log, stream);
-    const data = last === undefined ? undefined : decodeEvent(last).data;
-    if (data === undefined || !("through" in data) || data.through < promised) return true;
-  }
-  return false;
-}
-
-async function highestThrough(log: EventLog, pipeline: string, deployed: PipelineDeployed): Promise<number> {
-  let highest = deployed.from - 1;
-  for (const { name } of deployed.sources) {
-    const last = await lastEvent(log, sourceStream(pipeline, name));
-    if (last === undefined) continue;
-    const { data } = decodeEvent(last);
-    if ("through" in data) highest = Math.max(highest, data.through);
-  }
-  return highest;
-}
-
 /** Runs the actors of a deployment until its intakes have ended and everything is through, or it is stopped. */
 async function operate(environment: RunEnvironment, operation: Operation): Promise<void> {
   const { plan, board, supervision } = operation;
   const units = unitsOf(plan);
   for (const unit of [...units.partitions, ...units.sinks]) board.expect(unit);
   const ended = new Set<string>();
-  const context = hostContext(environment, operation);
-  const pool = new WorkerPool((order, attempt) => makeWorker(context, operation, order, attempt, (unit) => {
+  let inputFailure: HeadwaterError | undefined;
+  const onEnded = (unit: string, failure?: HeadwaterError) => {
     ended.add(unit);
+    inputFailure ??= failure;
     board.touch();
-  }));
+  };
+  const context = hostContext(environment, operation);
+  const pool = new WorkerPool((order, attempt) => makeWorker(context, operation, order, attempt, onEnded));
   const machine = supervisorMachine.provide({
     actors: {
       claim: fromPromise(() => Promise.resolve({ version: supervision.version })),
-      assignUnits: fromPromise<void, { version: number; units: readonly { unit: string; node: string }[] }>(({ input }) =>
-        supervision.assign(
-          input.version,
-          input.units.map(({ unit, node }) => ({ unit, node, process: operation.process })),
-        ),
+      assignUnits: fromPromise<void, { version: number; units: readonly { unit: string; node: string }[] }>(
+        ({ input }) =>
+          supervision.assign(
+            input.version,
+            input.units.map(({ unit, node }) => ({ unit, node, process: operation.process })),
+          ),
       ),
       node: pool.nodeLogic,
       door: pool.workerLogic,
@@ -259,6 +204,7 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   try {
     const error = await done;
     if (error !== undefined) throw error;
+    if (inputFailure !== undefined) throw inputFailure;
   } finally {
     finished.abort();
     await watch;
@@ -269,7 +215,11 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
 }
 
 /** Resolves when all doors have ended and every unit is through what they promised, or when the run is stopped. */
-async function watchForEnd(operation: Operation, ended: ReadonlySet<string>, finished: AbortSignal): Promise<void> {
+async function watchForEnd(
+  operation: Operation,
+  ended: ReadonlySet<string>,
+  finished: AbortSignal,
+): Promise<void> {
   const { board, plan, signal, follow } = operation;
   const doors = plan.sources.length;
   const either = AbortSignal.any([signal, finished]);
@@ -311,9 +261,12 @@ function makeWorker(
   operation: Operation,
   order: WorkerInput,
   attempt: number,
-  ended: (unit: string) => void,
+  ended: (unit: string, failure?: HeadwaterError) => void,
 ): Worker {
-  const [kind, name] = [order.unit.slice(0, order.unit.indexOf(":")), order.unit.slice(order.unit.indexOf(":") + 1)];
+  const [kind, name] = [
+    order.unit.slice(0, order.unit.indexOf(":")),
+    order.unit.slice(order.unit.indexOf(":") + 1),
+  ];
   if (kind === "partition") {
     return new PartitionWorker(context, order, Math.max(1, Math.floor(context.batchRecords / 8 ** attempt)));
   }
@@ -325,12 +278,15 @@ function makeWorker(
   }
   const source = operation.plan.sources.find((other) => other.name === name);
   if (kind !== "door" || source === undefined) {
-    throw new HeadwaterError("Internal", "a unit of work is not one of the pipeline's", { where: order.unit });
+    throw new HeadwaterError("Internal", "a unit of work is not one of the pipeline's", {
+      where: order.unit,
+    });
   }
   return new DoorWorker(context, order, {
     source,
     intake: operation.intakes.get(name) ?? new ProgramIntake(nothing()),
     onEnded: () => ended(order.unit),
+    onInputFailed: (error) => ended(order.unit, error),
     onRejected: (where, error) => operation.onRejected(name, where, error),
     onResumed: (input, records) => operation.onResumed(name, input, records),
   });

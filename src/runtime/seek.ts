@@ -1,5 +1,5 @@
-import { decodeEvent } from "../core/event-codec.ts";
 import { HeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
 import type { TypedEvent } from "../core/events.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 
@@ -8,7 +8,9 @@ export async function readOne(log: EventLog, stream: string, revision: number): 
   for await (const event of log.read(stream, { from: revision, limit: 1 })) {
     if (event.revision === revision) return event;
   }
-  throw new HeadwaterError("StreamNotFound", "an event is not there any more", { where: `${stream}@${revision}` });
+  throw new HeadwaterError("StreamNotFound", "an event is not there any more", {
+    where: `${stream}@${revision}`,
+  });
 }
 
 /**

@@ -20,14 +20,30 @@ export interface SinkTarget {
   readonly wantsRecords: boolean;
   /** Whether what was delivered before has to be delivered again when the target is new: a file is filled. */
   readonly fills: boolean;
-  /** Throws `ForeignOutput` if there is something that nobody here has written. */
-  checkForeign(): Promise<void>;
+  /** Whether there is something already where it delivers to. */
+  hasContent(): Promise<boolean>;
   /** Begins or goes on after `bytes` bytes, the last part of which had `digest`. */
-  open(bytes: number, last: { readonly from: number; readonly digest: Uint8Array } | undefined): Promise<void>;
+  open(
+    bytes: number,
+    last: { readonly from: number; readonly digest: Uint8Array } | undefined,
+  ): Promise<void>;
   write(records: readonly OutputRecord[]): Promise<void>;
   /** Makes durable what was written; answers the length after it and the digest since the last flush. */
   flush(): Promise<{ readonly bytes: number; readonly digest?: Uint8Array }>;
   close(): Promise<void>;
+}
+
+/** Throws `ForeignOutput` for a target with content, of which nothing here knows. */
+export async function mustNotBeForeign(target: SinkTarget): Promise<void> {
+  if (!(await target.hasContent())) return;
+  throw new HeadwaterError(
+    "ForeignOutput",
+    "the output has content that this pipeline's log knows nothing of",
+    {
+      where: target.id.slice(target.id.indexOf(":") + 1),
+      hint: "Name another file, or move this one away.",
+    },
+  );
 }
 
 /** JSON as sinks write it: BigInt as a number literal, bytes as base64, what JSON has no literal for as text. */
@@ -73,23 +89,26 @@ export class FileTarget implements SinkTarget {
     this.id = `file:${path}`;
   }
 
-  async checkForeign(): Promise<void> {
-    if (!(await this.#files.hasContent(this.#path))) return;
-    throw new HeadwaterError("ForeignOutput", "the output file has content that this pipeline's log knows nothing of", {
-      where: this.#path,
-      hint: "Name another file, or move this one away.",
-    });
+  hasContent(): Promise<boolean> {
+    return this.#files.hasContent(this.#path);
   }
 
-  async open(bytes: number, last: { readonly from: number; readonly digest: Uint8Array } | undefined): Promise<void> {
+  async open(
+    bytes: number,
+    last: { readonly from: number; readonly digest: Uint8Array } | undefined,
+  ): Promise<void> {
     const file = await this.#files.openOutput(this.#path);
     this.#file = file;
     const length = await file.length();
     if (length < bytes) {
-      throw new HeadwaterError("ForeignOutput", `the output file has ${length} bytes, ${bytes} were written`, {
-        where: this.#path,
-        hint: "It was cut or replaced. Move it away: it is then written anew from the log.",
-      });
+      throw new HeadwaterError(
+        "ForeignOutput",
+        `the output file has ${length} bytes, ${bytes} were written`,
+        {
+          where: this.#path,
+          hint: "It was cut or replaced. Move it away: it is then written anew from the log.",
+        },
+      );
     }
     if (last !== undefined) await this.#mustBeOurs(file, last, bytes);
     if (length > bytes) await file.truncate(bytes);
@@ -148,7 +167,8 @@ export class FileTarget implements SinkTarget {
   }
 
   #opened(): OutputFile {
-    if (this.#file === undefined) throw new HeadwaterError("Internal", "a file is written before it was opened");
+    if (this.#file === undefined)
+      throw new HeadwaterError("Internal", "a file is written before it was opened");
     return this.#file;
   }
 }
@@ -160,8 +180,8 @@ abstract class StreamTarget implements SinkTarget {
   readonly fills = false;
   #bytes = 0;
 
-  checkForeign(): Promise<void> {
-    return Promise.resolve();
+  hasContent(): Promise<boolean> {
+    return Promise.resolve(false);
   }
 
   open(bytes: number): Promise<void> {

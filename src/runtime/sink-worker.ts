@@ -1,6 +1,5 @@
-import { decodeEvent } from "../core/event-codec.ts";
 import { HeadwaterError } from "../core/errors.ts";
-import type { Cursors, OutputsDelivered } from "../core/events.ts";
+import type { Cursors } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { sinkStream, sourceStream } from "../core/streams.ts";
@@ -10,18 +9,10 @@ import { startingCursors } from "./deployed-cursors.ts";
 import type { HostContext, WorkOrder } from "./host-context.ts";
 import { MergeReader } from "./merge-reader.ts";
 import { upstreamsOfSink } from "./routes.ts";
-import type { OutputRecord, SinkTarget } from "./sink-targets.ts";
-import { lastEvent } from "./stream-tail.ts";
+import { type SinkPlace, sinkHistory } from "./sink-history.ts";
+import { mustNotBeForeign, type OutputRecord, type SinkTarget } from "./sink-targets.ts";
 import { UnitLog } from "./unit-log.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
-
-/** How far a sink has delivered to its target. */
-interface SinkPlace {
-  readonly next: number;
-  readonly cursors: Cursors;
-  readonly through: number;
-  readonly bytes: number;
-}
 
 /** Merges the partitions that a sink reads, in logical order, and hands the records to its target. */
 export class SinkWorker {
@@ -64,26 +55,12 @@ export class SinkWorker {
   /** Finds out how far the target is, and opens it there. */
   async restore(): Promise<void> {
     const { log, clock, plan, decode, tickMs } = this.#context;
-    const unitLog = this.#unitLog();
-    const history = await this.#history(unitLog.main.stream);
-    let place = history.place;
-    if (place !== undefined && this.#target.fills && place.bytes > 0 && !(await this.#exists())) place = undefined;
-    if (place === undefined) {
-      if (!history.opened) await this.#target.checkForeign();
-      place = { next: 0, cursors: await this.#startingCursors(), through: THROUGH_NOTHING, bytes: 0 };
-      const { cursors } = place;
-      await unitLog.append("SinkOpened", () => ({
-        v: 1,
-        wall: clock.now(),
-        epoch: this.#epoch,
-        node: this.#order.node,
-        target: this.#target.id,
-        cursors,
-      }));
-      await this.#target.open(0, undefined);
-    } else {
-      await this.#target.open(place.bytes, history.last);
-    }
+    const history = await sinkHistory(log, plan.definition.name, this.#sink.name, this.#target);
+    // A file that was moved away is written anew.
+    const gone = history !== undefined && history.place.bytes > 0 && !(await this.#target.hasContent());
+    const place =
+      history === undefined || gone ? await this.#beginTarget(history !== undefined) : history.place;
+    await this.#target.open(place.bytes, gone ? undefined : history?.last);
     this.#place = place;
     this.#reader = new MergeReader({
       log,
@@ -94,7 +71,20 @@ export class SinkWorker {
       tickMs,
       through: place.through,
     });
-    void plan;
+  }
+
+  async #beginTarget(known: boolean): Promise<SinkPlace> {
+    if (!known) await mustNotBeForeign(this.#target);
+    const cursors = await this.#startingCursors();
+    await this.#unitLog().append("SinkOpened", () => ({
+      v: 1,
+      wall: this.#context.clock.now(),
+      epoch: this.#epoch,
+      node: this.#order.node,
+      target: this.#target.id,
+      cursors,
+    }));
+    return { next: 0, cursors, through: THROUGH_NOTHING, bytes: 0 };
   }
 
   /** Delivers until `signal` aborts. */
@@ -178,51 +168,15 @@ export class SinkWorker {
     });
   }
 
-  async #exists(): Promise<boolean> {
-    try {
-      await this.#target.checkForeign();
-      return false;
-    } catch {
-      return true;
-    }
-  }
-
   /** A file is filled from the beginning of history; for others what came before them was delivered elsewhere. */
   async #startingCursors(): Promise<Cursors> {
     if (this.#target.fills) return Object.fromEntries(this.#upstreams.map(({ stream }) => [stream, 0]));
     return startingCursors(this.#context, this.#upstreams);
   }
 
-  /** What the stream says of this target, back to where it was opened. */
-  async #history(stream: string): Promise<{
-    opened: boolean;
-    place: SinkPlace | undefined;
-    last: { readonly from: number; readonly digest: Uint8Array } | undefined;
-  }> {
-    const { log } = this.#context;
-    let latest: OutputsDelivered | undefined;
-    if ((await lastEvent(log, stream)) === undefined) return { opened: false, place: undefined, last: undefined };
-    for await (const recorded of log.read(stream, { direction: "backwards" })) {
-      const event = decodeEvent(recorded);
-      if (event.type === "SinkOpened" && event.data.target === this.#target.id) {
-        if (latest !== undefined) return this.#from(latest, 0);
-        const { cursors } = event.data;
-        return { opened: true, place: { next: 0, cursors, through: THROUGH_NOTHING, bytes: 0 }, last: undefined };
-      }
-      if (event.type !== "OutputsDelivered" || event.data.target !== this.#target.id) continue;
-      if (latest !== undefined) return this.#from(latest, event.data.bytes);
-      latest = event.data;
-    }
-    return { opened: false, place: undefined, last: undefined };
-  }
-
-  #from(latest: OutputsDelivered, from: number) {
-    const place = { next: latest.first + latest.count, cursors: latest.to, through: latest.through, bytes: latest.bytes };
-    return { opened: true, place, last: latest.digest && { from, digest: latest.digest } };
-  }
-
   #opened(): SinkPlace {
-    if (this.#place === undefined) throw new HeadwaterError("Internal", "a sink works before it was restored");
+    if (this.#place === undefined)
+      throw new HeadwaterError("Internal", "a sink works before it was restored");
     return this.#place;
   }
 

@@ -1,5 +1,5 @@
-import { HeadwaterError } from "../core/errors.ts";
 import { equalBytes, sha256 } from "../core/digest.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import { decodeEventAs } from "../core/event-codec.ts";
 import type { EventType, SnapshotReference } from "../core/events.ts";
 import { besideStream } from "../core/streams.ts";
@@ -16,7 +16,9 @@ export async function loadSnapshot(
   const where = `${stream}@${reference.revision}`;
   const bytes = await readChunks(log, stream, "SnapshotChunk", reference.revision, reference.chunks);
   if (!equalBytes(sha256(bytes), reference.digest)) {
-    throw new HeadwaterError("LogDamaged", "a snapshot of a partition's state does not have its digest", { where });
+    throw new HeadwaterError("LogDamaged", "a snapshot of a partition's state does not have its digest", {
+      where,
+    });
   }
   return decodeSnapshot(bytes, where);
 }

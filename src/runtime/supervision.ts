@@ -53,7 +53,10 @@ export class Supervision {
     let seenAt = clock.monotonic();
     let told = false;
     for (;;) {
-      if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while standing by for the pipeline", { where: pipeline });
+      if (signal.aborted)
+        throw new HeadwaterError("Stopped", "stopped while standing by for the pipeline", {
+          where: pipeline,
+        });
       const tail = await StreamTail.open(log, stream);
       if (tail.revision !== seen) {
         seen = tail.revision;
@@ -160,7 +163,9 @@ function markOf(tail: StreamTail): Mark | undefined {
     case "UnitsAssigned":
       return { ...last.data, released: last.type === "SupervisorReleased" };
     default:
-      throw new HeadwaterError("LogDamaged", `a supervisor's stream ends in ${last.type}`, { where: tail.stream });
+      throw new HeadwaterError("LogDamaged", `a supervisor's stream ends in ${last.type}`, {
+        where: tail.stream,
+      });
   }
 }
 

@@ -59,7 +59,8 @@ export class WorkerPool {
   /** A worker whose actor is stopped from outside is let go of, too: its `dispose` action would not run. */
   #watch(order: WorkerInput, signal: AbortSignal): Worker {
     const entry = this.#workers.get(keyOf(order));
-    if (entry === undefined) throw new HeadwaterError("Internal", "a worker is gone before its end", { where: order.unit });
+    if (entry === undefined)
+      throw new HeadwaterError("Internal", "a worker is gone before its end", { where: order.unit });
     signal.addEventListener("abort", () => this.#dispose(keyOf(order)), { once: true });
     return entry.worker;
   }

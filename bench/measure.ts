@@ -1,0 +1,38 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+
+const SAMPLE_MS = 20;
+
+/** Peak of anonymous memory (RssAnon) of this process, in MiB, sampled until it is asked for. */
+export function watchMemory(): () => number {
+  let peak = 0;
+  const sample = () => {
+    const match = /RssAnon:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"));
+    peak = Math.max(peak, Number(match?.[1] ?? 0) / 1024);
+  };
+  const timer = setInterval(sample, SAMPLE_MS);
+  timer.unref();
+  return () => {
+    sample();
+    clearInterval(timer);
+    return peak;
+  };
+}
+
+/** Runs `file` in a process of its own and answers the JSON that it prints last. */
+export function inProcess<T>(file: string, args: readonly string[]): T {
+  const done = spawnSync(process.execPath, [file, ...args], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const last = done.stdout.trim().split("\n").at(-1) ?? "";
+  if (done.status !== 0) throw new Error(`${file} ${args.join(" ")} ended with ${done.status}`);
+  return JSON.parse(last) as T;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const high = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? high : (high + (sorted[middle - 1] ?? Number.NaN)) / 2;
+}

@@ -1,0 +1,238 @@
+import { createHash } from "node:crypto";
+import { constants } from "node:fs";
+import { access, stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { Readable } from "node:stream";
+import { HeadwaterError } from "../../core/errors.ts";
+import type { Input, InputRecord } from "../../ports/files.ts";
+import { type Chunks, type Count, fileChunks, gunzip, streamChunks } from "./chunks.ts";
+import { ContentDigest, type DigestState } from "./content-digest.ts";
+import { CsvFramer } from "./csv.ts";
+import { fileError } from "./faults.ts";
+import type { Framer } from "./framer.ts";
+import { frame, surveyJson } from "./framing.ts";
+import { jsonFramer } from "./json-elements.ts";
+import { LineFramer } from "./lines.ts";
+
+const ENDING = /\.(jsonl|ndjson|json|csv)(\.gz)?$/i;
+
+/** A place in a file's content: what was digested up to there and, in JSON lines, how many lines ended. */
+interface KnownPlace {
+  readonly state: DigestState;
+  readonly lines?: number;
+}
+
+/**
+ * Places in the files of one {@link Files}, by file and byte. Lets a followed file be read on from where it was
+ * left, without what comes before.
+ */
+export type KnownPlaces = Map<string, Map<number, KnownPlace>>;
+
+/** Opens the file at `path`. Throws `BadInput` for what cannot be begun. */
+export async function openFile(path: string, known: KnownPlaces): Promise<Input> {
+  const ending = ENDING.exec(path);
+  if (ending === null) {
+    throw new HeadwaterError("BadInput", "cannot tell by its name what kind of file this is", {
+      where: path,
+      hint: "Inputs end in .jsonl, .ndjson, .json or .csv, each also in .gz after that; - is standard input.",
+    });
+  }
+  const absolute = resolve(path);
+  try {
+    const info = await stat(absolute);
+    if (info.isDirectory()) throw Object.assign(new Error("a folder"), { code: "EISDIR" });
+    await access(absolute, constants.R_OK);
+    const identity = `${info.dev}:${info.ino}:${absolute}`;
+    const places = known.get(identity) ?? new Map<number, KnownPlace>();
+    known.set(identity, places);
+    return new FileInput({
+      name: path,
+      path: absolute,
+      format: (ending[1] ?? "").toLowerCase(),
+      zipped: ending[2] !== undefined,
+      bytes: info.isFile() ? info.size : undefined,
+      places,
+    });
+  } catch (error) {
+    throw fileError("BadInput", "cannot open the input", path, error);
+  }
+}
+
+interface FileOptions {
+  readonly name: string;
+  readonly path: string;
+  readonly format: string;
+  readonly zipped: boolean;
+  readonly bytes: number | undefined;
+  readonly places: Map<number, KnownPlace>;
+}
+
+class FileInput implements Input {
+  readonly name: string;
+  readonly bytes: number | undefined;
+  readonly repeatable: boolean;
+  private readonly options: FileOptions;
+  private content = new ContentDigest();
+  private taken = 0;
+
+  constructor(options: FileOptions) {
+    this.options = options;
+    this.name = options.name;
+    this.bytes = options.bytes;
+    // What is not a regular file (a pipe with a name) gives its bytes only once.
+    this.repeatable = options.bytes !== undefined;
+  }
+
+  bytesRead(): number {
+    return this.taken;
+  }
+
+  digestUpTo(end: number): Uint8Array {
+    return this.content.upTo(end);
+  }
+
+  async digestsAt(ends: readonly number[]): Promise<readonly (Uint8Array | undefined)[]> {
+    const { places, zipped } = this.options;
+    places.clear();
+    const reachable = zipped ? ends : ends.filter((end) => end <= (this.bytes ?? 0));
+    const last = reachable.at(-1) ?? 0;
+    const hash = createHash("sha256");
+    let at = 0;
+    const mark = () => places.set(at, { state: { at, hash: hash.copy() } });
+    mark();
+    let next = 0;
+    try {
+      if (last > 0) {
+        for await (const chunk of this.chunks(() => {})) {
+          let used = 0;
+          for (let end = reachable[next]; end !== undefined && end <= at + chunk.length - used; ) {
+            const part = chunk.subarray(used, used + end - at);
+            hash.update(part);
+            used += part.length;
+            at = end;
+            mark();
+            end = reachable[++next];
+          }
+          hash.update(chunk.subarray(used));
+          at += chunk.length - used;
+          if (at >= last) break;
+        }
+      }
+    } catch (error) {
+      // A content that breaks off is one that is shorter; reading it will tell.
+      if (!(error instanceof HeadwaterError)) throw error;
+    }
+    return ends.map((end) => places.get(end)?.state.hash.copy().digest());
+  }
+
+  read(
+    options: { readonly from?: number; readonly signal?: AbortSignal } = {},
+  ): AsyncIterable<readonly InputRecord[]> {
+    const from = options.from ?? 0;
+    const place = this.options.places.get(from);
+    this.content = new ContentDigest(place?.state);
+    this.taken = 0;
+    return this.records(from, place, options.signal);
+  }
+
+  private async *records(
+    from: number,
+    place: KnownPlace | undefined,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<readonly InputRecord[]> {
+    const { name, bytes, zipped, format, places } = this.options;
+    if (place !== undefined && from > 0 && !zipped && bytes === from) {
+      this.taken = from;
+      return;
+    }
+    const seek = !zipped && format !== "csv" && format !== "json" && place?.lines !== undefined ? from : 0;
+    const framer = await this.framer(
+      from,
+      { offset: seek, lines: seek > 0 ? (place?.lines ?? 0) : 0 },
+      signal,
+    );
+    if (framer === undefined) return;
+    this.taken = seek;
+    const { content } = this;
+    const chunks = this.digested(seek, Math.max(seek, place?.state.at ?? 0), content);
+    let end = from;
+    let lines: number | undefined = place?.lines;
+    for await (const { records, last } of frame(chunks, name, framer, signal)) {
+      const final = records.at(-1);
+      end = final?.end ?? end;
+      content.ended(end);
+      if (final === undefined) continue;
+      // A last line without a line end: what is added to the file may begin with it.
+      lines = last ? final.line - 1 : final.line;
+      yield records;
+    }
+    if (signal?.aborted || end === from) return;
+    places.delete(from);
+    places.set(end, { state: content.stateAt(end), ...(lines === undefined ? {} : { lines }) });
+  }
+
+  private async framer(
+    from: number,
+    start: { readonly offset: number; readonly lines: number },
+    signal: AbortSignal | undefined,
+  ): Promise<Framer | undefined> {
+    const { format, name } = this.options;
+    if (format === "csv") return new CsvFramer(from);
+    if (format !== "json") return new LineFramer(from, start);
+    // Which of its arrays holds the records may be clear only at the end of the file.
+    const layout = await surveyJson(
+      this.chunks(() => {}),
+      name,
+      signal,
+    );
+    return layout && jsonFramer(layout, from);
+  }
+
+  private chunks(count: Count, start?: number): Chunks {
+    const { path, name, zipped } = this.options;
+    const plain = fileChunks(path, name, count, start);
+    return zipped ? gunzip(plain, name) : plain;
+  }
+
+  /** The content from byte `start` on; what is at `digestFrom` and after it is given to `content`. */
+  private async *digested(start: number, digestFrom: number, content: ContentDigest): Chunks {
+    let at = start;
+    const count = (more: number) => {
+      this.taken += more;
+    };
+    for await (const chunk of this.chunks(count, this.repeatable ? start : undefined)) {
+      const known = Math.min(chunk.length, Math.max(0, digestFrom - at));
+      if (known < chunk.length) content.add(chunk.subarray(known));
+      at += chunk.length;
+      yield chunk;
+    }
+  }
+}
+
+/** Standard input, as JSON lines. It can be read once, and nothing identifies it. */
+export function openStream(stream: Readable): Input {
+  const name = "standard input";
+  let taken = 0;
+  const count = (bytes: number) => {
+    taken += bytes;
+  };
+  return {
+    name,
+    bytes: undefined,
+    repeatable: false,
+    bytesRead: () => taken,
+    digestsAt: (ends) => Promise.resolve(ends.map(() => undefined)),
+    digestUpTo: () => new Uint8Array(0),
+    read: async function* (options = {}) {
+      const framer = new LineFramer(0, { offset: 0, lines: 0 });
+      for await (const { records } of frame(
+        streamChunks(stream, name, count),
+        name,
+        framer,
+        options.signal,
+      )) {
+        if (records.length > 0) yield records;
+      }
+    },
+  };
+}

@@ -1,0 +1,107 @@
+import { isAscii } from "node:buffer";
+import type { InputRecord } from "../../ports/files.ts";
+import { type Framer, withoutMark } from "./framer.ts";
+import { hasSuspiciousNumber, jsonRecord, jsonRecordOfBytes, problem } from "./json-record.ts";
+import { FRAME_BYTES, type Frame, frameOf, Pieces, TOO_LONG } from "./pieces.ts";
+
+const LF = 0x0a;
+const CR = 0x0d;
+
+/** JSON lines: one JSON text a line; blank lines are counted and skipped. */
+export class LineFramer implements Framer {
+  private readonly held = new Pieces();
+  private readonly from: number;
+  private offset: number;
+  private line: number;
+
+  /** `start`: the bytes that are given begin at this offset of the content, after so many lines. */
+  constructor(from: number, start: { readonly offset: number; readonly lines: number }) {
+    this.from = from;
+    this.offset = start.offset;
+    this.line = start.lines;
+  }
+
+  /** Lines that have ended so far. */
+  get lines(): number {
+    return this.line;
+  }
+
+  push(chunk: Uint8Array): readonly InputRecord[] {
+    const records: InputRecord[] = [];
+    const base = this.offset;
+    let start = this.skip(chunk);
+    // A line that began in an earlier chunk, and the first of all, which may have a byte order mark, go alone.
+    if (start < chunk.length && (this.held.length > 0 || this.line === 0)) {
+      const end = chunk.indexOf(LF, start);
+      this.held.add(end < 0 ? chunk.subarray(start) : chunk.subarray(start, end));
+      if (end >= 0) this.one(this.held.take(), base + end + 1, records);
+      start = end < 0 ? chunk.length : end + 1;
+    }
+    const last = chunk.lastIndexOf(LF);
+    if (last >= start) {
+      this.many(chunk.subarray(start, last + 1), base + start, records);
+      start = last + 1;
+    }
+    this.held.add(chunk.subarray(start));
+    this.offset = base + chunk.length;
+    return records;
+  }
+
+  end(): readonly InputRecord[] {
+    const records: InputRecord[] = [];
+    if (this.held.length > 0) this.one(this.held.take(), this.offset, records);
+    return records;
+  }
+
+  /** Counts the lines before `from`; answers where in the chunk `from` is. */
+  private skip(chunk: Uint8Array): number {
+    const skipped = Math.min(chunk.length, Math.max(0, this.from - this.offset));
+    for (let at = 0; at < skipped; at++) if (chunk[at] === LF) this.line++;
+    return skipped;
+  }
+
+  private one(held: Frame, end: number, records: InputRecord[]): void {
+    this.line++;
+    const { line } = this;
+    if (held.tooLong) {
+      records.push(problem({ line, frame: held.bytes, end }, TOO_LONG));
+      return;
+    }
+    const whole = line === 1 ? withoutMark(held.bytes) : held.bytes;
+    const frame = whole.at(-1) === CR ? whole.subarray(0, -1) : whole;
+    if (!isBlank(frame)) records.push(jsonRecordOfBytes({ line, frame, end }));
+  }
+
+  /** Whole lines. Decoding them together is what makes it fast: calls into Node cost more than small lines do. */
+  private many(lines: Uint8Array, base: number, records: InputRecord[]): void {
+    if (!isAscii(lines)) {
+      for (let start = 0; start < lines.length; ) {
+        const end = lines.indexOf(LF, start);
+        this.one(frameOf(lines.subarray(start, end)), base + end + 1, records);
+        start = end + 1;
+      }
+      return;
+    }
+    const text = Buffer.from(lines.buffer, lines.byteOffset, lines.length).toString("latin1");
+    const careful = hasSuspiciousNumber(text);
+    for (let start = 0; start < text.length; ) {
+      const next = text.indexOf("\n", start);
+      this.line++;
+      const { line } = this;
+      const end = base + next + 1;
+      const last = next > start && text.charCodeAt(next - 1) === CR ? next - 1 : next;
+      if (next - start > FRAME_BYTES) {
+        records.push(problem({ line, frame: frameOf(lines.subarray(start, next)).bytes, end }, TOO_LONG));
+      } else if (text.charCodeAt(start) > 0x20 || !isBlank(lines.subarray(start, last))) {
+        const one = text.slice(start, last);
+        const frame = lines.subarray(start, last);
+        records.push(jsonRecord({ line, frame, end }, one, careful && hasSuspiciousNumber(one)));
+      }
+      start = next + 1;
+    }
+  }
+}
+
+function isBlank(line: Uint8Array): boolean {
+  return line.every((byte) => byte === 0x20 || byte === 0x09 || byte === CR);
+}

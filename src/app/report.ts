@@ -1,0 +1,58 @@
+import { toHex } from "../core/digest.ts";
+import { describeThrown } from "../core/errors.ts";
+import type { PipelineDeployed } from "../core/events.ts";
+import { formatPosition } from "../core/position.ts";
+import type { PipelineDefinition } from "../pipeline/definition.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { ProgressBoard } from "../runtime/progress-board.ts";
+import type { RunOptions } from "../runtime/run-options.ts";
+import type { RunNotice, RunReport } from "./run-types.ts";
+
+type Notices = Pick<
+  RunOptions,
+  "onDeployed" | "onRejected" | "onQuarantined" | "onResumed" | "onStandBy" | "onRestarted"
+>;
+
+/** What a run tells while it goes on, as notices. */
+export function noticesTo(pipeline: string, notify: ((notice: RunNotice) => void) | undefined): Notices {
+  return {
+    onDeployed: ({ version, deployment }) =>
+      notify?.({ kind: "deployed", pipeline, version, deployment: toHex(deployment) }),
+    onRejected: (source, where, error) => notify?.({ kind: "rejected", source, where, error }),
+    onQuarantined: (stage, address, message) => notify?.({ kind: "quarantined", stage, address, message }),
+    onResumed: (source, input, records) => notify?.({ kind: "resumed", source, input, records }),
+    onStandBy: (message) => notify?.({ kind: "standing-by", message }),
+    onRestarted: (node, error) => notify?.({ kind: "restarted", node, message: describeThrown(error) }),
+  };
+}
+
+/** What a run did, when it has ended. */
+export async function reportOf(
+  log: EventLog,
+  definition: PipelineDefinition,
+  deployed: PipelineDeployed,
+  board: ProgressBoard,
+  nodes: number,
+  seconds: number,
+): Promise<RunReport> {
+  const { totals } = board;
+  const size = await log.size();
+  return {
+    pipeline: definition.name,
+    deployment: toHex(deployed.deployment),
+    records: {
+      read: totals.read,
+      accepted: totals.accepted,
+      duplicate: totals.duplicate,
+      rejected: totals.rejected,
+      quarantined: totals.quarantined,
+      pending: board.pending,
+    },
+    steps: totals.steps,
+    outputs: Object.fromEntries(definition.sinks.map(({ name }) => [name, board.outputs.get(name) ?? 0])),
+    nodes,
+    seconds,
+    recordsPerSecond: totals.accepted / seconds,
+    log: { position: formatPosition(size.position), bytes: size.bytes },
+  };
+}

@@ -1,0 +1,77 @@
+import { decodeEvent } from "../core/event-codec.ts";
+import type { PipelineDeployed } from "../core/events.ts";
+import { THROUGH_NOTHING } from "../core/ordinal.ts";
+import { sourceStream, stepsStream } from "../core/streams.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { currentDeployment, describeDeployment, isDeployed } from "./deployment.ts";
+import { knownInputs } from "./known-inputs.ts";
+import type { RunEnvironment, RunOptions } from "./run-options.ts";
+import { sinkHistory } from "./sink-history.ts";
+import { CountTarget } from "./sink-targets.ts";
+import { lastEvent } from "./stream-tail.ts";
+
+/**
+ * The deployment that runs, if there is nothing to do for it: the same code, inputs without a record more than was
+ * taken, and every record at its end. Then a run appends nothing, not even claims.
+ */
+export async function completedDeployment(
+  { log, runtime }: RunEnvironment,
+  options: RunOptions,
+): Promise<PipelineDeployed | undefined> {
+  const { plan, follow, intakes, targets, signal } = options;
+  const { name } = plan.definition;
+  if (follow) return undefined;
+  const current = await currentDeployment(log, name);
+  if (current === undefined || !isDeployed(describeDeployment({ ...options, runtime }), current, name))
+    return undefined;
+  for (const [source, intake] of intakes) {
+    if (!intake.repeatable) return undefined;
+    const taken = await intake.locate(await knownInputs(log, sourceStream(name, source)));
+    if (taken === undefined || !taken.ended) return undefined;
+    for await (const records of intake.records(taken, signal)) if (records.length > 0) return undefined;
+  }
+  if (!(await everythingThrough(log, name, current))) return undefined;
+  const promised = await highestThrough(log, name, current);
+  for (const sink of plan.sinks) {
+    const target = targets.get(sink.name) ?? new CountTarget();
+    const history = await sinkHistory(log, name, sink.name, target);
+    if (history === undefined || history.place.through < promised) return undefined;
+    if (history.place.bytes > 0 && target.fills && !(await target.hasContent())) return undefined;
+  }
+  return current;
+}
+
+/** The highest ordinal that the doors of a deployment have given or promised. */
+export async function highestThrough(
+  log: EventLog,
+  pipeline: string,
+  deployed: PipelineDeployed,
+): Promise<number> {
+  let highest = deployed.from - 1;
+  for (const { name } of deployed.sources) {
+    highest = Math.max(highest, await lastThrough(log, sourceStream(pipeline, name)));
+  }
+  return highest;
+}
+
+/** Whether every partition has taken all that the doors have given. */
+export async function everythingThrough(
+  log: EventLog,
+  pipeline: string,
+  deployed: PipelineDeployed,
+): Promise<boolean> {
+  const promised = await highestThrough(log, pipeline, deployed);
+  for (const segment of new Set(deployed.stages.map((stage) => stage.segment))) {
+    for (let partition = 0; partition < deployed.partitions; partition++) {
+      if ((await lastThrough(log, stepsStream(pipeline, segment, partition))) < promised) return false;
+    }
+  }
+  return true;
+}
+
+async function lastThrough(log: EventLog, stream: string): Promise<number> {
+  const last = await lastEvent(log, stream);
+  if (last === undefined) return THROUGH_NOTHING;
+  const { data } = decodeEvent(last);
+  return "through" in data ? data.through : THROUGH_NOTHING;
+}

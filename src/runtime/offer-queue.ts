@@ -1,0 +1,94 @@
+import { HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { IntakeOutcome, IntakeRecord } from "./intake.ts";
+
+/** Where a program's records wait for a door. Bounded: what does not fit is answered with "later". */
+export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
+  #waiting: IntakeRecord[] = [];
+  #unsettled = 0;
+  #offered = 0;
+  #ended = false;
+  #wake: (() => void) | undefined;
+
+  /**
+   * Resolves with the record's address when it is durable, or `undefined` for a duplicate. Rejects with
+   * `Overloaded` when too many wait, with `BadInput` and the like when the source refuses it, with `Stopped`
+   * when the pipeline ends before it was taken.
+   */
+  offer(value: unknown): Promise<string | undefined> {
+    if (this.#ended) {
+      return Promise.reject(new HeadwaterError("Stopped", "the source takes no more records"));
+    }
+    if (this.#unsettled >= LIMITS.inFlightRecords) {
+      return Promise.reject(
+        new HeadwaterError("Overloaded", `${this.#unsettled} offered records wait to be taken`, {
+          hint: "Wait for earlier offers before making more.",
+        }),
+      );
+    }
+    this.#unsettled++;
+    this.#offered++;
+    const line = this.#offered;
+    return new Promise((resolve, reject) => {
+      const settle = (outcome: IntakeOutcome) => {
+        this.#unsettled--;
+        if (outcome.kind === "accepted") resolve(outcome.address);
+        else if (outcome.kind === "duplicate") resolve(undefined);
+        else reject(outcome.error);
+      };
+      this.#waiting.push({ value, line, settle });
+      this.#wake?.();
+    });
+  }
+
+  /** No more records will be offered. */
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  /** Ends it, and rejects what nobody has taken. */
+  abort(error: unknown): void {
+    this.end();
+    for (const record of this.#waiting) record.settle?.({ kind: "failed", error });
+    this.#waiting = [];
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<readonly IntakeRecord[]> {
+    for (;;) {
+      if (this.#waiting.length > 0) {
+        const taken = this.#waiting;
+        this.#waiting = [];
+        yield taken;
+      } else if (this.#ended) {
+        return;
+      } else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        this.#wake = undefined;
+      }
+    }
+  }
+}
+
+/** Records of a program's iterable, in groups. */
+export async function* groupRecords(
+  records: Iterable<unknown> | AsyncIterable<unknown>,
+  size: number,
+): AsyncIterable<readonly IntakeRecord[]> {
+  let group: IntakeRecord[] = [];
+  let line = 0;
+  if (Symbol.iterator in records) {
+    for (const value of records) {
+      group.push({ value, line: ++line });
+      if (group.length < size) continue;
+      yield group;
+      group = [];
+    }
+  } else {
+    // A slow source must not wait for its group to fill: records go on one by one, and the door batches them.
+    for await (const value of records) yield [{ value, line: ++line }];
+  }
+  if (group.length > 0) yield group;
+}

@@ -1,0 +1,47 @@
+import type { HeadwaterError } from "../core/errors.ts";
+import type { PipelineDeployed } from "../core/events.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import type { Bundle, Bundler } from "../ports/bundler.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { Ids } from "../ports/ids.ts";
+import type { Processes } from "../ports/processes.ts";
+import type { RuntimeVersions } from "./deployment.ts";
+import type { Probe } from "./host-context.ts";
+import type { Intake } from "./intake.ts";
+import type { ProgressBoard } from "./progress-board.ts";
+import type { SinkTarget } from "./sink-targets.ts";
+
+/** What a pipeline runs on. */
+export interface RunEnvironment {
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly processes: Processes;
+  readonly bundler: Bundler;
+  readonly runtime: RuntimeVersions;
+  readonly probe?: Probe;
+}
+
+/** What is to be run, and how. */
+export interface RunOptions {
+  readonly plan: Plan;
+  readonly bundle: Bundle | undefined;
+  readonly intakes: ReadonlyMap<string, Intake>;
+  readonly targets: ReadonlyMap<string, SinkTarget>;
+  readonly nodes: number;
+  readonly batchRecords: number;
+  readonly tickMs: number;
+  readonly provenance: "full" | "off";
+  /** Does not end with the intakes. */
+  readonly follow: boolean;
+  /** First abort: finish what is in flight and stop. */
+  readonly signal: AbortSignal;
+  readonly board: ProgressBoard;
+  onDeployed(deployed: PipelineDeployed): void;
+  onRejected(source: string, where: string, error: HeadwaterError): void;
+  onQuarantined(stage: string, address: string, message: string): void;
+  onResumed(source: string, input: string, records: number): void;
+  onStandBy(message: string): void;
+  onRestarted(unit: string, error: unknown): void;
+}
