@@ -2,8 +2,8 @@
  * How fast the embedded logs append, read and hand over events. Every round runs all of them, one after the
  * other, so that they see the same machine; the best of three rounds is shown.
  *
- *   npx esbuild bench/log.ts --bundle --platform=node --format=esm --packages=external --outfile=bench/out/log.mjs
- *   node bench/out/log.mjs [folder]
+ *   npx esbuild bench/log.ts --bundle --platform=node --format=esm --packages=external --outfile=node_modules/.cache/bench/log.mjs
+ *   node node_modules/.cache/bench/log.mjs [folder]
  */
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";

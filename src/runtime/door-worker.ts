@@ -10,13 +10,13 @@ import { sourceStream } from "../core/streams.ts";
 import { sectionsOf } from "../engine/steps-encoder.ts";
 import type { SourceDefinition } from "../pipeline/definition.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
-import { sleep } from "../ports/clock.ts";
 import { type Admitted, admit } from "./admission.ts";
 import { DuplicateHorizon } from "./duplicates.ts";
 import type { HostContext, WorkOrder } from "./host-context.ts";
 import type { Intake, IntakeOutcome, IntakeRecord } from "./intake.ts";
 import { knownInputs } from "./known-inputs.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
+import { PullAhead } from "./pull-ahead.ts";
 import { lastEvent } from "./stream-tail.ts";
 import { UnitLog } from "./unit-log.ts";
 
@@ -42,6 +42,8 @@ class OpenBatch {
   readonly failed: ((error: unknown) => void)[] = [];
   read = 0;
   duplicate = 0;
+  /** When its first record was read, by the monotonic clock. */
+  openedAt = 0;
   /** `end` of the last record read, whatever became of it. */
   end: number | undefined;
 
@@ -130,25 +132,22 @@ export class DoorWorker {
    */
   async work(until: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([until, this.#stop.signal]);
-    const records = this.#options.intake.records(this.#input, signal)[Symbol.asyncIterator]();
+    const records = new PullAhead(this.#options.intake.records(this.#input, signal), this.#context.clock);
+    signal.addEventListener("abort", () => records.interrupt(), { once: true });
+    // Ordinals from outside are not to be overtaken by promises of this door's own.
     let injected = false;
     try {
-      let next = records.next();
-      next.catch(() => {});
-      for (;;) {
-        const result = await this.#nextOrTick(next, injected, signal);
-        if (signal.aborted && result === "stopped") break;
-        if (result === "ticked" || result === "stopped") continue;
-        if (result.done) break;
-        for (const record of result.value) {
+      while (!signal.aborted) {
+        const next = await records.next(this.#patienceMs(injected));
+        if (next?.done) break;
+        for (const record of next?.value ?? []) {
           injected ||= record.ordinal !== undefined;
           await this.#take(record);
           if (this.#full()) await this.#flush(signal);
           if (signal.aborted) break;
         }
-        if (signal.aborted) break;
-        next = records.next();
-        next.catch(() => {});
+        if (this.#overdue()) await this.#flush(signal);
+        if (next === undefined && !injected && this.#hasPeers) await this.#raiseToOthers();
       }
       await this.#flush(signal);
     } catch (error) {
@@ -184,23 +183,21 @@ export class DoorWorker {
     await this.#append("RecordsAccepted");
   }
 
-  /** The next records, or `ticked` after a tick in which what had been read was appended. */
-  async #nextOrTick(
-    next: Promise<IteratorResult<readonly IntakeRecord[]>>,
-    injected: boolean,
-    signal: AbortSignal,
-  ): Promise<IteratorResult<readonly IntakeRecord[]> | "ticked" | "stopped"> {
-    const timer = new AbortController();
-    const tick = sleep(this.#context.clock, this.#context.tickMs, AbortSignal.any([signal, timer.signal]));
-    const first = await Promise.race([next, tick.then(() => "ticked" as const)]);
-    timer.abort();
-    if (first !== "ticked") return first;
-    if (signal.aborted) return "stopped";
-    await this.#flush(signal);
-    if (!injected && this.#context.plan.sources.length > 1) await this.#raiseToOthers();
-    if (this.#context.plan.sources.length > 1) return "ticked";
-    // One source has nobody to keep up with: it may wait as long as it takes.
-    return Promise.race([next, stopped(signal)]);
+  /** Whether other doors have to know how far this one is. */
+  get #hasPeers(): boolean {
+    return this.#context.plan.sources.length > 1;
+  }
+
+  /** How long the next record may take before something has to be done without it; `undefined`: for ever. */
+  #patienceMs(injected: boolean): number | undefined {
+    const { clock, tickMs } = this.#context;
+    if (!this.#batch.empty) return Math.max(0, this.#batch.openedAt + tickMs - clock.monotonic());
+    return this.#hasPeers && !injected ? tickMs : undefined;
+  }
+
+  #overdue(): boolean {
+    const { clock, tickMs } = this.#context;
+    return !this.#batch.empty && clock.monotonic() - this.#batch.openedAt >= tickMs;
   }
 
   #full(): boolean {
@@ -215,6 +212,7 @@ export class DoorWorker {
   async #take(record: IntakeRecord): Promise<void> {
     const batch = this.#batch;
     const { totals } = this.#context.board;
+    if (batch.read === 0) batch.openedAt = this.#context.clock.monotonic();
     batch.read++;
     totals.read++;
     if (record.end !== undefined) batch.end = record.end;
@@ -453,11 +451,4 @@ export class DoorWorker {
     if (this.#log === undefined) throw new HeadwaterError("Internal", "a door works before it was claimed");
     return this.#log;
   }
-}
-
-function stopped(signal: AbortSignal): Promise<"stopped"> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve("stopped");
-    signal.addEventListener("abort", () => resolve("stopped"), { once: true });
-  });
 }

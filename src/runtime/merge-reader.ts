@@ -2,7 +2,7 @@ import type { Cursors } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
 import { type InputRows, RowsBuilder } from "../engine/rows.ts";
-import { type Clock, sleep } from "../ports/clock.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { type UpstreamChunk, UpstreamReader, type UpstreamSelection } from "./upstream-reader.ts";
 
@@ -59,52 +59,46 @@ export class MergeReader {
   /**
    * The next records, about `most` of them: records of one ordinal and source are never parted, so that cursors
    * are whole records of the upstream streams. Without records (`rows.count` 0) when `through` has risen and no
-   * record came for a tick. `undefined` when `signal` aborts.
+   * record came for a tick, or after `patienceMs`. `undefined` when `signal` aborts.
    */
-  async next(most: number, signal: AbortSignal): Promise<MergedBatch | undefined> {
+  async next(most: number, signal: AbortSignal, patienceMs?: number): Promise<MergedBatch | undefined> {
+    const { clock, tickMs } = this.#options;
+    const begun = clock.monotonic();
     const wake = () => this.#changed();
     signal.addEventListener("abort", wake);
     try {
-      let ticked = false;
+      let risenAt: number | undefined;
       for (;;) {
         if (signal.aborted) return undefined;
         this.#awake = false;
         const rows = this.#take(most);
         const through = this.#completeUpTo();
-        if (rows.count > 0 || (ticked && through > this.#through)) {
+        const now = clock.monotonic();
+        if (risenAt === undefined && through > this.#through) risenAt = now;
+        const untilTick = risenAt === undefined ? Number.POSITIVE_INFINITY : risenAt + tickMs - now;
+        const untilPatience = patienceMs === undefined ? Number.POSITIVE_INFINITY : begun + patienceMs - now;
+        const wait = Math.min(untilTick, untilPatience);
+        if (rows.count > 0 || wait <= 0) {
           this.#through = Math.max(this.#through, through);
           return { rows, cursors: this.#cursors(), through: this.#through };
         }
-        if (through > this.#through) {
-          await this.#sleepTick(signal);
-          ticked = true;
-        } else if (!this.#awake) {
-          await new Promise<void>((resolve) => {
-            this.#wake = resolve;
-          });
-        }
+        await this.#wait(wait);
       }
     } finally {
       signal.removeEventListener("abort", wake);
     }
   }
 
-  async #sleepTick(signal: AbortSignal): Promise<void> {
-    const early = new AbortController();
-    const records = new Promise<void>((resolve) => {
-      const look = () => {
-        if (early.signal.aborted) return resolve();
-        if (this.#readers.some((reader) => reader.head !== undefined)) return resolve();
-        this.#awake = false;
-        this.#wake = look;
+  /** Until something changes, or for `ms`. */
+  #wait(ms: number): Promise<void> {
+    if (this.#awake) return Promise.resolve();
+    return new Promise((resolve) => {
+      const cancel = Number.isFinite(ms) ? this.#options.clock.setTimeout(() => this.#changed(), ms) : undefined;
+      this.#wake = () => {
+        cancel?.();
+        resolve();
       };
-      this.#wake = look;
     });
-    await Promise.race([
-      sleep(this.#options.clock, this.#options.tickMs, AbortSignal.any([signal, early.signal])),
-      records,
-    ]);
-    early.abort();
   }
 
   #changed(): void {

@@ -159,6 +159,7 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   const onEnded = (unit: string, failure?: HeadwaterError) => {
     ended.add(unit);
     inputFailure ??= failure;
+    if (ended.size === plan.sources.length && !operation.follow) board.noMoreInput();
     board.touch();
   };
   const context = hostContext(environment, operation);

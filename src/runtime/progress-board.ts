@@ -20,6 +20,7 @@ export class ProgressBoard {
   readonly #through = new Map<string, number>();
   readonly #doors = new Map<string, number>();
   /** [last ordinal, records accepted up to it], of what may not be through. */
+  #ending = false;
   readonly #batches: [number, number][] = [];
   #waiting: (() => void)[] = [];
 
@@ -54,6 +55,17 @@ export class ProgressBoard {
   reportDoor(unit: string, through: number): void {
     this.#doors.set(unit, Math.max(through, this.#doors.get(unit) ?? THROUGH_NOTHING));
     this.#changed();
+  }
+
+  /** Says that no door will take in more: from now on `doorsThrough` is where the run ends. */
+  noMoreInput(): void {
+    this.#ending = true;
+    this.#changed();
+  }
+
+  /** Whether who is complete up to `through` has seen the last record of the run. */
+  allTaken(through: number): boolean {
+    return this.#ending && through >= this.doorsThrough;
   }
 
   /** The highest ordinal or promise of all doors. */

@@ -97,18 +97,17 @@ export class SinkWorker {
     let flushedAt = clock.monotonic();
     board.report(this.#order.unit, at.through);
     for (;;) {
-      const batch = await reader.next(batchRecords, signal);
+      const owes = at.next > this.#opened().next || at.through > this.#opened().through;
+      const batch = await reader.next(batchRecords, signal, owes ? LIMITS.flushMs : undefined);
       if (batch === undefined) break;
-      if (batch.rows.count > 0 && this.#target.wantsRecords) {
-        const records = this.#outputs(batch.rows);
-        await this.#target.write(records);
-        for (let row = 0; row < batch.rows.count; row++) {
-          written += (batch.rows.ends[row] as number) - (batch.rows.starts[row] as number);
-        }
+      const { rows } = batch;
+      if (rows.count > 0 && this.#target.wantsRecords) {
+        await this.#target.write(this.#outputs(rows));
+        for (let row = 0; row < rows.count; row++) written += (rows.ends[row] as number) - (rows.starts[row] as number);
       }
-      at = { ...at, next: at.next + batch.rows.count, cursors: batch.cursors, through: batch.through };
-      const done = batch.rows.count === 0 || at.through >= board.doorsThrough;
-      if (done || written >= LIMITS.flushBytes || clock.monotonic() - flushedAt >= LIMITS.flushMs) {
+      at = { ...at, next: at.next + rows.count, cursors: batch.cursors, through: batch.through };
+      const late = clock.monotonic() - flushedAt >= LIMITS.flushMs;
+      if (late || written >= LIMITS.flushBytes || board.allTaken(at.through)) {
         at = await this.#deliver(at);
         written = 0;
         flushedAt = clock.monotonic();
