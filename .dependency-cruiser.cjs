@@ -59,7 +59,7 @@ module.exports = {
       comment: "A pipeline loaded in a worker must not load stores and files with it.",
       severity: "error",
       from: { path: "^src/index\\.ts$" },
-      to: { path: "^src/app/", dependencyTypesNot: ["dynamic-import", "type-only"] },
+      to: { path: "^src/app/", pathNot: "-types\\.ts$", dependencyTypesNot: ["dynamic-import"] },
     },
     {
       name: "core-uses-only-node-crypto",
@@ -91,6 +91,10 @@ module.exports = {
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.json" },
     doNotFollow: { path: "node_modules" },
-    enhancedResolveOptions: { extensions: [".ts", ".js", ".json"], exportsFields: ["exports"], conditionNames: ["types", "import", "node", "default"] },
+    enhancedResolveOptions: {
+      extensions: [".ts", ".js", ".json"],
+      exportsFields: ["exports"],
+      conditionNames: ["types", "import", "node", "default"],
+    },
   },
 };

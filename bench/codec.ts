@@ -32,7 +32,7 @@ const RECORD_SETS: { readonly [name: string]: (index: number) => object } = {
       title: `A title of some forty characters, ${index}`,
     };
   },
-  "keys that never come again": (index) => ({
+  "512 shapes: keys are data": (index) => ({
     id: index,
     counts: { [`page ${index}`]: 1, [`other ${index}`]: 2 },
   }),

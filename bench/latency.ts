@@ -54,7 +54,8 @@ for (const rate of RATES_PER_SECOND) {
   const dir = mkdtempSync(join(tmpdir(), "headwater-latency-"));
   try {
     const sorted = await latencies(`lmdb:${dir}`, rate);
-    const at = (share: number) => (sorted[Math.floor(sorted.length * share)] as number).toFixed(1).padStart(7);
+    const at = (share: number) =>
+      (sorted[Math.floor(sorted.length * share)] as number).toFixed(1).padStart(7);
     console.log(`${String(rate).padStart(6)} records/s: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`);
   } finally {
     rmSync(dir, { recursive: true, force: true });

@@ -51,7 +51,10 @@ async function first(log: string): Promise<void> {
   running.end();
   await running.finished;
   console.log(
-    JSON.stringify({ msToFirstOutput: Math.round(firstOutput - begun), msOfProcess: Math.round(firstOutput) }),
+    JSON.stringify({
+      msToFirstOutput: Math.round(firstOutput - begun),
+      msOfProcess: Math.round(firstOutput),
+    }),
   );
 }
 
@@ -64,7 +67,10 @@ else {
   for (const kill of [0, Math.floor(records * SIGKILL_AFTER_SHARE)]) {
     const dir = mkdtempSync(join(tmpdir(), "headwater-startup-"));
     const run = (...args: string[]) =>
-      spawnSync(process.execPath, [self, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }).stdout.trim();
+      spawnSync(process.execPath, [self, ...args], {
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "inherit"],
+      }).stdout.trim();
     console.log(`${records} records, then ${kill === 0 ? "stopped in good order" : "killed"}`);
     console.log("  filled:", run("fill", `lmdb:${dir}`, String(records), String(kill)) || "killed");
     console.log("  first: ", run("first", `lmdb:${dir}`));

@@ -7,9 +7,15 @@ export type { RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-ty
 export type { Delivery, RunningPipeline, StartOptions } from "./app/start-types.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
 export type { StageContext } from "./pipeline/context.ts";
-export type { FailurePolicy, Key, MaybePromise, PipelineDefinition } from "./pipeline/definition.ts";
+export type {
+  FailurePolicy,
+  Key,
+  MaybePromise,
+  PipelineDefinition,
+  StageOptions,
+} from "./pipeline/definition.ts";
 export * from "./pipeline/library.ts";
-export type { PipelineOptions, SourceOptions, StageOptions } from "./pipeline/pipeline.ts";
+export type { PipelineOptions, SourceOptions } from "./pipeline/pipeline.ts";
 export type { ReduceOptions } from "./pipeline/stream.ts";
 
 /** Runs a pipeline's module from files to files, as `headwater run` does. Throws a `HeadwaterError`. */

@@ -1,7 +1,7 @@
 import { mkdir, readdir } from "node:fs/promises";
 import { decodeCanonical, type Value } from "../core/canonical.ts";
 import { HeadwaterError } from "../core/errors.ts";
-import { formatPosition, type Position, START } from "../core/position.ts";
+import { comparePositions, formatPosition, type Position } from "../core/position.ts";
 import type { EventLog, RecordedEvent, StreamFilter } from "../ports/event-log.ts";
 import { openLog } from "../runtime/compose.ts";
 
@@ -120,7 +120,7 @@ export async function* tailLog(
   const last: RecordedEvent[] = [];
   for await (const event of log.readAll({ direction: "backwards", filter, limit: count, signal }))
     last.push(event);
-  if (last[0] !== undefined && last[0].position.commit > after.commit) after = last[0].position;
+  if (last[0] !== undefined && comparePositions(last[0].position, after) > 0) after = last[0].position;
   for (const event of last.reverse()) yield showEvent(event);
   if (!follow) return;
   for await (const message of log.subscribeAll(filter, after, { signal })) {
@@ -159,12 +159,6 @@ export async function backupLog(log: EventLog, target: string): Promise<void> {
 /** Makes the space of what truncation and deletion let go usable again. */
 export function scavengeLog(log: EventLog): Promise<{ readonly events: number; readonly bytes: number }> {
   return log.scavenge();
-}
-
-/** Position of the log's last event. */
-export async function endOf(log: EventLog): Promise<{ readonly position: string; readonly empty: boolean }> {
-  const { position } = await log.size();
-  return { position: formatPosition(position), empty: position.commit === START.commit };
 }
 
 function showEvent(event: RecordedEvent): ShownEvent {

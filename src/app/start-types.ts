@@ -1,4 +1,3 @@
-import type { Pipeline } from "../pipeline/pipeline.ts";
 import type { RunNotice, RunReport } from "./run-types.ts";
 
 /** Identity of a delivered record, the same in every run: what to make a receiver idempotent by. */
@@ -42,5 +41,3 @@ export interface RunningPipeline {
   /** Settles when all inputs have ended and every record has come to its end, or with what went wrong. */
   readonly finished: Promise<RunReport>;
 }
-
-export type StartPipeline = (pipeline: Pipeline, options: StartOptions) => Promise<RunningPipeline>;

@@ -1,5 +1,6 @@
 import { encodeCanonical } from "./canonical-encoder.ts";
 import { sha256Batch } from "./digest.ts";
+import { HeadwaterError } from "./errors.ts";
 import { RecordWriter } from "./record-writer.ts";
 
 /** A larger buffer is let go by `reset`, so that one large batch does not cost its memory for ever. */
@@ -20,6 +21,7 @@ export class Arena {
 
   /** Forgets all records. */
   reset(): void {
+    this.#checkIdle();
     this.#count = 0;
     if (this.#writer.limit > KEPT_BYTES) this.#writer = new RecordWriter();
     if (this.#offsets.byteLength > KEPT_BYTES) this.#offsets = new Uint32Array(FIRST_RECORDS + 1);
@@ -36,28 +38,19 @@ export class Arena {
    * @throws HeadwaterError NotCanonical, RecordTooLarge.
    */
   append(value: unknown): void {
-    if (this.#writing) throw new Error("an accessor of a record appends to the arena that packs it");
+    this.#checkIdle();
     this.#writing = true;
-    let end: number;
     try {
-      end = this.#writer.record(value, this.end(this.#count - 1));
-    } catch {
+      this.#close(this.#pack(value));
+    } finally {
       this.#writing = false;
-      // The writer does not say what is wrong; the reference does. It may also find that nothing is, when an
-      // accessor gave something else this time.
-      this.appendBytes(encodeCanonical(value));
-      return;
     }
-    this.#writing = false;
-    this.#close(end);
   }
 
   /** Packs a record that is already canonical bytes; they are copied and not looked at. */
   appendBytes(bytes: Uint8Array): void {
-    const at = this.end(this.#count - 1);
-    this.#writer.grow(at, bytes.length);
-    this.#writer.u8.set(bytes, at);
-    this.#close(at + bytes.length);
+    this.#checkIdle();
+    this.#close(this.#put(bytes));
   }
 
   /** Forgets all records from `count` on. */
@@ -88,6 +81,32 @@ export class Arena {
   /** The records' SHA-256 digests: a fresh column of 32 bytes × `count`. */
   digests(): Uint8Array {
     return sha256Batch(this.#writer.u8, this.#offsets, this.#count);
+  }
+
+  /** Writes a record behind the others and returns its end. */
+  #pack(value: unknown): number {
+    try {
+      return this.#writer.record(value, this.end(this.#count - 1));
+    } catch {
+      // The writer does not say what is wrong; the reference does. It may also find that nothing is, when an
+      // accessor gave something else this time.
+      return this.#put(encodeCanonical(value));
+    }
+  }
+
+  #put(bytes: Uint8Array): number {
+    const at = this.end(this.#count - 1);
+    this.#writer.grow(at, bytes.length);
+    this.#writer.u8.set(bytes, at);
+    return at + bytes.length;
+  }
+
+  /** An accessor of a record could come back here while the record is packed. */
+  #checkIdle(): void {
+    if (!this.#writing) return;
+    throw new HeadwaterError("BadUsage", "an arena packs one record at a time", {
+      hint: "Do not use the arena from an accessor of a record.",
+    });
   }
 
   #close(end: number): void {

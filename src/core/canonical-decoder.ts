@@ -57,46 +57,56 @@ class Decoder {
       case 0xc3:
         return true;
       case 0xc4:
+        return this.#binary(this.#view.getUint8(this.#take(1)));
       case 0xc5:
+        return this.#binary(this.#unsigned(start, this.#view.getUint16(this.#take(2)), 2 ** 8));
       case 0xc6:
-        return this.#binary(this.#count(head - 0xc4, 0));
+        return this.#binary(this.#unsigned(start, this.#view.getUint32(this.#take(4)), 2 ** 16));
       case 0xcb:
         return this.#float();
       case 0xcc:
-        return this.#integer(start, this.#view.getUint8(this.#take(1)), 127, GREATEST_INTEGER);
+        return this.#unsigned(start, this.#view.getUint8(this.#take(1)), 2 ** 7);
       case 0xcd:
-        return this.#integer(start, this.#view.getUint16(this.#take(2)), 2 ** 8 - 1, GREATEST_INTEGER);
+        return this.#unsigned(start, this.#view.getUint16(this.#take(2)), 2 ** 8);
       case 0xce:
-        return this.#integer(start, this.#view.getUint32(this.#take(4)), 2 ** 16 - 1, GREATEST_INTEGER);
+        return this.#unsigned(start, this.#view.getUint32(this.#take(4)), 2 ** 16);
       case 0xcf:
         return this.#view.getBigUint64(this.#take(8));
       case 0xd0:
-        return this.#integer(start, this.#view.getInt8(this.#take(1)), LEAST_INTEGER - 1, -32);
+        return this.#negative(start, this.#view.getInt8(this.#take(1)), -(2 ** 5));
       case 0xd1:
-        return this.#integer(start, this.#view.getInt16(this.#take(2)), LEAST_INTEGER - 1, -(2 ** 7));
+        return this.#negative(start, this.#view.getInt16(this.#take(2)), -(2 ** 7));
       case 0xd2:
-        return this.#integer(start, this.#view.getInt32(this.#take(4)), LEAST_INTEGER - 1, -(2 ** 15));
+        return this.#negative(start, this.#view.getInt32(this.#take(4)), -(2 ** 15));
       case 0xd3:
         return this.#negativeBigint(start);
       case 0xd9:
+        return this.#text(this.#unsigned(start, this.#view.getUint8(this.#take(1)), 2 ** 5));
       case 0xda:
+        return this.#text(this.#unsigned(start, this.#view.getUint16(this.#take(2)), 2 ** 8));
       case 0xdb:
-        return this.#text(this.#count(head - 0xd9, 32));
+        return this.#text(this.#unsigned(start, this.#view.getUint32(this.#take(4)), 2 ** 16));
       case 0xdc:
+        return this.#array(this.#unsigned(start, this.#view.getUint16(this.#take(2)), 2 ** 4));
       case 0xdd:
-        return this.#array(this.#count(head - 0xdc + 1, 16));
+        return this.#array(this.#unsigned(start, this.#view.getUint32(this.#take(4)), 2 ** 16));
       case 0xde:
+        return this.#map(this.#unsigned(start, this.#view.getUint16(this.#take(2)), 2 ** 4));
       case 0xdf:
-        return this.#map(this.#count(head - 0xde + 1, 16));
+        return this.#map(this.#unsigned(start, this.#view.getUint32(this.#take(4)), 2 ** 16));
       default:
         return this.#refuse(start, `the byte 0x${head.toString(16)} begins no canonical value`);
     }
   }
 
-  /** A number that was not short enough for the head before it: above `over`, or else below `under`. */
-  #integer(start: number, value: number, over: number, under: number): number {
-    const long = over >= 0 ? value > over : value < under;
-    return long ? value : this.#refuse(start, "the integer has a shorter form");
+  /** An integer, length or count that would have a shorter form below `least`. */
+  #unsigned(start: number, value: number, least: number): number {
+    return value >= least ? value : this.#refuse(start, "there is a shorter form");
+  }
+
+  /** An integer that would have another form from `above` on. */
+  #negative(start: number, value: number, above: number): number {
+    return value < above ? value : this.#refuse(start, "there is a shorter form");
   }
 
   #negativeBigint(start: number): bigint {
@@ -114,20 +124,6 @@ class Decoder {
     if (integer && !Object.is(value, -0))
       this.#refuse(at - 1, "the number is an integer and has a shorter form");
     return value;
-  }
-
-  /** The count in the 2 ** `size` bytes ahead; it must not fit into a shorter form. `fixed` of them fit into the head. */
-  #count(size: number, fixed: number): number {
-    const start = this.#offset - 1;
-    const at = this.#take(2 ** size);
-    const count = [
-      () => this.#view.getUint8(at),
-      () => this.#view.getUint16(at),
-      () => this.#view.getUint32(at),
-    ][size]?.();
-    const least = size === 0 || (size === 1 && fixed === 16) ? fixed : 2 ** (8 * 2 ** (size - 1));
-    if (count === undefined || count < least) return this.#refuse(start, "the length has a shorter form");
-    return count;
   }
 
   #text(length: number): string {

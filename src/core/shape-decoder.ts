@@ -14,7 +14,14 @@ export interface ShapeReader {
   any(at: number, depth: number, site: DecoderSite): Value;
   text(at: number, length: number): string;
   /** Reads on in a map of `count` entries of which some are read; the next key begins at `at`. */
-  rest(at: number, count: number, keys: readonly string[], values: readonly Value[], depth: number, site: DecoderSite): Value;
+  rest(
+    at: number,
+    count: number,
+    keys: readonly string[],
+    values: readonly Value[],
+    depth: number,
+    site: DecoderSite,
+  ): Value;
 }
 
 /** A shape, and the code that reads its maps. */

@@ -34,9 +34,9 @@ export class ShapeCache<S extends Shape> {
     this.#compiler = compiler;
   }
 
-  /** The shape with these keys, if it is compiled by now; it is then remembered at `site`. */
+  /** The shape with these keys, if it is compiled by now and `site` looks for one; it is then remembered there. */
   find(keys: readonly string[], sample: object, site: ShapeSite<S>): S | undefined {
-    if (keys.length > SHAPE_KEYS_MOST || !this.#compiles) return undefined;
+    if (keys.length > SHAPE_KEYS_MOST || !this.#compiles || !site.looks()) return undefined;
     const name = JSON.stringify(keys);
     if (name.length > SHAPE_CHARS_MOST) return undefined;
     const shape = this.#shapes.get(name)?.shape ?? this.#compile(name, keys, sample);
@@ -74,7 +74,10 @@ export class ShapeCache<S extends Shape> {
 }
 
 /** Code for a shape, from a function's parameters and source; undefined where Node may not generate code. */
-export function generate(parameters: readonly string[], source: string): ((...given: unknown[]) => unknown) | undefined {
+export function generate(
+  parameters: readonly string[],
+  source: string,
+): ((...given: unknown[]) => unknown) | undefined {
   try {
     return new Function(...parameters, source) as (...given: unknown[]) => unknown;
   } catch (error) {

@@ -14,6 +14,12 @@ export type FailurePolicy =
   /** The pipeline stops at the record, and goes on from it at the next start. */
   | "fail";
 
+/** Settings of one stage. */
+export interface StageOptions {
+  /** What happens to a record at which the stage's function fails; `skip` (quarantine it) if absent. */
+  readonly onError?: FailurePolicy;
+}
+
 export interface SourceDefinition {
   readonly kind: "source";
   readonly name: string;

@@ -3,7 +3,6 @@ import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { checkName } from "../core/names.ts";
 import type {
-  FailurePolicy,
   Key,
   PipelineDefinition,
   SinkDefinition,
@@ -32,12 +31,6 @@ export interface SourceOptions<Schema extends StandardSchemaV1 | undefined, T, K
   readonly eventTime?: (record: T) => string | number;
   /** The sender's own identity of the record: a second record with it is a duplicate and is not taken. */
   readonly id?: (record: T) => string | number;
-}
-
-/** Settings of one stage. */
-export interface StageOptions {
-  /** What happens to a record at which the stage's function fails; `skip` (quarantine it) if absent. */
-  readonly onError?: FailurePolicy;
 }
 
 type RecordOf<Schema> = Schema extends StandardSchemaV1 ? StandardSchemaV1.InferOutput<Schema> : unknown;

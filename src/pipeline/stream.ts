@@ -1,7 +1,6 @@
 import { HeadwaterError } from "../core/errors.ts";
 import type { StageContext } from "./context.ts";
-import type { Key, MaybePromise, StageDefinition } from "./definition.ts";
-import type { StageOptions } from "./pipeline.ts";
+import type { Key, MaybePromise, StageDefinition, StageOptions } from "./definition.ts";
 
 /** The place in a pipeline under construction that a stream stands for. */
 export interface Output {

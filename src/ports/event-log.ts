@@ -143,11 +143,7 @@ export interface EventLog {
   readonly id: string;
 
   /** Appends all of `events` or none. */
-  append(
-    stream: string,
-    expected: ExpectedRevision,
-    events: readonly NewEvent[],
-  ): Promise<Appended>;
+  append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended>;
 
   /**
    * Several appends, each visible only after those before it. Not a transaction: the first one that fails

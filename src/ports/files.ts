@@ -33,7 +33,10 @@ export interface Input {
    * The records that begin at or after byte `from` of the decompressed content (0, or the `end` of a record), in batches of whatever size is convenient. What fails in the middle (a truncated gzip) throws
    * `InputFailed` after all whole records before it have been yielded.
    */
-  read(options?: { readonly from?: number; readonly signal?: AbortSignal }): AsyncIterable<readonly InputRecord[]>;
+  read(options?: {
+    readonly from?: number;
+    readonly signal?: AbortSignal;
+  }): AsyncIterable<readonly InputRecord[]>;
 }
 
 /** A file that a sink writes at positions, never in append mode. */

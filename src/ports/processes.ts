@@ -5,5 +5,9 @@ export interface Processes {
   /** Tells this process from every other that has or had its pid on this host. */
   readonly instance: string;
   /** `undefined`: it cannot be told from here, because it is on another host. */
-  isAlive(process: { readonly host: string; readonly pid: number; readonly instance: string }): boolean | undefined;
+  isAlive(process: {
+    readonly host: string;
+    readonly pid: number;
+    readonly instance: string;
+  }): boolean | undefined;
 }

@@ -135,7 +135,7 @@ export class DoorWorker {
     const records = new PullAhead(this.#options.intake.records(this.#input, signal), this.#context.clock);
     signal.addEventListener("abort", () => records.interrupt(), { once: true });
     // Ordinals from outside are not to be overtaken by promises of this door's own.
-    let injected = false;
+    let injected = this.#options.intake.givesOrdinals ?? false;
     try {
       while (!signal.aborted) {
         const next = await records.next(this.#patienceMs(injected));

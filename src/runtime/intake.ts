@@ -29,6 +29,8 @@ export interface Intake {
   readonly name: string;
   /** Whether its records can be read a second time. */
   readonly repeatable: boolean;
+  /** Whether its records have ordinals: then the door may promise nothing before it has seen them. */
+  readonly givesOrdinals?: boolean;
   /** Finds out how much of the input was taken before. `undefined`: it is not identified. */
   locate(known: readonly InputProgress[]): Promise<InputProgress | undefined>;
   /** The records from `from` on. Ends when there will be no more. */
@@ -57,6 +59,7 @@ export class FileIntake implements Intake {
   readonly name: string;
   readonly #options: FileIntakeOptions;
   #input: Input;
+  #reached: { readonly end: number; readonly digest: Uint8Array } | undefined;
 
   private constructor(input: Input, options: FileIntakeOptions) {
     this.#input = input;
@@ -115,13 +118,15 @@ export class FileIntake implements Intake {
         end = records.at(-1)?.end ?? end;
       }
       if (!this.#options.follow || signal.aborted || !this.#input.repeatable) return;
+      // A door may still hold records of the old content in an open batch.
+      if (end > 0) this.#reached = { end, digest: this.digestUpTo(end) };
       await sleep(this.#options.clock, FOLLOW_MS, signal);
       this.#input = await this.#options.open();
     }
   }
 
   digestUpTo(end: number): Uint8Array {
-    return this.#input.digestUpTo(end);
+    return end === this.#reached?.end ? this.#reached.digest : this.#input.digestUpTo(end);
   }
 }
 
@@ -129,10 +134,12 @@ export class FileIntake implements Intake {
 export class ProgramIntake implements Intake {
   readonly name = "the program";
   readonly repeatable = false;
+  readonly givesOrdinals: boolean;
   readonly #batches: AsyncIterable<readonly IntakeRecord[]>;
 
-  constructor(batches: AsyncIterable<readonly IntakeRecord[]>) {
+  constructor(batches: AsyncIterable<readonly IntakeRecord[]>, givesOrdinals = false) {
     this.#batches = batches;
+    this.givesOrdinals = givesOrdinals;
   }
 
   locate(): Promise<undefined> {

@@ -93,7 +93,9 @@ export class MergeReader {
   #wait(ms: number): Promise<void> {
     if (this.#awake) return Promise.resolve();
     return new Promise((resolve) => {
-      const cancel = Number.isFinite(ms) ? this.#options.clock.setTimeout(() => this.#changed(), ms) : undefined;
+      const cancel = Number.isFinite(ms)
+        ? this.#options.clock.setTimeout(() => this.#changed(), ms)
+        : undefined;
       this.#wake = () => {
         cancel?.();
         resolve();

@@ -102,17 +102,18 @@ export class PartitionWorker {
       return;
     }
     const stream = stepsStream(plan.definition.name, this.#segment.name, this.#partition);
-    let from: Pick<PartitionPlace, "next" | "cursors" | "through">;
+    let from: Pick<PartitionPlace, "next" | "cursors">;
     if (place.snapshot === undefined) {
       // The first claim says where the partition's history begins.
       const { cursors } = decodeEventAs(await readOne(log, stream, 0), "PartitionClaimed");
-      from = { next: 0, cursors, through: THROUGH_NOTHING };
+      from = { next: 0, cursors };
     } else {
       const snapshot = await loadSnapshot(log, stream, place.snapshot);
       this.#engine.restore(snapshot);
       from = snapshot;
     }
-    this.#reader = this.#read(from.cursors, from.through);
+    // What was promised holds, too, while the inputs before it are read again.
+    this.#reader = this.#read(from.cursors, place.through);
     this.#inputsSinceSnapshot = place.next - from.next;
     for (let next = from.next; next < place.next; ) {
       const batch = await this.#reader.next(Math.min(this.#batchMost, place.next - next), this.#stop.signal);

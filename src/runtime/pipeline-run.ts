@@ -201,6 +201,7 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   operation.lost.addEventListener("abort", onLost, { once: true });
   const finished = new AbortController();
   actor.start();
+  environment.onOperating?.({ loseNode: (node) => actor.send({ type: "NODE_LOST", node }) });
   const watch = watchForEnd(operation, ended, finished.signal).then(() => actor.send({ type: "DRAIN" }));
   try {
     const error = await done;

@@ -21,6 +21,14 @@ export interface RunEnvironment {
   readonly bundler: Bundler;
   readonly runtime: RuntimeVersions;
   readonly probe?: Probe;
+  /** Called when the actors have been started; a test makes them lose nodes with what it is given. */
+  readonly onOperating?: (controls: RunControls) => void;
+}
+
+/** What can be done to the actors of a pipeline while they run. */
+export interface RunControls {
+  /** A node is gone without a word: its partitions go to the others. */
+  loseNode(node: string): void;
 }
 
 /** What is to be run, and how. */

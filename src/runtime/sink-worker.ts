@@ -103,7 +103,8 @@ export class SinkWorker {
       const { rows } = batch;
       if (rows.count > 0 && this.#target.wantsRecords) {
         await this.#target.write(this.#outputs(rows));
-        for (let row = 0; row < rows.count; row++) written += (rows.ends[row] as number) - (rows.starts[row] as number);
+        for (let row = 0; row < rows.count; row++)
+          written += (rows.ends[row] as number) - (rows.starts[row] as number);
       }
       at = { ...at, next: at.next + rows.count, cursors: batch.cursors, through: batch.through };
       const late = clock.monotonic() - flushedAt >= LIMITS.flushMs;

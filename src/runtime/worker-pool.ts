@@ -30,7 +30,7 @@ export class WorkerPool {
     return workerMachine.provide({
       actors: {
         claim: fromPromise<void, WorkerInput>(({ input }) => this.#begin(input).claim()),
-        restore: fromPromise<void, WorkerInput>(({ input, signal }) => this.#watch(input, signal).restore()),
+        restore: fromPromise<void, WorkerInput>(({ input, signal }) => this.#restore(input, signal)),
         work: fromPromise<void, WorkerInput>(({ input, signal }) => this.#work(input, signal)),
       },
       actions: {
@@ -63,6 +63,13 @@ export class WorkerPool {
       throw new HeadwaterError("Internal", "a worker is gone before its end", { where: order.unit });
     signal.addEventListener("abort", () => this.#dispose(keyOf(order)), { once: true });
     return entry.worker;
+  }
+
+  async #restore(order: WorkerInput, signal: AbortSignal): Promise<void> {
+    const worker = this.#watch(order, signal);
+    await worker.restore();
+    // Let go of in the meantime: what it has opened since then is let go of, too.
+    if (!this.#workers.has(keyOf(order))) await worker.dispose();
   }
 
   async #work(order: WorkerInput, signal: AbortSignal): Promise<void> {

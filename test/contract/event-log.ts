@@ -7,7 +7,7 @@ import { readTests } from "./event-log/reads.ts";
 import { retentionTests } from "./event-log/retention.ts";
 import { subscriptionTests } from "./event-log/subscriptions.ts";
 
-export type { Capability, Harness, Lacking, Make } from "./event-log/harness.ts";
+export type { Lacking, Make } from "./event-log/harness.ts";
 export { TestClock } from "./event-log/harness.ts";
 
 /**

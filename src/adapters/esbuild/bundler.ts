@@ -1,7 +1,7 @@
-import { basename, dirname } from "node:path";
 import { createRequire, isBuiltin } from "node:module";
+import { basename, dirname } from "node:path";
 import { compileFunction } from "node:vm";
-import { build, type BuildFailure, type Message, type Plugin } from "esbuild";
+import type { BuildFailure, Message, Plugin } from "esbuild";
 import { describeThrown, HeadwaterError } from "../../core/errors.ts";
 import type { Bundle, Bundler } from "../../ports/bundler.ts";
 
@@ -15,6 +15,8 @@ export function createBundler(library: Readonly<Record<string, unknown>>): Bundl
 }
 
 async function bundle(path: string): Promise<Bundle> {
+  // Loaded when it is needed: most commands never bundle.
+  const { build } = await import("esbuild");
   try {
     const result = await build({
       entryPoints: [path],
@@ -29,7 +31,9 @@ async function bundle(path: string): Promise<Bundle> {
       external: [LIBRARY],
       plugins: [refuseNative],
     });
-    const computed = result.warnings.find((warning) => /unsupported-(dynamic-import|require-call)/.test(warning.id));
+    const computed = result.warnings.find((warning) =>
+      /unsupported-(dynamic-import|require-call)/.test(warning.id),
+    );
     if (computed !== undefined) throw refusal(computed);
     const text = result.outputFiles[0]?.text ?? "";
     return { code: new TextEncoder().encode(text.replace(PATH_COMMENT, "")), module: basename(path) };
@@ -61,7 +65,9 @@ function load(from: Bundle, library: Readonly<Record<string, unknown>>): unknown
   const importer = (name: string): unknown => {
     if (name === LIBRARY) return library;
     if (isBuiltin(name)) return require(name);
-    throw new HeadwaterError("BadPipeline", `deployed code imports ${name}, which was not bundled`, { where: from.module });
+    throw new HeadwaterError("BadPipeline", `deployed code imports ${name}, which was not bundled`, {
+      where: from.module,
+    });
   };
   const module: { exports: Record<string, unknown> } = { exports: {} };
   try {
@@ -71,10 +77,14 @@ function load(from: Bundle, library: Readonly<Record<string, unknown>>): unknown
     run(importer, module, module.exports);
   } catch (error) {
     if (error instanceof HeadwaterError) throw error;
-    throw new HeadwaterError("BadPipeline", `the module failed while it was loaded: ${describeThrown(error)}`, {
-      where: from.module,
-      cause: error,
-    });
+    throw new HeadwaterError(
+      "BadPipeline",
+      `the module failed while it was loaded: ${describeThrown(error)}`,
+      {
+        where: from.module,
+        cause: error,
+      },
+    );
   }
   return module.exports["default"];
 }

@@ -17,6 +17,9 @@ import { TestClock } from "../../../test/contract/event-log.ts";
 import { type Bundle, bundleFixture } from "../../../test/fixtures/bundle.ts";
 import { openLmdbLog } from "./log.ts";
 
+/** Where there is one: a command that gives a process mounts of its own. */
+const UNSHARE = "unshare";
+
 let root: string;
 let dir: string;
 
@@ -206,7 +209,7 @@ describe("a log that has no space left", () => {
 
   describe("on its medium", () => {
     const namespaces =
-      spawnSync("unshare", ["-Urm", "sh", "-c", `mount -t tmpfs tmpfs ${tmpdir()}`]).status === 0;
+      spawnSync(UNSHARE, ["-Urm", "sh", "-c", `mount -t tmpfs tmpfs ${tmpdir()}`]).status === 0;
     const shell = spawnSync("sh", ["-c", "ulimit -f 3000"]).status === 0;
     let bundle: Bundle;
     beforeAll(() => {
@@ -234,7 +237,7 @@ describe("a log that has no space left", () => {
         ["2500k", 1_000_000],
         ["2m", 3_000],
       ] as const) {
-        const command = ["unshare", "-Urm", "sh"] as const;
+        const command = [UNSHARE, "-Urm", "sh"] as const;
         const filled = fill(`mount -t tmpfs -o size=${size} tmpfs "$1"`, bytes, [...command]);
         expect(filled).toEqual({ code: "LogFull", stderr: "" });
       }

@@ -32,3 +32,9 @@ export function streamNames(store: Store, after: string | undefined): readonly s
   const keys = store.environment.streams.getKeys({ start, limit: BOUNDS.chunkEvents });
   return Array.from(keys, (key) => key.toString());
 }
+
+/** Whether a stream has events that a scavenge would remove. */
+export function hasGone(store: Store, reader: Reader, stream: string): boolean {
+  const head = store.head(stream);
+  return head !== undefined && reader.firstReadable(head) > head.keptFrom;
+}

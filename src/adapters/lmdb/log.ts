@@ -1,4 +1,4 @@
-import { open, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { HeadwaterError } from "../../core/errors.ts";
 import { type Position, START } from "../../core/position.ts";
 import type { Clock } from "../../ports/clock.ts";
@@ -27,12 +27,12 @@ import {
   closedError,
 } from "../../ports/event-log-rules.ts";
 import type { Ids } from "../../ports/ids.ts";
+import { backUp } from "./backup.ts";
 import { dataFile } from "./data-file.ts";
 import { fault } from "./faults.ts";
 import { Feed } from "./feed.ts";
-import { makeFolder } from "./folder.ts";
-import { fromPosition, toPosition } from "./format.ts";
-import { describeStream, streamNames } from "./info.ts";
+import { fromPosition, type Head, toPosition } from "./format.ts";
+import { describeStream, hasGone, streamNames } from "./info.ts";
 import { appendsJob, deleteJob, type Job, metadataJob, scavengeJob } from "./jobs.ts";
 import { Filter, Reader } from "./reader.ts";
 import { readAllChunks, readStreamChunks } from "./reading.ts";
@@ -111,8 +111,8 @@ class LmdbLog implements EventLog {
 
   async append(stream: string, expected: ExpectedRevision, events: readonly NewEvent[]): Promise<Appended> {
     const [made] = await this.appendInOrder([{ stream, expected, events }]);
-    if (made === undefined) throw new HeadwaterError("Internal", "an append without an answer");
-    return made;
+    if (made !== undefined) return made;
+    throw new HeadwaterError("Internal", "an append without an answer");
   }
 
   async appendInOrder(appends: readonly Append[]): Promise<readonly Appended[]> {
@@ -190,26 +190,25 @@ class LmdbLog implements EventLog {
     await this.#write(metadataJob(stream, metadata));
   }
 
-  async delete(stream: string, expected: ExpectedRevision): Promise<void> {
-    checkStreamName(stream);
-    checkExpected(expected, stream);
-    await this.#write(deleteJob(stream, expected, false));
+  delete(stream: string, expected: ExpectedRevision): Promise<void> {
+    return this.#remove(stream, expected, false);
   }
 
-  async tombstone(stream: string, expected: ExpectedRevision): Promise<void> {
-    checkStreamName(stream);
-    checkExpected(expected, stream);
-    await this.#write(deleteJob(stream, expected, true));
+  tombstone(stream: string, expected: ExpectedRevision): Promise<void> {
+    return this.#remove(stream, expected, true);
   }
 
   async scavenge(): Promise<{ readonly events: number; readonly bytes: number }> {
     let events = 0;
     let bytes = 0;
+    this.#checkWritable();
+    const first = (head: Head) => this.#reader.firstReadable(head);
     for await (const names of this.#names()) {
-      for (const name of names) {
+      for (const name of this.#guard(() =>
+        names.filter((name) => hasGone(this.#store, this.#reader, name)),
+      )) {
         for (let done = false; !done; ) {
-          const job = scavengeJob(name, (head) => this.#reader.firstReadable(head), this.#store);
-          const removed = await this.#write(job);
+          const removed = await this.#write(scavengeJob(name, first, this.#store));
           events += removed.events;
           bytes += removed.bytes;
           done = removed.done;
@@ -221,16 +220,7 @@ class LmdbLog implements EventLog {
 
   async backup(target: string): Promise<void> {
     await this.#refresh();
-    try {
-      await makeFolder(target);
-      await this.#store.environment.root.backup(target, true);
-      for (const path of [dataFile(target), target]) {
-        const file = await open(path, "r");
-        await file.sync().finally(() => file.close());
-      }
-    } catch (thrown) {
-      throw fault(thrown, target);
-    }
+    await backUp(this.#store, target);
   }
 
   async size(): Promise<LogSize> {
@@ -252,6 +242,12 @@ class LmdbLog implements EventLog {
     await this.#store.release();
   }
 
+  async #remove(stream: string, expected: ExpectedRevision, forEver: boolean): Promise<void> {
+    checkStreamName(stream);
+    checkExpected(expected, stream);
+    await this.#write(deleteJob(stream, expected, forEver));
+  }
+
   async *#names(): AsyncGenerator<readonly string[], void, undefined> {
     for (let after: string | undefined; ; ) {
       await this.#refresh();
@@ -264,13 +260,16 @@ class LmdbLog implements EventLog {
   }
 
   async #write<T>(job: Job<T>): Promise<T> {
-    this.#check();
-    if (this.#readOnly) {
-      throw new HeadwaterError("LogUnavailable", "the log was opened for reading only", {
-        where: this.#store.dir,
-      });
-    }
+    this.#checkWritable();
     return this.#writer.submit(job);
+  }
+
+  #checkWritable(): void {
+    this.#check();
+    if (!this.#readOnly) return;
+    throw new HeadwaterError("LogUnavailable", "the log was opened for reading only", {
+      where: this.#store.dir,
+    });
   }
 
   async #refresh(): Promise<void> {

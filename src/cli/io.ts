@@ -1,0 +1,74 @@
+import { performance } from "node:perf_hooks";
+import type { RunReport, RunRequest } from "../app/run-types.ts";
+
+/** Where the command writes to. */
+export interface Out {
+  /** Resolves when the text was taken, so that whoever writes much can wait. Throws {@link ReaderGone}. */
+  write(text: string): Promise<void>;
+  /** The stream, if it is a terminal: bars and colours are only for those. */
+  readonly terminal: NodeJS.WriteStream | undefined;
+}
+
+/** What `log` and its subcommands do. */
+export type LogApp = typeof import("../app/log.ts");
+
+/** What `run` does. */
+export interface RunApp {
+  run(request: RunRequest): Promise<RunReport>;
+}
+
+/** Everything that the command has to do with the outside. */
+export interface Io {
+  readonly stdout: Out;
+  readonly stderr: Out;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds from an arbitrary start. */
+  monotonic(): number;
+  /** Calls `listener` at each Ctrl-C and request to end, until the returned function is called. */
+  onInterrupt(listener: () => void): () => void;
+  /** Ends the process at once. */
+  exit(code: number): void;
+  /** Loaded only when needed, so that `--help` is fast. */
+  loadRun(): Promise<RunApp>;
+  loadLog(): Promise<LogApp>;
+}
+
+/** The program that read our output has ended (`headwater log export | head`): nothing is wrong, and nothing left to do. */
+export class ReaderGone extends Error {}
+
+/** The process's own streams and signals. */
+export function processIo(): Io {
+  return {
+    stdout: outOf(process.stdout),
+    stderr: outOf(process.stderr),
+    env: process.env,
+    monotonic: () => performance.now(),
+    onInterrupt: (listener) => {
+      process.on("SIGINT", listener);
+      process.on("SIGTERM", listener);
+      return () => {
+        process.off("SIGINT", listener);
+        process.off("SIGTERM", listener);
+      };
+    },
+    exit: (code) => process.exit(code),
+    loadRun: () => import("../app/run.ts"),
+    loadLog: () => import("../app/log.ts"),
+  };
+}
+
+function outOf(stream: NodeJS.WriteStream): Out {
+  // A failed write is told by its callback; without a listener the event would end the process.
+  stream.on("error", () => {});
+  return {
+    terminal: stream.isTTY ? stream : undefined,
+    write: (text) =>
+      new Promise((resolve, reject) => {
+        stream.write(text, (error) => {
+          if (error == null) resolve();
+          else if ("code" in error && error.code === "EPIPE") reject(new ReaderGone());
+          else reject(error);
+        });
+      }),
+  };
+}

@@ -1,0 +1,131 @@
+import { describe, expect, it } from "vitest";
+import { ERROR_CODES, type ErrorCode, HeadwaterError } from "../core/errors.ts";
+import { call } from "./testing/fake-io.ts";
+
+describe("help and version", () => {
+  it.each([["--help"], ["run", "--help"], ["log", "--help"], ["log", "show", "--help"], ["help", "run"]])(
+    "prints help on standard output: %s",
+    async (...argv) => {
+      const { code, stdout, stderr } = await call(argv.filter((word) => typeof word === "string"));
+      expect(code).toBe(0);
+      expect(stdout).toContain("Usage: headwater");
+      expect(stdout).toContain("--json");
+      expect(stderr).toBe("");
+    },
+  );
+
+  it("prints the version", async () => {
+    expect(await call(["--version"])).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+    });
+  });
+
+  it.each([[[]], [["log"]]])("shows help for %j and says that this is no command", async (argv) => {
+    const { code, stdout, stderr } = await call(argv);
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+    expect(stderr).toContain("Usage: headwater");
+  });
+});
+
+describe("wrong usage", () => {
+  it.each([
+    [["runn"], "headwater: unknown command: runn\nDid you mean run?\n"],
+    [["run", "p.ts", "--folow"], "headwater: unknown option: --folow\nDid you mean --follow?\n"],
+    [["log", "stream"], "headwater: unknown command: stream\nDid you mean streams?\n"],
+    [
+      ["run"],
+      'headwater: an argument is missing: pipeline\n"headwater --help" lists commands and options.\n',
+    ],
+    [["run", "p.ts", "q.ts"], "headwater: too many arguments: run\nExpected 1 argument but got 2.\n"],
+    [["run", "p.ts", "--log"], 'headwater: this option needs a value: --log <log>\n"headwater --help" lists'],
+    [
+      ["run", "p.ts", "--nodes", "0"],
+      'headwater: not a value for this option: "0": --nodes <n>\nIt has to be a whole number from 1 to 1024.\n',
+    ],
+    [["run", "p.ts", "--batch", "1e3"], 'headwater: not a value for this option: "1e3": --batch <records>\n'],
+    [["run", "p.ts", "--executor", "gpu"], "Allowed choices are inline, threads.\n"],
+  ])("%j", async (argv, text) => {
+    const { code, stdout, stderr, requests } = await call(argv);
+    expect(stderr).toContain(text);
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+    expect(requests).toEqual([]);
+  });
+
+  it("is told as JSON with --json, wherever that stands", async () => {
+    const { code, stderr } = await call(["run", "--json", "p.ts", "--zzzzzzzzz"]);
+    expect(code).toBe(2);
+    expect(JSON.parse(stderr)).toEqual({
+      error: {
+        code: "BadUsage",
+        message: "unknown option",
+        where: "--zzzzzzzzz",
+        hint: '"headwater --help" lists commands and options.',
+      },
+    });
+  });
+});
+
+describe("errors", () => {
+  const failing = (error: unknown, ...options: string[]) =>
+    call(["run", "p.ts", ...options], {
+      run: () => {
+        throw error;
+      },
+    });
+
+  it("prints what is wrong, where, and what to do", async () => {
+    const error = new HeadwaterError("InputFailed", "the gzip file breaks off", {
+      where: "edits.jsonl.gz",
+      hint: "Get the file again.",
+    });
+    expect(await failing(error)).toMatchObject({
+      code: 3,
+      stdout: "",
+      stderr: "headwater: the gzip file breaks off: edits.jsonl.gz\nGet the file again.\n",
+    });
+    expect(await failing(new HeadwaterError("LogFull", "no space"))).toMatchObject({
+      stderr: "headwater: no space\n",
+    });
+  });
+
+  it("prints a stack only with --verbose", async () => {
+    const error = new HeadwaterError("Internal", "odd", { cause: new TypeError("deep down") });
+    expect((await failing(error)).stderr).not.toContain("    at ");
+    const verbose = (await failing(error, "--verbose")).stderr;
+    expect(verbose).toContain("    at ");
+    expect(verbose).toContain("TypeError: deep down");
+  });
+
+  it("shows an unexpected error as such", async () => {
+    expect(await failing(new TypeError("x is not a function"))).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/^headwater: x is not a function\n.*--verbose/),
+    });
+    expect(JSON.parse((await failing("just text", "--json")).stderr)).toMatchObject({
+      error: { code: "Internal", message: "just text", where: null },
+    });
+  });
+
+  const usage: readonly ErrorCode[] = [
+    "BadUsage",
+    "BadName",
+    "BadPipeline",
+    "BadInput",
+    "UnknownSource",
+    "UnknownSink",
+    "UnknownPipeline",
+    "ForeignOutput",
+    "IncompatibleDeployment",
+    "StreamNotFound",
+    "StreamTombstoned",
+    "InvalidPosition",
+  ];
+
+  it.each(Object.keys(ERROR_CODES) as ErrorCode[])("gives %s its exit code", async (code) => {
+    const expected = code === "Stopped" ? 130 : usage.includes(code) ? 2 : 3;
+    expect((await failing(new HeadwaterError(code, "it"))).code).toBe(expected);
+  });
+});

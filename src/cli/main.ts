@@ -1,0 +1,88 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { EXIT, reportError } from "./errors.ts";
+import { type Io, processIo, ReaderGone } from "./io.ts";
+import { logCommand } from "./log.ts";
+import { DEFAULT_LOG } from "./options.ts";
+import { runCommand } from "./run.ts";
+
+/**
+ * The `headwater` command: `argv` without node and script. Answers the exit code (see `errors.ts`); whatever went
+ * wrong has been printed.
+ */
+export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
+  let code: number = EXIT.ok;
+  const texts: { readonly to: "stdout" | "stderr"; readonly text: string }[] = [];
+  const program = createProgram(io, texts, (result) => {
+    code = result;
+  });
+  try {
+    try {
+      await program.parseAsync([...argv], { from: "user" });
+    } catch (error) {
+      if (!(error instanceof CommanderError)) throw error;
+      for (const { to, text } of texts) await io[to].write(text);
+      if (error.exitCode === 0) return EXIT.ok;
+      // Without a subcommand commander prints the help, which says it all.
+      if (error.code === "commander.help") return EXIT.usage;
+      throw error;
+    }
+    return code;
+  } catch (error) {
+    if (error instanceof ReaderGone) return EXIT.ok;
+    return await reportError(io, error, style(argv)).catch(() => EXIT.failed);
+  }
+}
+
+function createProgram(
+  io: Io,
+  texts: { readonly to: "stdout" | "stderr"; readonly text: string }[],
+  done: (code: number) => void,
+): Command {
+  const program = new Command("headwater")
+    .description("An event-sourced stream processor whose event log is the provenance.")
+    .version(version(), "-V, --version")
+    .option("--log <log>", `the log: lmdb:<folder> or memory: (or HEADWATER_LOG; default: ${DEFAULT_LOG})`)
+    .option("--json", "results and errors as JSON")
+    .option("--quiet", "no messages, no bars, no report for people")
+    .option("--verbose", "say more; errors with their stack");
+  program.addCommand(runCommand(io, done));
+  program.addCommand(logCommand(io, done));
+  for (const command of all(program)) {
+    command.exitOverride();
+    command.configureHelp({ showGlobalOptions: true });
+    command.configureOutput({
+      writeOut: (text) => texts.push({ to: "stdout", text }),
+      writeErr: (text) => texts.push({ to: "stderr", text }),
+      // Errors are printed in one way only: see errors.ts.
+      outputError: () => {},
+    });
+  }
+  return program;
+}
+
+function all(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(all)];
+}
+
+/** How errors are shown is asked of the words themselves: what failed may be the reading of the options. */
+function style(argv: readonly string[]): { readonly json: boolean; readonly verbose: boolean } {
+  const end = argv.indexOf("--");
+  const options = end < 0 ? argv : argv.slice(0, end);
+  return { json: options.includes("--json"), verbose: options.includes("--verbose") };
+}
+
+/** package.json is two folders above the source, and three above what is built from it. */
+function version(): string {
+  for (const path of ["../../package.json", "../../../package.json"]) {
+    try {
+      const { version } = JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as {
+        version?: string;
+      };
+      if (version !== undefined) return version;
+    } catch {
+      // The other place.
+    }
+  }
+  return "unknown";
+}

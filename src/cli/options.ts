@@ -1,0 +1,83 @@
+import { InvalidArgumentError } from "commander";
+import { badUsage } from "./errors.ts";
+import type { Io } from "./io.ts";
+
+/** Where the log is unless `--log` or HEADWATER_LOG says otherwise. */
+export const DEFAULT_LOG = "lmdb:.headwater";
+
+/** What every command understands. */
+export interface CommonOptions {
+  readonly log: string;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly verbose: boolean;
+}
+
+/** The common options out of what commander found. */
+export function commonOptions(
+  found: {
+    readonly log?: string;
+    readonly json?: boolean;
+    readonly quiet?: boolean;
+    readonly verbose?: boolean;
+  },
+  io: Pick<Io, "env">,
+): CommonOptions {
+  const fromEnvironment = io.env["HEADWATER_LOG"];
+  return {
+    log:
+      found.log ?? (fromEnvironment === undefined || fromEnvironment === "" ? DEFAULT_LOG : fromEnvironment),
+    json: found.json ?? false,
+    quiet: found.quiet ?? false,
+    verbose: found.verbose ?? false,
+  };
+}
+
+/** Reads a whole number between `least` and `most`. */
+export function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`It has to be a whole number from ${least} to ${most}.`);
+  };
+}
+
+/** Collects what a repeatable option was given. */
+export function collect(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value];
+}
+
+/** `NAME=FILE` pairs of a repeatable option. Throws `BadUsage` for what is malformed or named twice. */
+export function namedFiles(
+  option: "--input" | "--output",
+  name: "SOURCE" | "SINK",
+  given: readonly string[] = [],
+): ReadonlyMap<string, string> {
+  const files = new Map<string, string>();
+  for (const text of given) {
+    const at = text.indexOf("=");
+    const key = text.slice(0, Math.max(0, at));
+    const file = text.slice(at + 1);
+    if (at < 1 || file === "") {
+      const example = option === "--input" ? "edits=edits.jsonl" : "channels=channels.jsonl";
+      throw badUsage(
+        `not ${name}=FILE: ${JSON.stringify(text)}`,
+        option,
+        `Write it like ${option} ${example}.`,
+      );
+    }
+    if (files.has(key)) {
+      const hint =
+        option === "--input"
+          ? "A source takes one file in a run; run again for the next one."
+          : "A sink writes to one file.";
+      throw badUsage(`${name.toLowerCase()} ${JSON.stringify(key)} is given twice`, option, hint);
+    }
+    files.set(key, file);
+  }
+  if ([...files.values()].filter((file) => file === "-").length > 1) {
+    const what = option === "--input" ? "standard input" : "standard output";
+    throw badUsage(`${what} is given twice`, option, "Use files for all but one of them.");
+  }
+  return files;
+}

@@ -1,0 +1,205 @@
+import { PassThrough } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { HeadwaterError } from "../core/errors.ts";
+import { call, REPORT } from "./testing/fake-io.ts";
+
+describe("headwater run", () => {
+  it("hands over what it was told", async () => {
+    const argv =
+      "run p.ts --input edits=a=b.jsonl -i other=- --output channels=out.jsonl --nodes 3 --batch 100 --tick 5";
+    const { requests, code } = await call([
+      ...argv.split(" "),
+      "--follow",
+      "--keep-open",
+      "--again",
+      "--log",
+      "memory:",
+    ]);
+    expect(code).toBe(0);
+    expect(requests).toEqual([
+      {
+        pipeline: "p.ts",
+        log: "memory:",
+        inputs: new Map([
+          ["edits", "a=b.jsonl"],
+          ["other", "-"],
+        ]),
+        outputs: new Map([["channels", "out.jsonl"]]),
+        nodes: 3,
+        batchRecords: 100,
+        tickMs: 5,
+        follow: true,
+        keepOpen: true,
+        again: true,
+        signal: expect.any(AbortSignal),
+        onProgress: expect.any(Function),
+        onNotice: expect.any(Function),
+      },
+    ]);
+  });
+
+  it("takes the log from --log, else from HEADWATER_LOG, else .headwater", async () => {
+    const env = { HEADWATER_LOG: "lmdb:elsewhere" };
+    const log = async (argv: string[], given?: Record<string, string>) =>
+      (await call(argv, given === undefined ? {} : { env: given })).requests[0]?.log;
+    expect(await log(["run", "p.ts"])).toBe("lmdb:.headwater");
+    expect(await log(["run", "p.ts"], { HEADWATER_LOG: "" })).toBe("lmdb:.headwater");
+    expect(await log(["run", "p.ts"], env)).toBe("lmdb:elsewhere");
+    expect(await log(["--log", "memory:", "run", "p.ts"], env)).toBe("memory:");
+    expect(await log(["run", "--log", "memory:", "p.ts"], env)).toBe("memory:");
+  });
+
+  it.each([
+    [
+      ["--input", "edits.jsonl"],
+      'not SOURCE=FILE: "edits.jsonl": --input\nWrite it like --input edits=edits.jsonl.\n',
+    ],
+    [["--input", "=edits.jsonl"], "not SOURCE=FILE"],
+    [["--output", "channels="], 'not SINK=FILE: "channels=": --output\nWrite it like --output'],
+    [["--input", "a=1.csv", "--input", "a=2.csv"], 'source "a" is given twice: --input\n'],
+    [["--output", "a=1.csv", "--output", "a=2.csv"], 'sink "a" is given twice: --output\n'],
+    [["--input", "a=-", "--input", "b=-"], "standard input is given twice: --input\n"],
+    [
+      ["--executor", "threads"],
+      "nodes in worker threads are not available in this version: --executor threads\n",
+    ],
+  ])("refuses %j", async (argv, text) => {
+    const { code, stderr, requests } = await call(["run", "p.ts", ...argv]);
+    expect(stderr).toContain(text);
+    expect(code).toBe(2);
+    expect(requests).toEqual([]);
+  });
+
+  it("reports to people in short lines", async () => {
+    const { stdout, stderr } = await call(["run", "p.ts", "--executor", "inline"]);
+    expect(stderr).toBe("");
+    expect(stdout.split("\n")).toEqual([
+      "pipeline   wikipedia-edits  deployment 0123456789ab  1 node",
+      "records    1,234 read: 1,230 accepted, 1 duplicate, 3 rejected",
+      "steps      3,690",
+      "outputs    channels 51",
+      "time       0.5 s  2,460 records/s",
+      "log        C:77/P:77  2 MiB",
+      "",
+    ]);
+    expect((await call(["run", "p.ts", "--quiet"])).stdout).toBe("");
+  });
+
+  it("prints the report as it is with --json, also with --quiet", async () => {
+    for (const more of [[], ["--quiet"]]) {
+      const { stdout } = await call(["run", "p.ts", "--json", ...more]);
+      expect(JSON.parse(stdout)).toEqual(REPORT);
+      expect(stdout.split("\n")).toHaveLength(2);
+    }
+  });
+
+  it("keeps the report out of records on standard output", async () => {
+    const { stdout, stderr } = await call(["run", "p.ts", "--output", "channels=-"]);
+    expect(stdout).toBe("");
+    expect(stderr).toContain("pipeline   wikipedia-edits");
+    expect(JSON.parse((await call(["run", "p.ts", "--output", "channels=-", "--json"])).stderr)).toEqual(
+      REPORT,
+    );
+  });
+
+  it("says with --tour what to try next", async () => {
+    const { stdout } = await call(["run", "p.ts", "--input", "edits=e.jsonl", "--tour", "--log", "lmdb:x"]);
+    expect(stdout).toContain("What to try next:");
+    expect(stdout).toContain("npx headwater log show source_wikipedia-edits.edits --limit 1 --log lmdb:x\n");
+  });
+
+  it("exits with 1 under --strict when records were refused", async () => {
+    const records = { ...REPORT.records, rejected: 0 };
+    expect((await call(["run", "p.ts"])).code).toBe(0);
+    expect((await call(["run", "p.ts", "--strict"])).code).toBe(1);
+    expect((await call(["run", "p.ts", "--strict"], { run: () => ({ ...REPORT, records }) })).code).toBe(0);
+    const run = () => ({ ...REPORT, records: { ...records, quarantined: 1 } });
+    expect((await call(["run", "p.ts", "--strict"], { run })).code).toBe(1);
+  });
+
+  it("prints at most ten notices of a kind", async () => {
+    const { stderr, code } = await call(["run", "p.ts"], {
+      run: ({ onNotice }) => {
+        onNotice?.({ kind: "deployed", pipeline: "p", version: 2, deployment: "abcdef0123456789" });
+        for (let line = 1; line <= 1_012; line++) {
+          const error = new HeadwaterError("BadInput", "broken JSON at column 3");
+          onNotice?.({ kind: "rejected", source: "edits", where: `edits.jsonl:${line}`, error });
+        }
+        onNotice?.({ kind: "resumed", source: "edits", input: "edits.jsonl", records: 1_000 });
+        return REPORT;
+      },
+    });
+    const lines = stderr.trimEnd().split("\n");
+    expect(code).toBe(0);
+    expect(lines).toHaveLength(13);
+    expect(lines[0]).toBe("headwater: deployed p version 2 (abcdef012345)");
+    expect(lines[3]).toBe("headwater: edits.jsonl:3: broken JSON at column 3");
+    expect(lines[11]).toBe("headwater: edits.jsonl: 1,000 records were taken in before; going on after them");
+    expect(lines[12]).toBe("headwater: and 1,002 more rejected records");
+  });
+
+  it("is silent with --quiet, but for errors", async () => {
+    const run = ({ onNotice }: { onNotice?: (notice: never) => void }) => {
+      onNotice?.({ kind: "standing-by", message: "another process runs it" } as never);
+      return REPORT;
+    };
+    expect((await call(["run", "p.ts", "--quiet"], { run: run as never })).stderr).toBe("");
+    expect((await call(["run", "p.ts"], { run: run as never })).stderr).toBe(
+      "headwater: another process runs it\n",
+    );
+  });
+
+  it("finishes at the first Ctrl-C and ends at once at the second", async () => {
+    const once = (request: { signal?: AbortSignal }, interrupt: () => void) => {
+      interrupt();
+      expect(request.signal?.aborted).toBe(true);
+      return REPORT;
+    };
+    const first = await call(["run", "p.ts"], { run: once });
+    expect(first).toMatchObject({ code: 130, exits: [], stdout: expect.stringContaining("pipeline") });
+    expect(first.stderr).toBe("headwater: finishing what is in flight; Ctrl-C again stops at once\n");
+    expect(await call(["run", "p.ts", "--follow"], { run: once })).toMatchObject({ code: 0, exits: [] });
+    const twice = await call(["run", "p.ts"], {
+      run: (_, interrupt) => {
+        interrupt();
+        interrupt();
+        return REPORT;
+      },
+    });
+    expect(twice.exits).toEqual([130]);
+  });
+});
+
+describe("the progress bar", () => {
+  const progressing = async (argv: string[], terminal: boolean) => {
+    let drawn = "";
+    const stream = new PassThrough();
+    stream.on("data", (chunk) => {
+      drawn += String(chunk);
+    });
+    const called = await call(argv, {
+      ...(terminal
+        ? { terminal: Object.assign(stream, { isTTY: true, columns: 80 }) as unknown as NodeJS.WriteStream }
+        : {}),
+      run: async ({ onProgress }) => {
+        for (let read = 0; read <= 10; read++) {
+          onProgress?.({ accepted: read, delivered: 0, bytes: 10, bytesRead: read });
+          // The bar's library is loaded when the bar is first wanted.
+          await import("cli-progress");
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        return REPORT;
+      },
+    });
+    return { drawn, stderr: called.stderr };
+  };
+
+  it("is drawn on a terminal when a run takes longer than a second", async () => {
+    expect((await progressing(["run", "p.ts"], true)).drawn).toContain("records accepted");
+  });
+
+  it("is not drawn elsewhere, nor with --quiet", async () => {
+    expect(await progressing(["run", "p.ts"], false)).toEqual({ drawn: "", stderr: "" });
+    expect(await progressing(["run", "p.ts", "--quiet"], true)).toEqual({ drawn: "", stderr: "" });
+  });
+});

@@ -1,0 +1,162 @@
+import { Command, Option } from "commander";
+import type { RunReport, RunRequest } from "../app/run-types.ts";
+import { LIMITS } from "../core/limits.ts";
+import { badUsage, EXIT } from "./errors.ts";
+import { formatBytes, formatNumber, formatSeconds, paint } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
+import type { Io } from "./io.ts";
+import { Notices } from "./notices.ts";
+import {
+  type CommonOptions,
+  collect,
+  commonOptions,
+  DEFAULT_LOG,
+  namedFiles,
+  wholeNumber,
+} from "./options.ts";
+import { Progress } from "./progress.ts";
+
+interface RunOptions {
+  readonly input?: readonly string[];
+  readonly output?: readonly string[];
+  readonly nodes?: number;
+  readonly executor: string;
+  readonly batch?: number;
+  readonly tick?: number;
+  readonly follow?: boolean;
+  readonly keepOpen?: boolean;
+  readonly again?: boolean;
+  readonly strict?: boolean;
+  readonly tour?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  headwater run pipelines/edits.ts --input edits=edits.jsonl.gz --output channels=channels.jsonl
+  zcat edits.gz | headwater run pipelines/edits.ts --input edits=- --output channels=-
+  headwater run wikipedia-edits --input edits=more.jsonl      (a pipeline that is deployed in the log)`;
+
+/** The command `headwater run`. `done` is told the exit code. */
+export function runCommand(io: Io, done: (code: number) => void): Command {
+  return new Command("run")
+    .summary("run a pipeline from files to files")
+    .description("Reads the inputs, runs until every record has come to its end, and exits.")
+    .argument("<pipeline>", "a module (.ts, .js, .mjs), or the name of a pipeline deployed in the log")
+    .option(
+      "-i, --input <SOURCE=FILE>",
+      "what a source reads: .jsonl, .ndjson, .json, .csv, also .gz; - is stdin",
+      collect,
+    )
+    .option("-o, --output <SINK=FILE>", "where a sink writes, as JSON lines; - is stdout", collect)
+    .option(
+      "--nodes <n>",
+      "nodes that share the partitions (default: 1)",
+      wholeNumber(1, LIMITS.partitionsMost),
+    )
+    .addOption(
+      new Option("--executor <kind>", "where nodes run").choices(["inline", "threads"]).default("inline"),
+    )
+    .option("--batch <records>", "records of a batch", wholeNumber(1, LIMITS.batchRecordsMost))
+    .option("--tick <ms>", "how long a batch waits for more", wholeNumber(1, LIMITS.tickMsMost))
+    .option("--follow", "stay, and take in what is added to the inputs, until Ctrl-C")
+    .option("--keep-open", "leave open windows to the next run at the end of the inputs")
+    .option("--again", "take in inputs again that were taken in before")
+    .option("--strict", "exit with 1 if records were rejected or quarantined")
+    .option("--tour", "say afterwards what to try next")
+    .addHelpText("after", EXAMPLES)
+    .action(async (pipeline: string, own: RunOptions, command: Command) => {
+      done(await run(io, pipeline, own, commonOptions(command.optsWithGlobals(), io)));
+    });
+}
+
+async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOptions): Promise<number> {
+  const request = requestOf(pipeline, own, common);
+  const app = await io.loadRun();
+  const progress = new Progress(io, common.quiet);
+  const notices = new Notices();
+  const interrupt = listenForInterrupt(io, "finishing what is in flight; Ctrl-C again stops at once");
+  const say = (line: string) => {
+    if (!common.quiet) progress.note(line).catch(() => {});
+  };
+  let report: RunReport;
+  try {
+    report = await app.run({
+      ...request,
+      signal: interrupt.signal,
+      onProgress: (now) => progress.update(now),
+      onNotice: (notice) => {
+        const line = notices.line(notice);
+        if (line !== undefined) say(line);
+      },
+    });
+  } finally {
+    interrupt.release();
+    progress.stop();
+    for (const line of notices.rest()) say(line);
+  }
+  // Records on standard output must not be mixed with the report about them.
+  const out = [...request.outputs.values()].includes("-") ? io.stderr : io.stdout;
+  if (common.json) await out.write(`${JSON.stringify(report)}\n`);
+  else if (!common.quiet) {
+    await out.write(reportLines(report).join("\n").concat("\n"));
+    if (own.tour) await out.write(tourLines(io, report, request).join("\n").concat("\n"));
+  }
+  // Who waits for the end of a run has to see that it was cut short; following ends in no other way.
+  if (interrupt.signal.aborted && !own.follow) return EXIT.stopped;
+  const { rejected, quarantined } = report.records;
+  return own.strict && rejected + quarantined > 0 ? EXIT.problem : EXIT.ok;
+}
+
+function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): RunRequest {
+  if (own.executor === "threads") {
+    throw badUsage(
+      "nodes in worker threads are not available in this version",
+      "--executor threads",
+      "Leave the option out: nodes then run in this process, as many as --nodes says.",
+    );
+  }
+  return {
+    pipeline,
+    log: common.log,
+    inputs: namedFiles("--input", "SOURCE", own.input),
+    outputs: namedFiles("--output", "SINK", own.output),
+    ...(own.nodes === undefined ? {} : { nodes: own.nodes }),
+    ...(own.batch === undefined ? {} : { batchRecords: own.batch }),
+    ...(own.tick === undefined ? {} : { tickMs: own.tick }),
+    follow: own.follow ?? false,
+    keepOpen: own.keepOpen ?? false,
+    again: own.again ?? false,
+  };
+}
+
+function reportLines(report: RunReport): string[] {
+  const { records } = report;
+  const counts = (["accepted", "duplicate", "rejected", "quarantined", "pending"] as const)
+    .filter((kind) => kind === "accepted" || records[kind] > 0)
+    .map((kind) => `${formatNumber(records[kind])} ${kind}`);
+  const outputs = Object.entries(report.outputs).map(([sink, count]) => `${sink} ${formatNumber(count)}`);
+  const nodes = report.nodes === 1 ? "1 node" : `${formatNumber(report.nodes)} nodes`;
+  return [
+    `pipeline   ${report.pipeline}  deployment ${report.deployment.slice(0, 12)}  ${nodes}`,
+    `records    ${formatNumber(records.read)} read: ${counts.join(", ")}`,
+    `steps      ${formatNumber(report.steps)}`,
+    `outputs    ${outputs.length === 0 ? "none" : outputs.join(", ")}`,
+    `time       ${formatSeconds(report.seconds)}  ${formatNumber(report.recordsPerSecond)} records/s`,
+    `log        ${report.log.position}  ${formatBytes(report.log.bytes)}`,
+  ];
+}
+
+function tourLines(io: Io, report: RunReport, request: RunRequest): string[] {
+  const log = request.log === DEFAULT_LOG ? "" : ` --log ${request.log}`;
+  const source = [...request.inputs.keys()][0];
+  const command = (text: string) => `  npx headwater ${text}${log}`;
+  return [
+    "",
+    paint(io, io.stdout, "bold", "What to try next:"),
+    "  the same command again        takes in nothing twice: the log knows what it has",
+    command("log streams"),
+    ...(source === undefined ? [] : [command(`log show source_${report.pipeline}.${source} --limit 1`)]),
+    command("log tail"),
+    "  npx headwater run --help",
+  ];
+}

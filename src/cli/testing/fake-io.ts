@@ -1,0 +1,72 @@
+import type { RunReport, RunRequest } from "../../app/run-types.ts";
+import type { Io } from "../io.ts";
+import { main } from "../main.ts";
+
+/** What a call of the command did. */
+export interface Called {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Requests that reached the fake `run`. */
+  readonly requests: readonly RunRequest[];
+  /** Codes that the process was told to end with at once. */
+  readonly exits: readonly number[];
+}
+
+export const REPORT: RunReport = {
+  pipeline: "wikipedia-edits",
+  deployment: "0123456789abcdef".repeat(4),
+  records: { read: 1_234, accepted: 1_230, duplicate: 1, rejected: 3, quarantined: 0, pending: 0 },
+  steps: 3_690,
+  outputs: { channels: 51 },
+  nodes: 1,
+  seconds: 0.5,
+  recordsPerSecond: 2_460,
+  log: { position: "C:77/P:77", bytes: 2_097_152 },
+};
+
+export interface Fakes {
+  readonly env?: Readonly<Record<string, string>>;
+  /** What `run` does, with a way to press Ctrl-C. */
+  readonly run?: (request: RunRequest, interrupt: () => void) => Promise<RunReport> | RunReport;
+  readonly terminal?: NodeJS.WriteStream;
+}
+
+/** Calls the command with a fake `run` and the real `log`. */
+export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<Called> {
+  const written = { stdout: "", stderr: "" };
+  const requests: RunRequest[] = [];
+  const exits: number[] = [];
+  const listeners = new Set<() => void>();
+  const interrupt = () => {
+    for (const listener of [...listeners]) listener();
+  };
+  const out = (name: "stdout" | "stderr") => ({
+    terminal: name === "stderr" ? fakes.terminal : undefined,
+    write: async (text: string) => {
+      written[name] += text;
+    },
+  });
+  let time = 0;
+  const io: Io = {
+    stdout: out("stdout"),
+    stderr: out("stderr"),
+    env: fakes.env ?? {},
+    monotonic: () => (time += 600),
+    onInterrupt: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    exit: (code) => exits.push(code),
+    loadRun: async () => ({
+      run: async (request) => {
+        requests.push(request);
+        return (await fakes.run?.(request, interrupt)) ?? REPORT;
+      },
+    }),
+    loadLog: () => import("../../app/log.ts"),
+  };
+  const code = await main(argv, io);
+  if (listeners.size > 0) throw new Error("the command still listens for Ctrl-C");
+  return { code, ...written, requests, exits };
+}

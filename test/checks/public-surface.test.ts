@@ -1,0 +1,18 @@
+import * as headwater from "headwater";
+import { describe, expect, it } from "vitest";
+
+describe("the library's door", () => {
+  it("exports just this", () => {
+    expect(Object.keys(headwater).sort()).toEqual([
+      "HeadwaterError",
+      "KeyedStream",
+      "Pipeline",
+      "Stream",
+      "ordinalToTime",
+      "pipeline",
+      "run",
+      "start",
+      "timeToOrdinal",
+    ]);
+  });
+});

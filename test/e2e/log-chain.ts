@@ -1,0 +1,49 @@
+import { createHash } from "node:crypto";
+import { Packr } from "msgpackr";
+import { v5 } from "uuid";
+import type { EventLog, RecordedEvent } from "../../src/ports/event-log.ts";
+
+const ID_NAMESPACE = "8f0bd8f6-5a0a-5b0f-9d3e-6c1f3a0e7b52";
+const packr = new Packr({ useRecords: false });
+
+export function sha256(...parts: readonly Uint8Array[]): Buffer {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  return hash.digest();
+}
+
+/**
+ * Checks the digest chain of every stream, the ids and the metadata as docs/format.md has them under "Events and
+ * their chain", with nothing of the program's own. Answers how many events there are.
+ */
+export async function checkChains(log: EventLog): Promise<number> {
+  let events = 0;
+  for await (const { stream } of log.streams()) {
+    let previous = sha256(Uint8Array.of(0), packr.pack([log.id, stream]));
+    let revision = 0;
+    for await (const event of log.read(stream)) {
+      if (event.revision !== revision++) throw new Error(`${stream}: a revision is missing`);
+      previous = checkEvent(event, previous);
+      events++;
+    }
+  }
+  return events;
+}
+
+function checkEvent({ stream, revision, id, type, data, metadata }: RecordedEvent, previous: Buffer): Buffer {
+  const where = `${stream}@${revision}`;
+  const name = Buffer.concat([Buffer.from(`${stream}\0${revision}\0`), sha256(data)]);
+  if (v5(name, ID_NAMESPACE) !== id) throw new Error(`${where}: its id is not that of its content`);
+  const body = packr.pack([1, stream, revision, id, type, Buffer.from(data)]);
+  const digest = sha256(Uint8Array.of(1), previous, body);
+  const { wall, ...fields } = packr.unpack(Buffer.from(data)) as Readonly<Record<string, unknown>>;
+  const about: Record<string, unknown> = { wall: new Date(wall as number).toISOString() };
+  for (const field of ["node", "epoch", "first", "count", "through"]) {
+    if (fields[field] !== undefined) about[field] = fields[field];
+  }
+  const derived = { v: 1, about, previous: previous.toString("hex"), digest: digest.toString("hex") };
+  if (Buffer.from(metadata).toString() !== JSON.stringify(derived)) {
+    throw new Error(`${where}: its metadata is not derived from it and the event before it`);
+  }
+  return digest;
+}

@@ -1,0 +1,251 @@
+import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
+import { planPipeline } from "../../src/pipeline/plan.ts";
+import { MemoryLog } from "../../src/adapters/memory/log.ts";
+import { type IntakeRecord, ProgramIntake } from "../../src/runtime/intake.ts";
+import type { Probe } from "../../src/runtime/host-context.ts";
+import { runPipeline } from "../../src/runtime/pipeline-run.ts";
+import { ProgressBoard } from "../../src/runtime/progress-board.ts";
+import type { RunControls } from "../../src/runtime/run-options.ts";
+import { CallbackTarget } from "../../src/runtime/sink-targets.ts";
+import { acceptedOrdinals } from "./log-content.ts";
+import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
+import { type Random, seededIds, seededRandom, upTo, VirtualWorld } from "./virtual-world.ts";
+
+/** A record that a source is given. Without an ordinal the door gives it one. */
+export interface Given {
+  readonly value: unknown;
+  readonly ordinal?: number;
+}
+
+/** A record that a sink has handed out. */
+export interface Delivery {
+  readonly key: string;
+  readonly ordinal: number;
+  readonly value: unknown;
+}
+
+/** What befalls a run when its process has begun `at` appends. */
+export type Interruption =
+  /** The run is told to stop, finishes what is in flight, and is begun again. */
+  | { readonly kind: "stop"; readonly at: number }
+  /** The process dies, before the append is made or just after it. */
+  | { readonly kind: "crash"; readonly at: number; readonly made: boolean }
+  /** A node is gone. Ignored if it is the last one. */
+  | { readonly kind: "lose"; readonly at: number };
+
+/** How a simulation goes about it; nothing of it may show in what comes out. */
+export interface Circumstances {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly batchRecords: number;
+  readonly tickMs: number;
+  /** See `SlowLogOptions`. */
+  readonly delayMs: number;
+  /** See {@link VirtualWorld}. */
+  readonly stepBackMs?: number;
+  readonly provenance?: "full" | "off";
+  /** Each counted from the beginning of the run that it befalls. */
+  readonly interruptions: readonly Interruption[];
+}
+
+/** What a simulation has come to. */
+export interface Outcome {
+  readonly log: MemoryLog;
+  /** For each run what each sink has handed out in it. */
+  readonly runs: readonly ReadonlyMap<string, readonly Delivery[]>[];
+  /** Records that a door refused in the last run to see them, by source and index. */
+  readonly refused: ReadonlyMap<string, ReadonlySet<number>>;
+  /** Units that failed and were begun again. */
+  readonly restarts: readonly string[];
+}
+
+const STUCK_MS = 20 * 60_000;
+
+/** One process's world around `runPipeline`; made by {@link Simulation}. */
+export interface SimulatedRun {
+  readonly process: SimulatedProcess;
+  readonly log: SlowLog;
+  readonly board: ProgressBoard;
+  readonly stop: AbortController;
+  readonly delivered: ReadonlyMap<string, readonly Delivery[]>;
+  readonly done: Promise<unknown>;
+}
+
+export interface StartOptions {
+  readonly circumstances: Circumstances;
+  readonly probe?: Probe;
+}
+
+/** A log in memory and the processes that run a pipeline on it, one after the other or at the same time. */
+export class Simulation {
+  readonly world: VirtualWorld;
+  readonly log: MemoryLog;
+  readonly refused = new Map<string, Set<number>>();
+  readonly restarts: string[] = [];
+  readonly #definition: PipelineDefinition;
+  readonly #inputs: ReadonlyMap<string, readonly Given[]>;
+  readonly #random: Random;
+  readonly #processes = new Map<string, SimulatedProcess>();
+
+  constructor(
+    definition: PipelineDefinition,
+    inputs: ReadonlyMap<string, readonly Given[]>,
+    { seed, stepBackMs }: Pick<Circumstances, "seed" | "stepBackMs">,
+  ) {
+    this.#definition = definition;
+    this.#inputs = inputs;
+    this.#random = seededRandom(seed);
+    this.world = new VirtualWorld(this.#random, stepBackMs);
+    this.log = MemoryLog.create({ id: seededIds(this.#random).uuid(), clock: this.world });
+  }
+
+  /** Begins a run of a new process. */
+  async start({ circumstances, probe }: StartOptions, interruption?: Interruption): Promise<SimulatedRun> {
+    const process = new SimulatedProcess(this.world, this.#processes);
+    const stop = new AbortController();
+    const board = new ProgressBoard();
+    let controls: RunControls | undefined;
+    const nodes = Array.from({ length: circumstances.nodes }, (_, index) => `node-${index + 1}`);
+    const befall = (made: boolean) => {
+      if (interruption?.kind === "crash" && interruption.made === made) process.die();
+      if (interruption?.kind === "stop" && made) stop.abort();
+      if (interruption?.kind === "lose" && made && nodes.length > 1) {
+        const [lost] = nodes.splice(upTo(this.#random, nodes.length - 1), 1);
+        if (lost !== undefined) controls?.loseNode(lost);
+      }
+    };
+    const log = new SlowLog(this.log.openHandle(), {
+      world: this.world,
+      process,
+      random: this.#random,
+      delayMs: circumstances.delayMs,
+      onAppend: (count) => count === interruption?.at && befall(false),
+      onAppended: (count) => count === interruption?.at && befall(true),
+    });
+    const delivered = new Map(this.#definition.sinks.map(({ name }) => [name, [] as Delivery[]]));
+    const intakes = new Map<string, ProgramIntake>();
+    for (const { name } of this.#definition.sources) {
+      const givesOrdinals = this.#inputs.get(name)?.some(({ ordinal }) => ordinal !== undefined) ?? false;
+      const records = this.#intake(name, await this.#nextOf(name), circumstances, process);
+      intakes.set(name, new ProgramIntake(records, givesOrdinals));
+    }
+    const done = runPipeline(
+      {
+        log,
+        clock: process.clock,
+        ids: seededIds(this.#random),
+        processes: process.processes,
+        bundler: {
+          bundle: () => Promise.reject(new Error("nothing is bundled in a simulation")),
+          load: () => {
+            throw new Error("nothing is loaded in a simulation");
+          },
+        },
+        runtime: { headwater: "0", node: "0", v8: "0", icu: "0", timeZone: "UTC" },
+        ...(probe !== undefined && { probe }),
+        onOperating: (given) => {
+          controls = given;
+        },
+      },
+      {
+        plan: planPipeline(this.#definition),
+        bundle: undefined,
+        intakes,
+        targets: new Map(
+          [...delivered].map(([sink, records]) => [
+            sink,
+            new CallbackTarget(({ key, ordinal, value }) => {
+              records.push({ key, ordinal, value });
+            }),
+          ]),
+        ),
+        nodes: circumstances.nodes,
+        batchRecords: circumstances.batchRecords,
+        tickMs: circumstances.tickMs,
+        provenance: circumstances.provenance ?? "full",
+        follow: false,
+        signal: stop.signal,
+        board,
+        onDeployed: () => {},
+        onRejected: () => {},
+        onQuarantined: () => {},
+        onResumed: () => {},
+        onStandBy: () => {},
+        onRestarted: (unit, error) => this.restarts.push(`${unit}: ${String(error)}`),
+      },
+    );
+    done.catch(() => {});
+    return { process, log, board, stop, delivered, done };
+  }
+
+  /** Lets time pass until the run has ended, or its process has died. */
+  async finish(run: SimulatedRun): Promise<void> {
+    const died = (async () => {
+      while (!run.process.dead) await this.world.sleep(50);
+    })();
+    await this.world.run(Promise.race([run.done, died]), STUCK_MS, () =>
+      [
+        `${run.board.totals.accepted} accepted, doors through ${run.board.doorsThrough}`,
+        `behind: ${run.board.behind(run.board.doorsThrough).join(", ")}`,
+        `restarts: ${this.restarts.join("; ")}`,
+      ].join("; "),
+    );
+  }
+
+  /** Where a source's sender goes on: behind what the door has in the log. */
+  async #nextOf(source: string): Promise<number> {
+    const given = this.#inputs.get(source) ?? [];
+    const ordinals = await acceptedOrdinals(this.log, this.#definition.name, source);
+    const last = ordinals.at(-1);
+    // Without injected ordinals nothing is refused in these simulations, so that N counts what was given.
+    if (given[0]?.ordinal === undefined) return ordinals.length;
+    return last === undefined ? 0 : given.findIndex((record) => record.ordinal === last) + 1;
+  }
+
+  async *#intake(
+    source: string,
+    next: number,
+    { delayMs }: Circumstances,
+    process: SimulatedProcess,
+  ): AsyncGenerator<readonly IntakeRecord[], void, undefined> {
+    const given = this.#inputs.get(source) ?? [];
+    const refused = new Set([...(this.refused.get(source) ?? [])].filter((index) => index < next));
+    this.refused.set(source, refused);
+    for (let at = next; at < given.length; ) {
+      const end = at + 1 + upTo(this.#random, given.length - at - 1);
+      if (delayMs > 0 && this.#random() < 0.5) await this.world.sleep(upTo(this.#random, 5 * delayMs));
+      if (process.dead) return;
+      const first = at;
+      yield given.slice(first, end).map((record, index) => ({
+        ...record,
+        line: first + index + 1,
+        settle: ({ kind }) => {
+          if (kind === "duplicate" || kind === "rejected") refused.add(first + index);
+        },
+      }));
+      at = end;
+    }
+  }
+}
+
+/** Runs a pipeline over its inputs, through all interruptions, until everything is through. */
+export async function simulate(
+  definition: PipelineDefinition,
+  inputs: ReadonlyMap<string, readonly Given[]>,
+  circumstances: Circumstances,
+): Promise<Outcome> {
+  const simulation = new Simulation(definition, inputs, circumstances);
+  const runs: ReadonlyMap<string, readonly Delivery[]>[] = [];
+  for (const interruption of [...circumstances.interruptions, undefined]) {
+    const run = await simulation.start({ circumstances }, interruption);
+    await simulation.finish(run);
+    runs.push(run.delivered);
+    if (!run.process.dead && run.log.subscriptions > 0) {
+      // Whoever was told to stop hears of it at the latest when what it waits for has answered.
+      await simulation.world.run(simulation.world.sleep(60_000), 120_000, () => "waiting for subscriptions to end");
+      if (run.log.subscriptions > 0) throw new Error(`${run.log.subscriptions} subscriptions are left open`);
+    }
+  }
+  const { log, refused, restarts } = simulation;
+  return { log, runs, refused, restarts };
+}
