@@ -63,12 +63,13 @@ async function runLoaded(
   const board = new ProgressBoard();
   const started = clock.monotonic();
   const nodes = request.nodes ?? 1;
+  const probe = probeFromEnvironment();
   const targets = targetsOf(surroundings, request);
   await checkOutputs(log, plan, targets);
   const stopProgress = reportProgress(surroundings, request, board, inputs);
   try {
     const deployed = await runPipeline(
-      { ...surroundings, log, runtime: runtimeVersions(), probe: probeFromEnvironment() },
+      { ...surroundings, log, runtime: runtimeVersions(), ...(probe !== undefined && { probe }) },
       {
         plan,
         bundle,

@@ -83,7 +83,10 @@ export interface SubscribeOptions {
 export type SubscriptionMessage =
   /** One or more events, in order, each exactly once. */
   | { readonly kind: "events"; readonly events: readonly RecordedEvent[] }
-  /** All that was committed before the subscriber got here has been yielded; what follows is live. */
+  /**
+   * All that was committed before the subscriber got here has been yielded; what follows is live. Comes again each
+   * time a subscriber had fallen behind.
+   */
   | { readonly kind: "caught-up" }
   /** A filter let nothing pass for a while; a later subscription may go on after this position. */
   | { readonly kind: "progress"; readonly position: Position };
@@ -136,7 +139,9 @@ export interface LogSize {
  * - **Shared**: several processes may have the log open; their events are seen within 50 ms.
  *
  * Errors are {@link HeadwaterError}s: `WrongExpectedRevision`, `StreamNotFound` (missing or soft-deleted),
- * `StreamTombstoned`, `AppendTooLarge`, `LogUnavailable`, `LogFull`, `LogDamaged`, `LogClosed`.
+ * `StreamTombstoned`, `AppendTooLarge`, `BadName` (a stream's name that cannot be: empty, too long, or beginning
+ * with `$`), `BadUsage` (an append without events and the like), `LogUnavailable`, `LogFull`, `LogDamaged`,
+ * `LogClosed`.
  */
 export interface EventLog {
   /** UUID of this log, given when it was made; part of every digest chain. */
@@ -151,7 +156,9 @@ export interface EventLog {
    */
   appendInOrder(appends: readonly Append[]): Promise<readonly Appended[]>;
 
-  /** The events of one stream. Fails with `StreamNotFound`, or `StreamTombstoned`; a truncated stream is empty. */
+  /**
+   * The events of one stream, as it was when reading began. Aborting ends the iteration without an error. Fails with `StreamNotFound`, or `StreamTombstoned`; a truncated stream is empty.
+   */
   read(stream: string, options?: ReadOptions): AsyncIterable<RecordedEvent>;
 
   /** The events of all streams, in the order of commit. Ignores truncation and deletion until a scavenge. */
@@ -159,7 +166,7 @@ export interface EventLog {
 
   /**
    * The events of one stream from revision `from` on, and then those still to come. A stream that does not
-   * exist yet is waited for. Does not end by itself.
+   * exist yet is waited for; a tombstoned one is `StreamTombstoned`. Does not end by itself.
    */
   subscribe(stream: string, from: number, options?: SubscribeOptions): AsyncIterable<SubscriptionMessage>;
 
@@ -179,7 +186,10 @@ export interface EventLog {
   getMetadata(stream: string): Promise<StreamMetadata>;
   setMetadata(stream: string, metadata: StreamMetadata): Promise<void>;
 
-  /** Hides the stream; its next append revives it, and revisions go on where they were. */
+  /**
+   * Hides the stream; its next append revives it, and revisions go on where they were. Of a stream that was never
+   * written: `StreamNotFound`, as with {@link EventLog.tombstone}.
+   */
   delete(stream: string, expected: ExpectedRevision): Promise<void>;
   /** Ends the stream for ever. */
   tombstone(stream: string, expected: ExpectedRevision): Promise<void>;

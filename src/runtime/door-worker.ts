@@ -355,7 +355,7 @@ export class DoorWorker {
         ...(this.#input !== undefined && { input: this.#input }),
       }),
       { payload: this.#payload(count, wall), quarantine: rejectedDrafts(batch.rejected, wall) },
-      (point) => probe(`door:${point}`),
+      probe && ((point) => probe(`door:${point}`)),
     );
     this.#batch = new OpenBatch();
     this.#arena.reset();

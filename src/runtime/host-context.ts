@@ -23,8 +23,8 @@ export interface HostContext {
   readonly arena: Arena;
   readonly decode: DecodeRecord;
   readonly board: ProgressBoard;
-  /** Called at named points, such as `steps:before`; tests kill or stall the process there. */
-  readonly probe: Probe;
+  /** For tests: called at named points, such as `steps:before`, to kill or stall the process there. */
+  readonly probe: Probe | undefined;
   onQuarantined(stage: string, address: string, message: string): void;
 }
 

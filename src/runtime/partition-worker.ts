@@ -68,7 +68,7 @@ export class PartitionWorker {
     const place = placeOf(this.#log, await startingCursors(this.#context, this.#upstreams));
     this.#place = { ...place, epoch: place.epoch + 1 };
     const { cursors, epoch, next, snapshot, through } = this.#place;
-    await this.#context.probe("claim:before");
+    await this.#context.probe?.("claim:before");
     await this.#log.append("PartitionClaimed", () => ({
       v: 1,
       wall: clock.now(),
@@ -82,7 +82,7 @@ export class PartitionWorker {
       cursors,
       ...(snapshot !== undefined && { snapshot }),
     }));
-    await this.#context.probe("claim:after");
+    await this.#context.probe?.("claim:after");
   }
 
   /** Brings the state back: the last snapshot, and the inputs since then run again without being recorded. */
@@ -257,7 +257,7 @@ export class PartitionWorker {
         quarantine: steps === undefined ? [] : quarantineDrafts(steps.quarantined, wall),
         state,
       },
-      (point) => probe(`steps:${point}`),
+      probe && ((point) => probe(`steps:${point}`)),
     );
     if (snapshot !== undefined) this.#inputsSinceSnapshot = 0;
     this.#place = {

@@ -253,7 +253,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     arena: new Arena(),
     decode: (bytes, start, end) => decoder.decode(bytes, start, end),
     board,
-    probe: probe ?? (() => {}),
+    probe,
     onQuarantined,
   };
 }

@@ -39,7 +39,7 @@ export class SinkWorker {
     this.#log = await UnitLog.open(log, sinkStream(plan.definition.name, this.#sink.name));
     const { last } = this.#log.main;
     this.#epoch = (last !== undefined && "epoch" in last.data ? last.data.epoch : 0) + 1;
-    await this.#context.probe("sink-claim:before");
+    await this.#context.probe?.("sink-claim:before");
     await this.#log.append("SinkClaimed", () => ({
       v: 1,
       wall: clock.now(),
@@ -49,7 +49,7 @@ export class SinkWorker {
       assignment: this.#order.assignment,
       deployment,
     }));
-    await this.#context.probe("sink-claim:after");
+    await this.#context.probe?.("sink-claim:after");
   }
 
   /** Finds out how far the target is, and opens it there. */
@@ -126,9 +126,9 @@ export class SinkWorker {
   async #deliver(at: SinkPlace): Promise<SinkPlace> {
     const { clock, board, probe } = this.#context;
     const before = this.#opened();
-    await probe("flush:before");
+    await probe?.("flush:before");
     const { bytes, digest } = await this.#target.flush();
-    await probe("flush:after");
+    await probe?.("flush:after");
     await this.#unitLog().append(
       "OutputsDelivered",
       () => ({
@@ -146,7 +146,7 @@ export class SinkWorker {
         ...(digest !== undefined && { digest }),
       }),
       {},
-      (point) => probe(`delivered:${point}`),
+      probe && ((point) => probe(`delivered:${point}`)),
     );
     this.#place = { ...at, bytes };
     board.outputs.set(this.#sink.name, (board.outputs.get(this.#sink.name) ?? 0) + at.next - before.next);
