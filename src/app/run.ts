@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
 import type { Bundle } from "../ports/bundler.ts";
@@ -35,14 +35,31 @@ export async function run(request: RunRequest): Promise<RunReport> {
   if (module !== undefined) checkNames(module.plan, request);
   const opened: Input[] = [];
   const intakes = await openIntakes(surroundings, request, opened);
-  const log = await openLog(request.log);
+  const targets = targetsOf(surroundings, request);
+  const log = (await openLogThatIsThere(request.log)) ?? (await makeLog(request, targets));
   try {
     const loaded = module ?? (await loadDeployed(surroundings, log, request.pipeline));
     checkNames(loaded.plan, request);
-    return await runLoaded(surroundings, log, loaded, request, intakes, opened);
+    return await runLoaded(surroundings, log, loaded, request, intakes, opened, targets);
   } finally {
     await log.close();
   }
+}
+
+async function openLogThatIsThere(spec: string): Promise<EventLog | undefined> {
+  try {
+    return await openLog(spec, { create: false });
+  } catch (error) {
+    if (isHeadwaterError(error, "LogUnavailable")) return undefined;
+    throw error;
+  }
+}
+
+/** Makes the log, unless it is clear already that nothing would be done. */
+async function makeLog(request: RunRequest, targets: ReadonlyMap<string, SinkTarget>): Promise<EventLog> {
+  if (!isModulePath(request.pipeline)) throw unknownPipeline(request.pipeline);
+  for (const target of targets.values()) await mustNotBeForeign(target);
+  return await openLog(request.log);
 }
 
 interface Loaded {
@@ -57,6 +74,7 @@ async function runLoaded(
   request: RunRequest,
   intakes: ReadonlyMap<string, Intake>,
   inputs: readonly Input[],
+  targets: ReadonlyMap<string, SinkTarget>,
 ): Promise<RunReport> {
   const { clock } = surroundings;
   const { definition } = plan;
@@ -64,7 +82,6 @@ async function runLoaded(
   const started = clock.monotonic();
   const nodes = request.nodes ?? 1;
   const probe = probeFromEnvironment();
-  const targets = targetsOf(surroundings, request);
   await checkOutputs(log, plan, targets);
   const stopProgress = reportProgress(surroundings, request, board, inputs);
   try {
@@ -103,13 +120,15 @@ async function loadModule({ bundler }: Surroundings, path: string): Promise<Load
 
 async function loadDeployed({ bundler }: Surroundings, log: EventLog, name: string): Promise<Loaded> {
   const deployed = await currentDeployment(log, name);
-  if (deployed === undefined) {
-    throw new HeadwaterError("UnknownPipeline", `no pipeline of this name is deployed: ${name}`, {
-      hint: 'Name a module, such as pipelines/orders.ts, or a pipeline that "headwater log streams" shows.',
-    });
-  }
+  if (deployed === undefined) throw unknownPipeline(name);
   const { bundle, exported } = await loadDeployedCode(log, bundler, deployed);
   return { bundle, plan: planPipeline(definitionOf(exported, bundle.module)) };
+}
+
+function unknownPipeline(name: string): HeadwaterError {
+  return new HeadwaterError("UnknownPipeline", `no pipeline of this name is deployed: ${name}`, {
+    hint: 'Name a module, such as pipelines/orders.ts, or a pipeline that "headwater log streams" shows.',
+  });
 }
 
 function checkNames(plan: Plan, request: RunRequest): void {
@@ -162,15 +181,16 @@ function targetsOf({ files }: Surroundings, request: RunRequest): Map<string, Si
   );
 }
 
-/** Refuses outputs with foreign content before anything is done. */
+/** Refuses outputs with foreign content, and those that were changed, before anything is done. */
 async function checkOutputs(
   log: EventLog,
   plan: Plan,
   targets: ReadonlyMap<string, SinkTarget>,
 ): Promise<void> {
   for (const [sink, target] of targets) {
-    if ((await sinkHistory(log, plan.definition.name, sink, target)) === undefined)
-      await mustNotBeForeign(target);
+    const history = await sinkHistory(log, plan.definition.name, sink, target);
+    if (history === undefined) await mustNotBeForeign(target);
+    else if (await target.hasContent()) await target.mustHold(history.place.bytes, history.last);
   }
 }
 

@@ -163,6 +163,22 @@ describe("packing", () => {
     expect(toHex(arena.all())).toBe(expected.join(""));
   });
 
+  test("has room for what follows a value of any size", () => {
+    const record = (id: number) => ({
+      a: id,
+      b: new Uint8Array(1_000),
+      f: "twenty characters long",
+      g: "and some more of them",
+    });
+    const capacity = 64 * 1024;
+    for (let id = 0; id < 400; id++) {
+      const arena = new Arena();
+      arena.appendBytes(new Uint8Array(capacity - 1_000 - id));
+      arena.append(record(id));
+      expect(toHex(arena.bytes(1))).toBe(toHex(encodeCanonical(record(id))));
+    }
+  });
+
   test("refuses records above the limit, and takes those of the limit", () => {
     const arena = new Arena();
     const most = "x".repeat(LIMITS.recordBytes - 5);

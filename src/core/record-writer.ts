@@ -101,7 +101,7 @@ export class RecordWriter implements ShapeWriter {
   /** `depth` is the number of containers around this one; inside it is one more. */
   #container(value: object, at: number, depth: number, site: EncoderSite): number {
     // Also keeps a value that is shared many times over from filling the memory.
-    
+    if (at > this.#most) throw REFUSED;
     const prototype: unknown = Object.getPrototypeOf(value);
     if (prototype === Object.prototype || prototype === null) {
       if (depth >= LIMITS.recordDepth) throw REFUSED;

@@ -180,7 +180,8 @@ export function definitionOf(exported: unknown, where: string): PipelineDefiniti
   if (typeof exported === "object" && exported !== null && "definition" in exported) {
     return (exported as { readonly definition: PipelineDefinition }).definition;
   }
-  throw new HeadwaterError("BadPipeline", "the module's default export is not a pipeline", {
+  const what = exported === undefined ? "has no default export" : "exports something else than a pipeline";
+  throw new HeadwaterError("BadPipeline", `the module ${what}`, {
     where,
     hint: 'End it with "export default p", where p was made by pipeline("name").',
   });

@@ -89,7 +89,7 @@ export class DoorWorker {
   }
 
   async claim(): Promise<void> {
-    const { log, clock, process, deployment, deployedFrom } = this.#context;
+    const { log, clock, process, deployment, deployedFrom, probe } = this.#context;
     this.#log = await UnitLog.open(log, this.#stream);
     const place = await this.#readPlace(this.#log);
     place.epoch++;
@@ -102,6 +102,7 @@ export class DoorWorker {
     if (current !== undefined && current.read > 0) {
       this.#options.onResumed(this.#options.intake.name, current.read);
     }
+    await probe?.("door-claim:before");
     await this.#log.append("DoorClaimed", () => ({
       v: 1,
       wall: clock.now(),
@@ -117,6 +118,7 @@ export class DoorWorker {
       inputs: known.filter((input) => input !== current),
       ...(current !== undefined && { input: current }),
     }));
+    await probe?.("door-claim:after");
   }
 
   /** Brings back which ids were taken before. */
@@ -171,8 +173,10 @@ export class DoorWorker {
   /** Raises this door's promise to the other doors' until `signal` aborts. */
   async #keepUp(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      // Listening begins before looking: what the others promise during an append is not to be missed.
+      const changed = this.#context.board.changed(signal);
       await this.#raiseToOthers();
-      await this.#context.board.changed(signal);
+      await changed;
     }
   }
 
@@ -387,7 +391,8 @@ export class DoorWorker {
       accepted: input.accepted + batch.ordinals.length,
       duplicate: input.duplicate + batch.duplicate,
       rejected: input.rejected + batch.rejected.length,
-      ended,
+      // What only keeps the promise up takes nothing, and an input that has ended stays at its end.
+      ended: ended || (input.ended && batch.read === 0),
     };
   }
 

@@ -1,4 +1,5 @@
 import { equalBytes } from "../core/digest.ts";
+import { isHeadwaterError } from "../core/errors.ts";
 import type { InputProgress } from "../core/events.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { Input } from "../ports/files.ts";
@@ -67,9 +68,10 @@ export class FileIntake implements Intake {
     this.name = input.name;
   }
 
-  /** Throws `BadInput` for what cannot be begun. */
+  /** Throws `BadInput` for what cannot be begun: also for content of another kind than the name says. */
   static async open(options: FileIntakeOptions): Promise<FileIntake> {
     const input = await options.open();
+    if (input.repeatable) await mustBegin(input);
     options.onOpened?.(input);
     return new FileIntake(input, options);
   }
@@ -127,6 +129,15 @@ export class FileIntake implements Intake {
 
   digestUpTo(end: number): Uint8Array {
     return end === this.#reached?.end ? this.#reached.digest : this.#input.digestUpTo(end);
+  }
+}
+
+async function mustBegin(input: Input): Promise<void> {
+  try {
+    for await (const _records of input.read()) return;
+  } catch (error) {
+    // What breaks off later is told when it is come to, after what is before it was taken.
+    if (isHeadwaterError(error, "BadInput")) throw error;
   }
 }
 

@@ -57,6 +57,14 @@ export class MergeReader {
   }
 
   /**
+   * Its owner has promised this `through`, and nothing more, whatever was read by now: {@link next} does not fall
+   * behind it, and says what goes beyond it.
+   */
+  goOnFrom(through: number): void {
+    this.#through = through;
+  }
+
+  /**
    * The next records, about `most` of them: records of one ordinal and source are never parted, so that cursors
    * are whole records of the upstream streams. Without records (`rows.count` 0) when `through` has risen and no
    * record came for a tick, or after `patienceMs`. `undefined` when `signal` aborts.

@@ -112,7 +112,6 @@ export class PartitionWorker {
       this.#engine.restore(snapshot);
       from = snapshot;
     }
-    // What was promised holds, too, while the inputs before it are read again.
     this.#reader = this.#read(from.cursors, place.through);
     this.#inputsSinceSnapshot = place.next - from.next;
     for (let next = from.next; next < place.next; ) {
@@ -121,6 +120,7 @@ export class PartitionWorker {
       await this.#engine.process(batch.rows, next);
       next += batch.rows.count;
     }
+    this.#reader.goOnFrom(place.through);
   }
 
   /** Works until `signal` aborts, then leaves a snapshot so that the next start is quick. */
@@ -257,7 +257,7 @@ export class PartitionWorker {
         quarantine: steps === undefined ? [] : quarantineDrafts(steps.quarantined, wall),
         state,
       },
-      probe && ((point) => probe(`steps:${point}`)),
+      probe && ((point) => probe(`${snapshot === undefined ? "steps" : "snapshot"}:${point}`)),
     );
     if (snapshot !== undefined) this.#inputsSinceSnapshot = 0;
     this.#place = {

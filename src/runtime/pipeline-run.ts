@@ -214,6 +214,7 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     actor.stop();
     await pool.close();
   }
+  await pool.settled();
 }
 
 /** Resolves when all doors have ended and every unit is through what they promised, or when the run is stopped. */

@@ -3,7 +3,7 @@ import type { Cursors, OutputsDelivered } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { sinkStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import type { SinkTarget } from "./sink-targets.ts";
+import type { DeliveredPart, SinkTarget } from "./sink-targets.ts";
 import { lastEvent } from "./stream-tail.ts";
 
 /** How far a sink has delivered to a target. */
@@ -19,8 +19,8 @@ export interface SinkPlace {
 /** What a sink's stream says of a target. */
 export interface SinkHistory {
   readonly place: SinkPlace;
-  /** The last part that was delivered: it begins at byte `from`. */
-  readonly last: { readonly from: number; readonly digest: Uint8Array } | undefined;
+  /** The last part that was delivered. */
+  readonly last: DeliveredPart | undefined;
 }
 
 /**

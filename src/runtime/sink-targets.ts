@@ -12,6 +12,12 @@ export interface OutputRecord {
   readonly ordinal: number;
 }
 
+/** What was delivered since the delivery before: it begins at byte `from`. */
+export interface DeliveredPart {
+  readonly from: number;
+  readonly digest: Uint8Array;
+}
+
 /** Where a sink delivers to. */
 export interface SinkTarget {
   /** Names the target in events: `file:<path>`, `stdout:`, `callback:`, `count:`. */
@@ -22,11 +28,10 @@ export interface SinkTarget {
   readonly fills: boolean;
   /** Whether there is something already where it delivers to. */
   hasContent(): Promise<boolean>;
-  /** Begins or goes on after `bytes` bytes, the last part of which had `digest`. */
-  open(
-    bytes: number,
-    last: { readonly from: number; readonly digest: Uint8Array } | undefined,
-  ): Promise<void>;
+  /** Throws `ForeignOutput` unless its content begins with `bytes` bytes, the last part of which had `digest`. */
+  mustHold(bytes: number, last: DeliveredPart | undefined): Promise<void>;
+  /** Begins or goes on after `bytes` bytes, the last part of which had `digest`. Throws as {@link mustHold}. */
+  open(bytes: number, last: DeliveredPart | undefined): Promise<void>;
   write(records: readonly OutputRecord[]): Promise<void>;
   /** Makes durable what was written; answers the length after it and the digest since the last flush. */
   flush(): Promise<{ readonly bytes: number; readonly digest?: Uint8Array }>;
@@ -93,12 +98,24 @@ export class FileTarget implements SinkTarget {
     return this.#files.hasContent(this.#path);
   }
 
-  async open(
-    bytes: number,
-    last: { readonly from: number; readonly digest: Uint8Array } | undefined,
-  ): Promise<void> {
+  async mustHold(bytes: number, last: DeliveredPart | undefined): Promise<void> {
+    const file = await this.#files.openOutput(this.#path);
+    try {
+      await this.#mustBeOurs(file, bytes, last);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async open(bytes: number, last: DeliveredPart | undefined): Promise<void> {
     const file = await this.#files.openOutput(this.#path);
     this.#file = file;
+    await this.#mustBeOurs(file, bytes, last);
+    if ((await file.length()) > bytes) await file.truncate(bytes);
+    this.#position = bytes;
+  }
+
+  async #mustBeOurs(file: OutputFile, bytes: number, last: DeliveredPart | undefined): Promise<void> {
     const length = await file.length();
     if (length < bytes) {
       throw new HeadwaterError(
@@ -110,16 +127,7 @@ export class FileTarget implements SinkTarget {
         },
       );
     }
-    if (last !== undefined) await this.#mustBeOurs(file, last, bytes);
-    if (length > bytes) await file.truncate(bytes);
-    this.#position = bytes;
-  }
-
-  async #mustBeOurs(
-    file: OutputFile,
-    last: { readonly from: number; readonly digest: Uint8Array },
-    bytes: number,
-  ): Promise<void> {
+    if (last === undefined) return;
     const hash = createHash("sha256");
     for (let at = last.from; at < bytes; ) {
       const part = await file.read(at, Math.min(LIMITS.flushBytes, bytes - at));
@@ -182,6 +190,10 @@ abstract class StreamTarget implements SinkTarget {
 
   hasContent(): Promise<boolean> {
     return Promise.resolve(false);
+  }
+
+  mustHold(): Promise<void> {
+    return Promise.resolve();
   }
 
   open(bytes: number): Promise<void> {

@@ -19,6 +19,7 @@ export type MakeWorker = (order: WorkerInput, attempt: number) => Worker;
 export class WorkerPool {
   readonly #make: MakeWorker;
   readonly #workers = new Map<string, { readonly worker: Worker; readonly drain: AbortController }>();
+  readonly #underWay = new Set<Promise<unknown>>();
   readonly #tooLarge = new Map<string, number>();
 
   constructor(make: MakeWorker) {
@@ -29,9 +30,9 @@ export class WorkerPool {
   get workerLogic() {
     return workerMachine.provide({
       actors: {
-        claim: fromPromise<void, WorkerInput>(({ input }) => this.#begin(input).claim()),
-        restore: fromPromise<void, WorkerInput>(({ input, signal }) => this.#restore(input, signal)),
-        work: fromPromise<void, WorkerInput>(({ input, signal }) => this.#work(input, signal)),
+        claim: fromPromise<void, WorkerInput>(({ input }) => this.#track(this.#begin(input).claim())),
+        restore: fromPromise<void, WorkerInput>(({ input, signal }) => this.#track(this.#restore(input, signal))),
+        work: fromPromise<void, WorkerInput>(({ input, signal }) => this.#track(this.#work(input, signal))),
       },
       actions: {
         drain: ({ context }) => this.#workers.get(keyOf(context))?.drain.abort(),
@@ -48,6 +49,21 @@ export class WorkerPool {
   /** Lets go of all workers that are left. */
   async close(): Promise<void> {
     await Promise.all([...this.#workers.keys()].map((key) => this.#dispose(key)));
+  }
+
+  /**
+   * Waits until nothing that was begun is under way any more. A worker that was let go of may still be appending;
+   * if that came to the log after a successor's claim, it would be the successor that is fenced off.
+   */
+  async settled(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+  }
+
+  #track<T>(step: Promise<T>): Promise<T> {
+    const done = () => this.#underWay.delete(step);
+    this.#underWay.add(step);
+    step.then(done, done);
+    return step;
   }
 
   #begin(order: WorkerInput): Worker {

@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
 import { Packr } from "msgpackr";
-import { v5 } from "uuid";
 import type { EventLog, RecordedEvent } from "../../src/ports/event-log.ts";
 
-const ID_NAMESPACE = "8f0bd8f6-5a0a-5b0f-9d3e-6c1f3a0e7b52";
+const ID_NAMESPACE = Buffer.from("8f0bd8f65a0a5b0f9d3e6c1f3a0e7b52", "hex");
 const packr = new Packr({ useRecords: false });
 
 export function sha256(...parts: readonly Uint8Array[]): Buffer {
@@ -33,7 +32,7 @@ export async function checkChains(log: EventLog): Promise<number> {
 function checkEvent({ stream, revision, id, type, data, metadata }: RecordedEvent, previous: Buffer): Buffer {
   const where = `${stream}@${revision}`;
   const name = Buffer.concat([Buffer.from(`${stream}\0${revision}\0`), sha256(data)]);
-  if (v5(name, ID_NAMESPACE) !== id) throw new Error(`${where}: its id is not that of its content`);
+  if (uuid5(name) !== id) throw new Error(`${where}: its id is not that of its content`);
   const body = packr.pack([1, stream, revision, id, type, Buffer.from(data)]);
   const digest = sha256(Uint8Array.of(1), previous, body);
   const { wall, ...fields } = packr.unpack(Buffer.from(data)) as Readonly<Record<string, unknown>>;
@@ -46,4 +45,12 @@ function checkEvent({ stream, revision, id, type, data, metadata }: RecordedEven
     throw new Error(`${where}: its metadata is not derived from it and the event before it`);
   }
   return digest;
+}
+
+/** RFC 9562, section 5.5. */
+function uuid5(name: Uint8Array): string {
+  const bytes = createHash("sha1").update(ID_NAMESPACE).update(name).digest().subarray(0, 16);
+  bytes.writeUInt16BE((bytes.readUInt16BE(6) & 0x0fff) | 0x5000, 6);
+  bytes.writeUInt16BE((bytes.readUInt16BE(8) & 0x3fff) | 0x8000, 8);
+  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }

@@ -29,7 +29,11 @@ export interface LogContent {
   /** `stream@next` → a snapshot's content: where there is one depends on batches, what it holds does not. */
   readonly snapshots: ReadonlyMap<string, string>;
   /** Everything that the sources accepted, in the order of their streams. */
-  readonly accepted: readonly { readonly source: string; readonly ordinal: number; readonly value: unknown }[];
+  readonly accepted: readonly {
+    readonly source: string;
+    readonly ordinal: number;
+    readonly value: unknown;
+  }[];
 }
 
 /**
@@ -53,6 +57,8 @@ class ContentReader {
   /** `source@root` → ordinal. */
   readonly #ordinals = new Map<string, number>();
   readonly #done = new Set<string>();
+  /** Rows whose places among the others depend on batches: they come after those of their stream. */
+  #late: string[] = [];
   #deployed: PipelineDeployed | undefined;
 
   constructor(log: EventLog, pipeline: string) {
@@ -64,7 +70,8 @@ class ContentReader {
     await this.#readDeployments();
     const names: string[] = [];
     for await (const { stream } of this.#log.streams()) names.push(stream);
-    const mine = (kind: string) => names.filter((name) => name.startsWith(`${kind}_${this.#pipeline}.`)).sort();
+    const mine = (kind: string) =>
+      names.filter((name) => name.startsWith(`${kind}_${this.#pipeline}.`)).sort();
     for (const stream of mine("source")) await this.#readSource(stream);
     for (const stream of mine("steps")) await this.#readSteps(stream);
     for (const stream of mine("sink")) await this.#readSink(stream);
@@ -104,6 +111,7 @@ class ContentReader {
       }
       if (event.type === "InputEnded") ends++;
     }
+    this.rows.push(...this.#late.splice(0));
     if (ends === 0) throw new Error(`${stream}: its input never ended`);
     for (const [name, progress] of inputs) this.rows.push(`${stream} input ${basename(name)} ${progress}`);
     for (const [ordinal, time] of watermark) {
@@ -143,7 +151,9 @@ class ContentReader {
     );
     if (records.length !== range.count) throw new Error(`${stream}: rejected records are missing`);
     for (const { input, frame, ...reason } of records) {
-      this.rows.push(`${stream} rejected ${basename(input)} ${text(reason)} ${sha256(frame).toString("hex")}`);
+      this.#late.push(
+        `${stream} rejected ${basename(input)} ${text(reason)} ${sha256(frame).toString("hex")}`,
+      );
     }
   }
 
@@ -168,7 +178,8 @@ class ContentReader {
       }
       if (data.first !== next) throw new Error(`${stream}: N is not dense`);
       if (data.through < through) throw new Error(`${stream}: its promise was taken back`);
-      if (cursors !== undefined && text(from) !== text(cursors)) throw new Error(`${stream}: a gap in its cursors`);
+      if (cursors !== undefined && text(from) !== text(cursors))
+        throw new Error(`${stream}: a gap in its cursors`);
       through = data.through;
       cursors = type === "PartitionClaimed" ? data.cursors : data.to;
       if (data.snapshot !== undefined) await this.#readSnapshot(stream, data.snapshot);
@@ -176,6 +187,7 @@ class ContentReader {
       next += data.count;
       last = await this.#readBatch(stream, data, last);
     }
+    this.rows.push(...this.#late.splice(0));
     this.rows.push(`${stream} at its end ${text(cursors)}`);
   }
 
@@ -192,7 +204,10 @@ class ContentReader {
       ];
     });
     for (const [index, stage] of stages.entries()) {
-      for (const [origin, steps] of stepsByOrigin(stage, stage.input < 0 ? inputs : at(stages, stage.input).rows)) {
+      for (const [origin, steps] of stepsByOrigin(
+        stage,
+        stage.input < 0 ? inputs : at(stages, stage.input).rows,
+      )) {
         at(lines, origin).push(`${index}: ${steps.join(" ")}`);
       }
     }
@@ -234,10 +249,11 @@ class ContentReader {
   ): Promise<void> {
     const failed = stages.reduce((sum, stage) => sum + stage.failed.size, 0);
     const range = event.quarantine;
-    const records = (range === undefined ? [] : await this.#range(beside("quarantine", stream), range)).flatMap(
-      ({ type, data }) => (type === "RecordsQuarantined" ? data.records : []),
-    );
-    if (records.length !== failed) throw new Error(`${stream}@${event.first}: quarantined records are missing`);
+    const records = (
+      range === undefined ? [] : await this.#range(beside("quarantine", stream), range)
+    ).flatMap(({ type, data }) => (type === "RecordsQuarantined" ? data.records : []));
+    if (records.length !== failed)
+      throw new Error(`${stream}@${event.first}: quarantined records are missing`);
     const segment = stream.slice(stream.indexOf(".") + 1, stream.lastIndexOf("."));
     const names = must(this.#deployed).stages.filter((stage) => stage.segment === segment);
     for (const { n, stage, row, code, message, where, record } of records) {
@@ -250,7 +266,7 @@ class ContentReader {
         throw new Error(`${stream}@${n}: its quarantined record is of another step`);
       }
       mustHave(Buffer.from(record), input.digest, `${stream}@${n} in quarantine`);
-      this.rows.push(`${stream}@${n} quarantined ${text({ stage, code, message, where })} ${input.digest}`);
+      this.#late.push(`${stream}@${n} quarantined ${text({ stage, code, message, where })} ${input.digest}`);
     }
   }
 
@@ -291,7 +307,8 @@ class ContentReader {
       target.bytes = data.bytes;
     }
     for (const [target, { next, cursors, bytes, file }] of targets) {
-      if (file !== undefined && file.length !== bytes) throw new Error(`${target}: ${bytes} bytes were delivered`);
+      if (file !== undefined && file.length !== bytes)
+        throw new Error(`${target}: ${bytes} bytes were delivered`);
       this.rows.push(`${stream} to ${basename(target)}: ${next} records, ${bytes} bytes, ${cursors}`);
     }
   }
@@ -317,7 +334,8 @@ class ContentReader {
 
   async #range(stream: string, { revision, events }: EventRange): Promise<Decoded[]> {
     const found: Decoded[] = [];
-    for await (const event of this.#log.read(stream, { from: revision, limit: events })) found.push(decode(event));
+    for await (const event of this.#log.read(stream, { from: revision, limit: events }))
+      found.push(decode(event));
     if (found.length !== events) throw new Error(`${stream}@${revision}: ${events} events should be here`);
     return found;
   }
@@ -355,7 +373,8 @@ function beside(kind: string, main: string): string {
 }
 
 function mustHave(record: Buffer, digest: string, where: string): void {
-  if (sha256(record).toString("hex") !== digest) throw new Error(`${where}: the record does not have its digest`);
+  if (sha256(record).toString("hex") !== digest)
+    throw new Error(`${where}: the record does not have its digest`);
 }
 
 function compare<T extends readonly (number | string)[]>(a: T, b: T): number {

@@ -1,3 +1,6 @@
+import { decodeCanonical } from "../../src/core/canonical.ts";
+import { decodeEvent } from "../../src/core/event-codec.ts";
+import type { QuarantinedRecord, RejectedRecord, TypedEvent } from "../../src/core/events.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { checkChains } from "./log-chain.ts";
 import { type LogContent, readContent } from "./log-content.ts";
@@ -13,11 +16,30 @@ export async function inspectLog(folder: string, pipeline: string): Promise<LogC
   }
 }
 
-/** How many events the log in `folder` holds. */
-export async function countEvents(folder: string): Promise<number> {
+/** The records that a source refused: `of` is `pipeline.source`. */
+export async function rejectedRecords(folder: string, of: string): Promise<RejectedRecord[]> {
+  const events = await eventsOf(folder, `quarantine_${of}`);
+  return events.flatMap(({ type, data }) => (type === "RecordsRejected" ? data.records : []));
+}
+
+/** The records that failed in a stage: `of` is `pipeline.segment.partition`. */
+export async function quarantinedRecords(
+  folder: string,
+  of: string,
+): Promise<(QuarantinedRecord & { readonly value: unknown })[]> {
+  const events = await eventsOf(folder, `quarantine_${of}`);
+  return events
+    .flatMap(({ type, data }) => (type === "RecordsQuarantined" ? data.records : []))
+    .map((record) => ({ ...record, value: decodeCanonical(record.record) }));
+}
+
+async function eventsOf(folder: string, stream: string): Promise<TypedEvent[]> {
   const log = await openLog(`lmdb:${folder}`, { readOnly: true });
   try {
-    return (await log.size()).position.commit;
+    const events: TypedEvent[] = [];
+    if ((await log.streamInfo(stream)) === undefined) return events;
+    for await (const event of log.read(stream)) events.push(decodeEvent(event));
+    return events;
   } finally {
     await log.close();
   }

@@ -87,7 +87,8 @@ export function stepsRows(
       const k = at(nextK, row.origin);
       nextK[row.origin] = k + 1;
       let storedRow = index;
-      for (let of = stage; of !== stored; of = at(stages, of).input) storedRow = at(rowsOf(of), storedRow).parent;
+      for (let of = stage; of !== stored; of = at(stages, of).input)
+        storedRow = at(rowsOf(of), storedRow).parent;
       return { row, k, partition: partitions?.get(index), storedRow };
     });
     return { stored, rows };

@@ -7,6 +7,7 @@ import { runPipeline } from "../../src/runtime/pipeline-run.ts";
 import { ProgressBoard } from "../../src/runtime/progress-board.ts";
 import type { RunControls } from "../../src/runtime/run-options.ts";
 import { CallbackTarget } from "../../src/runtime/sink-targets.ts";
+import { isHeadwaterError } from "../../src/core/errors.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
 import { type Random, seededIds, seededRandom, upTo, VirtualWorld } from "./virtual-world.ts";
@@ -24,14 +25,18 @@ export interface Delivery {
   readonly value: unknown;
 }
 
-/** What befalls a run when its process has begun `at` appends. */
+/** What ends a run when its process has begun `at` appends; then another run begins. */
 export type Interruption =
-  /** The run is told to stop, finishes what is in flight, and is begun again. */
+  /** It is told to stop, and finishes what is in flight. */
   | { readonly kind: "stop"; readonly at: number }
   /** The process dies, before the append is made or just after it. */
-  | { readonly kind: "crash"; readonly at: number; readonly made: boolean }
-  /** A node is gone. Ignored if it is the last one. */
-  | { readonly kind: "lose"; readonly at: number };
+  | { readonly kind: "crash"; readonly at: number; readonly made: boolean };
+
+/** An append that the log answers with an error, though it may have been made. */
+export interface Failure {
+  readonly at: number;
+  readonly made: boolean;
+}
 
 /** How a simulation goes about it; nothing of it may show in what comes out. */
 export interface Circumstances {
@@ -44,8 +49,12 @@ export interface Circumstances {
   /** See {@link VirtualWorld}. */
   readonly stepBackMs?: number;
   readonly provenance?: "full" | "off";
-  /** Each counted from the beginning of the run that it befalls. */
+  /** One after the other; the last run is not interrupted. */
   readonly interruptions: readonly Interruption[];
+  /** In each run, after so many appends a node is gone, unless it is the last one. */
+  readonly losses: readonly number[];
+  /** In each run, the appends of partitions that fail, counted among those. */
+  readonly failures: readonly Failure[];
 }
 
 /** What a simulation has come to. */
@@ -109,18 +118,24 @@ export class Simulation {
     const befall = (made: boolean) => {
       if (interruption?.kind === "crash" && interruption.made === made) process.die();
       if (interruption?.kind === "stop" && made) stop.abort();
-      if (interruption?.kind === "lose" && made && nodes.length > 1) {
-        const [lost] = nodes.splice(upTo(this.#random, nodes.length - 1), 1);
-        if (lost !== undefined) controls?.loseNode(lost);
-      }
+    };
+    const loseNode = () => {
+      const [lost] = nodes.length > 1 ? nodes.splice(upTo(this.#random, nodes.length - 1), 1) : [];
+      if (lost !== undefined) controls?.loseNode(lost);
     };
     const log = new SlowLog(this.log.openHandle(), {
       world: this.world,
       process,
       random: this.#random,
       delayMs: circumstances.delayMs,
-      onAppend: (count) => count === interruption?.at && befall(false),
-      onAppended: (count) => count === interruption?.at && befall(true),
+      onAppend: (count) => {
+        if (count === interruption?.at) befall(false);
+      },
+      onAppended: (count) => {
+        if (count === interruption?.at) befall(true);
+        if (circumstances.losses.includes(count)) loseNode();
+      },
+      failures: circumstances.failures,
     });
     const delivered = new Map(this.#definition.sinks.map(({ name }) => [name, [] as Delivery[]]));
     const intakes = new Map<string, ProgramIntake>();
@@ -178,12 +193,21 @@ export class Simulation {
     return { process, log, board, stop, delivered, done };
   }
 
-  /** Lets time pass until the run has ended, or its process has died. */
-  async finish(run: SimulatedRun): Promise<void> {
+  /** Lets time pass until the run has ended, or its process has died. Answers whether it came to its end. */
+  async finish(run: SimulatedRun): Promise<boolean> {
     const died = (async () => {
       while (!run.process.dead) await this.world.sleep(50);
+      return false;
     })();
-    await this.world.run(Promise.race([run.done, died]), STUCK_MS, () =>
+    const ended = run.done.then(
+      () => true,
+      (error: unknown) => {
+        // A log that cannot be reached while a run stops ends it with that error.
+        if (isHeadwaterError(error, "LogUnavailable")) return false;
+        throw error;
+      },
+    );
+    return this.world.run(Promise.race([ended, died]), STUCK_MS, () =>
       [
         `${run.board.totals.accepted} accepted, doors through ${run.board.doorsThrough}`,
         `behind: ${run.board.behind(run.board.doorsThrough).join(", ")}`,
@@ -236,10 +260,15 @@ export async function simulate(
 ): Promise<Outcome> {
   const simulation = new Simulation(definition, inputs, circumstances);
   const runs: ReadonlyMap<string, readonly Delivery[]>[] = [];
-  for (const interruption of [...circumstances.interruptions, undefined]) {
-    const run = await simulation.start({ circumstances }, interruption);
-    await simulation.finish(run);
+  const left: (Interruption | undefined)[] = [...circumstances.interruptions, undefined];
+  for (let how = circumstances; left.length > 0; ) {
+    const run = await simulation.start({ circumstances: how }, left.shift());
+    const ended = await simulation.finish(run);
     runs.push(run.delivered);
+    if (!ended && left.length === 0) {
+      left.push(undefined);
+      how = { ...circumstances, failures: [] };
+    }
     if (!run.process.dead && run.log.subscriptions > 0) {
       // Whoever was told to stop hears of it at the latest when what it waits for has answered.
       await simulation.world.run(simulation.world.sleep(60_000), 120_000, () => "waiting for subscriptions to end");

@@ -84,12 +84,16 @@ export async function readLogContent(log: EventLog): Promise<LogContent> {
     events.push(decodeEvent(event));
   }
   const named = [...streams.keys()].sort();
-  const sources = Object.fromEntries(
-    named.filter((name) => name.startsWith("source_")).map((name) => [name, sourceRows(streams, name)]),
-  );
-  const partitions = Object.fromEntries(
-    named.filter((name) => name.startsWith("steps_")).map((name) => [name, inputRows(streams, name)]),
-  );
+  // A stream may hold claims only; which ones do depends on when a run ends.
+  const rowsOf = <T>(kind: string, read: (streams: Streams, name: string) => readonly T[]) =>
+    Object.fromEntries(
+      named
+        .filter((name) => name.startsWith(kind))
+        .map((name) => [name, read(streams, name)] as const)
+        .filter(([, rows]) => rows.length > 0),
+    );
+  const sources = rowsOf("source_", sourceRows);
+  const partitions = rowsOf("steps_", inputRows);
   checkParents({ sources, partitions });
   return { sources, partitions };
 }

@@ -37,7 +37,7 @@ interface StageWords {
 
 const stageWords: fc.Arbitrary<StageWords> = fc.record({
   kind: fc.constantFrom<StageDefinition["kind"]>("map", "filter", "flatMap", "flatMap", "keyBy", "reduce", "reduce", "union", "union"),
-  inputs: fc.array(fc.oneof({ weight: 3, arbitrary: fc.constant(-1) }, fc.nat(20)), { minLength: 3, maxLength: 3 }),
+  inputs: fc.array(fc.oneof(fc.constant(-1), fc.integer({ min: -4, max: -1 }), fc.nat(20)), { minLength: 3, maxLength: 3 }),
   name: fc.constantFrom("a", "b", "b-a", "z9", "0"),
   variant: fc.nat(11),
   fails: fc.constantFrom(0, 0, 3, 5),
@@ -94,10 +94,17 @@ export const interruptions: fc.Arbitrary<readonly Interruption[]> = fc.array(
   fc.oneof(
     fc.record({ kind: fc.constant("stop" as const), at: fc.integer({ min: 1, max: 120 }) }),
     fc.record({ kind: fc.constant("crash" as const), at: fc.integer({ min: 1, max: 120 }), made: fc.boolean() }),
-    fc.record({ kind: fc.constant("lose" as const), at: fc.integer({ min: 1, max: 120 }) }),
   ),
-  { maxLength: 4 },
+  { maxLength: 3 },
 );
+
+const someAppend = fc.oneof(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 1, max: 150 }));
+
+/** What goes wrong inside of runs. */
+export const mishaps: fc.Arbitrary<Pick<Circumstances, "losses" | "failures">> = fc.record({
+  losses: fc.array(someAppend, { maxLength: 3 }),
+  failures: fc.array(fc.record({ at: someAppend, made: fc.boolean() }), { maxLength: 4 }),
+});
 
 export const circumstances: fc.Arbitrary<Circumstances> = fc.record({
   seed: fc.integer(),
@@ -106,6 +113,8 @@ export const circumstances: fc.Arbitrary<Circumstances> = fc.record({
   tickMs: fc.constantFrom(1, 10, 50),
   delayMs: fc.constantFrom(0, 3, 30),
   interruptions: fc.constant([]),
+  losses: fc.constant([]),
+  failures: fc.constant([]),
 });
 
 /** The pipeline that the words stand for. */

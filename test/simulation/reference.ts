@@ -149,7 +149,7 @@ async function runOne(stage: StageDefinition, item: Item, totals: Map<string, un
       return answer ? [item] : [];
     }
     case "flatMap":
-      return [...(await stage.fn(value, ctx))].map((each, index) => ({
+      return mustBeFew([...(await stage.fn(value, ctx))]).map((each, index) => ({
         ...item,
         value: mustBeRecord(each),
         path: item.path + indexOnPath(index),
@@ -188,6 +188,11 @@ function mustBeKey(key: unknown): unknown {
     throw new Error("not a key");
   }
   return key === 0 ? 0 : key;
+}
+
+function mustBeFew<T>(results: readonly T[]): readonly T[] {
+  if (results.length > OUTPUTS_MOST) throw new Error("too many");
+  return results;
 }
 
 function mustBeRecord(value: unknown): unknown {

@@ -13,6 +13,7 @@ import type {
   SubscribeOptions,
   SubscriptionMessage,
 } from "../../src/ports/event-log.ts";
+import { HeadwaterError } from "../../src/core/errors.ts";
 import type { Position } from "../../src/core/position.ts";
 import type { Processes } from "../../src/ports/processes.ts";
 import { type Random, upTo, type VirtualWorld } from "./virtual-world.ts";
@@ -64,6 +65,8 @@ export interface SlowLogOptions {
   readonly random: Random;
   /** Each call waits up to this long, in virtual milliseconds; some streams ten times as long. */
   readonly delayMs: number;
+  /** Appends of partitions that are answered with an error, counted among those from 1. */
+  readonly failures: readonly { readonly at: number; readonly made: boolean }[];
   /** Called before the append with this number, counted from 1, is made. */
   onAppend?(count: number, stream: string): void;
   /** Called after it was made, before the caller hears of it. */
@@ -76,6 +79,7 @@ export class SlowLog implements EventLog {
   readonly #options: SlowLogOptions;
   readonly #pace = new Map<string, number>();
   #appends = 0;
+  #partitionAppends = 0;
   /** Subscriptions that have begun and not ended. */
   subscriptions = 0;
 
@@ -98,9 +102,12 @@ export class SlowLog implements EventLog {
     const count = ++this.#appends;
     onAppend?.(count, stream);
     if (process.dead) return NEVER;
+    const failure = this.#failureOf(stream);
+    if (failure?.made === false) throw new HeadwaterError("LogUnavailable", "the test wants it so");
     const appended = await this.#inner.append(stream, expected, events);
     onAppended?.(count, stream);
     await this.#wait(stream);
+    if (failure !== undefined) throw new HeadwaterError("LogUnavailable", "the test wants it so, after the append");
     return appended;
   }
 
@@ -185,6 +192,12 @@ export class SlowLog implements EventLog {
 
   close(): Promise<void> {
     return this.#inner.close();
+  }
+
+  #failureOf(stream: string) {
+    if (!/^[a-z]+_[^.]+\.[^.]+\.\d{4}$/.test(stream)) return undefined;
+    const count = ++this.#partitionAppends;
+    return this.#options.failures.find(({ at }) => at === count);
   }
 
   *#parts(message: SubscriptionMessage): Iterable<SubscriptionMessage> {

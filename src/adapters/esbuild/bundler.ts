@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { createRequire, isBuiltin } from "node:module";
 import { basename, dirname } from "node:path";
 import { compileFunction } from "node:vm";
@@ -15,6 +16,7 @@ export function createBundler(library: Readonly<Record<string, unknown>>): Bundl
 }
 
 async function bundle(path: string): Promise<Bundle> {
+  await mustBeFile(path);
   // Loaded when it is needed: most commands never bundle.
   const { build } = await import("esbuild");
   try {
@@ -34,12 +36,13 @@ async function bundle(path: string): Promise<Bundle> {
     const computed = result.warnings.find((warning) =>
       /unsupported-(dynamic-import|require-call)/.test(warning.id),
     );
-    if (computed !== undefined) throw refusal(computed);
+    if (computed !== undefined) throw refusal(computed, CANNOT_BE_KEPT);
     const text = result.outputFiles[0]?.text ?? "";
     return { code: new TextEncoder().encode(text.replace(PATH_COMMENT, "")), module: basename(path) };
   } catch (error) {
     const first = (error as Partial<BuildFailure>).errors?.[0];
-    throw first === undefined ? error : refusal(first);
+    if (first === undefined) throw error;
+    throw refusal(first, first.pluginName === refuseNative.name ? CANNOT_BE_KEPT : MEND);
   }
 }
 
@@ -52,11 +55,25 @@ const refuseNative: Plugin = {
   },
 };
 
-function refusal(message: Message): HeadwaterError {
+async function mustBeFile(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isFile()) return;
+  const what = found === undefined ? "there is no such module" : "the module is a folder, not a file";
+  throw new HeadwaterError("BadPipeline", what, {
+    where: path,
+    hint: "Check the path; it is taken relative to the current folder.",
+  });
+}
+
+const MEND = "Mend the module, and run again.";
+const CANNOT_BE_KEPT =
+  "The pipeline's code is kept in the log as one text: import what it needs by fixed names, and no native modules.";
+
+function refusal(message: Message, hint: string): HeadwaterError {
   const { location } = message;
   return new HeadwaterError("BadPipeline", message.text, {
     ...(location !== null && { where: `${location.file}:${location.line}:${location.column + 1}` }),
-    hint: "The pipeline's module has to be a file that can be kept in the log as one text.",
+    hint,
   });
 }
 
@@ -82,6 +99,7 @@ function load(from: Bundle, library: Readonly<Record<string, unknown>>): unknown
       `the module failed while it was loaded: ${describeThrown(error)}`,
       {
         where: from.module,
+        hint: "Mend it, and run again; --verbose shows where it failed.",
         cause: error,
       },
     );

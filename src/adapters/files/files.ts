@@ -21,7 +21,9 @@ export function createFiles(options: FilesOptions = {}): Files {
     openOutput: openOutputFile,
     hasContent: async (path) => {
       try {
-        return (await stat(path)).size > 0;
+        const found = await stat(path);
+        if (found.isDirectory()) throw Object.assign(new Error("a folder"), { code: "EISDIR" });
+        return found.size > 0;
       } catch (error) {
         if (["ENOENT", "ENOTDIR"].includes(systemCode(error))) return false;
         throw fileError("OutputFailed", "cannot look at the output", path, error);
