@@ -88,10 +88,14 @@ export const supervisorMachine = setup({
         ),
     }),
     handOut: enqueueActions(({ enqueue, context, self }) => {
-      const { version, ownership, homeless } = context;
+      const { version, ownership, homeless, alive, partitions } = context;
       const orders = new Map<string, WorkerInput[]>();
+      // What failed, or whose node was lost, while the assignment was being recorded waits for the next one.
+      const waiting: string[] = [];
       for (const unit of homeless) {
         const node = ownership[unit];
+        if (partitions.includes(unit) && (node === undefined || alive[node] === undefined))
+          waiting.push(unit);
         if (node === undefined) continue;
         const list = orders.get(node) ?? [];
         list.push({ unit, node, assignment: version });
@@ -102,7 +106,7 @@ export const supervisorMachine = setup({
         if (ref !== undefined) enqueue.sendTo(ref, { type: "ASSIGN", orders: list });
       }
       enqueue.assign({
-        homeless: [],
+        homeless: waiting,
         doorRefs: ({ context: now, spawn }) => ({
           ...now.doorRefs,
           ...Object.fromEntries(
@@ -210,6 +214,7 @@ export const supervisorMachine = setup({
     FATAL: { target: ".failed", actions: { type: "keepError", params: ({ event }) => event } },
     UNIT_STOPPED: { actions: { type: "dropUnit", params: ({ event }) => event } },
     NODE_STOPPED: { actions: { type: "forgetNode", params: ({ event }) => event } },
+    NODE_LOST: { actions: { type: "loseNode", params: ({ event }) => event } },
     UNIT_FAILED: [
       {
         guard: { type: "fatal", params: ({ event }) => event },

@@ -35,6 +35,7 @@ export async function run(request: RunRequest): Promise<RunReport> {
   if (module !== undefined) checkNames(module.plan, request);
   const opened: Input[] = [];
   const intakes = await openIntakes(surroundings, request, opened);
+  checkOutputPaths(request);
   const targets = targetsOf(surroundings, request);
   const log = (await openLogThatIsThere(request.log)) ?? (await makeLog(request, targets));
   try {
@@ -179,6 +180,21 @@ function targetsOf({ files }: Surroundings, request: RunRequest): Map<string, Si
       path === STDIO ? new StdoutTarget(files) : new FileTarget(files, resolve(path)),
     ]),
   );
+}
+
+/** Two sinks that write one file would each find it changed by the other. */
+function checkOutputPaths(request: RunRequest): void {
+  const sinkOf = new Map<string, string>();
+  for (const [sink, path] of request.outputs) {
+    const other = sinkOf.get(resolve(path));
+    if (path !== STDIO && other !== undefined) {
+      throw new HeadwaterError("BadUsage", `the sinks ${other} and ${sink} are to write the same file`, {
+        where: path,
+        hint: "Give each sink a file of its own.",
+      });
+    }
+    sinkOf.set(resolve(path), sink);
+  }
 }
 
 /** Refuses outputs with foreign content, and those that were changed, before anything is done. */

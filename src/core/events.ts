@@ -3,8 +3,11 @@
  * types follow it.
  */
 
-/** N that is next, for each upstream stream. */
+/** N that is next, for each upstream stream, and under {@link TAKEN_OF_GROUP} how many records from there are taken. */
 export type Cursors = Readonly<Record<string, number>>;
+
+/** The name, of no stream, under which cursors say that records of one ordinal were parted. */
+export const TAKEN_OF_GROUP = "";
 
 interface Common {
   readonly v: 1;

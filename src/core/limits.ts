@@ -8,6 +8,8 @@ export const LIMITS = {
   recordDepth: 128,
   /** A micro-batch is closed when its records hold this many canonical bytes. */
   batchBytes: 512 * 1024,
+  /** Or when the sender's ids of its records have this many characters: they are in the event itself. */
+  batchIdChars: 64 * 1024,
   /** Records in a micro-batch unless a pipeline says otherwise, and at most. */
   batchRecords: 512,
   batchRecordsMost: 8_192,

@@ -1,4 +1,3 @@
-import { encodeCanonical } from "../core/canonical.ts";
 import { LIMITS } from "../core/limits.ts";
 import { partitionOfKey } from "../core/partition.ts";
 import type { StageContext } from "../pipeline/context.ts";
@@ -15,55 +14,63 @@ export interface OperatorInput {
   contextOf(row: number): StageContext;
 }
 
-/** What a stage's function answered for one record: the value, or that it failed. */
-type Answer = { readonly value: unknown } | { readonly error: unknown };
-
 /** Functions of one record, as stages have them. */
 type FunctionStage = Extract<StageDefinition, { kind: "map" | "filter" | "flatMap" }>;
 
 /**
- * Calls the stage's function for every record. A promise is waited for together with all others of the batch.
+ * Calls the stage's function for every record and hands each answer to `output` before the next call, so that an
+ * object that a function uses again is taken as it was. A promise is waited for together with those of all
+ * records after it; the order of records stays.
  */
-export function callFunction(
+export function runFunction(
   definition: FunctionStage,
   input: OperatorInput,
-): readonly Answer[] | Promise<readonly Answer[]> {
-  const { fn } = definition;
-  const answers: Answer[] = [];
-  let waits = false;
+  output: StageOutput,
+): Promise<void> | undefined {
+  const take = TAKE[definition.kind];
   for (let row = 0; row < input.count; row++) {
+    let answer: unknown;
     try {
-      if (input.refused?.has(row)) throw tooManyOutputs();
-      const value = fn(input.records[row], input.contextOf(row));
-      waits ||= isThenable(value);
-      answers.push({ value });
+      answer = call(definition, input, row);
     } catch (error) {
-      answers.push({ error });
+      output.fail(error);
+      continue;
+    }
+    if (isThenable(answer)) {
+      // Others use the arena while this is waited for.
+      output.leaveArena();
+      return finishLater(definition, input, output, row, answer);
+    }
+    take(answer, input.records[row], output);
+  }
+  return undefined;
+}
+
+function call(definition: FunctionStage, input: OperatorInput, row: number): unknown {
+  if (input.refused?.has(row)) throw tooManyOutputs();
+  return definition.fn(input.records[row], input.contextOf(row));
+}
+
+/** The batch from the row on whose function answered a promise, `begun`. */
+async function finishLater(
+  definition: FunctionStage,
+  input: OperatorInput,
+  output: StageOutput,
+  from: number,
+  begun: unknown,
+): Promise<void> {
+  const answers: unknown[] = [begun];
+  for (let row = from + 1; row < input.count; row++) {
+    try {
+      answers.push(call(definition, input, row));
+    } catch (error) {
+      answers.push(Promise.reject(error));
     }
   }
-  return waits ? Promise.all(answers.map(settle)) : answers;
-}
-
-async function settle(answer: Answer): Promise<Answer> {
-  if ("error" in answer) return answer;
-  try {
-    return { value: await answer.value };
-  } catch (error) {
-    return { error };
-  }
-}
-
-/** Hands what a stage's function answered to its output, in the order of the records. */
-export function takeAnswers(
-  kind: FunctionStage["kind"],
-  answers: readonly Answer[],
-  records: readonly unknown[],
-  output: StageOutput,
-): void {
-  const take = TAKE[kind];
-  for (const [row, answer] of answers.entries()) {
-    if ("error" in answer) output.fail(answer.error);
-    else take(answer.value, records[row], output);
+  const take = TAKE[definition.kind];
+  for (const [index, result] of (await Promise.allSettled(answers)).entries()) {
+    if (result.status === "rejected") output.fail(result.reason);
+    else take(result.value, input.records[from + index], output);
   }
 }
 
@@ -163,10 +170,8 @@ export function runReduce(
         input.contextOf(row),
       );
       // A total that cannot be kept would only be found at the next snapshot, far from its cause.
-      if (entry === undefined) encodeCanonical(total);
-      let emitted = definition.emit(total, key, record);
-      // The total goes on changing if steps change it in place; what was emitted must not.
-      if (emitted === total && typeof total === "object" && total !== null) emitted = structuredClone(total);
+      output.check(total);
+      const emitted = definition.emit(total, key, record);
       if (!output.oneAfter(emitted, entry === undefined ? 0 : 1 + n - entry.last)) continue;
       if (entry === undefined) state.set(key, { total, last: n });
       else {

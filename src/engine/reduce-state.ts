@@ -37,7 +37,7 @@ export class ReduceState {
     return {
       stage,
       keys: sorted.map((item) => item.key),
-      totals: sorted.map((item) => item.entry.total),
+      totals: sorted.map((item) => encodeCanonical(item.entry.total)),
       last: encodePlain(sorted.map((item) => item.entry.last)),
     };
   }
@@ -45,7 +45,8 @@ export class ReduceState {
   restore(snapshot: StageSnapshot): void {
     const last = decodePlain(snapshot.last, snapshot.keys.length);
     for (const [index, key] of snapshot.keys.entries()) {
-      this.#entries.set(key, { total: snapshot.totals[index], last: last[index] as number });
+      const total = decodeCanonical(snapshot.totals[index] as Uint8Array);
+      this.#entries.set(key, { total, last: last[index] as number });
     }
   }
 }
@@ -54,7 +55,8 @@ export class ReduceState {
 export interface StageSnapshot {
   readonly stage: string;
   readonly keys: readonly Key[];
-  readonly totals: readonly unknown[];
+  /** Canonical bytes of each. */
+  readonly totals: readonly Uint8Array[];
   readonly last: Uint8Array;
 }
 

@@ -2,12 +2,12 @@ import type { Arena } from "../core/arena.ts";
 import type { Cursors } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { type Path, ROOT_PATH } from "../core/path.ts";
-import { SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
+import { makesRecords, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { RowContext, type StageScope } from "./context.ts";
-import { callFunction, type OperatorInput, runKeyBy, runReduce, takeAnswers } from "./operators.ts";
+import { type OperatorInput, runFunction, runKeyBy, runReduce } from "./operators.ts";
 import { ReduceState, type StateSnapshot } from "./reduce-state.ts";
 import type { InputRows } from "./rows.ts";
-import { type Keeping, StageOutput, type StageRows } from "./stage-output.ts";
+import { composeRows, type Keeping, type Packed, StageOutput, type StageRows } from "./stage-output.ts";
 
 export interface SegmentEngineOptions {
   readonly pipeline: string;
@@ -17,8 +17,19 @@ export interface SegmentEngineOptions {
   readonly partitions: number;
   /** Shared by all engines of a thread: it is used only during `process`, up to where that waits. */
   readonly arena: Arena;
+  /** Decodes canonical bytes. */
+  readonly decode: (bytes: Uint8Array, start: number, end: number) => unknown;
   /** `off`: no digests are made. */
   readonly provenance: "full" | "off";
+}
+
+/** A batch under way. */
+interface Batch {
+  readonly rows: InputRows;
+  /** N of its first input. */
+  readonly first: number;
+  /** Answer, or throw, the key of each input; empty if no stage needs keys. */
+  readonly keys: readonly (() => unknown)[];
 }
 
 /** What a segment made of a batch: the rows of each of its stages. */
@@ -29,21 +40,28 @@ export interface SegmentResult {
 /**
  * Runs the stages of a segment over batches of one partition, stage by stage. Pure but for the state of its
  * reduces: the same batches in the same order, however they are cut, give the same rows.
+ *
+ * With provenance, every stage gets records of its own, decoded from the very bytes that were hashed: what one
+ * stage does to an object is not seen by another, and running a stage from kept records gives the same.
  */
 export class SegmentEngine {
   readonly #options: SegmentEngineOptions;
   readonly #states = new Map<number, ReduceState>();
   readonly #keeping: readonly Keeping[];
+  /** The stage that may take the segment's inputs as they are: the first to read them. */
+  readonly #firstReader: number;
 
   constructor(options: SegmentEngineOptions) {
     this.#options = options;
     const { segment, provenance } = options;
     const stored = new Set(segment.outlets.map((outlet) => outlet.stored));
-    this.#keeping = segment.stages.map(({ definition: { kind } }, stage) => {
-      const own = kind === "map" || kind === "flatMap" || kind === "reduce";
-      const bytes = stored.has(stage);
-      return { own: own && (bytes || provenance === "full"), digests: provenance === "full", bytes };
+    const full = provenance === "full";
+    const read = new Set(full ? segment.stages.map((stage) => recordsOf(segment, stage.input)) : []);
+    this.#keeping = segment.stages.map((_, stage) => {
+      const bytes = stored.has(stage) || read.has(stage);
+      return { own: makesRecords(segment, stage) && (bytes || full), digests: full, bytes };
     });
+    this.#firstReader = segment.stages.findIndex((stage) => stage.input === SEGMENT_INPUT);
     for (const [stage, { definition }] of segment.stages.entries()) {
       if (definition.kind === "reduce") this.#states.set(stage, new ReduceState());
     }
@@ -58,7 +76,9 @@ export class SegmentEngine {
 
   /** Runs one batch whose first input is N = `first`. Answers at once unless a stage's function is asynchronous. */
   process(rows: InputRows, first: number): SegmentResult | Promise<SegmentResult> {
-    return this.#runFrom(0, rows, first, []);
+    // Before any stage can have changed a record.
+    const keys = this.#options.segment.stateful ? this.#keysOf(rows) : [];
+    return this.#runFrom(0, { rows, first, keys }, []);
   }
 
   /** The state as of after the last batch. Throws `NotCanonical` for a total that no record may hold. */
@@ -79,16 +99,11 @@ export class SegmentEngine {
     return this.#options.segment.stages[stage]?.definition.name ?? "";
   }
 
-  #runFrom(
-    stage: number,
-    rows: InputRows,
-    first: number,
-    done: StageRows[],
-  ): SegmentResult | Promise<SegmentResult> {
+  #runFrom(stage: number, batch: Batch, done: StageRows[]): SegmentResult | Promise<SegmentResult> {
     for (let at = stage; at < this.#options.segment.stages.length; at++) {
-      const output = this.#runStage(at, rows, first, done);
+      const output = this.#runStage(at, batch, done);
       if (output instanceof Promise) {
-        return output.then((finished) => this.#runFrom(at + 1, rows, first, [...done, finished]));
+        return output.then((finished) => this.#runFrom(at + 1, batch, [...done, finished]));
       }
       done.push(output);
     }
@@ -97,8 +112,7 @@ export class SegmentEngine {
 
   #runStage(
     at: number,
-    rows: InputRows,
-    first: number,
+    batch: Batch,
     done: readonly StageRows[],
     refused?: ReadonlySet<number>,
   ): StageRows | Promise<StageRows> {
@@ -107,9 +121,9 @@ export class SegmentEngine {
     const keeping = this.#keeping[at];
     if (planned === undefined || keeping === undefined) throw new Error(`no stage ${at}`);
     const { definition } = planned;
+    const { rows, first, keys } = batch;
     const inputs = planned.input === SEGMENT_INPUT ? inputsAsRows(rows) : (done[planned.input] as StageRows);
-    // Made only when the stage's functions have answered: while they are waited for, others use the arena.
-    const newOutput = () => new StageOutput(planned, inputs, arena, keeping);
+    const output = new StageOutput(planned, inputs, arena, keeping);
     const { origin } = inputs;
     const scope: StageScope = {
       pipeline,
@@ -120,50 +134,85 @@ export class SegmentEngine {
     };
     const input: OperatorInput = {
       count: inputs.count,
-      records: inputs.records,
+      records: this.#recordsFor(at, rows, inputs, done),
       refused,
       contextOf: (row) => new RowContext(scope, origin?.[row] ?? row, row),
     };
 
     switch (definition.kind) {
-      case "union": {
-        const output = newOutput();
-        for (let row = 0; row < inputs.count; row++) output.one(inputs.records[row]);
+      case "union":
+        for (let row = 0; row < input.count; row++) output.one(input.records[row]);
         return output.finish();
-      }
-      case "keyBy": {
-        const output = newOutput();
+      case "keyBy":
         runKeyBy(definition.fn, partitions, input, output);
         return output.finish();
-      }
       case "reduce": {
-        const output = newOutput();
-        const state = this.#states.get(at) as ReduceState;
-        const { upstreams } = segment;
-        const keyOf = (row: number) => {
-          const from = origin?.[row] ?? row;
-          const upstream = this.#upstreamOfStream(rows.upstreams?.[from] ?? 0);
-          return upstreams[upstream]?.key?.(rows.records[from]);
-        };
-        runReduce(
-          definition,
-          state,
-          { ...input, keyOf, nOf: (row) => first + (origin?.[row] ?? row) },
-          output,
-        );
+        const keyOf = (row: number) => keys[origin?.[row] ?? row]?.();
+        const nOf = (row: number) => first + (origin?.[row] ?? row);
+        runReduce(definition, this.#states.get(at) as ReduceState, { ...input, keyOf, nOf }, output);
         return output.finish();
       }
       case "map":
       case "filter":
       case "flatMap":
-        return whenDone(callFunction(definition, input), (answers) => {
-          const output = newOutput();
-          takeAnswers(definition.kind, answers, inputs.records, output);
+        return whenDone(runFunction(definition, input, output), () => {
           const finished = output.finish();
           const tooMany = refused === undefined ? rowsOverLimit(inputs, finished) : undefined;
-          return tooMany === undefined ? finished : this.#runStage(at, rows, first, done, tooMany);
+          return tooMany === undefined ? finished : this.#runStage(at, batch, done, tooMany);
         });
     }
+  }
+
+  /** The key of each input, or what its key function threw. */
+  #keysOf(rows: InputRows): (() => unknown)[] {
+    const { upstreams } = this.#options.segment;
+    return rows.records.map((record, row) => {
+      try {
+        const key = upstreams[this.#upstreamOfStream(rows.upstreams?.[row] ?? 0)]?.key?.(record);
+        return () => key;
+      } catch (error) {
+        return () => {
+          throw error;
+        };
+      }
+    });
+  }
+
+  #recordsFor(
+    at: number,
+    rows: InputRows,
+    inputs: StageRows,
+    done: readonly StageRows[],
+  ): readonly unknown[] {
+    const { segment, decode, provenance } = this.#options;
+    if (provenance === "off" || at === this.#firstReader) return inputs.records;
+    const input = segment.stages[at]?.input ?? SEGMENT_INPUT;
+    const owner = recordsOf(segment, input);
+    let rowsThere: readonly number[] | undefined;
+    for (let stage = input; stage !== owner; stage = segment.stages[stage]?.input ?? SEGMENT_INPUT) {
+      rowsThere = composeRows(rowsThere, done[stage]?.parent);
+    }
+    if (owner === SEGMENT_INPUT) {
+      return Array.from({ length: inputs.count }, (_, row) => {
+        const there = rowsThere?.[row] ?? row;
+        return decode(
+          rows.buffers[there] as Uint8Array,
+          rows.starts[there] as number,
+          rows.ends[there] as number,
+        );
+      });
+    }
+    const { bytes, lengths } = done[owner]?.packed as Packed;
+    const ends: number[] = [];
+    let end = 0;
+    for (const length of lengths) {
+      end += length;
+      ends.push(end);
+    }
+    return Array.from({ length: inputs.count }, (_, row) => {
+      const there = rowsThere?.[row] ?? row;
+      return decode(bytes, (ends[there] as number) - (lengths[there] as number), ends[there] as number);
+    });
   }
 
   /** Which upstream edge a stream belongs to: several streams come over one edge where it re-keys. */
@@ -211,6 +260,6 @@ function rowsOverLimit(inputs: StageRows, outputs: StageRows): ReadonlySet<numbe
   return rows.size === 0 ? undefined : rows;
 }
 
-function whenDone<A, T>(waiting: A | Promise<A>, then: (value: A) => T | Promise<T>): T | Promise<T> {
-  return waiting instanceof Promise ? waiting.then(then) : then(waiting);
+function whenDone<T>(waiting: Promise<void> | undefined, then: () => T | Promise<T>): T | Promise<T> {
+  return waiting === undefined ? then() : waiting.then(then);
 }

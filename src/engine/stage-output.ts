@@ -1,4 +1,4 @@
-import type { Arena } from "../core/arena.ts";
+import { Arena } from "../core/arena.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { indexElement, type Path } from "../core/path.ts";
 import type { PlannedStage } from "../pipeline/plan.ts";
@@ -52,7 +52,7 @@ export interface Keeping {
 export class StageOutput {
   readonly #stage: PlannedStage;
   readonly #inputs: StageRows;
-  readonly #arena: Arena;
+  #arena: Arena;
   readonly #keeping: Keeping;
   readonly #records: unknown[] = [];
   readonly #parent: number[] = [];
@@ -73,6 +73,20 @@ export class StageOutput {
   /** The row of inputs that is next. */
   get row(): number {
     return this.#results.length;
+  }
+
+  /** Throws `NotCanonical` or `RecordTooLarge` for a value that cannot be kept. */
+  check(value: unknown): void {
+    const packed = this.#arena.count;
+    this.#arena.append(value);
+    this.#arena.truncate(packed);
+  }
+
+  /** Goes on with an arena of its own: what was packed so far is kept. */
+  leaveArena(): void {
+    const own = new Arena();
+    for (let row = 0; row < this.#arena.count; row++) own.appendBytes(this.#arena.bytes(row));
+    this.#arena = own;
   }
 
   /** The next input gave one record. */

@@ -10,7 +10,7 @@ import type {
   StepsRecorded,
 } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import { type Outlet, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
+import { type Outlet, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { type InputRows, recordBytes } from "./rows.ts";
 import type { SegmentResult } from "./segment-engine.ts";
 import type { Packed, StageRows } from "./stage-output.ts";
@@ -98,8 +98,7 @@ function inputCount(segment: Segment, rows: InputRows, result: SegmentResult, at
 function inputColumns(options: StepsEncoderOptions, rows: InputRows): StepColumns {
   const { times, paths, parentKs, sources, upstreams } = rows;
   return {
-    streams: options.streams,
-    ...(upstreams !== undefined && options.streams.length > 1 && { upstream: encodeRuns(upstreams) }),
+    ...upstreamColumns(options.streams, upstreams),
     parents: encodeDeltas(rows.parents),
     ...(parentKs?.some((k) => k !== 0) && { parentKs: encodePlain(parentKs) }),
     ordinals: encodeDeltas(rows.ordinals),
@@ -109,6 +108,17 @@ function inputColumns(options: StepsEncoderOptions, rows: InputRows): StepColumn
     ...(paths?.some((path) => path !== "") && { paths: encodeByteTexts(paths) }),
     ...(times?.some((time) => time !== undefined) && timeColumns(times)),
   };
+}
+
+/** Names in their order, each once, though two outlets of one segment may be read: K tells their records apart. */
+function upstreamColumns(
+  streams: readonly string[],
+  upstreams: readonly number[] | undefined,
+): Pick<StepColumns, "streams" | "upstream"> {
+  const names = [...new Set(streams)].sort();
+  if (upstreams === undefined || names.length === 1) return { streams: names };
+  const places = streams.map((stream) => names.indexOf(stream));
+  return { streams: names, upstream: encodeRuns(upstreams.map((at) => places[at] as number)) };
 }
 
 function timeColumns(times: readonly (number | undefined)[]): Pick<StepColumns, "times" | "timeless"> {
@@ -226,20 +236,31 @@ function quarantined(
     const inputs = planned.input === SEGMENT_INPUT ? undefined : result.stages[planned.input];
     for (const { row, error } of stage.failures) {
       const from = inputs?.origin?.[row] ?? row;
-      const record = inputs === undefined ? recordBytes(rows, row).slice() : encodeAsIs(inputs.records[row]);
+      const record = bytesOfInput(segment, rows, result, planned.input, row);
       records.push({ n: first + from, stage: planned.definition.name, row, ...reasonOf(error), record });
     }
   }
   return records;
 }
 
-/** A record that the stage changed in place, against the rules, may not be one any more. */
-function encodeAsIs(record: unknown): Uint8Array {
-  try {
-    return encodeCanonical(record);
-  } catch {
-    return encodeCanonical(null);
+/** The canonical bytes of a stage's row: those that were hashed, where they are still there. */
+function bytesOfInput(
+  segment: Segment,
+  rows: InputRows,
+  result: SegmentResult,
+  stage: number,
+  row: number,
+): Uint8Array {
+  const owner = recordsOf(segment, stage);
+  let there = row;
+  for (let at = stage; at !== owner; at = segment.stages[at]?.input ?? SEGMENT_INPUT) {
+    there = result.stages[at]?.parent?.[there] ?? there;
   }
+  if (owner === SEGMENT_INPUT) return recordBytes(rows, there).slice();
+  const made = result.stages[owner];
+  if (made?.packed === undefined) return encodeCanonical(made?.records[there] ?? null);
+  const start = made.packed.lengths.slice(0, there).reduce((sum, length) => sum + length, 0);
+  return made.packed.bytes.slice(start, start + (made.packed.lengths[there] ?? 0));
 }
 
 function reasonOf(error: unknown): Pick<QuarantinedRecord, "code" | "message" | "where" | "stack"> {

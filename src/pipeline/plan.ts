@@ -169,7 +169,7 @@ class SegmentBuilder {
   outlet(stage: number, rekeys: boolean): number {
     const found = this.#outlets.findIndex((other) => other.stage === stage && other.rekeys === rekeys);
     if (found >= 0) return found;
-    return this.#outlets.push({ stage, stored: this.#stored(stage), rekeys }) - 1;
+    return this.#outlets.push({ stage, stored: recordsOf({ stages: this.#stages }, stage), rekeys }) - 1;
   }
 
   build(segmentsWithPaths: Set<string>): Segment {
@@ -190,15 +190,17 @@ class SegmentBuilder {
       paths,
     };
   }
+}
 
-  #stored(stage: number): number {
-    let at = stage;
-    for (;;) {
-      const planned = this.#stages[at];
-      if (planned === undefined) return SEGMENT_INPUT;
-      const { kind } = planned.definition;
-      if (kind === "map" || kind === "flatMap" || kind === "reduce") return at;
-      at = planned.input;
-    }
-  }
+/** Whether a stage makes records of its own; the others (filter, keyBy, union) let those of their input through. */
+export function makesRecords(segment: Pick<Segment, "stages">, stage: number): boolean {
+  const kind = segment.stages[stage]?.definition.kind;
+  return kind === "map" || kind === "flatMap" || kind === "reduce";
+}
+
+/** The stage that made the records which leave `stage`: it, or the nearest one before it that makes records. */
+export function recordsOf(segment: Pick<Segment, "stages">, stage: number): number {
+  let at = stage;
+  while (at !== SEGMENT_INPUT && !makesRecords(segment, at)) at = segment.stages[at]?.input ?? SEGMENT_INPUT;
+  return at;
 }

@@ -35,7 +35,10 @@ export async function completedDeployment(
   for (const sink of plan.sinks) {
     const target = targets.get(sink.name) ?? new CountTarget();
     const history = await sinkHistory(log, name, sink.name, target);
-    if (history === undefined || history.place.through < promised) return undefined;
+    // A target that is not filled has no history before there is something to deliver.
+    if (history === undefined && (target.fills || promised > THROUGH_NOTHING)) return undefined;
+    if (history === undefined) continue;
+    if (history.place.through < promised) return undefined;
     if (history.place.bytes > 0 && target.fills && !(await target.hasContent())) return undefined;
   }
   return current;
@@ -60,10 +63,43 @@ export async function everythingThrough(
   pipeline: string,
   deployed: PipelineDeployed,
 ): Promise<boolean> {
-  const promised = await highestThrough(log, pipeline, deployed);
+  return (await lowestThrough(log, pipeline, deployed)) >= (await highestThrough(log, pipeline, deployed));
+}
+
+/** The highest ordinal up to which every partition of a deployment has taken all that the doors have given. */
+export async function lowestThrough(
+  log: EventLog,
+  pipeline: string,
+  deployed: PipelineDeployed,
+): Promise<number> {
+  let lowest = Number.MAX_SAFE_INTEGER;
   for (const segment of new Set(deployed.stages.map((stage) => stage.segment))) {
     for (let partition = 0; partition < deployed.partitions; partition++) {
-      if ((await lastThrough(log, stepsStream(pipeline, segment, partition))) < promised) return false;
+      lowest = Math.min(lowest, await lastThrough(log, stepsStream(pipeline, segment, partition)));
+    }
+  }
+  return lowest;
+}
+
+/**
+ * Whether the state of every partition is in a snapshot up to its last input, so that no code of the deployment is
+ * needed to bring it back.
+ */
+export async function statesKept(
+  log: EventLog,
+  pipeline: string,
+  deployed: PipelineDeployed,
+): Promise<boolean> {
+  const stateful = deployed.stages.filter((stage) => stage.kind === "reduce").map((stage) => stage.segment);
+  for (const segment of new Set(stateful)) {
+    for (let partition = 0; partition < deployed.partitions; partition++) {
+      const last = await lastEvent(log, stepsStream(pipeline, segment, partition));
+      if (last === undefined) continue;
+      const { data } = decodeEvent(last);
+      if (!("first" in data)) continue;
+      const next = data.first + ("count" in data ? data.count : 0);
+      const kept = "snapshot" in data ? data.snapshot?.next : undefined;
+      if (next > 0 && kept !== next) return false;
     }
   }
   return true;

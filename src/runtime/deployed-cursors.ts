@@ -1,4 +1,4 @@
-import type { Cursors } from "../core/events.ts";
+import { type Cursors, TAKEN_OF_GROUP } from "../core/events.ts";
 import type { HostContext } from "./host-context.ts";
 import { seekOrdinal } from "./seek.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
@@ -17,4 +17,21 @@ export async function startingCursors(
       context.deployedFrom <= 0 ? 0 : await seekOrdinal(context.log, stream, context.deployedFrom);
   }
   return cursors;
+}
+
+/**
+ * The cursors of a unit for the streams that it reads now: those that it had, and for a stream that it did not read
+ * before, because the pipeline was changed since, where the deployment begins.
+ */
+export async function currentCursors(
+  context: HostContext,
+  upstreams: readonly UpstreamSelection[],
+  before: Cursors,
+): Promise<Cursors> {
+  const added = upstreams.filter(({ stream }) => before[stream] === undefined);
+  const names = new Set(upstreams.map(({ stream }) => stream));
+  const gone = Object.keys(before).some((stream) => stream !== TAKEN_OF_GROUP && !names.has(stream));
+  if (added.length === 0 && !gone) return before;
+  const kept = Object.entries(before).filter(([stream]) => names.has(stream));
+  return { ...Object.fromEntries(kept), ...(await startingCursors(context, added)) };
 }

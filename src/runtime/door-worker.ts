@@ -42,6 +42,7 @@ class OpenBatch {
   readonly failed: ((error: unknown) => void)[] = [];
   read = 0;
   duplicate = 0;
+  idChars = 0;
   /** When its first record was read, by the monotonic clock. */
   openedAt = 0;
   /** `end` of the last record read, whatever became of it. */
@@ -115,7 +116,7 @@ export class DoorWorker {
       through: place.through,
       ...(place.maxTime !== undefined && { maxTime: place.maxTime }),
       ...(place.watermark !== undefined && { watermark: [place.watermark] }),
-      inputs: known.filter((input) => input !== current),
+      inputs: known.filter((input) => input !== current && input.bytes > 0),
       ...(current !== undefined && { input: current }),
     }));
     await probe?.("door-claim:after");
@@ -209,6 +210,7 @@ export class DoorWorker {
       this.#batch.ordinals.length >= this.#context.batchRecords ||
       this.#batch.rejected.length >= this.#context.batchRecords ||
       this.#arena.all().length >= LIMITS.batchBytes ||
+      this.#batch.idChars >= LIMITS.batchIdChars ||
       this.#batch.read >= LIMITS.batchRecordsMost
     );
   }
@@ -237,20 +239,22 @@ export class DoorWorker {
       batch.settle.push(() => record.settle?.({ kind: "duplicate" }));
       return;
     }
+    const place = this.#claimed();
+    const n = place.next + batch.ordinals.length;
+    const { partitions } = this.#context.plan.definition;
+    const keyed = this.#options.source.key !== undefined;
+    // Whatever may refuse the record comes before anything is noted of it.
+    const partition = keyed ? partitionOfKey(key, partitions) : n % partitions;
     const ordinal = this.#ordinalFor(record);
     this.#arena.append(value);
     if (id !== undefined) {
       this.#horizon.add(id);
       batch.ids.push(id);
+      batch.idChars += id.length;
     }
     this.#clock.raise(ordinal);
-    const place = this.#claimed();
-    const n = place.next + batch.ordinals.length;
     batch.ordinals.push(ordinal);
-    const { partitions } = this.#context.plan.definition;
-    batch.partitions.push(
-      this.#options.source.key === undefined ? n % partitions : partitionOfKey(key, partitions),
-    );
+    batch.partitions.push(partition);
     if (time !== undefined) this.#observe(time, ordinal);
     if (record.settle !== undefined) {
       const { settle } = record;

@@ -105,7 +105,8 @@ export class FileIntake implements Intake {
       duplicate: 0,
       rejected: 0,
       round: longest === undefined ? 0 : round + 1,
-      ended: false,
+      // An input without a record has no content to be known by; that it ended is all that is known.
+      ended: longest === undefined && known.some((progress) => progress.bytes === 0 && progress.ended),
     };
   }
 

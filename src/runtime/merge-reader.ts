@@ -1,4 +1,4 @@
-import type { Cursors } from "../core/events.ts";
+import { type Cursors, TAKEN_OF_GROUP } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
 import { type InputRows, RowsBuilder } from "../engine/rows.ts";
@@ -38,10 +38,14 @@ export class MergeReader {
   #wake: (() => void) | undefined;
   #awake = false;
   #through: number;
+  readonly #group = new Group();
+  /** Records that were taken before, of those that the cursors begin with. */
+  #skip: number;
 
   constructor(options: MergeReaderOptions) {
     this.#options = options;
     this.#through = options.through;
+    this.#skip = options.cursors[TAKEN_OF_GROUP] ?? 0;
     this.#readers = options.upstreams.map(
       (selection) =>
         new UpstreamReader(options.log, selection, options.cursors[selection.stream] ?? 0, () =>
@@ -65,8 +69,7 @@ export class MergeReader {
   }
 
   /**
-   * The next records, about `most` of them: records of one ordinal and source are never parted, so that cursors
-   * are whole records of the upstream streams. Without records (`rows.count` 0) when `through` has risen and no
+   * The next records, at most `most` of them. Without records (`rows.count` 0) when `through` has risen and no
    * record came for a tick, or after `patienceMs`. `undefined` when `signal` aborts.
    */
   async next(most: number, signal: AbortSignal, patienceMs?: number): Promise<MergedBatch | undefined> {
@@ -118,8 +121,19 @@ export class MergeReader {
     wake?.();
   }
 
+  /** Where the next record begins; where records of one ordinal were parted, with how many of them are taken. */
   #cursors(): Cursors {
-    return Object.fromEntries(this.#readers.map((reader) => [reader.selection.stream, reader.cursor]));
+    const group = this.#group;
+    const parted = this.#readers.some(({ head }) => head !== undefined && group.holds(head.chunk, head.row));
+    const cursors: Record<string, number> = {};
+    for (const [index, { selection, cursor }] of this.#readers.entries()) {
+      const at = parted ? (group.begun(index) ?? cursor) : cursor;
+      // Two outlets of one segment are one stream: what is left of either begins at the lower N.
+      cursors[selection.stream] = Math.min(cursors[selection.stream] ?? at, at);
+    }
+    if (parted) cursors[TAKEN_OF_GROUP] = group.taken;
+    else group.clear();
+    return cursors;
   }
 
   /** No record at or below this ordinal will be given out any more. */
@@ -135,7 +149,7 @@ export class MergeReader {
 
   #take(most: number): InputRows {
     const [only] = this.#readers;
-    if (this.#readers.length === 1 && only !== undefined) {
+    if (this.#readers.length === 1 && only !== undefined && this.#group.taken === 0 && this.#skip === 0) {
       const { head } = only;
       // The usual case: one upstream, and a chunk of it that fits. Its columns are taken as they are.
       if (head !== undefined && head.row === 0 && head.chunk.count <= most) {
@@ -147,10 +161,11 @@ export class MergeReader {
     for (;;) {
       const next = this.#earliest();
       if (next === undefined) break;
+      if (rows.count >= most) break;
       const { reader, chunk, row, index } = next;
-      const full = rows.count >= most;
-      if (full && !sameGroup(rows, chunk, row)) break;
-      this.#push(rows, chunk, row, index);
+      this.#group.take(chunk, row, index);
+      if (this.#skip > 0) this.#skip--;
+      else this.#push(rows, chunk, row, index);
       reader.take(1);
     }
     return this.#finish(rows);
@@ -222,12 +237,51 @@ export class MergeReader {
   }
 }
 
-function sameGroup(rows: RowsBuilder, chunk: UpstreamChunk, row: number): boolean {
-  const last = rows.count - 1;
-  return (
-    rows.ordinals[last] === chunk.ordinals[row] &&
-    rows.sources[last] === (chunk.sources?.[row] ?? chunk.source)
-  );
+/** The records of one ordinal and source that are being taken. */
+class Group {
+  #ordinal = THROUGH_NOTHING;
+  #source = 0;
+  /** For each reader the N of its first record in the group, and in which group that was. */
+  readonly #firstN: number[] = [];
+  readonly #in: number[] = [];
+  #id = 0;
+  #taken = 0;
+
+  get taken(): number {
+    return this.#taken;
+  }
+
+  holds(chunk: UpstreamChunk, row: number): boolean {
+    return (
+      this.#taken > 0 &&
+      chunk.ordinals[row] === this.#ordinal &&
+      (chunk.sources?.[row] ?? chunk.source) === this.#source
+    );
+  }
+
+  take(chunk: UpstreamChunk, row: number, reader: number): void {
+    if (!this.holds(chunk, row)) {
+      this.#id++;
+      this.#taken = 0;
+      this.#ordinal = chunk.ordinals[row] as number;
+      this.#source = chunk.sources?.[row] ?? chunk.source;
+    }
+    if (this.#in[reader] !== this.#id) {
+      this.#in[reader] = this.#id;
+      this.#firstN[reader] = chunk.ns[row] as number;
+    }
+    this.#taken++;
+  }
+
+  /** The N at which a reader's records of the group begin; `undefined` if it has given none. */
+  begun(reader: number): number | undefined {
+    return this.#in[reader] === this.#id ? this.#firstN[reader] : undefined;
+  }
+
+  clear(): void {
+    this.#taken = 0;
+    this.#id++;
+  }
 }
 
 function isBefore(a: UpstreamChunk, rowA: number, b: UpstreamChunk, rowB: number): boolean {

@@ -10,7 +10,7 @@ import type { InputRows } from "../engine/rows.ts";
 import { SegmentEngine, type SegmentResult } from "../engine/segment-engine.ts";
 import { type EncodedSteps, encodeSteps } from "../engine/steps-encoder.ts";
 import type { Segment } from "../pipeline/plan.ts";
-import { startingCursors } from "./deployed-cursors.ts";
+import { currentCursors, startingCursors } from "./deployed-cursors.ts";
 import type { HostContext, WorkOrder } from "./host-context.ts";
 import { type MergedBatch, MergeReader } from "./merge-reader.ts";
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
@@ -66,7 +66,8 @@ export class PartitionWorker {
     const stream = stepsStream(plan.definition.name, this.#segment.name, this.#partition);
     this.#log = await UnitLog.open(log, stream);
     const place = placeOf(this.#log, await startingCursors(this.#context, this.#upstreams));
-    this.#place = { ...place, epoch: place.epoch + 1 };
+    const now = await currentCursors(this.#context, this.#upstreams, place.cursors);
+    this.#place = { ...place, cursors: now, epoch: place.epoch + 1 };
     const { cursors, epoch, next, snapshot, through } = this.#place;
     await this.#context.probe?.("claim:before");
     await this.#log.append("PartitionClaimed", () => ({
@@ -88,13 +89,14 @@ export class PartitionWorker {
   /** Brings the state back: the last snapshot, and the inputs since then run again without being recorded. */
   async restore(): Promise<void> {
     const place = this.#claimed();
-    const { plan, sources, arena, provenance, log } = this.#context;
+    const { plan, sources, arena, decode, provenance, log } = this.#context;
     const options = {
       pipeline: plan.definition.name,
       segment: this.#segment,
       sources,
       partitions: plan.definition.partitions,
       arena,
+      decode,
     };
     this.#engine = new SegmentEngine({ ...options, provenance });
     if (!this.#segment.stateful) {
@@ -112,7 +114,11 @@ export class PartitionWorker {
       this.#engine.restore(snapshot);
       from = snapshot;
     }
-    this.#reader = this.#read(from.cursors, place.through);
+    const cursors =
+      from.next === place.next
+        ? place.cursors
+        : await currentCursors(this.#context, this.#upstreams, from.cursors);
+    this.#reader = this.#read(cursors, place.through);
     this.#inputsSinceSnapshot = place.next - from.next;
     for (let next = from.next; next < place.next; ) {
       const batch = await this.#reader.next(Math.min(this.#batchMost, place.next - next), this.#stop.signal);

@@ -6,7 +6,13 @@ import { RecordDecoder } from "../core/decode-shapes.ts";
 import { type ErrorCode, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { planPipeline } from "../pipeline/plan.ts";
-import { completedDeployment, everythingThrough, highestThrough } from "./completed.ts";
+import {
+  completedDeployment,
+  everythingThrough,
+  highestThrough,
+  lowestThrough,
+  statesKept,
+} from "./completed.ts";
 import {
   currentDeployment,
   type DeploymentCandidate,
@@ -102,8 +108,20 @@ async function deployIfChanged(
   let from = 0;
   if (current !== undefined) {
     // What was accepted for the deployment that ran is brought to its end by that deployment's own code.
-    await drainDeployment(environment, options, process, supervision, lost, current);
-    from = (await highestThrough(log, name, current)) + 1;
+    const failure = await drainDeployment(environment, options, process, supervision, lost, current).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    // A stage at whose failure everything stops is what the new code mends: it goes on at that record.
+    const stuck = isHeadwaterError(failure, "StageFailed");
+    if (failure !== undefined && !stuck) throw failure;
+    if (options.signal.aborted) {
+      throw new HeadwaterError("Stopped", "stopped before the new version was deployed", {
+        where: `pipeline ${name}`,
+        hint: "Run it again: what was accepted for the version before is finished first.",
+      });
+    }
+    from = (await (stuck ? lowestThrough : highestThrough)(log, name, current)) + 1;
   }
   const deployed = await deploy(log, clock, name, candidate, content, current, from);
   options.onDeployed(deployed);
@@ -129,6 +147,16 @@ async function drainDeployment(
         },
       );
     }
+    if (!(await statesKept(environment.log, options.plan.definition.name, current))) {
+      throw new HeadwaterError(
+        "IncompatibleDeployment",
+        "the state was not kept up to its end, and the code that made it is not in the log",
+        {
+          where: `pipeline ${options.plan.definition.name}, version ${current.version}`,
+          hint: "Run the program that made it once more and let it end; then run this one.",
+        },
+      );
+    }
     return;
   }
   const { bundle, exported } = await loadDeployedCode(environment.log, environment.bundler, current);
@@ -139,7 +167,6 @@ async function drainDeployment(
     bundle,
     provenance: current.provenance,
     intakes: new Map(),
-    targets: new Map(),
     follow: false,
     board: new ProgressBoard(),
     process,

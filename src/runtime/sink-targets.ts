@@ -110,6 +110,10 @@ export class FileTarget implements SinkTarget {
   async open(bytes: number, last: DeliveredPart | undefined): Promise<void> {
     const file = await this.#files.openOutput(this.#path);
     this.#file = file;
+    // What an earlier owner wrote and did not deliver is written again.
+    this.#buffer = [];
+    this.#buffered = 0;
+    this.#hash = createHash("sha256");
     await this.#mustBeOurs(file, bytes, last);
     if ((await file.length()) > bytes) await file.truncate(bytes);
     this.#position = bytes;

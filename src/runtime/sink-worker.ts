@@ -5,7 +5,7 @@ import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { sinkStream, sourceStream } from "../core/streams.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { PlannedSink } from "../pipeline/plan.ts";
-import { startingCursors } from "./deployed-cursors.ts";
+import { currentCursors, startingCursors } from "./deployed-cursors.ts";
 import type { HostContext, WorkOrder } from "./host-context.ts";
 import { MergeReader } from "./merge-reader.ts";
 import { upstreamsOfSink } from "./routes.ts";
@@ -58,15 +58,17 @@ export class SinkWorker {
     const history = await sinkHistory(log, plan.definition.name, this.#sink.name, this.#target);
     // A file that was moved away is written anew.
     const gone = history !== undefined && history.place.bytes > 0 && !(await this.#target.hasContent());
-    const place =
+    const found =
       history === undefined || gone ? await this.#beginTarget(history !== undefined) : history.place;
+    const cursors = await currentCursors(this.#context, this.#upstreams, found.cursors);
+    const place = { ...found, cursors };
     await this.#target.open(place.bytes, gone ? undefined : history?.last);
     this.#place = place;
     this.#reader = new MergeReader({
       log,
       clock,
       upstreams: this.#upstreams,
-      cursors: place.cursors,
+      cursors,
       ...(this.#target.wantsRecords && { decode }),
       tickMs,
       through: place.through,

@@ -31,7 +31,9 @@ export class WorkerPool {
     return workerMachine.provide({
       actors: {
         claim: fromPromise<void, WorkerInput>(({ input }) => this.#track(this.#begin(input).claim())),
-        restore: fromPromise<void, WorkerInput>(({ input, signal }) => this.#track(this.#restore(input, signal))),
+        restore: fromPromise<void, WorkerInput>(({ input, signal }) =>
+          this.#track(this.#restore(input, signal)),
+        ),
         work: fromPromise<void, WorkerInput>(({ input, signal }) => this.#track(this.#work(input, signal))),
       },
       actions: {

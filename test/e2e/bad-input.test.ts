@@ -206,6 +206,12 @@ describe("stages that fail", () => {
     expect(await quarantinedRecords(log(), "strict.whole.0000")).toEqual([]);
     // The same code meets the same failure.
     expect((await run(...args)).code).toBe(3);
+
+    write("pipeline.ts", stage("r = { a: Math.round(r.a) };"));
+    const mended = await run(...args);
+    expect(mended.code, mended.stderr).toBe(0);
+    expect(mended.stderr).toMatch(/deployed strict version 2/);
+    expect(output()).toEqual([{ a: 1 }, { a: 3 }, { a: 3 }]);
   });
 });
 

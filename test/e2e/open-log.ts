@@ -16,6 +16,22 @@ export async function inspectLog(folder: string, pipeline: string): Promise<LogC
   }
 }
 
+/** How many events the log in `folder` holds. */
+export async function countEvents(folder: string): Promise<number> {
+  const log = await openLog(`lmdb:${folder}`, { readOnly: true });
+  try {
+    return Number((await log.size()).position.commit);
+  } finally {
+    await log.close();
+  }
+}
+
+/** How long a sink's file is by what the log says: `of` is `pipeline.sink`. */
+export async function deliveredBytes(folder: string, of: string): Promise<number> {
+  const last = (await eventsOf(folder, `sink_${of}`)).findLast(({ type }) => type === "OutputsDelivered");
+  return last?.type === "OutputsDelivered" ? last.data.bytes : 0;
+}
+
 /** The records that a source refused: `of` is `pipeline.source`. */
 export async function rejectedRecords(folder: string, of: string): Promise<RejectedRecord[]> {
   const events = await eventsOf(folder, `quarantine_${of}`);

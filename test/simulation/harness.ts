@@ -1,13 +1,13 @@
+import { MemoryLog } from "../../src/adapters/memory/log.ts";
+import { isHeadwaterError } from "../../src/core/errors.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
-import { MemoryLog } from "../../src/adapters/memory/log.ts";
-import { type IntakeRecord, ProgramIntake } from "../../src/runtime/intake.ts";
 import type { Probe } from "../../src/runtime/host-context.ts";
+import { type IntakeRecord, ProgramIntake } from "../../src/runtime/intake.ts";
 import { runPipeline } from "../../src/runtime/pipeline-run.ts";
 import { ProgressBoard } from "../../src/runtime/progress-board.ts";
 import type { RunControls } from "../../src/runtime/run-options.ts";
 import { CallbackTarget } from "../../src/runtime/sink-targets.ts";
-import { isHeadwaterError } from "../../src/core/errors.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
 import { type Random, seededIds, seededRandom, upTo, VirtualWorld } from "./virtual-world.ts";
@@ -271,7 +271,11 @@ export async function simulate(
     }
     if (!run.process.dead && run.log.subscriptions > 0) {
       // Whoever was told to stop hears of it at the latest when what it waits for has answered.
-      await simulation.world.run(simulation.world.sleep(60_000), 120_000, () => "waiting for subscriptions to end");
+      await simulation.world.run(
+        simulation.world.sleep(60_000),
+        120_000,
+        () => "waiting for subscriptions to end",
+      );
       if (run.log.subscriptions > 0) throw new Error(`${run.log.subscriptions} subscriptions are left open`);
     }
   }

@@ -50,7 +50,12 @@ export interface InputRow {
   readonly time: number | undefined;
   readonly stages: readonly StageRows[];
   readonly outputs: readonly OutputRow[];
-  readonly quarantined: readonly { readonly stage: string; readonly code: string; readonly message: string; readonly record: string }[];
+  readonly quarantined: readonly {
+    readonly stage: string;
+    readonly code: string;
+    readonly message: string;
+    readonly record: string;
+  }[];
 }
 
 /** What one stage made of one input. Rows are counted within the input. */
@@ -104,7 +109,8 @@ export async function acceptedOrdinals(log: EventLog, pipeline: string, source: 
   if ((await log.streamInfo(`source_${pipeline}.${source}`)) === undefined) return ordinals;
   for await (const event of log.read(`source_${pipeline}.${source}`)) {
     const { data } = decodeEvent(event);
-    if ("ordinals" in data && data.ordinals !== undefined) ordinals.push(...decodeDeltas(data.ordinals, data.count));
+    if ("ordinals" in data && data.ordinals !== undefined)
+      ordinals.push(...decodeDeltas(data.ordinals, data.count));
   }
   return ordinals;
 }
@@ -133,12 +139,21 @@ class Progress {
   }
 
   recorded(
-    data: { readonly first: number; readonly count: number; readonly through: number; readonly epoch: number },
+    data: {
+      readonly first: number;
+      readonly count: number;
+      readonly through: number;
+      readonly epoch: number;
+    },
     ordinals: readonly number[],
   ): void {
     must(data.first === this.#next, `first is ${data.first}, ${this.#next} is next`, this.#stream);
     must(data.epoch === this.#epoch, `epoch ${data.epoch} writes after epoch ${this.#epoch}`, this.#stream);
-    must(data.through >= this.#through, `through descends from ${this.#through} to ${data.through}`, this.#stream);
+    must(
+      data.through >= this.#through,
+      `through descends from ${this.#through} to ${data.through}`,
+      this.#stream,
+    );
     for (const ordinal of ordinals) {
       must(ordinal > this.#through, `ordinal ${ordinal} comes after through ${this.#through}`, this.#stream);
     }
@@ -177,7 +192,11 @@ function acceptedRows(
   return ordinals.map((ordinal, row) => {
     const record = records[row] as Uint8Array;
     const digest = digestAt(data.digests, row);
-    must(digest === undefined || digest === digestOf(record), `N ${data.first + row} is not what was digested`, name);
+    must(
+      digest === undefined || digest === digestOf(record),
+      `N ${data.first + row} is not what was digested`,
+      name,
+    );
     return {
       n: data.first + row,
       ordinal,
@@ -203,7 +222,11 @@ function inputRows(streams: Streams, name: string): InputRow[] {
     if (type !== "StepsRecorded") continue;
     const ordinals = data.ordinals === undefined ? [] : decodeDeltas(data.ordinals, data.count);
     progress.recorded(data, ordinals);
-    must(cursors !== undefined && sameCursors(cursors, data.from), "a batch does not begin at the cursors", name);
+    must(
+      cursors !== undefined && sameCursors(cursors, data.from),
+      "a batch does not begin at the cursors",
+      name,
+    );
     cursors = data.to;
     if (data.count > 0) rows.push(...stepRows(streams, name, data, ordinals));
   }
@@ -224,15 +247,27 @@ interface BatchRows {
   readonly paths: readonly string[];
 }
 
-function stepRows(streams: Streams, name: string, data: StepsRecorded, ordinals: readonly number[]): InputRow[] {
+function stepRows(
+  streams: Streams,
+  name: string,
+  data: StepsRecorded,
+  ordinals: readonly number[],
+): InputRow[] {
   const { count } = data;
   const every = <T>(value: T): T[] => new Array<T>(count).fill(value);
+  const named = data.streams ?? [];
+  must(
+    [...new Set(named)].sort().join() === named.join(),
+    "the upstream streams are not in their order",
+    name,
+  );
   const parents = decodeDeltas(data.parents ?? new Uint8Array(), count);
   const parentKs = data.parentKs === undefined ? every(0) : decodePlain(data.parentKs, count);
   const upstream = data.upstream === undefined ? every(0) : decodeRuns(data.upstream, count);
   const source = data.source === undefined ? every(0) : decodeRuns(data.source, count);
   const roots = data.roots === undefined ? parents : decodeDeltas(data.roots, count);
-  const times: (number | undefined)[] = data.times === undefined ? every(undefined) : decodeDeltas(data.times, count);
+  const times: (number | undefined)[] =
+    data.times === undefined ? every(undefined) : decodeDeltas(data.times, count);
   for (const row of data.timeless === undefined ? [] : decodeDeltas(data.timeless)) times[row] = undefined;
   const inputs: BatchRows = {
     count,
@@ -253,7 +288,9 @@ function stepRows(streams: Streams, name: string, data: StepsRecorded, ordinals:
     root: roots[row] as number,
     path: hex(Buffer.from(inputs.paths[row] as string, "latin1")),
     time: times[row],
-    stages: (data.stages ?? []).map((columns, at) => rowsOfInput(columns, stages[at] as BatchRows, rowsOf(columns.input), row)),
+    stages: (data.stages ?? []).map((columns, at) =>
+      rowsOfInput(columns, stages[at] as BatchRows, rowsOf(columns.input), row),
+    ),
     outputs: outputs.filter(({ origin }) => origin === row).map(({ output }) => output),
     quarantined: quarantined
       .filter(({ n }) => n === data.first + row)
@@ -263,7 +300,9 @@ function stepRows(streams: Streams, name: string, data: StepsRecorded, ordinals:
 
 function batchRows(columns: StageColumns, ahead: BatchRows): BatchRows {
   const results =
-    columns.results === undefined ? new Array<number>(ahead.count).fill(1) : decodeRuns(columns.results, ahead.count);
+    columns.results === undefined
+      ? new Array<number>(ahead.count).fill(1)
+      : decodeRuns(columns.results, ahead.count);
   const parent: number[] = [];
   const paths: string[] = [];
   for (const [row, count] of results.entries()) {
@@ -315,7 +354,9 @@ function outputRows(
   });
   const nextK = new Array<number>(data.count).fill(0);
   return outlets.flatMap(({ stage, stored, sections }, outlet) => {
-    const reaching = outlets.flatMap((other, at) => (other.stored === stored ? (inStored[at] as number[]) : []));
+    const reaching = outlets.flatMap((other, at) =>
+      other.stored === stored ? (inStored[at] as number[]) : [],
+    );
     const kept = [...new Set(reaching)].sort((a, b) => a - b);
     const records = storedRecords(streams, name, data.payload, stored);
     must(records.length === kept.length, `${records.length} records are stored of ${kept.length}`, name);
@@ -326,7 +367,11 @@ function outputRows(
       const record = records[kept.indexOf(storedRow)] as Uint8Array;
       const digest = stored < 0 ? undefined : digestAt(data.stages?.[stored]?.digests, storedRow);
       const k = nextK[origin] as number;
-      must(digest === undefined || digest === digestOf(record), `${data.first + origin}.${k} is not what was digested`, name);
+      must(
+        digest === undefined || digest === digestOf(record),
+        `${data.first + origin}.${k} is not what was digested`,
+        name,
+      );
       nextK[origin] = k + 1;
       const path = hex(Buffer.from(rows.paths[row] as string, "latin1"));
       return { origin, output: { k, outlet, partition: partitions?.[row], path, record: hex(record) } };
@@ -334,7 +379,11 @@ function outputRows(
   });
 }
 
-function partitionsOf(sections: readonly Section[] | undefined, count: number, where: string): number[] | undefined {
+function partitionsOf(
+  sections: readonly Section[] | undefined,
+  count: number,
+  where: string,
+): number[] | undefined {
   if (sections === undefined) return undefined;
   const partitions: number[] = [];
   for (const [partition, rows] of sections) {
@@ -343,7 +392,8 @@ function partitionsOf(sections: readonly Section[] | undefined, count: number, w
       partitions[row] = partition;
     }
   }
-  for (let row = 0; row < count; row++) must(partitions[row] !== undefined, `row ${row} is in no section`, where);
+  for (let row = 0; row < count; row++)
+    must(partitions[row] !== undefined, `row ${row} is in no section`, where);
   return partitions;
 }
 
@@ -355,7 +405,10 @@ function storedRecords(
 ): Uint8Array[] {
   const records: Uint8Array[] = [];
   if (range === undefined) return records;
-  const events = (streams.get(main.replace(/^[a-z]+_/, "payload_")) ?? []).slice(range.revision, range.revision + range.events);
+  const events = (streams.get(main.replace(/^[a-z]+_/, "payload_")) ?? []).slice(
+    range.revision,
+    range.revision + range.events,
+  );
   must(events.length === range.events, "the payload that an event refers to is not there", main);
   for (const { type, data } of events) {
     must(type === "RecordsStored", "a payload holds something else", main);
@@ -372,9 +425,16 @@ function storedRecords(
   return records;
 }
 
-function quarantinedRecords(streams: Streams, main: string, range: EventRange | undefined): QuarantinedRecord[] {
+function quarantinedRecords(
+  streams: Streams,
+  main: string,
+  range: EventRange | undefined,
+): QuarantinedRecord[] {
   if (range === undefined) return [];
-  const events = (streams.get(main.replace(/^[a-z]+_/, "quarantine_")) ?? []).slice(range.revision, range.revision + range.events);
+  const events = (streams.get(main.replace(/^[a-z]+_/, "quarantine_")) ?? []).slice(
+    range.revision,
+    range.revision + range.events,
+  );
   return events.flatMap(({ type, data }) => {
     must(type === "RecordsQuarantined", "a quarantine holds something else", main);
     return data.records;

@@ -4,12 +4,21 @@ import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { type Circumstances, type Delivery, type Given, type Outcome, simulate } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
-import { circumstances, definitionOf, type Item, inputsOf, inputWords, interruptions, mishaps, pipelineWords } from "./random-pipelines.ts";
+import {
+  circumstances,
+  definitionOf,
+  type Item,
+  inputsOf,
+  inputWords,
+  interruptions,
+  mishaps,
+  pipelineWords,
+} from "./random-pipelines.ts";
 import { type Expected, reference } from "./reference.ts";
 
 /** How many runs each property gets: `HEADWATER_SIM_RUNS=5000 npx vitest run test/simulation` for a long search. */
 const RUNS = Number(process.env["HEADWATER_SIM_RUNS"] ?? 0);
-const runs = (short: number) => ({ numRuns: RUNS > 0 ? RUNS : short, endOnFailure: process.env["SIM_QUICK"] !== undefined, ...(process.env["SIM_SEED"] && { seed: Number(process.env["SIM_SEED"]), path: process.env["SIM_PATH"] ?? "" }) });
+const runs = (short: number) => ({ numRuns: RUNS > 0 ? RUNS : short });
 const TIMEOUT_MS = RUNS > 0 ? 24 * 3_600_000 : 120_000;
 
 const ORDINARY: Circumstances = {
@@ -103,7 +112,7 @@ describe("a running pipeline", () => {
           const outcome = await check(definition, inputsOf(definition, input, true), how);
           expect(outcome.restarts).toEqual([]);
         }),
-        runs(150),
+        runs(100),
       );
     },
     TIMEOUT_MS,
@@ -121,10 +130,14 @@ describe("a running pipeline", () => {
           mishaps,
           async (words, input, how, befalls, wrong) => {
             const definition = definitionOf(words);
-            await check(definition, inputsOf(definition, input, true), { ...how, ...wrong, interruptions: befalls });
+            await check(definition, inputsOf(definition, input, true), {
+              ...how,
+              ...wrong,
+              interruptions: befalls,
+            });
           },
         ),
-        runs(150),
+        runs(100),
       );
     },
     TIMEOUT_MS,
@@ -140,15 +153,129 @@ describe("a running pipeline", () => {
       p.union("both", some, rare).sink("out");
       p.union("both-again", rare, some).sink("out-again");
       const given = Array.from({ length: 40 }, (_, v) => ({ value: { k: 0, v }, ordinal: v + 1 }));
-      for (let at = 10; at < 80; at += 3) {
+      for (let seed = 0; seed < 15; seed++) {
         await check(p.definition, new Map([["m", given]]), {
           ...ORDINARY,
-          seed: at,
+          seed,
           batchRecords: 2,
           delayMs: 5,
-          interruptions: [{ kind: "stop", at }],
+          interruptions: [45, 25, 20].map((at) => ({ kind: "stop", at })),
         });
       }
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "assigns again what fails while an assignment is being recorded",
+    async () => {
+      const p = pipeline("p", { partitions: 8 });
+      p.source<undefined>("m")
+        .map("first", (record) => record)
+        .keyBy("by-k", (record) => (record as Item).k)
+        .map("second", (record) => record)
+        .sink("out");
+      const given = Array.from({ length: 200 }, (_, v) => ({ value: { k: v % 9, v }, ordinal: v + 1 }));
+      for (let seed = 0; seed < 12; seed++) {
+        const outcome = await check(p.definition, new Map([["m", given]]), {
+          ...ORDINARY,
+          seed,
+          nodes: 4,
+          batchRecords: 8,
+          delayMs: 40,
+          losses: [60, 64, 68].map((at) => at + seed),
+          failures: [20, 26, 32, 38, 44, 50].map((at) => ({ at: at + seed, made: at % 4 === 0 })),
+        });
+        expect(outcome.restarts.length).toBeGreaterThan(2);
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "comes to its end whenever a process dies and another brings the state back",
+    async () => {
+      const p = pipeline("p", { partitions: 4 });
+      p.source<undefined, number>("m", { key: (record) => (record as Item).k })
+        .reduce("sums", {
+          init: () => 0,
+          step: (sum, record) => sum + (record as Item).v,
+          emit: (sum) => ({ sum }),
+        })
+        .sink("out");
+      // The first keys have no records later on: their partitions have only promises to pass on.
+      const given = Array.from({ length: 12 }, (_, v) => ({
+        value: { k: v < 6 ? v % 3 : 3, v },
+        ordinal: 3 * v,
+      }));
+      for (let at = 15; at <= 45; at++) {
+        for (const made of [false, true]) {
+          const interruptions = [{ kind: "crash", at, made }] as const;
+          await check(p.definition, new Map([["m", given]]), {
+            ...ORDINARY,
+            seed: at,
+            batchRecords: 3,
+            interruptions,
+          });
+        }
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "comes to its end when doors hear of each other's promises late",
+    async () => {
+      const p = pipeline("p", { partitions: 1 });
+      p.source("a");
+      p.source("b").sink("out");
+      p.source("c");
+      const given = [2, 3, 4].map((ordinal) => ({ value: { k: 0, v: ordinal }, ordinal }));
+      for (let seed = 0; seed < 60; seed++) {
+        await check(p.definition, new Map([["a", given]]), { ...ORDINARY, seed, tickMs: 1, delayMs: 30 });
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "takes smaller batches where the steps of one are more than an append may hold",
+    async () => {
+      const p = pipeline("p", { partitions: 1 });
+      p.source<undefined>("m")
+        .flatMap("many", (record) =>
+          Array.from({ length: 1_000 }, (_, index) => (record as Item).v * 1_000 + index),
+        )
+        .filter("few", (value) => value % 200 === 0)
+        .sink("out");
+      const given = Array.from({ length: 40 }, (_, v) => ({ value: { k: 0, v }, ordinal: v + 1 }));
+      const outcome = await check(p.definition, new Map([["m", given]]), { ...ORDINARY, batchRecords: 64 });
+      expect(outcome.restarts).toHaveLength(1);
+      expect(outcome.restarts[0]).toContain("partition:many.0");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "merges more records than its queues hold",
+    async () => {
+      const p = pipeline("p", { partitions: 1 });
+      const [a, b] = [p.source("a"), p.source("b")];
+      p.union("both", a, b)
+        .filter("some", (record) => (record as Item).v % 50 === 0)
+        .sink("out");
+      const given = (rest: number) =>
+        Array.from({ length: 6_000 }, (_, v) => ({ value: { k: rest, v }, ordinal: 2 * v + rest }));
+      // The second source is far behind the first one for a while: all of that one's first records come before.
+      const late = given(1).map(({ value, ordinal }) => ({ value, ordinal: ordinal + 9_000 }));
+      await check(
+        p.definition,
+        new Map([
+          ["a", given(0)],
+          ["b", late],
+        ]),
+        { ...ORDINARY, batchRecords: 512, delayMs: 3 },
+      );
     },
     TIMEOUT_MS,
   );
@@ -176,7 +303,7 @@ describe("a running pipeline", () => {
             }
           },
         ),
-        runs(100),
+        runs(60),
       );
     },
     TIMEOUT_MS,
@@ -190,25 +317,40 @@ describe("a running pipeline", () => {
           pipelineWords,
           inputWords,
           circumstances,
-          fc.array(fc.record({ kind: fc.constant("stop" as const), at: fc.integer({ min: 1, max: 60 }) }), { maxLength: 2 }),
+          fc.array(fc.record({ kind: fc.constant("stop" as const), at: fc.integer({ min: 1, max: 60 }) }), {
+            maxLength: 2,
+          }),
           async (words, input, how, befalls) => {
             // Nothing is refused, so that the sender can tell by N where to go on.
             const sources = words.sources.map((source) => ({ ...source, keyed: false, identified: false }));
             const definition = definitionOf({ ...words, sources });
-            const inputs = inputsOf(definition, input.map((record) => ({ ...record, v: record.v % 59 })), false);
-            const outcome = await simulate(definition, inputs, { ...how, stepBackMs: 500, interruptions: befalls });
+            const inputs = inputsOf(
+              definition,
+              input.map((record) => ({ ...record, v: record.v % 59 })),
+              false,
+            );
+            const outcome = await simulate(definition, inputs, {
+              ...how,
+              stepBackMs: 500,
+              interruptions: befalls,
+            });
             const content = await readLogContent(outcome.log);
             const given = new Map<string, readonly Given[]>();
             for (const [source, records] of inputs) {
               const rows = content.sources[`source_p.${source}`] ?? [];
               expect(rows).toHaveLength(records.length);
-              given.set(source, records.map((record, at) => ({ ...record, ordinal: rows[at]?.ordinal ?? 0 })));
+              given.set(
+                source,
+                records.map((record, at) => ({ ...record, ordinal: rows[at]?.ordinal ?? 0 })),
+              );
             }
+            // Who stops in good order leaves nothing behind that could fence off the next owner.
+            expect(outcome.restarts).toEqual([]);
             // In each source's order, and merged in the order of the ordinals that the log has.
             expectOutputs(outcome, await reference(definition, given));
           },
         ),
-        runs(100),
+        runs(60),
       );
     },
     TIMEOUT_MS,

@@ -1,6 +1,11 @@
 import fc from "fast-check";
 import type { StageContext } from "../../src/pipeline/context.ts";
-import type { Key, PipelineDefinition, SourceDefinition, StageDefinition } from "../../src/pipeline/definition.ts";
+import type {
+  Key,
+  PipelineDefinition,
+  SourceDefinition,
+  StageDefinition,
+} from "../../src/pipeline/definition.ts";
 import type { Circumstances, Given, Interruption } from "./harness.ts";
 
 /** The records of random pipelines. Functions decide by `k` and `v` only. */
@@ -36,8 +41,21 @@ interface StageWords {
 }
 
 const stageWords: fc.Arbitrary<StageWords> = fc.record({
-  kind: fc.constantFrom<StageDefinition["kind"]>("map", "filter", "flatMap", "flatMap", "keyBy", "reduce", "reduce", "union", "union"),
-  inputs: fc.array(fc.oneof(fc.constant(-1), fc.integer({ min: -4, max: -1 }), fc.nat(20)), { minLength: 3, maxLength: 3 }),
+  kind: fc.constantFrom<StageDefinition["kind"]>(
+    "map",
+    "filter",
+    "flatMap",
+    "flatMap",
+    "keyBy",
+    "reduce",
+    "reduce",
+    "union",
+    "union",
+  ),
+  inputs: fc.array(fc.oneof(fc.constant(-1), fc.integer({ min: -4, max: -1 }), fc.nat(20)), {
+    minLength: 3,
+    maxLength: 3,
+  }),
   name: fc.constantFrom("a", "b", "b-a", "z9", "0"),
   variant: fc.nat(11),
   fails: fc.constantFrom(0, 0, 3, 5),
@@ -58,7 +76,12 @@ export const pipelineWords: fc.Arbitrary<PipelineWords> = fc.record({
 const SOURCE_NAMES = ["m", "c", "x-c"];
 
 /** For each source its records, each with what is added to the ordinal of the one before it in any source. */
-export type InputWords = readonly { readonly source: number; readonly gap: number; readonly k: number; readonly v: number }[];
+export type InputWords = readonly {
+  readonly source: number;
+  readonly gap: number;
+  readonly k: number;
+  readonly v: number;
+}[];
 
 export const inputWords: fc.Arbitrary<InputWords> = fc.array(
   fc.record({
@@ -93,7 +116,11 @@ export function inputsOf(
 export const interruptions: fc.Arbitrary<readonly Interruption[]> = fc.array(
   fc.oneof(
     fc.record({ kind: fc.constant("stop" as const), at: fc.integer({ min: 1, max: 120 }) }),
-    fc.record({ kind: fc.constant("crash" as const), at: fc.integer({ min: 1, max: 120 }), made: fc.boolean() }),
+    fc.record({
+      kind: fc.constant("crash" as const),
+      at: fc.integer({ min: 1, max: 120 }),
+      made: fc.boolean(),
+    }),
   ),
   { maxLength: 3 },
 );
@@ -157,7 +184,13 @@ function sourceOf({ keyed, timed, identified }: SourceWords, index: number): Sou
   };
 }
 
-function stageOf(words: StageWords, name: string, input: string, inputs: readonly string[], keyed: boolean): StageDefinition {
+function stageOf(
+  words: StageWords,
+  name: string,
+  input: string,
+  inputs: readonly string[],
+  keyed: boolean,
+): StageDefinition {
   const base = { name, inputs: [input], onError: "skip" as const };
   const { kind } = words;
   if (kind === "union" && inputs.length > 1) return { ...base, kind, inputs };
@@ -169,7 +202,12 @@ function stageOf(words: StageWords, name: string, input: string, inputs: readonl
 }
 
 /** Throws, or answers what a stage may not, for the records at which the stage is to fail. */
-function failing<T>({ fails, how }: StageWords, record: unknown, wrong: readonly unknown[], right: () => T): T {
+function failing<T>(
+  { fails, how }: StageWords,
+  record: unknown,
+  wrong: readonly unknown[],
+  right: () => T,
+): T {
   if (fails === 0 || (record as Item).v % fails !== 0) return right();
   if (how === 0) throw new Error("as the test wants it");
   return wrong[how - 1] as T;
@@ -188,7 +226,13 @@ function mapFunction(words: StageWords): WithContext<unknown> {
       case 2:
         return { ...item, k: (item.k + 1) % 5, random: ctx.random(), uuid: ctx.uuid() };
       case 3:
-        return { ...item, time: ctx.eventTime ?? null, ordinal: ctx.ordinal, root: ctx.root, source: ctx.source };
+        return {
+          ...item,
+          time: ctx.eventTime ?? null,
+          ordinal: ctx.ordinal,
+          root: ctx.root,
+          source: ctx.source,
+        };
       case 4:
         return item;
       default:

@@ -203,5 +203,9 @@ function mustBeRecord(value: unknown): unknown {
 /** As far as the functions of the tests go. */
 function isRecord(value: unknown): boolean {
   if (value === undefined || typeof value === "function" || value instanceof Date) return false;
-  return typeof value !== "object" || value === null || Object.values(value).every((part) => !(part instanceof Date));
+  return (
+    typeof value !== "object" ||
+    value === null ||
+    Object.values(value).every((part) => !(part instanceof Date))
+  );
 }

@@ -1,3 +1,5 @@
+import { HeadwaterError } from "../../src/core/errors.ts";
+import type { Position } from "../../src/core/position.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type {
   Append,
@@ -13,8 +15,6 @@ import type {
   SubscribeOptions,
   SubscriptionMessage,
 } from "../../src/ports/event-log.ts";
-import { HeadwaterError } from "../../src/core/errors.ts";
-import type { Position } from "../../src/core/position.ts";
 import type { Processes } from "../../src/ports/processes.ts";
 import { type Random, upTo, type VirtualWorld } from "./virtual-world.ts";
 
@@ -26,6 +26,8 @@ export class SimulatedProcess {
   readonly #world: VirtualWorld;
   readonly #others: Map<string, SimulatedProcess>;
   dead = false;
+  /** Others take it for dead. */
+  seemsDead = false;
 
   constructor(world: VirtualWorld, others: Map<string, SimulatedProcess>) {
     this.#world = world;
@@ -50,7 +52,10 @@ export class SimulatedProcess {
       host: "simulation",
       pid: 1,
       instance: this.instance,
-      isAlive: ({ instance }) => this.#others.get(instance)?.dead === false,
+      isAlive: ({ instance }) => {
+        const other = this.#others.get(instance);
+        return other !== undefined && !other.dead && !other.seemsDead;
+      },
     };
   }
 
@@ -107,13 +112,15 @@ export class SlowLog implements EventLog {
     const appended = await this.#inner.append(stream, expected, events);
     onAppended?.(count, stream);
     await this.#wait(stream);
-    if (failure !== undefined) throw new HeadwaterError("LogUnavailable", "the test wants it so, after the append");
+    if (failure !== undefined)
+      throw new HeadwaterError("LogUnavailable", "the test wants it so, after the append");
     return appended;
   }
 
   async appendInOrder(appends: readonly Append[]): Promise<readonly Appended[]> {
     const answers: Appended[] = [];
-    for (const { stream, expected, events } of appends) answers.push(await this.append(stream, expected, events));
+    for (const { stream, expected, events } of appends)
+      answers.push(await this.append(stream, expected, events));
     return answers;
   }
 

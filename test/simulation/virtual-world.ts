@@ -20,7 +20,8 @@ export function upTo(random: Random, most: number): number {
 }
 
 export function seededIds(random: Random): Ids {
-  const hex = (digits: number) => Array.from({ length: digits }, () => upTo(random, 15).toString(16)).join("");
+  const hex = (digits: number) =>
+    Array.from({ length: digits }, () => upTo(random, 15).toString(16)).join("");
   return { uuid: () => `${hex(8)}-${hex(4)}-4${hex(3)}-8${hex(3)}-${hex(12)}` };
 }
 
@@ -95,7 +96,8 @@ export class VirtualWorld implements Clock {
   #next(): Timer | undefined {
     let next: Timer | undefined;
     for (const timer of this.#timers) {
-      if (next === undefined || timer.due < next.due || (timer.due === next.due && timer.rank < next.rank)) next = timer;
+      if (next === undefined || timer.due < next.due || (timer.due === next.due && timer.rank < next.rank))
+        next = timer;
     }
     return next;
   }
