@@ -31,6 +31,9 @@ function inputs(values: readonly Row[]): InputRows {
   };
 }
 
+/** As in a process: one for all of its engines. */
+const arena = new Arena();
+
 /** The canonical records of each stage, as they are kept. */
 async function run(p: Pipeline, values: readonly Row[]): Promise<unknown[][]> {
   const [segment] = planPipeline(p.definition).segments as [Segment];
@@ -39,7 +42,7 @@ async function run(p: Pipeline, values: readonly Row[]): Promise<unknown[][]> {
     segment,
     sources: ["in"],
     partitions: 1,
-    arena: new Arena(),
+    arena,
     decode: (bytes, start, end) => decodeCanonical(bytes.subarray(start, end)),
     provenance: "full",
   });

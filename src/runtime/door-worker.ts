@@ -154,8 +154,10 @@ export class DoorWorker {
       }
       await this.#flush(signal);
     } catch (error) {
-      for (const fail of this.#batch.failed) fail(error);
-      if (!isHeadwaterError(error, "InputFailed")) throw error;
+      if (!isHeadwaterError(error, "InputFailed")) {
+        for (const fail of this.#batch.failed) fail(error);
+        throw error;
+      }
       // What was read before the input failed is taken and brought to its end.
       await this.#flush(signal);
       this.#options.onInputFailed(error);
