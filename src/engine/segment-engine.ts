@@ -7,7 +7,7 @@ import { RowContext, type StageScope } from "./context.ts";
 import { type OperatorInput, runFunction, runKeyBy, runReduce } from "./operators.ts";
 import { ReduceState, type StateSnapshot } from "./reduce-state.ts";
 import type { InputRows } from "./rows.ts";
-import { composeRows, type Keeping, type Packed, StageOutput, type StageRows } from "./stage-output.ts";
+import { composeRows, type Keeping, StageOutput, type StageRows } from "./stage-output.ts";
 
 export interface SegmentEngineOptions {
   readonly pipeline: string;
@@ -202,7 +202,9 @@ export class SegmentEngine {
         );
       });
     }
-    const { bytes, lengths } = done[owner]?.packed as Packed;
+    const packed = done[owner]?.packed;
+    if (packed === undefined) return inputs.records;
+    const { bytes, lengths } = packed;
     const ends: number[] = [];
     let end = 0;
     for (const length of lengths) {
