@@ -3,7 +3,7 @@ import { HeadwaterError } from "../core/errors.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
 import { createSurroundings, openLog } from "../runtime/compose.ts";
-import { type Intake, ProgramIntake } from "../runtime/intake.ts";
+import { ProgramIntake } from "../runtime/intake.ts";
 import { groupRecords, OfferQueue } from "../runtime/offer-queue.ts";
 import { runPipeline } from "../runtime/pipeline-run.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
@@ -31,6 +31,10 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const { clock } = surroundings;
   const nodes = options.nodes ?? 1;
 
+  const abandon = (error: unknown) => {
+    for (const intake of intakes.values()) intake.abandon(error);
+    for (const queue of queues.values()) queue.abort(error);
+  };
   const work = async (): Promise<RunReport> => {
     const started = clock.monotonic();
     try {
@@ -60,13 +64,12 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
         (clock.monotonic() - started) / MS_PER_SECOND,
       );
     } catch (error) {
-      for (const queue of queues.values()) queue.abort(error);
+      abandon(error);
       throw error;
     } finally {
-      const stopped = new HeadwaterError("Stopped", "the pipeline has stopped", {
-        where: `pipeline ${definition.name}`,
-      });
-      for (const queue of queues.values()) queue.abort(stopped);
+      abandon(
+        new HeadwaterError("Stopped", "the pipeline has stopped", { where: `pipeline ${definition.name}` }),
+      );
       await log.close();
     }
   };
@@ -97,7 +100,11 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   };
 }
 
-function intakesOf(plan: Plan, options: StartOptions, queues: Map<string, OfferQueue>): Map<string, Intake> {
+function intakesOf(
+  plan: Plan,
+  options: StartOptions,
+  queues: Map<string, OfferQueue>,
+): Map<string, ProgramIntake> {
   const { definition } = plan;
   const inputs = new Map(Object.entries(options.inputs ?? {}));
   for (const name of inputs.keys()) {

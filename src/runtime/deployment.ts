@@ -1,6 +1,6 @@
 import { encodeCanonical } from "../core/canonical.ts";
 import { equalBytes, sha256, toHex } from "../core/digest.ts";
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { codeStream, pipelineStream } from "../core/streams.ts";
@@ -131,6 +131,7 @@ export async function deploy(
   content: Content,
   before: PipelineDeployed | undefined,
   from: number,
+  confirm: () => Promise<void>,
 ): Promise<PipelineDeployed> {
   if (candidate.bundle !== undefined && content.code !== undefined) {
     await keepCode(log, clock, content.code, candidate.bundle.code);
@@ -143,7 +144,16 @@ export async function deploy(
     from,
     ...content,
   };
-  await tail.append([{ type: "PipelineDeployed", event }]);
+  await confirm();
+  try {
+    await tail.append([{ type: "PipelineDeployed", event }]);
+  } catch (cause) {
+    if (!isHeadwaterError(cause, "WrongExpectedRevision")) throw cause;
+    throw new HeadwaterError("OwnershipLost", "another process has deployed the pipeline", {
+      where: tail.stream,
+      cause,
+    });
+  }
   return event;
 }
 

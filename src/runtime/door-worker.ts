@@ -39,7 +39,6 @@ class OpenBatch {
   readonly rejected: RejectedRecord[] = [];
   readonly watermark: WatermarkStep[] = [];
   readonly settle: (() => void)[] = [];
-  readonly failed: ((error: unknown) => void)[] = [];
   read = 0;
   duplicate = 0;
   idChars = 0;
@@ -154,20 +153,14 @@ export class DoorWorker {
       }
       await this.#flush(signal);
     } catch (error) {
-      if (!isHeadwaterError(error, "InputFailed")) {
-        for (const fail of this.#batch.failed) fail(error);
-        throw error;
-      }
+      if (!isHeadwaterError(error, "InputFailed")) throw error;
       // What was read before the input failed is taken and brought to its end.
       await this.#flush(signal);
       this.#options.onInputFailed(error);
       await this.#keepUp(signal);
       return;
     }
-    if (signal.aborted) {
-      for (const fail of this.#batch.failed) fail(new HeadwaterError("Stopped", "the pipeline was stopped"));
-      return;
-    }
+    if (signal.aborted) return;
     await this.#append("InputEnded");
     this.#options.onEnded();
     await this.#keepUp(signal);
@@ -261,7 +254,6 @@ export class DoorWorker {
     if (record.settle !== undefined) {
       const { settle } = record;
       batch.settle.push(() => settle({ kind: "accepted", address: `${this.#stream}@${n}` }));
-      batch.failed.push((error) => settle({ kind: "failed", error }));
     }
   }
 
@@ -376,6 +368,7 @@ export class DoorWorker {
     totals.duplicate += batch.duplicate;
     totals.rejected += batch.rejected.length;
     board.reportDoor(this.#order.unit, through);
+    this.#options.intake.taken(batch.read);
     for (const settle of batch.settle) settle();
   }
 

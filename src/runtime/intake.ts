@@ -3,6 +3,7 @@ import { isHeadwaterError } from "../core/errors.ts";
 import type { InputProgress } from "../core/events.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { Input } from "../ports/files.ts";
+import { KeptRecords } from "./kept-records.ts";
 
 /** A record on its way to a door. */
 export interface IntakeRecord {
@@ -36,6 +37,8 @@ export interface Intake {
   locate(known: readonly InputProgress[]): Promise<InputProgress | undefined>;
   /** The records from `from` on. Ends when there will be no more. */
   records(from: InputProgress | undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]>;
+  /** The first `records` of those that were given and not said to be taken are durable, or refused for good. */
+  taken(records: number): void;
   /** Digest of the content up to a record's `end`; only for an identified input. */
   digestUpTo(end: number): Uint8Array;
 }
@@ -60,6 +63,8 @@ export class FileIntake implements Intake {
   readonly name: string;
   readonly #options: FileIntakeOptions;
   #input: Input;
+  /** For an input that can be read only once. */
+  #once: KeptRecords | undefined;
   #reached: { readonly end: number; readonly digest: Uint8Array } | undefined;
 
   private constructor(input: Input, options: FileIntakeOptions) {
@@ -110,7 +115,17 @@ export class FileIntake implements Intake {
     };
   }
 
-  async *records(
+  records(from: InputProgress | undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]> {
+    if (this.#input.repeatable) return this.#readFrom(from, signal);
+    this.#once ??= new KeptRecords(this.#input.read());
+    return this.#once.read(signal);
+  }
+
+  taken(records: number): void {
+    this.#once?.taken(records);
+  }
+
+  async *#readFrom(
     from: InputProgress | undefined,
     signal: AbortSignal,
   ): AsyncIterable<readonly IntakeRecord[]> {
@@ -120,7 +135,7 @@ export class FileIntake implements Intake {
         yield records;
         end = records.at(-1)?.end ?? end;
       }
-      if (!this.#options.follow || signal.aborted || !this.#input.repeatable) return;
+      if (!this.#options.follow || signal.aborted) return;
       // A door may still hold records of the old content in an open batch.
       if (end > 0) this.#reached = { end, digest: this.digestUpTo(end) };
       await sleep(this.#options.clock, FOLLOW_MS, signal);
@@ -147,10 +162,10 @@ export class ProgramIntake implements Intake {
   readonly name = "the program";
   readonly repeatable = false;
   readonly givesOrdinals: boolean;
-  readonly #batches: AsyncIterable<readonly IntakeRecord[]>;
+  readonly #records: KeptRecords;
 
   constructor(batches: AsyncIterable<readonly IntakeRecord[]>, givesOrdinals = false) {
-    this.#batches = batches;
+    this.#records = new KeptRecords(batches);
     this.givesOrdinals = givesOrdinals;
   }
 
@@ -158,11 +173,17 @@ export class ProgramIntake implements Intake {
     return Promise.resolve(undefined);
   }
 
-  async *records(_from: undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]> {
-    for await (const batch of this.#batches) {
-      if (signal.aborted) return;
-      yield batch;
-    }
+  records(_from: undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]> {
+    return this.#records.read(signal);
+  }
+
+  taken(records: number): void {
+    this.#records.taken(records);
+  }
+
+  /** The pipeline has ended: who waits for an answer gets this one. */
+  abandon(error: unknown): void {
+    this.#records.abandon(error);
   }
 
   digestUpTo(): Uint8Array {

@@ -123,7 +123,8 @@ async function deployIfChanged(
     }
     from = (await (stuck ? lowestThrough : highestThrough)(log, name, current)) + 1;
   }
-  const deployed = await deploy(log, clock, name, candidate, content, current, from);
+  const confirm = () => supervision.confirm();
+  const deployed = await deploy(log, clock, name, candidate, content, current, from, confirm);
   options.onDeployed(deployed);
   return deployed;
 }

@@ -30,8 +30,11 @@ export interface SinkTarget {
   hasContent(): Promise<boolean>;
   /** Throws `ForeignOutput` unless its content begins with `bytes` bytes, the last part of which had `digest`. */
   mustHold(bytes: number, last: DeliveredPart | undefined): Promise<void>;
-  /** Begins or goes on after `bytes` bytes, the last part of which had `digest`. Throws as {@link mustHold}. */
-  open(bytes: number, last: DeliveredPart | undefined): Promise<void>;
+  /**
+   * Begins or goes on after `bytes` bytes, the last part of which had `digest`. Throws as {@link mustHold}. Asks
+   * `confirm`, which throws if another owner has taken over, before it cuts anything off.
+   */
+  open(bytes: number, last: DeliveredPart | undefined, confirm: () => Promise<void>): Promise<void>;
   write(records: readonly OutputRecord[]): Promise<void>;
   /** Makes durable what was written; answers the length after it and the digest since the last flush. */
   flush(): Promise<{ readonly bytes: number; readonly digest?: Uint8Array }>;
@@ -107,7 +110,7 @@ export class FileTarget implements SinkTarget {
     }
   }
 
-  async open(bytes: number, last: DeliveredPart | undefined): Promise<void> {
+  async open(bytes: number, last: DeliveredPart | undefined, confirm: () => Promise<void>): Promise<void> {
     const file = await this.#files.openOutput(this.#path);
     this.#file = file;
     // What an earlier owner wrote and did not deliver is written again.
@@ -115,7 +118,11 @@ export class FileTarget implements SinkTarget {
     this.#buffered = 0;
     this.#hash = createHash("sha256");
     await this.#mustBeOurs(file, bytes, last);
-    if ((await file.length()) > bytes) await file.truncate(bytes);
+    if ((await file.length()) > bytes) {
+      // Who was asleep may find more bytes than it knows of: those of its successor.
+      await confirm();
+      await file.truncate(bytes);
+    }
     this.#position = bytes;
   }
 

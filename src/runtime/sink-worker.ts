@@ -62,7 +62,8 @@ export class SinkWorker {
       history === undefined || gone ? await this.#beginTarget(history !== undefined) : history.place;
     const cursors = await currentCursors(this.#context, this.#upstreams, found.cursors);
     const place = { ...found, cursors };
-    await this.#target.open(place.bytes, gone ? undefined : history?.last);
+    const confirm = () => this.#unitLog().mustStillOwn();
+    await this.#target.open(place.bytes, gone ? undefined : history?.last, confirm);
     this.#place = place;
     this.#reader = new MergeReader({
       log,

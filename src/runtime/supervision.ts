@@ -108,6 +108,11 @@ export class Supervision {
     await this.#append("UnitsAssigned", { units });
   }
 
+  /** Throws `OwnershipLost` if another process has taken over, as one finds out that was asleep. */
+  async confirm(): Promise<void> {
+    await this.#append("Heartbeat", {});
+  }
+
   /** Gives the supervision up. */
   async release(): Promise<void> {
     this.#stop.abort();

@@ -74,17 +74,18 @@ export class UnitLog {
       } catch (error) {
         this.#besides.clear();
         if (!isHeadwaterError(error, "WrongExpectedRevision")) throw error;
-        await this.#mustStillOwn(error);
+        await this.mustStillOwn(error);
       }
     }
   }
 
-  async #mustStillOwn(cause: HeadwaterError): Promise<void> {
+  /** Throws `OwnershipLost` when someone else has appended to the main stream. */
+  async mustStillOwn(cause?: HeadwaterError): Promise<void> {
     const now = await StreamTail.open(this.#log, this.#main.stream);
     if (now.revision === this.#main.revision) return;
     throw new HeadwaterError("OwnershipLost", "another owner has claimed this unit of work", {
       where: this.#main.stream,
-      cause,
+      ...(cause !== undefined && { cause }),
     });
   }
 

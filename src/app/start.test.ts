@@ -1,0 +1,104 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { pipeline } from "../pipeline/pipeline.ts";
+import { start } from "./start.ts";
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "headwater-start-"));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+function numbers(step = 1) {
+  const p = pipeline("numbers", { partitions: 2, batchRecords: 8 });
+  p.source("in", { key: () => "all", id: (record) => (record as { id: number }).id })
+    .reduce("count", { init: () => 0, step: (n) => n + step, emit: (n, _key, record) => ({ n, record }) })
+    .sink("out");
+  return p;
+}
+
+describe("start", () => {
+  test("answers each offer with where it is kept, that it is a duplicate, or why it is refused", async () => {
+    const seen: unknown[] = [];
+    const running = await start(numbers(), {
+      log: "memory:",
+      sinks: { out: ({ n }: { n: number }) => void seen.push(n) },
+    });
+    expect(await running.offer("in", { id: 1 })).toBe("source_numbers.in@0");
+    expect(await running.offer("in", { id: 1 })).toBeUndefined();
+    expect(await running.offer("in", { id: 2 })).toBe("source_numbers.in@1");
+    await expect(running.offer("in", { id: 3, when: new Date() })).rejects.toMatchObject({
+      code: "NotCanonical",
+      where: "$.when",
+    });
+    await expect(running.offer("nowhere", 1)).rejects.toMatchObject({ code: "UnknownSource" });
+    running.end();
+    const report = await running.finished;
+    expect(report.records).toMatchObject({ accepted: 2, duplicate: 1, rejected: 1, pending: 0 });
+    expect(seen).toEqual([1, 2]);
+    await expect(running.offer("in", { id: 4 })).rejects.toMatchObject({ code: "Stopped" });
+  });
+
+  test("settles every offer when it is stopped, and keeps what it said is kept", async () => {
+    const log = `lmdb:${dir}`;
+    const running = await start(numbers(), { log });
+    const kept: string[] = [];
+    let refused = 0;
+    const offers = Array.from({ length: 500 }, (_, id) =>
+      running.offer("in", { id }).then(
+        (address) => address !== undefined && kept.push(address),
+        () => refused++,
+      ),
+    );
+    await offers[20];
+    await running.stop();
+    await Promise.all(offers);
+    expect(kept.length + refused).toBe(500);
+    const totals: number[] = [];
+    const again = await start(numbers(), {
+      log,
+      sinks: { out: ({ n }: { n: number }) => void totals.push(n) },
+    });
+    again.end();
+    await again.finished;
+    // The state goes on from what was kept: one more makes one more than that.
+    const last = await start(numbers(), {
+      log,
+      sinks: { out: ({ n }: { n: number }) => void totals.push(n) },
+    });
+    expect(await last.offer("in", { id: "another" })).toBe(`source_numbers.in@${kept.length}`);
+    last.end();
+    await last.finished;
+    expect(totals.at(-1)).toBe(kept.length + 1);
+  });
+
+  test("takes a changed program in after the one before has ended, with its state", async () => {
+    const log = `lmdb:${dir}`;
+    const totals: number[] = [];
+    for (const [step, id] of [
+      [1, 1],
+      [10, 2],
+    ] as const) {
+      const running = await start(numbers(step), {
+        log,
+        sinks: { out: ({ n }: { n: number }) => void totals.push(n) },
+      });
+      await running.offer("in", { id });
+      running.end();
+      await running.finished;
+    }
+    expect(totals).toEqual([1, 11]);
+  });
+
+  test("refuses a source or sink that there is not", async () => {
+    await expect(start(numbers(), { log: "memory:", inputs: { nope: [] } })).rejects.toMatchObject({
+      code: "UnknownSource",
+    });
+    await expect(start(numbers(), { log: "memory:", sinks: { nope: () => {} } })).rejects.toMatchObject({
+      code: "UnknownSink",
+    });
+    await expect(start(numbers(), { log: "file:x" })).rejects.toMatchObject({ code: "BadUsage" });
+  });
+});
