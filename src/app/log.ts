@@ -138,7 +138,10 @@ export async function backupLog(log: EventLog, target: string): Promise<void> {
     });
   }
   try {
-    await mkdir(target, { recursive: true });
+    // Not recursive: Node never comes back from that for a path below /proc.
+    await mkdir(target).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
     if ((await readdir(target)).length > 0) {
       throw new HeadwaterError("BadUsage", "the folder for the copy is not empty", {
         where: target,

@@ -56,6 +56,7 @@ export type RunNotice =
       readonly message: string;
     }
   | { readonly kind: "resumed"; readonly source: string; readonly input: string; readonly records: number }
+  | { readonly kind: "no-input"; readonly source: string }
   | { readonly kind: "standing-by"; readonly message: string }
   | { readonly kind: "restarted"; readonly node: string; readonly message: string };
 

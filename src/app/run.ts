@@ -1,4 +1,5 @@
-import { resolve } from "node:path";
+import { stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
@@ -35,7 +36,7 @@ export async function run(request: RunRequest): Promise<RunReport> {
   if (module !== undefined) checkNames(module.plan, request);
   const opened: Input[] = [];
   const intakes = await openIntakes(surroundings, request, opened);
-  checkOutputPaths(request);
+  await checkOutputPaths(request);
   const targets = targetsOf(surroundings, request);
   const log = (await openLogThatIsThere(request.log)) ?? (await makeLog(request, targets));
   try {
@@ -82,6 +83,9 @@ async function runLoaded(
   const board = new ProgressBoard();
   const started = clock.monotonic();
   const nodes = request.nodes ?? 1;
+  for (const { name } of plan.sources) {
+    if (!request.inputs.has(name)) request.onNotice?.({ kind: "no-input", source: name });
+  }
   const probe = probeFromEnvironment();
   await checkOutputs(log, plan, targets);
   const stopProgress = reportProgress(surroundings, request, board, inputs);
@@ -182,10 +186,34 @@ function targetsOf({ files }: Surroundings, request: RunRequest): Map<string, Si
   );
 }
 
+/** A mistake in a path is told before anything is accepted for it. */
+async function checkOutputPath(path: string): Promise<void> {
+  if (/\.(gz|csv)$/.test(path)) {
+    throw new HeadwaterError("BadUsage", "outputs are JSON lines, not compressed", {
+      where: path,
+      hint: "Name a file that ends in .jsonl.",
+    });
+  }
+  const folder = dirname(resolve(path));
+  if (!(await stat(folder).catch(() => undefined))?.isDirectory()) {
+    throw new HeadwaterError("BadUsage", "there is no such folder for the output", {
+      where: folder,
+      hint: "Make it, or name another one.",
+    });
+  }
+  if ((await stat(path).catch(() => undefined))?.isDirectory()) {
+    throw new HeadwaterError("BadUsage", "the output is a folder", {
+      where: path,
+      hint: "Name a file in it.",
+    });
+  }
+}
+
 /** Two sinks that write one file would each find it changed by the other. */
-function checkOutputPaths(request: RunRequest): void {
+async function checkOutputPaths(request: RunRequest): Promise<void> {
   const sinkOf = new Map<string, string>();
   for (const [sink, path] of request.outputs) {
+    if (path !== STDIO) await checkOutputPath(path);
     const other = sinkOf.get(resolve(path));
     if (path !== STDIO && other !== undefined) {
       throw new HeadwaterError("BadUsage", `the sinks ${other} and ${sink} are to write the same file`, {

@@ -8,16 +8,23 @@ export interface Interrupt {
   release(): void;
 }
 
-/** Listens for Ctrl-C. `message` tells at the first one what happens now; absent: nothing is said. */
-export function listenForInterrupt(io: Io, message?: string): Interrupt {
+/** What is done at the first Ctrl-C, beside the abort, and before the end at the second one. */
+export interface InterruptSteps {
+  first?(): void;
+  second?(): void;
+}
+
+/** Listens for Ctrl-C. */
+export function listenForInterrupt(io: Io, steps: InterruptSteps = {}): Interrupt {
   const controller = new AbortController();
   const release = io.onInterrupt(() => {
     if (controller.signal.aborted) {
+      steps.second?.();
       io.exit(EXIT.stopped);
       return;
     }
     controller.abort();
-    if (message !== undefined) io.stderr.write(`headwater: ${message}\n`).catch(() => {});
+    steps.first?.();
   });
   return { signal: controller.signal, release };
 }

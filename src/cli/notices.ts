@@ -12,6 +12,7 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   resumed: "inputs gone on with",
   "standing-by": "times of standing by",
   restarted: "restarts",
+  "no-input": "sources without input",
 };
 
 /** Turns a run's notices into lines, at most ten of a kind. */
@@ -45,6 +46,8 @@ function describe(notice: RunNotice): string {
       return `${notice.input}: ${formatNumber(notice.records)} records were taken in before; going on after them`;
     case "standing-by":
       return notice.message;
+    case "no-input":
+      return `the source ${notice.source} has no input: name one with --input ${notice.source}=FILE`;
     case "restarted":
       return `${notice.node} was started again: ${notice.message}`;
   }

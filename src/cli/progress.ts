@@ -6,8 +6,6 @@ import type { Io } from "./io.ts";
 /** A run that is done by then shows no bar. */
 const PATIENCE_MS = 1_000;
 
-const CLEAR_LINE = "\r\u001b[2K";
-
 /** Shows how far a run is, on a terminal, once it takes longer than a second. */
 export class Progress {
   private readonly io: Io;
@@ -31,7 +29,11 @@ export class Progress {
 
   /** Prints a line on standard error without tearing the bar. */
   async note(line: string): Promise<void> {
-    await this.io.stderr.write(`${this.bar === undefined ? "" : CLEAR_LINE}${line}\n`);
+    // The bar goes back to where it began when it ends: it ends before the line, and begins anew below it.
+    this.bar?.stop();
+    this.bar = undefined;
+    this.loading = false;
+    await this.io.stderr.write(`${line}\n`);
   }
 
   stop(): void {

@@ -74,10 +74,14 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
   const app = await io.loadRun();
   const progress = new Progress(io, common.quiet);
   const notices = new Notices();
-  const interrupt = listenForInterrupt(io, "finishing what is in flight; Ctrl-C again stops at once");
   const say = (line: string) => {
     if (!common.quiet) progress.note(line).catch(() => {});
   };
+  const interrupt = listenForInterrupt(io, {
+    first: () => say("headwater: finishing what is in flight; Ctrl-C again stops at once"),
+    // Gives the cursor back.
+    second: () => progress.stop(),
+  });
   let report: RunReport;
   try {
     report = await app.run({

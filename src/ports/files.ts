@@ -30,11 +30,14 @@ export interface Input {
   /** SHA-256 of the content up to `end`, which is the `end` of a record that {@link read} has yielded, ascending. */
   digestUpTo(end: number): Uint8Array;
   /**
-   * The records that begin at or after byte `from` of the decompressed content (0, or the `end` of a record), in batches of whatever size is convenient. What fails in the middle (a truncated gzip) throws
-   * `InputFailed` after all whole records before it have been yielded.
+   * The records that begin at or after byte `from` of the decompressed content (0, or the `end` of a record), in
+   * batches of whatever size is convenient. With `growing`, a last line without a line end is left: its writer may
+   * be in the middle of it. What fails in the middle (a truncated gzip) throws `InputFailed` after all whole
+   * records before it have been yielded.
    */
   read(options?: {
     readonly from?: number;
+    readonly growing?: boolean;
     readonly signal?: AbortSignal;
   }): AsyncIterable<readonly InputRecord[]>;
 }

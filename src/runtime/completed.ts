@@ -18,7 +18,8 @@ export async function completedDeployment(
   { log, runtime }: RunEnvironment,
   options: RunOptions,
 ): Promise<PipelineDeployed | undefined> {
-  const { plan, follow, intakes, targets, signal } = options;
+  const { plan, follow, intakes, targets, signal, onResumed } = options;
+  const known: (() => void)[] = [];
   const { name } = plan.definition;
   if (follow) return undefined;
   const current = await currentDeployment(log, name);
@@ -28,6 +29,7 @@ export async function completedDeployment(
     if (!intake.repeatable) return undefined;
     const taken = await intake.locate(await knownInputs(log, sourceStream(name, source)));
     if (taken === undefined || !taken.ended) return undefined;
+    if (taken.read > 0) known.push(() => onResumed(source, intake.name, taken.read));
     for await (const records of intake.records(taken, signal)) if (records.length > 0) return undefined;
   }
   if (!(await everythingThrough(log, name, current))) return undefined;
@@ -41,6 +43,7 @@ export async function completedDeployment(
     if (history.place.through < promised) return undefined;
     if (history.place.bytes > 0 && target.fills && !(await target.hasContent())) return undefined;
   }
+  for (const tell of known) tell();
   return current;
 }
 

@@ -131,7 +131,7 @@ export class FileIntake implements Intake {
   ): AsyncIterable<readonly IntakeRecord[]> {
     let end = from?.bytes ?? 0;
     for (;;) {
-      for await (const records of this.#input.read({ from: end, signal })) {
+      for await (const records of this.#input.read({ from: end, growing: this.#options.follow, signal })) {
         yield records;
         end = records.at(-1)?.end ?? end;
       }

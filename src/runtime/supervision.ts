@@ -77,7 +77,9 @@ export class Supervision {
       }
       if (!told) {
         told = true;
-        options.onStandBy(`process ${mark.pid} on ${mark.host} runs this pipeline; waiting to take over`);
+        options.onStandBy(
+          `process ${mark.pid} on ${mark.host} runs this pipeline; waiting to take over (Ctrl-C leaves it to that one)`,
+        );
       }
       await sleep(clock, LOOK_MS, signal);
     }

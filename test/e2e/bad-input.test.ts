@@ -536,28 +536,51 @@ describe("logs and outputs that cannot be used", () => {
     },
   );
 
-  it("an output in a folder that is not there: exit 3, and what was accepted is kept", async () => {
+  it.each([
+    ["in a folder that is not there", "out=missing/out.jsonl", /no such folder/, /missing$/],
+    ["that is a folder", "out=.", /the output is a folder/, /^\.$/],
+    ["with the name of a compressed file", "out=out.jsonl.gz", /not compressed/, /out\.jsonl\.gz$/],
+  ])("an output %s: exit 2, and nothing is done", async (_title, output, message, where) => {
     write("double.ts", DOUBLE);
     write("in.jsonl", lines({ a: 1 }));
-    const args = ["double.ts", "--input", "in=in.jsonl", "--output", "out=missing/out.jsonl"];
-    const ended = await run(...args, "--json");
-    expect(ended).toMatchObject({ code: 3, stdout: "" });
-    expect(jsonError(ended)).toMatchObject({ code: "OutputFailed" });
-    expect(jsonError(ended).message).toMatch(/no such folder/);
-    expect(jsonError(ended).where).toMatch(/missing\/out\.jsonl$/);
-    expect(jsonError(ended).hint).toMatch(/Make its folder first/);
-    mkdirSync(join(cwd, "missing"));
-    expect((await run(...args)).code).toBe(0);
-    expect(output("missing/out.jsonl")).toEqual([{ a: 2 }]);
+    const ended = await run(
+      "double.ts",
+      "--input",
+      "in=in.jsonl",
+      "--output",
+      ...output.split(" "),
+      "--json",
+    );
+    expect(ended).toMatchObject({ code: 2, stdout: "" });
+    expect(jsonError(ended).code).toBe("BadUsage");
+    expect(jsonError(ended).message).toMatch(message);
+    expect(jsonError(ended).where).toMatch(where);
+    expect(existsSync(log())).toBe(false);
   });
 
-  it("a folder for an output: says so, and does nothing", async () => {
-    write("double.ts", DOUBLE);
+  it("an output that two sinks share: exit 2, and nothing is done", async () => {
+    write(
+      "two.ts",
+      `import { pipeline } from "headwater";
+const p = pipeline("two");
+const s = p.source("in");
+s.sink("out");
+s.sink("also");
+export default p;`,
+    );
     write("in.jsonl", lines({ a: 1 }));
-    const ended = await run("double.ts", "--input", "in=in.jsonl", "--output", "out=.", "--json");
-    expect(ended).toMatchObject({ code: 3, stdout: "" });
-    expect(jsonError(ended).message).toMatch(/it is a folder, not a file/);
+    const outputs = ["--output", "out=a.jsonl", "--output", "also=./a.jsonl"];
+    const ended = await run("two.ts", "--input", "in=in.jsonl", ...outputs, "--json");
+    expect(ended).toMatchObject({ code: 2, stdout: "" });
+    expect(jsonError(ended).message).toMatch(/the sinks out and also/);
     expect(existsSync(log())).toBe(false);
+  });
+
+  it("a source without an input: says so, and goes on", async () => {
+    write("double.ts", DOUBLE);
+    const ended = await run("double.ts");
+    expect(ended.code).toBe(0);
+    expect(ended.stderr).toMatch(/the source in has no input: name one with --input in=FILE/);
   });
 });
 

@@ -126,19 +126,20 @@ class FileInput implements Input {
   }
 
   read(
-    options: { readonly from?: number; readonly signal?: AbortSignal } = {},
+    options: { readonly from?: number; readonly growing?: boolean; readonly signal?: AbortSignal } = {},
   ): AsyncIterable<readonly InputRecord[]> {
     const from = options.from ?? 0;
     const place = this.options.places.get(from);
     this.content = new ContentDigest(place?.state);
     this.taken = 0;
-    return this.records(from, place, options.signal);
+    return this.records(from, place, options.signal, options.growing ?? false);
   }
 
   private async *records(
     from: number,
     place: KnownPlace | undefined,
     signal: AbortSignal | undefined,
+    growing: boolean,
   ): AsyncGenerator<readonly InputRecord[]> {
     const { name, bytes, zipped, format, places } = this.options;
     if (place !== undefined && from > 0 && !zipped && bytes === from) {
@@ -158,6 +159,7 @@ class FileInput implements Input {
     let end = from;
     let lines: number | undefined = place?.lines;
     for await (const { records, last } of frame(chunks, name, framer, signal)) {
+      if (last && growing && format !== "json") break;
       const final = records.at(-1);
       end = final?.end ?? end;
       content.ended(end);

@@ -42,7 +42,13 @@ const OPEN = new Map<string, Promise<Store>>();
 export async function acquireStore(options: StoreOptions): Promise<Store> {
   try {
     if (options.create && !options.readOnly) await makeFolder(options.dir);
-    const dir = await realpath(options.dir);
+    const dir = await realpath(options.dir).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+      throw new HeadwaterError("LogUnavailable", "there is no log here yet", {
+        where: options.dir,
+        hint: "Run a pipeline, or name the log with --log lmdb:<folder>.",
+      });
+    });
     for (;;) {
       const opening = OPEN.get(dir) ?? openStore({ ...options, dir });
       OPEN.set(dir, opening);
