@@ -2,7 +2,7 @@ import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { checkKey } from "../engine/operators.ts";
 import type { Key, SourceDefinition } from "../pipeline/definition.ts";
-import type { IntakeRecord } from "./intake.ts";
+import type { IntakeRecord } from "./intake-record.ts";
 
 /** A record that a source takes, and what the source's functions say of it. */
 export interface Admitted {

@@ -3,27 +3,8 @@ import { isHeadwaterError } from "../core/errors.ts";
 import type { InputProgress } from "../core/events.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { Input } from "../ports/files.ts";
+import type { IntakeRecord } from "./intake-record.ts";
 import { KeptRecords } from "./kept-records.ts";
-
-/** A record on its way to a door. */
-export interface IntakeRecord {
-  readonly value?: unknown;
-  readonly problem?: { readonly message: string; readonly field?: string };
-  readonly line: number;
-  readonly frame?: Uint8Array;
-  /** See `InputRecord.end`; absent for what is not identified. */
-  readonly end?: number;
-  /** An ordinal given from outside: for tests and for copies of other logs. Has to be above all before it. */
-  readonly ordinal?: number;
-  /** Called when the record is durable, or was refused. */
-  settle?(outcome: IntakeOutcome): void;
-}
-
-export type IntakeOutcome =
-  | { readonly kind: "accepted"; readonly address: string }
-  | { readonly kind: "duplicate" }
-  | { readonly kind: "rejected"; readonly error: Error }
-  | { readonly kind: "failed"; readonly error: unknown };
 
 /** What feeds a door. */
 export interface Intake {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { IntakeOutcome, IntakeRecord } from "./intake.ts";
+import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
 import { KeptRecords } from "./kept-records.ts";
 
 const record = (line: number, outcomes?: IntakeOutcome[]): IntakeRecord => ({

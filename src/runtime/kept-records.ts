@@ -1,4 +1,4 @@
-import type { IntakeRecord } from "./intake.ts";
+import type { IntakeRecord } from "./intake-record.ts";
 
 /**
  * Records that can be read only once, kept until they are durable: a door that fails leaves them to the next one.

@@ -1,6 +1,6 @@
 import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { IntakeOutcome, IntakeRecord } from "./intake.ts";
+import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
 
 /** Where a program's records wait for a door. Bounded: what does not fit is answered with "later". */
 export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
