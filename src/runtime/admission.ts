@@ -65,11 +65,11 @@ function call<T>(what: string, fn: (value: unknown) => T, value: unknown): T {
 
 function idOf(id: unknown): string {
   if (typeof id === "string" && id.length <= LIMITS.idChars && id.isWellFormed()) return id;
-  if (typeof id === "number") return String(id);
+  if (typeof id === "number" && Number.isFinite(id)) return String(id);
   throw reject(
-    `the source's id function answered ${typeof id === "string" ? "a text that cannot be kept" : typeof id}`,
+    `the source's id function answered ${typeof id === "string" ? "a text that cannot be kept" : Number.isNaN(id) ? "NaN" : typeof id}`,
     "$",
-    `An id is a number, or a text of at most ${LIMITS.idChars} characters.`,
+    `An id is a finite number, or a text of at most ${LIMITS.idChars} characters.`,
   );
 }
 
