@@ -1,8 +1,7 @@
 import { Arena } from "../core/arena.ts";
-import { decodeTexts, encodeDeltas, encodePlain, encodeTexts } from "../core/columns.ts";
+import { encodeDeltas, encodePlain, encodeTexts } from "../core/columns.ts";
 import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
-import { decodeEvent } from "../core/event-codec.ts";
-import type { InputProgress, RecordsAccepted, RejectedRecord, WatermarkStep } from "../core/events.ts";
+import type { InputProgress, RecordsAccepted } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
 import { partitionOfKey } from "../core/partition.ts";
@@ -11,47 +10,15 @@ import { sectionsOf } from "../engine/steps-encoder.ts";
 import type { SourceDefinition } from "../pipeline/definition.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import { type Admitted, admit } from "./admission.ts";
+import { type DoorPlace, readDoorPlace, readHorizon } from "./door-place.ts";
 import { DuplicateHorizon } from "./duplicates.ts";
 import type { HostContext, WorkOrder } from "./host-context.ts";
 import type { Intake } from "./intake.ts";
 import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
-import { knownInputs } from "./known-inputs.ts";
+import { OpenBatch } from "./open-batch.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
-import { lastEvent } from "./stream-tail.ts";
 import { UnitLog } from "./unit-log.ts";
-
-/** What a door's stream says of its past. */
-interface DoorPlace {
-  epoch: number;
-  next: number;
-  through: number;
-  maxTime: number | undefined;
-  watermark: WatermarkStep | undefined;
-  inputs: InputProgress[];
-}
-
-/** The batch that is being filled. */
-class OpenBatch {
-  readonly ordinals: number[] = [];
-  readonly partitions: number[] = [];
-  readonly times: number[] = [];
-  readonly ids: string[] = [];
-  readonly rejected: RejectedRecord[] = [];
-  readonly watermark: WatermarkStep[] = [];
-  readonly settle: (() => void)[] = [];
-  read = 0;
-  duplicate = 0;
-  idChars = 0;
-  /** When its first record was read, by the monotonic clock. */
-  openedAt = 0;
-  /** `end` of the last record read, whatever became of it. */
-  end: number | undefined;
-
-  get empty(): boolean {
-    return this.read === 0;
-  }
-}
 
 export interface DoorOptions {
   readonly source: SourceDefinition;
@@ -75,7 +42,7 @@ export class DoorWorker {
   readonly #stream: string;
   readonly #arena = new Arena();
   readonly #stop = new AbortController();
-  readonly #horizon = new DuplicateHorizon(LIMITS.duplicateHorizonIds);
+  #horizon = new DuplicateHorizon(LIMITS.duplicateHorizonIds);
   #log: UnitLog | undefined;
   #place: DoorPlace | undefined;
   #clock = new OrdinalClock(THROUGH_NOTHING);
@@ -92,7 +59,7 @@ export class DoorWorker {
   async claim(): Promise<void> {
     const { log, clock, process, deployment, deployedFrom, probe } = this.#context;
     this.#log = await UnitLog.open(log, this.#stream);
-    const place = await this.#readPlace(this.#log);
+    const place = await readDoorPlace(log, this.#log.main);
     place.epoch++;
     place.through = Math.max(place.through, deployedFrom - 1);
     this.#place = place;
@@ -125,7 +92,8 @@ export class DoorWorker {
   /** Brings back which ids were taken before. */
   async restore(): Promise<void> {
     const place = this.#claimed();
-    if (this.#options.source.id !== undefined) await this.#restoreHorizon();
+    if (this.#options.source.id !== undefined)
+      this.#horizon = await readHorizon(this.#context.log, this.#stream);
     this.#context.board.reportDoor(this.#order.unit, place.through);
   }
 
@@ -402,45 +370,6 @@ export class DoorWorker {
       if (board.pending < LIMITS.inFlightRecords) return;
       await board.changed(signal);
     }
-  }
-
-  async #readPlace(log: UnitLog): Promise<DoorPlace> {
-    const { last } = log.main;
-    if (last === undefined) {
-      return {
-        epoch: 0,
-        next: 0,
-        through: THROUGH_NOTHING,
-        maxTime: undefined,
-        watermark: undefined,
-        inputs: [],
-      };
-    }
-    if (last.type !== "DoorClaimed" && last.type !== "RecordsAccepted" && last.type !== "InputEnded") {
-      throw new HeadwaterError("LogDamaged", `a source's stream ends in ${last.type}`, {
-        where: this.#stream,
-      });
-    }
-    const { epoch, first, through, maxTime, watermark } = last.data;
-    const next = first + ("count" in last.data ? last.data.count : 0);
-    const inputs = await knownInputs(this.#context.log, this.#stream);
-    return { epoch, next, through, maxTime, watermark: watermark?.at(-1), inputs };
-  }
-
-  async #restoreHorizon(): Promise<void> {
-    const { log } = this.#context;
-    const ids: string[][] = [];
-    let known = 0;
-    if ((await lastEvent(log, this.#stream)) === undefined) return;
-    for await (const recorded of log.read(this.#stream, { direction: "backwards" })) {
-      const event = decodeEvent(recorded);
-      if (event.type !== "RecordsAccepted" || event.data.ids === undefined) continue;
-      const batch = decodeTexts(event.data.ids, event.data.count);
-      ids.push(batch);
-      known += batch.length;
-      if (known >= LIMITS.duplicateHorizonIds) break;
-    }
-    for (const batch of ids.reverse()) for (const id of batch) this.#horizon.add(id);
   }
 
   dispose(): void {

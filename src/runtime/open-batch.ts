@@ -1,0 +1,23 @@
+import type { RejectedRecord, WatermarkStep } from "../core/events.ts";
+
+/** The batch that a door is filling. */
+export class OpenBatch {
+  readonly ordinals: number[] = [];
+  readonly partitions: number[] = [];
+  readonly times: number[] = [];
+  readonly ids: string[] = [];
+  readonly rejected: RejectedRecord[] = [];
+  readonly watermark: WatermarkStep[] = [];
+  readonly settle: (() => void)[] = [];
+  read = 0;
+  duplicate = 0;
+  idChars = 0;
+  /** When its first record was read, by the monotonic clock. */
+  openedAt = 0;
+  /** `end` of the last record read, whatever became of it. */
+  end: number | undefined;
+
+  get empty(): boolean {
+    return this.read === 0;
+  }
+}
