@@ -79,9 +79,9 @@ export function isHeadwaterError(error: unknown, code?: ErrorCode): error is Hea
 
 /** The message of anything that may be thrown, for texts that people read. */
 export function describeThrown(thrown: unknown): string {
-  if (thrown instanceof Error) return thrown.message;
   try {
-    return String(thrown);
+    // A message may have been set to anything.
+    return String(thrown instanceof Error ? thrown.message : thrown);
   } catch {
     return "a value that cannot be shown";
   }

@@ -24,7 +24,7 @@ export const LIMITS = {
   /** Outputs of one input of a segment; more quarantine the input. Their digests have to fit into one append. */
   outputsPerInput: 1_024,
   /** Accepted records that are not through the pipeline yet; at this many a door says "later". */
-  inFlightRecords: 32_768,
+  inFlightRecords: 16_384,
   /** Sender's ids that a door remembers to find duplicates. */
   duplicateHorizonIds: 131_072,
   /** Inputs whose progress a door keeps in mind. */
@@ -36,7 +36,7 @@ export const LIMITS = {
   /** The watermark rises by at least this much event time. */
   watermarkStepMs: 1_000,
   /** Bytes of just-committed events that an embedded log keeps in memory for its subscribers. */
-  recentEventsBytes: 32 * 1024 * 1024,
+  recentEventsBytes: 16 * 1024 * 1024,
   /** Another process's events are seen within this time. */
   pollMs: 20,
   /** A snapshot is taken after this many inputs of a partition, or after as many as there are entries, if more. */

@@ -271,6 +271,6 @@ function reasonOf(error: unknown): Pick<QuarantinedRecord, "code" | "message" | 
     ...(error instanceof HeadwaterError && error.where !== undefined && { where: cut(error.where) }),
     ...(error instanceof Error &&
       !(error instanceof HeadwaterError) &&
-      error.stack !== undefined && { stack: cut(error.stack) }),
+      typeof error.stack === "string" && { stack: cut(error.stack) }),
   };
 }
