@@ -16,13 +16,20 @@ export const LIMITS = {
   /** A batch is closed this long after its first record, and an idle owner says how far it is this often. */
   tickMs: 10,
   tickMsMost: 60_000,
-  /** Partitions of a pipeline unless it says otherwise, and at most (addresses have four digits). */
+  /** Partitions of a pipeline unless it says otherwise, and at most: a re-keyed segment reads each from each. */
   partitions: 8,
-  partitionsMost: 1_024,
+  partitionsMost: 128,
   /** Data and metadata of one append, all its events together: what every store takes. */
   appendBytes: 1024 * 1024,
   /** Outputs of one input of a segment; more quarantine the input. Their digests have to fit into one append. */
   outputsPerInput: 1_024,
+  /** Canonical bytes of the outputs of one input of a flatMap; more quarantine the input. */
+  outputBytesPerInput: 16 * 1024 * 1024,
+  /** Records, and their bytes, that a reader holds before it reads on. */
+  queuedRecords: 4_096,
+  queuedBytes: 4 * 1024 * 1024,
+  /** Bytes of accepted records that are not through the pipeline yet. */
+  inFlightBytes: 64 * 1024 * 1024,
   /** Accepted records that are not through the pipeline yet; at this many a door says "later". */
   inFlightRecords: 16_384,
   /** Sender's ids that a door remembers to find duplicates. */

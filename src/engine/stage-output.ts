@@ -1,5 +1,6 @@
 import { Arena } from "../core/arena.ts";
 import { HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
 import { indexElement, type Path } from "../core/path.ts";
 import type { PlannedStage } from "../pipeline/plan.ts";
 
@@ -108,7 +109,16 @@ export class StageOutput {
   many(records: readonly unknown[]): void {
     const packedBefore = this.#arena.count;
     try {
-      for (const record of records) this.#arena.append(record);
+      const begun = this.#arena.end(packedBefore - 1);
+      for (const record of records) {
+        this.#arena.append(record);
+        if (this.#arena.end(this.#arena.count - 1) - begun > LIMITS.outputBytesPerInput) {
+          throw badAnswer(
+            `more than ${LIMITS.outputBytesPerInput} bytes of records came out of one`,
+            "Fan out in two segments, with a keyBy between them.",
+          );
+        }
+      }
     } catch (error) {
       this.#arena.truncate(packedBefore);
       this.fail(error);

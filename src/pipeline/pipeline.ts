@@ -13,7 +13,7 @@ import { KeyedStream, type Output, Stream } from "./stream.ts";
 
 /** Settings of a pipeline. `partitions` is fixed for the pipeline's life; the others may change at any run. */
 export interface PipelineOptions {
-  /** How many ways keys are divided: 1 to 1,024, 8 if absent. */
+  /** How many ways keys are divided: 1 to 128, 8 if absent. */
   readonly partitions?: number;
   /** Records in a batch at most: 1 to 8,192, 512 if absent. */
   readonly batchRecords?: number;

@@ -328,12 +328,14 @@ export class DoorWorker {
       { payload: this.#payload(count, wall), quarantine: rejectedDrafts(batch.rejected, wall) },
       probe && ((point) => probe(`door:${point}`)),
     );
+    const bytes = this.#arena.all().length;
     this.#batch = new OpenBatch();
     this.#arena.reset();
     place.next += count;
     place.through = through;
     const { totals } = board;
-    if (count > 0) board.accept(count, through);
+    const door = this.#order.unit;
+    if (count > 0) board.accept({ door, ordinal: through, records: count, bytes });
     totals.duplicate += batch.duplicate;
     totals.rejected += batch.rejected.length;
     board.reportDoor(this.#order.unit, through);
@@ -367,7 +369,7 @@ export class DoorWorker {
   async #waitForRoom(signal: AbortSignal): Promise<void> {
     const { board } = this.#context;
     while (!signal.aborted) {
-      if (board.pending < LIMITS.inFlightRecords) return;
+      if (!board.crowded(this.#order.unit)) return;
       await board.changed(signal);
     }
   }

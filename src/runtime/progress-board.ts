@@ -1,3 +1,4 @@
+import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 
 /** What the units of a process have done since it started; the only thing they share beside the log. */
@@ -10,6 +11,15 @@ export interface Totals {
   steps: number;
 }
 
+/** What a door has accepted at once. */
+export interface AcceptedBatch {
+  readonly door: string;
+  /** Of the last record. */
+  readonly ordinal: number;
+  readonly records: number;
+  readonly bytes: number;
+}
+
 /**
  * How far each unit of a pipeline in this process is, by ordinal. Doors wait on it, so that what is in flight
  * stays bounded; the run ends by it.
@@ -19,9 +29,9 @@ export class ProgressBoard {
   readonly outputs = new Map<string, number>();
   readonly #through = new Map<string, number>();
   readonly #doors = new Map<string, number>();
-  /** [last ordinal, records accepted up to it], of what may not be through. */
   #ending = false;
-  readonly #batches: [number, number][] = [];
+  /** Batches that may not be through, each with its last ordinal. */
+  readonly #batches: AcceptedBatch[] = [];
   #waiting: (() => void)[] = [];
 
   /** Makes a unit count; until it reports, nothing is through it. */
@@ -34,21 +44,23 @@ export class ProgressBoard {
     this.#changed();
   }
 
-  /** A door has accepted `records` more, the last of them with this ordinal. */
-  accept(records: number, ordinal: number): void {
-    this.totals.accepted += records;
-    this.#batches.push([ordinal, records]);
+  accept(batch: AcceptedBatch): void {
+    this.totals.accepted += batch.records;
+    this.#batches.push(batch);
+  }
+
+  /**
+   * Whether so much of a door's is in flight that it has to wait. Only its own counts: what another door has in
+   * flight may wait for this one to go on.
+   */
+  crowded(door: string): boolean {
+    const { records, bytes } = this.#inFlight(door);
+    return records >= LIMITS.inFlightRecords || bytes >= LIMITS.inFlightBytes;
   }
 
   /** Accepted records that are not through all units yet. */
   get pending(): number {
-    const { through } = this;
-    let done = 0;
-    while (this.#batches[done] !== undefined && (this.#batches[done] as [number, number])[0] <= through) {
-      done++;
-    }
-    this.#batches.splice(0, done);
-    return this.#batches.reduce((sum, [, records]) => sum + records, 0);
+    return this.#inFlight().records;
   }
 
   /** A door's highest ordinal or promise. */
@@ -107,5 +119,19 @@ export class ProgressBoard {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const wake of waiting) wake();
+  }
+
+  #inFlight(door?: string): { records: number; bytes: number } {
+    const { through } = this;
+    let done = 0;
+    while ((this.#batches[done]?.ordinal ?? Number.POSITIVE_INFINITY) <= through) done++;
+    this.#batches.splice(0, done);
+    const sum = { records: 0, bytes: 0 };
+    for (const batch of this.#batches) {
+      if (door !== undefined && batch.door !== door) continue;
+      sum.records += batch.records;
+      sum.bytes += batch.bytes;
+    }
+    return sum;
   }
 }

@@ -158,8 +158,8 @@ export class FileTarget implements SinkTarget {
       const line = `${toJson(record.value)}\n`;
       this.#buffer.push(line);
       this.#buffered += line.length;
+      if (this.#buffered >= LIMITS.chunkBytes) await this.#drain();
     }
-    if (this.#buffered >= LIMITS.chunkBytes) await this.#drain();
   }
 
   async flush(): Promise<{ bytes: number; digest: Uint8Array }> {

@@ -1,5 +1,6 @@
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { EventRange, RecordsStored } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
 import { besideStream } from "../core/streams.ts";
@@ -29,9 +30,6 @@ export interface UpstreamChunk extends UpstreamRows {
   readonly ends: readonly number[];
 }
 
-/** Records waiting in a reader's queue before it stops reading on. */
-const QUEUED_RECORDS = 4_096;
-
 /**
  * Follows one upstream stream from the record N = `cursor` on and queues the chosen records. Knows up to which
  * ordinal the stream is complete.
@@ -44,6 +42,7 @@ export class UpstreamReader {
   readonly #queue: UpstreamChunk[] = [];
   readonly #stop = new AbortController();
   #queued = 0;
+  #queuedBytes = 0;
   /** Row of the first queued chunk that is next. */
   #row = 0;
   #through = THROUGH_NOTHING;
@@ -89,8 +88,9 @@ export class UpstreamReader {
     this.#queued -= rows;
     if (this.#row < chunk.count) return;
     this.#queue.shift();
+    this.#queuedBytes -= bytesOf(chunk);
     this.#row = 0;
-    if (this.#queued < QUEUED_RECORDS) this.#room?.();
+    if (!this.#full) this.#room?.();
   }
 
   /** The N that is next: below it everything has been taken. */
@@ -104,6 +104,10 @@ export class UpstreamReader {
     return this.#through;
   }
 
+  get #full(): boolean {
+    return this.#queued >= LIMITS.queuedRecords || this.#queuedBytes >= LIMITS.queuedBytes;
+  }
+
   async #pump(): Promise<void> {
     const { signal } = this.#stop;
     const revision = await seekRecord(this.#log, this.selection.stream, this.#from);
@@ -111,14 +115,15 @@ export class UpstreamReader {
       if (message.kind !== "events") continue;
       for (const event of message.events) {
         await this.#receive(event);
+        while (this.#full && !signal.aborted) {
+          this.#changed();
+          await new Promise<void>((resolve) => {
+            this.#room = resolve;
+          });
+        }
         if (signal.aborted) return;
       }
       this.#changed();
-      while (this.#queued >= QUEUED_RECORDS && !signal.aborted) {
-        await new Promise<void>((resolve) => {
-          this.#room = resolve;
-        });
-      }
     }
   }
 
@@ -137,6 +142,7 @@ export class UpstreamReader {
       if (chunk.count > 0) {
         this.#queue.push(chunk);
         this.#queued += chunk.count;
+        this.#queuedBytes += bytesOf(chunk);
       }
     }
     if ("through" in typed.data) {
@@ -187,4 +193,12 @@ function sliceRows(rows: UpstreamRows, from: number): UpstreamRows {
     ks: ks?.slice(from),
     stored: stored?.slice(from) ?? Array.from({ length: rows.count - from }, (_, row) => row + from),
   };
+}
+
+function bytesOf(chunk: UpstreamChunk): number {
+  let bytes = 0;
+  for (let row = 0; row < chunk.ends.length; row++) {
+    bytes += (chunk.ends[row] as number) - (chunk.starts[row] as number);
+  }
+  return bytes;
 }
