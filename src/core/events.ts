@@ -52,6 +52,8 @@ export interface InputProgress {
   readonly round: number;
   /** Whether its end was reached; it may have grown since. */
   readonly ended: boolean;
+  /** SHA-256 of a last line without a line end that was refused and does not count as taken: it may grow. */
+  readonly unfinished?: Uint8Array;
 }
 
 /** [partition, rows as deltas] */

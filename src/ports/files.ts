@@ -6,6 +6,8 @@ export interface InputRecord {
   readonly frame: Uint8Array;
   /** Bytes of the decompressed content up to the end of this record, with the line end if there is one. */
   readonly end: number;
+  /** It is the last one and has no line end: if the content grows, it may turn out to be longer. */
+  readonly unfinished?: true;
   /** The parsed value; absent where there is a `problem`. */
   readonly value?: unknown;
   /** Why it cannot be a record: broken JSON, an integer beyond 2^53, a missing column. */

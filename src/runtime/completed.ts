@@ -4,6 +4,7 @@ import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { sourceStream, stepsStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { currentDeployment, describeDeployment, isDeployed } from "./deployment.ts";
+import { isRefusedAlready } from "./intake.ts";
 import { knownInputs } from "./known-inputs.ts";
 import type { RunEnvironment, RunOptions } from "./run-options.ts";
 import { sinkHistory } from "./sink-history.ts";
@@ -30,7 +31,9 @@ export async function completedDeployment(
     const taken = await intake.locate(await knownInputs(log, sourceStream(name, source)));
     if (taken === undefined || !taken.ended) return undefined;
     if (taken.read > 0) known.push(() => onResumed(source, intake.name, taken.read));
-    for await (const records of intake.records(taken, signal)) if (records.length > 0) return undefined;
+    for await (const records of intake.records(taken, signal)) {
+      if (records.some((record) => !isRefusedAlready(record, taken))) return undefined;
+    }
   }
   if (!(await everythingThrough(log, name, current))) return undefined;
   const promised = await highestThrough(log, name, current);

@@ -1,5 +1,6 @@
 import { Arena } from "../core/arena.ts";
 import { encodeDeltas, encodePlain, encodeTexts } from "../core/columns.ts";
+import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { InputProgress, RecordsAccepted } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -13,7 +14,7 @@ import { type Admitted, admit } from "./admission.ts";
 import { type DoorPlace, readDoorPlace, readHorizon } from "./door-place.ts";
 import { DuplicateHorizon } from "./duplicates.ts";
 import type { HostContext, WorkOrder } from "./host-context.ts";
-import type { Intake } from "./intake.ts";
+import { type Intake, isRefusedAlready } from "./intake.ts";
 import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
 import { OpenBatch } from "./open-batch.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
@@ -182,6 +183,8 @@ export class DoorWorker {
   async #take(record: IntakeRecord): Promise<void> {
     const batch = this.#batch;
     const { totals } = this.#context.board;
+    if (isRefusedAlready(record, this.#input)) return;
+    const endBefore = batch.end;
     if (batch.read === 0) batch.openedAt = this.#context.clock.monotonic();
     batch.read++;
     totals.read++;
@@ -192,6 +195,10 @@ export class DoorWorker {
       this.#accept(record, admitted);
     } catch (error) {
       this.#reject(record, error);
+      if (record.unfinished && record.frame !== undefined) {
+        batch.end = endBefore;
+        batch.unfinished = sha256(record.frame);
+      }
     }
   }
 
@@ -352,8 +359,11 @@ export class DoorWorker {
 
   #advance(input: InputProgress, batch: OpenBatch, ended: boolean): InputProgress {
     const bytes = batch.end ?? input.bytes;
+    const { unfinished: before, ...known } = input;
+    const unfinished = batch.unfinished ?? (batch.read === 0 ? before : undefined);
     return {
-      ...input,
+      ...known,
+      ...(unfinished !== undefined && { unfinished }),
       name: this.#options.intake.name,
       bytes,
       digest: batch.end === undefined ? input.digest : this.#options.intake.digestUpTo(bytes),

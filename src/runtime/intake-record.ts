@@ -4,6 +4,8 @@ export interface IntakeRecord {
   readonly problem?: { readonly message: string; readonly field?: string };
   readonly line: number;
   readonly frame?: Uint8Array;
+  /** See `InputRecord.unfinished`. */
+  readonly unfinished?: true;
   /** See `InputRecord.end`; absent for what is not identified. */
   readonly end?: number;
   /** An ordinal given from outside: for tests and for copies of other logs. Has to be above all before it. */

@@ -1,4 +1,4 @@
-import { equalBytes } from "../core/digest.ts";
+import { equalBytes, sha256 } from "../core/digest.ts";
 import { isHeadwaterError } from "../core/errors.ts";
 import type { InputProgress } from "../core/events.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
@@ -127,6 +127,17 @@ export class FileIntake implements Intake {
   digestUpTo(end: number): Uint8Array {
     return end === this.#reached?.end ? this.#reached.digest : this.#input.digestUpTo(end);
   }
+}
+
+/** Whether a record is the last line of an input that was refused as it is before, and has not grown since. */
+export function isRefusedAlready(record: IntakeRecord, input: InputProgress | undefined): boolean {
+  const { unfinished, frame } = record;
+  return (
+    unfinished === true &&
+    frame !== undefined &&
+    input?.unfinished !== undefined &&
+    equalBytes(sha256(frame), input.unfinished)
+  );
 }
 
 async function mustBegin(input: Input): Promise<void> {

@@ -12,6 +12,8 @@ export class OpenBatch {
   read = 0;
   duplicate = 0;
   idChars = 0;
+  /** Digest of a refused last line that may still grow. */
+  unfinished: Uint8Array | undefined;
   /** When its first record was read, by the monotonic clock. */
   openedAt = 0;
   /** `end` of the last record read, whatever became of it. */

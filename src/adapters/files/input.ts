@@ -166,7 +166,9 @@ class FileInput implements Input {
       if (final === undefined) continue;
       // A last line without a line end: what is added to the file may begin with it.
       lines = last ? final.line - 1 : final.line;
-      yield records;
+      yield last && format !== "json"
+        ? records.map((record) => ({ ...record, unfinished: true as const }))
+        : records;
     }
     if (signal?.aborted || end === from) return;
     places.delete(from);

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { headwater, Workplace } from "./command.ts";
@@ -107,6 +107,25 @@ describe("a pipeline that is changed between runs", () => {
     const { code, stderr } = await run();
     expect(code).toBe(2);
     expect(stderr).toMatch(/8 partitions in this log, and 3 in its definition/);
+  });
+});
+
+describe("an input whose last line is half-written", () => {
+  it("refuses the half once, and takes the whole in when it is there", async () => {
+    define(`${SOURCE} s.map("m", (row) => row as Row).sink("out");`);
+    writeFileSync(join(cwd, "s.jsonl"), '{"k":"a","i":1}\n{"k":"a","i"');
+    const half = await run();
+    expect(JSON.parse(half.stdout)).toMatchObject({ records: { read: 2, accepted: 1, rejected: 1 } });
+    const again = await run();
+    expect(again.code).toBe(0);
+    expect(JSON.parse(again.stdout)).toMatchObject({
+      records: { read: 0, accepted: 0, rejected: 0 },
+      log: { position: (JSON.parse(half.stdout) as { log: { position: string } }).log.position },
+    });
+    appendFileSync(join(cwd, "s.jsonl"), ':2}\n{"k":"a","i":3}\n');
+    expect(JSON.parse((await run()).stdout)).toMatchObject({ records: { accepted: 2, rejected: 0 } });
+    expect(out().map((row) => row["i"])).toEqual([1, 2, 3]);
+    expect(JSON.parse((await run()).stdout)).toMatchObject({ records: { read: 0 } });
   });
 });
 
