@@ -42,7 +42,7 @@ describe("wrong usage", () => {
     [["run", "p.ts", "--log"], 'headwater: this option needs a value: --log <log>\n"headwater --help" lists'],
     [
       ["run", "p.ts", "--nodes", "0"],
-      'headwater: not a value for this option: "0": --nodes <n>\nIt has to be a whole number from 1 to 1024.\n',
+      'headwater: not a value for this option: "0": --nodes <n>\nIt has to be a whole number from 1 to 128.\n',
     ],
     [["run", "p.ts", "--batch", "1e3"], 'headwater: not a value for this option: "1e3": --batch <records>\n'],
     [["run", "p.ts", "--executor", "gpu"], "Allowed choices are inline, threads.\n"],
