@@ -53,7 +53,11 @@ export const LIMITS = {
   /** A process says that it lives this often; three silent intervals count as dead. */
   heartbeatMs: 1_000,
   heartbeatsMissed: 3,
-  /** A sink makes what it wrote durable after this many bytes or this long. */
+  /**
+   * A sink makes what it wrote durable after this many records or bytes, or this long. Doors wait for it: it has to
+   * come well before as much is in flight as may be.
+   */
+  flushRecords: 4_096,
   flushBytes: 4 * 1024 * 1024,
   flushMs: 200,
   /** Characters of a pipeline's, source's, stage's or sink's name. */

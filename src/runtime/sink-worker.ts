@@ -111,7 +111,8 @@ export class SinkWorker {
       }
       at = { ...at, next: at.next + rows.count, cursors: batch.cursors, through: batch.through };
       const late = clock.monotonic() - flushedAt >= LIMITS.flushMs;
-      if (late || written >= LIMITS.flushBytes || board.allTaken(at.through)) {
+      const much = written >= LIMITS.flushBytes || at.next - this.#opened().next >= LIMITS.flushRecords;
+      if (late || much || board.allTaken(at.through)) {
         at = await this.#deliver(at);
         written = 0;
         flushedAt = clock.monotonic();
