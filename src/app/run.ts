@@ -30,18 +30,14 @@ const STDIO = "-";
 export async function run(request: RunRequest): Promise<RunReport> {
   const surroundings = createSurroundings();
   // The module first: a mistake in it must not leave an empty log behind.
-  const module = isModulePath(request.pipeline)
-    ? await loadModule(surroundings, request.pipeline)
-    : undefined;
-  if (module !== undefined) checkNames(module.plan, request);
+  const module = isModulePath(request.pipeline) ? await loadModule(surroundings, request) : undefined;
   const opened: Input[] = [];
   const intakes = await openIntakes(surroundings, request, opened);
   await checkOutputPaths(request);
   const targets = targetsOf(surroundings, request);
   const log = (await openLogThatIsThere(request.log)) ?? (await makeLog(request, targets));
   try {
-    const loaded = module ?? (await loadDeployed(surroundings, log, request.pipeline));
-    checkNames(loaded.plan, request);
+    const loaded = module ?? (await loadDeployed(surroundings, log, request));
     return await runLoaded(surroundings, log, loaded, request, intakes, opened, targets);
   } finally {
     await log.close();
@@ -118,16 +114,22 @@ function isModulePath(pipeline: string): boolean {
   return /\.[cm]?[jt]s$/.test(pipeline) || pipeline.includes("/");
 }
 
-async function loadModule({ bundler }: Surroundings, path: string): Promise<Loaded> {
-  const bundle = await bundler.bundle(resolve(path));
-  return { bundle, plan: planPipeline(definitionOf(bundler.load(bundle), path)) };
+async function loadModule({ bundler }: Surroundings, request: RunRequest): Promise<Loaded> {
+  const bundle = await bundler.bundle(resolve(request.pipeline));
+  return planned(bundle, definitionOf(bundler.load(bundle), request.pipeline), request);
 }
 
-async function loadDeployed({ bundler }: Surroundings, log: EventLog, name: string): Promise<Loaded> {
-  const deployed = await currentDeployment(log, name);
-  if (deployed === undefined) throw unknownPipeline(name);
+async function loadDeployed({ bundler }: Surroundings, log: EventLog, request: RunRequest): Promise<Loaded> {
+  const deployed = await currentDeployment(log, request.pipeline);
+  if (deployed === undefined) throw unknownPipeline(request.pipeline);
   const { bundle, exported } = await loadDeployedCode(log, bundler, deployed);
-  return { bundle, plan: planPipeline(definitionOf(exported, bundle.module)) };
+  return planned(bundle, definitionOf(exported, bundle.module), request);
+}
+
+function planned(bundle: Bundle, definition: PipelineDefinition, request: RunRequest): Loaded {
+  const plan = planPipeline(definition);
+  checkNames(plan, request);
+  return { bundle, plan };
 }
 
 function unknownPipeline(name: string): HeadwaterError {

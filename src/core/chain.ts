@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { encodeCanonical } from "./canonical.ts";
+import { sha256, toHex } from "./digest.ts";
 import type { EventType, EventTypes } from "./events.ts";
+import { formatUuid } from "./uuid.ts";
 
 /** Namespace of event ids: see "Events and their chain" in docs/format.md. */
 const ID_NAMESPACE = Buffer.from("8f0bd8f65a0a5b0f9d3e6c1f3a0e7b52", "hex");
@@ -37,12 +39,9 @@ export function eventId(place: EventPlace, data: Uint8Array): string {
   const hash = createHash("sha1")
     .update(ID_NAMESPACE)
     .update(`${place.stream}\0${place.revision}\0`)
-    .update(createHash("sha256").update(data).digest())
+    .update(sha256(data))
     .digest();
-  hash[6] = ((hash[6] as number) & 0x0f) | 0x50;
-  hash[8] = ((hash[8] as number) & 0x3f) | 0x80;
-  const hex = hash.toString("hex", 0, 16);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  return formatUuid(hash, 5);
 }
 
 /** The digest of an event in its stream's chain. */
@@ -94,7 +93,10 @@ export function eventMetadata(
     const value = (event as unknown as Readonly<Record<string, unknown>>)[field];
     if (value !== undefined) about[field] = value;
   }
-  return Buffer.from(JSON.stringify({ v: 1, about, previous: hex(previous), digest: hex(digest) }), "utf8");
+  return Buffer.from(
+    JSON.stringify({ v: 1, about, previous: toHex(previous), digest: toHex(digest) }),
+    "utf8",
+  );
 }
 
 /** The digest that an event's metadata claims; `undefined` if it claims none. */
@@ -107,10 +109,6 @@ export function digestInMetadata(metadata: Uint8Array): Uint8Array | undefined {
     // Not ours: the caller says so.
   }
   return undefined;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
 }
 
 function binHeader(length: number): Uint8Array {

@@ -38,13 +38,13 @@ export class OrdinalClock {
     return this.#floor;
   }
 
-  /** The next ordinal, at wall time `nowMs`. */
-  next(nowMs: number): number {
-    this.#floor = Math.max(this.#floor + 1, timeToOrdinal(nowMs));
-    if (this.#floor > ORDINAL_MOST) {
+  /** The ordinal that is next at wall time `nowMs`; it is given only when it is {@link raise}d to. */
+  peek(nowMs: number): number {
+    const next = Math.max(this.#floor + 1, timeToOrdinal(nowMs));
+    if (next > ORDINAL_MOST) {
       throw new HeadwaterError("Internal", "the ordinals of this pipeline are used up");
     }
-    return this.#floor;
+    return next;
   }
 
   /** Promises that no ordinal up to `ordinal` will be given any more. */

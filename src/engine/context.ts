@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Path } from "../core/path.ts";
 import { sourceStream } from "../core/streams.ts";
+import { formatUuid } from "../core/uuid.ts";
 import type { StageContext } from "../pipeline/context.ts";
 import type { InputRows } from "./rows.ts";
 
@@ -58,10 +59,7 @@ export class RowContext implements StageContext {
     const bytes = Buffer.alloc(16);
     for (let word = 0; word < 4; word++) bytes.writeUInt32BE(next(), word * 4);
     // Version 8 of RFC 9562: made by a rule of our own.
-    bytes[6] = ((bytes[6] as number) & 0x0f) | 0x80;
-    bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
-    const hex = bytes.toString("hex");
-    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+    return formatUuid(bytes, 8);
   }
 }
 

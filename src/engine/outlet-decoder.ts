@@ -3,7 +3,7 @@ import { HeadwaterError } from "../core/errors.ts";
 import type { RecordsAccepted, RecordsStored, Section, StepsRecorded } from "../core/events.ts";
 import { indexElement, type Path } from "../core/path.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
-import { outletInStored, storedRows } from "./steps-encoder.ts";
+import { rowsInStored, storedRows } from "./stored-rows.ts";
 
 /**
  * Records that an upstream event has for one reader, in logical order, as columns. Sources are indexes into the
@@ -213,7 +213,7 @@ class StepRows {
   #storedIndexes(outlet: { readonly stage: number; readonly stored: number }): readonly number[] | undefined {
     const parentOf = (stage: number) => this.#stage(stage).parent;
     const inputOf = (stage: number) => this.#event.stages?.[stage]?.input ?? SEGMENT_INPUT;
-    const rows = outletInStored(outlet, parentOf, inputOf);
+    const rows = rowsInStored(outlet, parentOf, inputOf);
     const sharing = (this.#event.outlets ?? []).filter((other) => other.stored === outlet.stored);
     const kept = storedRows(sharing, parentOf, inputOf, (stage) => this.#stage(stage).count);
     if (kept === undefined) return rows;

@@ -7,7 +7,8 @@ import { RowContext, type StageScope } from "./context.ts";
 import { type OperatorInput, runFunction, runKeyBy, runReduce } from "./operators.ts";
 import { ReduceState, type StateSnapshot } from "./reduce-state.ts";
 import type { InputRows } from "./rows.ts";
-import { composeRows, type Keeping, StageOutput, type StageRows } from "./stage-output.ts";
+import { type Keeping, StageOutput, type StageRows } from "./stage-output.ts";
+import { rowsInStored } from "./stored-rows.ts";
 
 export interface SegmentEngineOptions {
   readonly pipeline: string;
@@ -188,10 +189,11 @@ export class SegmentEngine {
     if (provenance === "off" || at === this.#firstReader) return inputs.records;
     const input = segment.stages[at]?.input ?? SEGMENT_INPUT;
     const owner = recordsOf(segment, input);
-    let rowsThere: readonly number[] | undefined;
-    for (let stage = input; stage !== owner; stage = segment.stages[stage]?.input ?? SEGMENT_INPUT) {
-      rowsThere = composeRows(rowsThere, done[stage]?.parent);
-    }
+    const rowsThere = rowsInStored(
+      { stage: input, stored: owner },
+      (stage) => done[stage]?.parent,
+      (stage) => segment.stages[stage]?.input ?? SEGMENT_INPUT,
+    );
     if (owner === SEGMENT_INPUT) {
       return Array.from({ length: inputs.count }, (_, row) => {
         const there = rowsThere?.[row] ?? row;

@@ -3,6 +3,7 @@ import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { indexElement, type Path } from "../core/path.ts";
 import type { PlannedStage } from "../pipeline/plan.ts";
+import { composeRows } from "./stored-rows.ts";
 
 /** Canonical bytes of many records, one after the other. */
 export interface Packed {
@@ -69,11 +70,6 @@ export class StageOutput {
     this.#arena = arena;
     this.#keeping = keeping;
     arena.reset();
-  }
-
-  /** The row of inputs that is next. */
-  get row(): number {
-    return this.#results.length;
   }
 
   /** Throws `NotCanonical` or `RecordTooLarge` for a value that cannot be kept. */
@@ -184,16 +180,6 @@ function packedOf(arena: Arena): Packed {
   const lengths: number[] = [];
   for (let row = 0; row < arena.count; row++) lengths.push(arena.end(row) - arena.start(row));
   return { bytes: arena.all().slice(), lengths };
-}
-
-/** `inner` of `outer`, where `undefined` is the identity. */
-export function composeRows(
-  outer: readonly number[] | undefined,
-  inner: readonly number[] | undefined,
-): readonly number[] | undefined {
-  if (outer === undefined) return inner;
-  if (inner === undefined) return outer;
-  return outer.map((row) => inner[row] as number);
 }
 
 function pathsOf(

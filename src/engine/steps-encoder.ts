@@ -14,6 +14,7 @@ import { type Outlet, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline
 import { type InputRows, recordBytes } from "./rows.ts";
 import type { SegmentResult } from "./segment-engine.ts";
 import type { Packed, StageRows } from "./stage-output.ts";
+import { storedRows } from "./stored-rows.ts";
 
 /** The part of a StepsRecorded event that a batch decides; the rest is the owner's. */
 export type StepColumns = Pick<
@@ -164,41 +165,6 @@ function payloadBlocks(segment: Segment, rows: InputRows, result: SegmentResult)
     blocks.push({ stage: stored, ...pick(packedOf(stored, rows, result), reaching) });
   }
   return blocks;
-}
-
-/**
- * The rows of a stored stage that reach one of its outlets, ascending; `undefined`: all of them. `parentOf`
- * answers the parent column of a stage, `inputOf` its input stage, `countOf` its number of rows. Shared with the
- * decoder, which has to number the records of a block in the same way.
- */
-export function storedRows(
-  outlets: readonly { readonly stage: number; readonly stored: number }[],
-  parentOf: (stage: number) => readonly number[] | undefined,
-  inputOf: (stage: number) => number,
-  countOf: (stage: number) => number,
-): number[] | undefined {
-  const reaching = new Set<number>();
-  for (const outlet of outlets) {
-    const rows = outletInStored(outlet, parentOf, inputOf);
-    if (rows === undefined) return undefined;
-    if (outlets.length === 1) return rows.length === countOf(outlet.stored) ? undefined : [...rows];
-    for (const row of rows) reaching.add(row);
-  }
-  return [...reaching].sort((a, b) => a - b);
-}
-
-/** For each row of the outlet its row in the stored stage; `undefined`: the same. */
-export function outletInStored(
-  outlet: { readonly stage: number; readonly stored: number },
-  parentOf: (stage: number) => readonly number[] | undefined,
-  inputOf: (stage: number) => number,
-): readonly number[] | undefined {
-  let rows: readonly number[] | undefined;
-  for (let stage = outlet.stage; stage !== outlet.stored; stage = inputOf(stage)) {
-    const parent = parentOf(stage);
-    if (parent !== undefined) rows = rows === undefined ? parent : rows.map((row) => parent[row] as number);
-  }
-  return rows;
 }
 
 function packedOf(stored: number, rows: InputRows, result: SegmentResult): Packed {

@@ -1,3 +1,4 @@
+import type { WorkerInput } from "../../actors/worker.ts";
 import { Arena } from "../core/arena.ts";
 import { encodeDeltas, encodePlain, encodeTexts } from "../core/columns.ts";
 import { sha256 } from "../core/digest.ts";
@@ -13,7 +14,7 @@ import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import { type Admitted, admit } from "./admission.ts";
 import { type DoorPlace, readDoorPlace, readHorizon } from "./door-place.ts";
 import { DuplicateHorizon } from "./duplicates.ts";
-import type { HostContext, WorkOrder } from "./host-context.ts";
+import type { HostContext } from "./host-context.ts";
 import { type Intake, isRefusedAlready } from "./intake.ts";
 import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
 import { OpenBatch } from "./open-batch.ts";
@@ -38,7 +39,7 @@ export interface DoorOptions {
  */
 export class DoorWorker {
   readonly #context: HostContext;
-  readonly #order: WorkOrder;
+  readonly #order: WorkerInput;
   readonly #options: DoorOptions;
   readonly #stream: string;
   readonly #arena = new Arena();
@@ -50,7 +51,7 @@ export class DoorWorker {
   #input: InputProgress | undefined;
   #batch = new OpenBatch();
 
-  constructor(context: HostContext, order: WorkOrder, options: DoorOptions) {
+  constructor(context: HostContext, order: WorkerInput, options: DoorOptions) {
     this.#context = context;
     this.#order = order;
     this.#options = options;
@@ -235,7 +236,7 @@ export class DoorWorker {
 
   #ordinalFor(record: IntakeRecord): number {
     if (record.ordinal === undefined) {
-      return new OrdinalClock(this.#clock.floor).next(this.#context.clock.now());
+      return this.#clock.peek(this.#context.clock.now());
     }
     if (
       record.ordinal > this.#clock.floor &&

@@ -30,12 +30,3 @@ export interface HostContext {
 
 /** Called at a named point of the system. Answers a promise to hold the worker there. */
 export type Probe = (point: string) => void | Promise<void>;
-
-/** What a worker is told when it is assigned. */
-export interface WorkOrder {
-  /** `door:S`, `partition:G.Q` or `sink:K`. */
-  readonly unit: string;
-  readonly node: string;
-  /** Version of the assignment. */
-  readonly assignment: number;
-}

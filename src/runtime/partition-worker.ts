@@ -1,3 +1,4 @@
+import type { WorkerInput } from "../../actors/worker.ts";
 import { encodeCanonical } from "../core/canonical.ts";
 import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
@@ -10,8 +11,8 @@ import type { InputRows } from "../engine/rows.ts";
 import { SegmentEngine, type SegmentResult } from "../engine/segment-engine.ts";
 import { type EncodedSteps, encodeSteps } from "../engine/steps-encoder.ts";
 import type { Segment } from "../pipeline/plan.ts";
-import { currentCursors, startingCursors } from "./deployed-cursors.ts";
-import type { HostContext, WorkOrder } from "./host-context.ts";
+import { currentCursors } from "./deployed-cursors.ts";
+import type { HostContext } from "./host-context.ts";
 import { type MergedBatch, MergeReader } from "./merge-reader.ts";
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
 import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
@@ -37,7 +38,7 @@ interface PartitionPlace {
  */
 export class PartitionWorker {
   readonly #context: HostContext;
-  readonly #order: WorkOrder;
+  readonly #order: WorkerInput;
   readonly #segment: Segment;
   readonly #partition: number;
   readonly #upstreams: readonly UpstreamSelection[];
@@ -50,7 +51,7 @@ export class PartitionWorker {
   #inputsSinceSnapshot = 0;
 
   /** `batchMost` bounds the records of a batch below what the pipeline says. */
-  constructor(context: HostContext, order: WorkOrder, batchMost: number = context.batchRecords) {
+  constructor(context: HostContext, order: WorkerInput, batchMost: number = context.batchRecords) {
     this.#context = context;
     this.#order = order;
     this.#batchMost = Math.min(batchMost, context.batchRecords);
@@ -65,7 +66,7 @@ export class PartitionWorker {
     const { plan, log, clock, deployment, process } = this.#context;
     const stream = stepsStream(plan.definition.name, this.#segment.name, this.#partition);
     this.#log = await UnitLog.open(log, stream);
-    const place = placeOf(this.#log, await startingCursors(this.#context, this.#upstreams));
+    const place = placeOf(this.#log);
     const now = await currentCursors(this.#context, this.#upstreams, place.cursors);
     this.#place = { ...place, cursors: now, epoch: place.epoch + 1 };
     const { cursors, epoch, next, snapshot, through } = this.#place;
@@ -90,15 +91,15 @@ export class PartitionWorker {
   async restore(): Promise<void> {
     const place = this.#claimed();
     const { plan, sources, arena, decode, provenance, log } = this.#context;
-    const options = {
+    this.#engine = new SegmentEngine({
       pipeline: plan.definition.name,
       segment: this.#segment,
       sources,
       partitions: plan.definition.partitions,
       arena,
       decode,
-    };
-    this.#engine = new SegmentEngine({ ...options, provenance });
+      provenance,
+    });
     if (!this.#segment.stateful) {
       this.#reader = this.#read(place.cursors, place.through);
       return;
@@ -289,11 +290,12 @@ export class PartitionWorker {
   }
 }
 
-function placeOf(log: UnitLog, start: Cursors): PartitionPlace {
+/** Where a partition goes on, with the cursors that it had: none if it has no history. */
+function placeOf(log: UnitLog): PartitionPlace {
   const { last } = log.main;
   switch (last?.type) {
     case undefined:
-      return { epoch: 0, next: 0, cursors: start, through: THROUGH_NOTHING, snapshot: undefined };
+      return { epoch: 0, next: 0, cursors: {}, through: THROUGH_NOTHING, snapshot: undefined };
     case "PartitionClaimed": {
       const { epoch, first, cursors, through, snapshot } = last.data;
       return { epoch, next: first, cursors, through, snapshot };

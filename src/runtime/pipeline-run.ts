@@ -6,6 +6,7 @@ import { RecordDecoder } from "../core/decode-shapes.ts";
 import { type ErrorCode, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { planPipeline } from "../pipeline/plan.ts";
+import type { EventLog } from "../ports/event-log.ts";
 import {
   completedDeployment,
   everythingThrough,
@@ -138,26 +139,7 @@ async function drainDeployment(
   current: PipelineDeployed,
 ): Promise<void> {
   if (current.code === undefined) {
-    if (!(await everythingThrough(environment.log, options.plan.definition.name, current))) {
-      throw new HeadwaterError(
-        "IncompatibleDeployment",
-        "records wait for a deployment whose code is not in the log",
-        {
-          where: `pipeline ${options.plan.definition.name}, version ${current.version}`,
-          hint: "Run the program that made it once more, so that they come to their end; then run this one.",
-        },
-      );
-    }
-    if (!(await statesKept(environment.log, options.plan.definition.name, current))) {
-      throw new HeadwaterError(
-        "IncompatibleDeployment",
-        "the state was not kept up to its end, and the code that made it is not in the log",
-        {
-          where: `pipeline ${options.plan.definition.name}, version ${current.version}`,
-          hint: "Run the program that made it once more and let it end; then run this one.",
-        },
-      );
-    }
+    await mustNeedNoCode(environment.log, options.plan.definition.name, current);
     return;
   }
   const { bundle, exported } = await loadDeployedCode(environment.log, environment.bundler, current);
@@ -175,6 +157,27 @@ async function drainDeployment(
     supervision,
     lost,
   });
+}
+
+/** Throws `IncompatibleDeployment` where only code that is not in the log could finish what a deployment began. */
+async function mustNeedNoCode(log: EventLog, pipeline: string, current: PipelineDeployed): Promise<void> {
+  const refuse = (message: string, hint: string) =>
+    new HeadwaterError("IncompatibleDeployment", message, {
+      where: `pipeline ${pipeline}, version ${current.version}`,
+      hint,
+    });
+  if (!(await everythingThrough(log, pipeline, current))) {
+    throw refuse(
+      "records wait for a deployment whose code is not in the log",
+      "Run the program that made it once more, so that they come to their end; then run this one.",
+    );
+  }
+  if (!(await statesKept(log, pipeline, current))) {
+    throw refuse(
+      "the state was not kept up to its end, and the code that made it is not in the log",
+      "Run the program that made it once more and let it end; then run this one.",
+    );
+  }
 }
 
 /** Runs the actors of a deployment until its intakes have ended and everything is through, or it is stopped. */

@@ -1,3 +1,4 @@
+import type { WorkerInput } from "../../actors/worker.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import type { Cursors } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -6,7 +7,7 @@ import { sinkStream, sourceStream } from "../core/streams.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { PlannedSink } from "../pipeline/plan.ts";
 import { currentCursors, startingCursors } from "./deployed-cursors.ts";
-import type { HostContext, WorkOrder } from "./host-context.ts";
+import type { HostContext } from "./host-context.ts";
 import { MergeReader } from "./merge-reader.ts";
 import { upstreamsOfSink } from "./routes.ts";
 import { type SinkPlace, sinkHistory } from "./sink-history.ts";
@@ -17,7 +18,7 @@ import type { UpstreamSelection } from "./upstream-reader.ts";
 /** Merges the partitions that a sink reads, in logical order, and hands the records to its target. */
 export class SinkWorker {
   readonly #context: HostContext;
-  readonly #order: WorkOrder;
+  readonly #order: WorkerInput;
   readonly #sink: PlannedSink;
   readonly #target: SinkTarget;
   readonly #upstreams: readonly UpstreamSelection[];
@@ -26,7 +27,7 @@ export class SinkWorker {
   #place: SinkPlace | undefined;
   #reader: MergeReader | undefined;
 
-  constructor(context: HostContext, order: WorkOrder, sink: PlannedSink, target: SinkTarget) {
+  constructor(context: HostContext, order: WorkerInput, sink: PlannedSink, target: SinkTarget) {
     this.#context = context;
     this.#order = order;
     this.#sink = sink;
