@@ -10,7 +10,7 @@ import type { RunNotice, RunReport } from "./run-types.ts";
 
 type Notices = Pick<
   RunOptions,
-  "onDeployed" | "onRejected" | "onQuarantined" | "onResumed" | "onStandBy" | "onRestarted"
+  "onDeployed" | "onRejected" | "onQuarantined" | "onResumed" | "onTimeAhead" | "onStandBy" | "onRestarted"
 >;
 
 /** What a run tells while it goes on, as notices. */
@@ -21,6 +21,7 @@ export function noticesTo(pipeline: string, notify: ((notice: RunNotice) => void
     onRejected: (source, where, error) => notify?.({ kind: "rejected", source, where, error }),
     onQuarantined: (stage, address, message) => notify?.({ kind: "quarantined", stage, address, message }),
     onResumed: (source, input, records) => notify?.({ kind: "resumed", source, input, records }),
+    onTimeAhead: (source, where, time) => notify?.({ kind: "time-ahead", source, where, time }),
     onStandBy: (message) => notify?.({ kind: "standing-by", message }),
     onRestarted: (node, error) => notify?.({ kind: "restarted", node, message: describeThrown(error) }),
   };
@@ -46,6 +47,7 @@ export async function reportOf(
       duplicate: totals.duplicate,
       rejected: totals.rejected,
       quarantined: totals.quarantined,
+      late: totals.late,
       pending: board.pending,
     },
     steps: totals.steps,

@@ -57,6 +57,8 @@ export type RunNotice =
     }
   | { readonly kind: "resumed"; readonly source: string; readonly input: string; readonly records: number }
   | { readonly kind: "no-input"; readonly source: string }
+  /** Event time of a record, milliseconds since 1970, that is too far ahead of all before it to be believed yet. */
+  | { readonly kind: "time-ahead"; readonly source: string; readonly where: string; readonly time: number }
   | { readonly kind: "standing-by"; readonly message: string }
   | { readonly kind: "restarted"; readonly node: string; readonly message: string };
 
@@ -72,6 +74,8 @@ export interface RunReport {
     readonly duplicate: number;
     readonly rejected: number;
     readonly quarantined: number;
+    /** Came too late for a window or join. */
+    readonly late: number;
     readonly pending: number;
   };
   /** Stage executions recorded by this run. */

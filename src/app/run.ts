@@ -98,6 +98,7 @@ async function runLoaded(
         tickMs: request.tickMs ?? definition.tickMs,
         provenance: "full",
         follow: request.follow ?? false,
+        keepOpen: request.keepOpen ?? false,
         signal: request.signal ?? new AbortController().signal,
         board,
         ...noticesTo(definition.name, request.onNotice),

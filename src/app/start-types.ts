@@ -24,6 +24,8 @@ export interface StartOptions {
   readonly tickMs?: number;
   /** `off` keeps records and cursors only: no digests, no lineage of stages. `full` if absent. */
   readonly provenance?: "full" | "off";
+  /** Leave windows that are open at the end of the inputs to the next start. */
+  readonly keepOpen?: boolean;
   onNotice?(notice: RunNotice): void;
 }
 

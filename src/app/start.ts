@@ -50,6 +50,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           tickMs: options.tickMs ?? definition.tickMs,
           provenance: options.provenance ?? "full",
           follow: false,
+          keepOpen: options.keepOpen ?? false,
           signal: stop.signal,
           board,
           ...noticesTo(definition.name, options.onNotice),

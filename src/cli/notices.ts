@@ -13,6 +13,7 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   "standing-by": "times of standing by",
   restarted: "restarts",
   "no-input": "sources without input",
+  "time-ahead": "records whose time is far ahead",
 };
 
 /** Turns a run's notices into lines, at most ten of a kind. */
@@ -48,6 +49,8 @@ function describe(notice: RunNotice): string {
       return notice.message;
     case "no-input":
       return `the source ${notice.source} has no input: name one with --input ${notice.source}=FILE`;
+    case "time-ahead":
+      return `${notice.source}: the event time ${new Date(notice.time).toISOString()} is far ahead of all before it, and moves no window: ${notice.where}`;
     case "restarted":
       return `${notice.node} was started again: ${notice.message}`;
   }

@@ -1,16 +1,18 @@
 import { decodeCanonical } from "./canonical.ts";
 import { HeadwaterError } from "./errors.ts";
 import type { EventType, EventTypes, TypedEvent } from "./events.ts";
+import { upcast, type Versioned } from "./upcast.ts";
 
-/** The versions of each type of event that this program reads. */
+/** The version of each type of event that this program writes. It reads that and all before it. */
 const VERSIONS = {
-  DoorClaimed: 1,
-  RecordsAccepted: 1,
-  InputEnded: 1,
-  PartitionClaimed: 1,
-  StepsRecorded: 1,
+  DoorClaimed: 2,
+  RecordsAccepted: 2,
+  InputEnded: 2,
+  PartitionClaimed: 2,
+  StepsRecorded: 2,
   RecordsStored: 1,
   SnapshotChunk: 1,
+  MembersNamed: 1,
   RecordsRejected: 1,
   RecordsQuarantined: 1,
   SinkClaimed: 1,
@@ -92,5 +94,6 @@ function decode(event: Encoded): TypedEvent {
       },
     );
   }
-  return { type: event.type, data } as TypedEvent;
+  const now: unknown = upcast(event.type as EventType, data as Versioned, known);
+  return { type: event.type, data: now } as TypedEvent;
 }

@@ -1,6 +1,8 @@
+import type { WatermarkColumns } from "./watermark.ts";
+
 /**
- * The events of format version 1 as they are in memory. docs/format.md is the definition, field by field; these
- * types follow it.
+ * The events as they are in memory, each in the newest version of its type. docs/format.md is the definition, field
+ * by field; these types follow it, and `upcast.ts` brings older versions to them.
  */
 
 /** N that is next, for each upstream stream, and under {@link TAKEN_OF_GROUP} how many records from there are taken. */
@@ -9,12 +11,12 @@ export type Cursors = Readonly<Record<string, number>>;
 /** The name, of no stream, under which cursors say that records of one ordinal were parted. */
 export const TAKEN_OF_GROUP = "";
 
-interface Common {
-  readonly v: 1;
+interface Common<V extends number = 1> {
+  readonly v: V;
   readonly wall: number;
 }
 
-interface Claim extends Common {
+interface Claim<V extends number = 1> extends Common<V> {
   readonly epoch: number;
   readonly node: string;
   readonly process: string;
@@ -27,9 +29,18 @@ interface Extent {
   readonly through: number;
 }
 
-export interface DoorClaimed extends Claim, Extent {
+/** Times that are far ahead of all before them, and not believed yet: see "Watermarks" in docs/format.md. */
+export interface TimesAhead {
+  /** How many records in a row have had such times. */
+  readonly records: number;
+  /** The least of their times. */
+  readonly least: number;
+}
+
+export interface DoorClaimed extends Claim<2>, Extent {
   readonly maxTime?: number;
-  readonly watermark?: readonly WatermarkStep[];
+  readonly ahead?: TimesAhead;
+  readonly watermark?: WatermarkColumns;
   readonly inputs: readonly InputProgress[];
   readonly input?: InputProgress;
 }
@@ -58,10 +69,8 @@ export interface InputProgress {
 
 /** [partition, rows as deltas] */
 export type Section = readonly [number, Uint8Array];
-/** [ordinal, event time in milliseconds since 1970] */
-export type WatermarkStep = readonly [number, number];
 
-export interface RecordsAccepted extends Common, Extent {
+export interface RecordsAccepted extends Common<2>, Extent {
   readonly epoch: number;
   readonly node: string;
   readonly deployment: Uint8Array;
@@ -72,7 +81,9 @@ export interface RecordsAccepted extends Common, Extent {
   readonly sections?: readonly Section[];
   readonly times?: Uint8Array;
   readonly maxTime?: number;
-  readonly watermark?: readonly WatermarkStep[];
+  readonly ahead?: TimesAhead;
+  readonly aheadRows?: Uint8Array;
+  readonly watermark?: WatermarkColumns;
   readonly ids?: Uint8Array;
   readonly payload?: EventRange;
   readonly rejected?: EventRange & { readonly count: number };
@@ -89,8 +100,9 @@ export interface SnapshotReference {
   readonly next: number;
 }
 
-export interface PartitionClaimed extends Claim, Extent {
+export interface PartitionClaimed extends Claim<2>, Extent {
   readonly cursors: Cursors;
+  readonly watermark?: WatermarkColumns;
   readonly snapshot?: SnapshotReference;
 }
 
@@ -103,6 +115,13 @@ export interface StageColumns {
   readonly failed?: Uint8Array;
   readonly digests?: Uint8Array;
   readonly previous?: Uint8Array;
+  readonly kinds?: Uint8Array;
+  readonly late?: Uint8Array;
+  readonly members?: Uint8Array;
+  readonly membersIn?: EventRange;
+  readonly labels?: readonly string[];
+  readonly label?: Uint8Array;
+  readonly select?: string;
 }
 
 /** Where a segment's outputs leave it. */
@@ -110,9 +129,10 @@ export interface OutletColumns {
   readonly stage: number;
   readonly stored: number;
   readonly sections?: readonly Section[];
+  readonly keys?: Uint8Array;
 }
 
-export interface StepsRecorded extends Common, Extent {
+export interface StepsRecorded extends Common<2>, Extent {
   readonly epoch: number;
   readonly node: string;
   readonly deployment: Uint8Array;
@@ -131,8 +151,8 @@ export interface StepsRecorded extends Common, Extent {
   readonly paths?: Uint8Array;
   readonly times?: Uint8Array;
   readonly timeless?: Uint8Array;
-  readonly maxTime?: number;
-  readonly watermark?: readonly WatermarkStep[];
+  readonly firings?: Uint8Array;
+  readonly watermark?: WatermarkColumns;
   readonly stages?: readonly StageColumns[];
   readonly outlets?: readonly OutletColumns[];
   readonly payload?: EventRange;
@@ -156,6 +176,9 @@ export interface Chunk extends Common {
   readonly of: number;
   readonly bytes: Uint8Array;
 }
+
+/** Results' members that are too many for a step event. */
+export type MembersNamed = Chunk;
 
 export interface RejectedRecord {
   readonly input: string;
@@ -282,6 +305,7 @@ export interface EventTypes {
   StepsRecorded: StepsRecorded;
   RecordsStored: RecordsStored;
   SnapshotChunk: Chunk;
+  MembersNamed: MembersNamed;
   RecordsRejected: RecordsRejected;
   RecordsQuarantined: RecordsQuarantined;
   SinkClaimed: SinkClaimed;

@@ -42,6 +42,17 @@ export const LIMITS = {
   rejectedFrameBytes: 64 * 1024,
   /** The watermark rises by at least this much event time. */
   watermarkStepMs: 1_000,
+  /** A record whose event time is further ahead of all before it than this is not believed at once. */
+  timeAheadMs: 24 * 3_600_000,
+  /** So many in a row are. */
+  timeAheadRecords: 8,
+  /** Panes that one record may belong to: the size of a sliding window by its slide. */
+  panesPerRecord: 1_024,
+  /** Results, and bytes of members, of the first stage of a segment in one batch before it is closed. */
+  resultsPerBatch: 8_192,
+  memberBytesPerBatch: 128 * 1024,
+  /** Members of results with more bytes than this are kept in events of their own. */
+  memberBytesInline: 192 * 1024,
   /** Bytes of just-committed events that an embedded log keeps in memory for its subscribers. */
   recentEventsBytes: 16 * 1024 * 1024,
   /** Another process's events are seen within this time. */

@@ -20,3 +20,24 @@ export function indexElement(index: number): string {
 export function branchElement(name: string): string {
   return `${name}\0`;
 }
+
+/** Times and ordinals on a path have so many bytes, so that they are in order as bytes. */
+const NUMBER_BYTES = 7;
+const NUMBER_OFFSET = 2 ** 53;
+
+/** The path element of a time in milliseconds, or of an ordinal; −∞ and ∞ come before and after all. */
+export function numberElement(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return "\xff".repeat(NUMBER_BYTES);
+  let rest = value === Number.NEGATIVE_INFINITY ? 0 : value + NUMBER_OFFSET;
+  const bytes = new Array<number>(NUMBER_BYTES);
+  for (let at = NUMBER_BYTES - 1; at >= 0; at--) {
+    bytes[at] = rest % 256;
+    rest = Math.floor(rest / 256);
+  }
+  return String.fromCharCode(...bytes);
+}
+
+/** The path element of a key: its canonical bytes, which say themselves where they end. */
+export function keyElement(canonical: Uint8Array): string {
+  return Buffer.from(canonical.buffer, canonical.byteOffset, canonical.byteLength).toString("latin1");
+}

@@ -4,7 +4,7 @@
  */
 
 /** The streams beside a source's or a partition's own, which its events refer to by revision. */
-export type Beside = "payload" | "transit" | "state" | "effects" | "quarantine";
+export type Beside = "payload" | "transit" | "state" | "members" | "effects" | "quarantine";
 
 export function sourceStream(pipeline: string, source: string): string {
   return `source_${pipeline}.${source}`;

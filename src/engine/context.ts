@@ -1,16 +1,17 @@
 import { createHash } from "node:crypto";
 import type { Path } from "../core/path.ts";
-import { sourceStream } from "../core/streams.ts";
+import { rootName } from "./origins.ts";
 import { formatUuid } from "../core/uuid.ts";
 import type { StageContext } from "../pipeline/context.ts";
+import type { Origins } from "./origins.ts";
 import type { InputRows } from "./rows.ts";
 
 /** What the contexts of one stage's rows in one batch have in common. */
 export interface StageScope {
   readonly pipeline: string;
   readonly stage: string;
-  /** Names of the pipeline's sources, ordered. */
-  readonly sources: readonly string[];
+  /** See `Plan.origins`. */
+  readonly origins: Origins;
   readonly rows: InputRows;
   /** Path of a row of the stage's inputs. */
   pathOf(row: number): Path;
@@ -40,12 +41,13 @@ export class RowContext implements StageContext {
   }
 
   get source(): string {
-    const { rows, sources } = this.#scope;
-    return sources[rows.sources?.[this.#origin] ?? 0] as string;
+    const { rows, origins } = this.#scope;
+    return origins.names[rows.sources?.[this.#origin] ?? 0] as string;
   }
 
   get root(): string {
-    return `${sourceStream(this.#scope.pipeline, this.source)}@${this.#scope.rows.roots[this.#origin]}`;
+    const { rows, origins, pipeline } = this.#scope;
+    return rootName(pipeline, origins, rows.sources?.[this.#origin] ?? 0, rows.roots[this.#origin] as number);
   }
 
   random(): number {

@@ -28,6 +28,8 @@ function inputs(values: readonly Row[]): InputRows {
     upstreams: undefined,
     parents: rows,
     parentKs: undefined,
+    keys: undefined,
+    firings: [],
   };
 }
 
@@ -40,7 +42,7 @@ async function run(p: Pipeline, values: readonly Row[]): Promise<unknown[][]> {
   const engine = new SegmentEngine({
     pipeline: "p",
     segment,
-    sources: ["in"],
+    origins: { names: ["in"], firing: 0 },
     partitions: 1,
     arena,
     decode: (bytes, start, end) => decodeCanonical(bytes.subarray(start, end)),

@@ -1,7 +1,7 @@
 import { LIMITS } from "../core/limits.ts";
 import { partitionOfKey } from "../core/partition.ts";
 import type { StageContext } from "../pipeline/context.ts";
-import type { Key, ReduceDefinition, StageDefinition } from "../pipeline/definition.ts";
+import type { Key, ReduceDefinition, SplitDefinition, StageDefinition } from "../pipeline/definition.ts";
 import type { ReduceState } from "./reduce-state.ts";
 import { badAnswer, type StageOutput } from "./stage-output.ts";
 
@@ -15,7 +15,7 @@ export interface OperatorInput {
 }
 
 /** Functions of one record, as stages have them. */
-type FunctionStage = Extract<StageDefinition, { kind: "map" | "filter" | "flatMap" }>;
+type FunctionStage = Extract<StageDefinition, { kind: "map" | "filter" | "flatMap" | "route" }>;
 
 /**
  * Calls the stage's function for every record and hands each answer to `output` before the next call, so that an
@@ -41,7 +41,7 @@ export function runFunction(
       output.leaveArena();
       return finishLater(definition, input, output, row, answer);
     }
-    take(answer, input.records[row], output);
+    take(answer, input.records[row], output, definition);
   }
   return undefined;
 }
@@ -70,13 +70,13 @@ async function finishLater(
   const take = TAKE[definition.kind];
   for (const [index, result] of (await Promise.allSettled(answers)).entries()) {
     if (result.status === "rejected") output.fail(result.reason);
-    else take(result.value, input.records[from + index], output);
+    else take(result.value, input.records[from + index], output, definition);
   }
 }
 
-type Take = (answer: unknown, record: unknown, output: StageOutput) => void;
+type Take = (answer: unknown, record: unknown, output: StageOutput, definition: FunctionStage) => void;
 
-const TAKE: Readonly<Record<"map" | "filter" | "flatMap", Take>> = {
+const TAKE: Readonly<Record<FunctionStage["kind"], Take>> = {
   map: (answer, _record, output) => output.one(answer),
   filter: (answer, record, output) => {
     if (answer === true) output.one(record);
@@ -86,19 +86,66 @@ const TAKE: Readonly<Record<"map" | "filter" | "flatMap", Take>> = {
   flatMap: (answer, _record, output) => {
     let records: unknown[];
     try {
-      records = collect(answer);
+      records = collect(answer, "flatMap");
     } catch (error) {
       output.fail(error);
       return;
     }
     output.many(records);
   },
+  route: (answer, _record, output, definition) => {
+    const records: unknown[] = [];
+    const labels: number[] = [];
+    try {
+      for (const routed of collect(answer, "route")) {
+        const { to, value } = mustBeRouted(routed);
+        labels.push(mustBeLabel(to, "labels" in definition ? definition.labels : []));
+        records.push(value);
+      }
+    } catch (error) {
+      output.fail(error);
+      return;
+    }
+    output.manyLabelled(records, labels);
+  },
 };
 
-function collect(answer: unknown): unknown[] {
+function mustBeRouted(routed: unknown): { readonly to: unknown; readonly value: unknown } {
+  if (typeof routed === "object" && routed !== null && "to" in routed && "value" in routed) return routed;
+  throw badAnswer("a route answered something without `to` and `value`", "Answer [{ to, value }, …].");
+}
+
+function mustBeLabel(to: unknown, labels: readonly string[]): number {
+  const label = labels.indexOf(to as string);
+  if (label >= 0) return label;
+  throw badAnswer(`a route answered for an output that it does not have: ${String(to)}`, `It has: ${labels.join(", ")}.`);
+}
+
+/** Sends each record to the output of the first predicate that answers `true`, else to the last one. */
+export function runSplit(definition: SplitDefinition, input: OperatorInput, output: StageOutput): void {
+  const { predicates } = definition;
+  for (let row = 0; row < input.count; row++) {
+    const record = input.records[row];
+    try {
+      const ctx = input.contextOf(row);
+      let label = 0;
+      while (label < predicates.length && !mustBeBoolean(predicates[label]?.(record, ctx))) label++;
+      output.oneLabelled(record, label);
+    } catch (error) {
+      output.fail(error);
+    }
+  }
+}
+
+function mustBeBoolean(answer: unknown): boolean {
+  if (typeof answer === "boolean") return answer;
+  throw badAnswer(`a predicate answered ${typeof answer}, not true or false`, "Answer a boolean.");
+}
+
+function collect(answer: unknown, kind: string): unknown[] {
   if (typeof answer !== "object" || answer === null || !(Symbol.iterator in answer)) {
     throw badAnswer(
-      `a flatMap answered ${answer === null ? "null" : typeof answer}, not records`,
+      `a ${kind} answered ${answer === null ? "null" : typeof answer}, not records`,
       "Answer an array.",
     );
   }

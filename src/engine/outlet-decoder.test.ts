@@ -33,6 +33,8 @@ function inputs(values: readonly unknown[], paths?: readonly string[]): InputRow
     upstreams: undefined,
     parents: values.map((_, row) => 10 + row),
     parentKs: undefined,
+    keys: undefined,
+    firings: [],
   };
 }
 
@@ -49,7 +51,7 @@ async function run(p: Pipeline, rows: InputRows): Promise<Ran> {
   const engine = new SegmentEngine({
     pipeline: "p",
     segment,
-    sources,
+    origins: { names: sources, firing: 0 },
     partitions: PARTITIONS,
     arena: new Arena(),
     decode: (bytes, start, end) => decodeCanonical(bytes.subarray(start, end)),
@@ -58,7 +60,7 @@ async function run(p: Pipeline, rows: InputRows): Promise<Ran> {
   const result = await engine.process(rows, FIRST);
   const options = {
     segment,
-    sources,
+    origins: sources,
     streams: ["source_p.in"],
     fromSource: true,
     provenance: "full",
@@ -66,7 +68,7 @@ async function run(p: Pipeline, rows: InputRows): Promise<Ran> {
   const steps = encodeSteps(options, rows, FIRST, result);
   const stored = payloadDrafts(steps.blocks, 0).map((draft) => draft.event as RecordsStored);
   const event: StepsRecorded = {
-    v: 1,
+    v: 2,
     wall: 0,
     epoch: 1,
     node: "node-1",

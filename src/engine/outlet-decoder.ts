@@ -1,7 +1,9 @@
-import { decodeByteTexts, decodeDeltas, decodePlain, decodeRuns } from "../core/columns.ts";
+import { decodeCanonical } from "../core/canonical.ts";
+import { ColumnReader, decodeByteTexts, decodeDeltas, decodePlain, decodeRuns } from "../core/columns.ts";
 import { HeadwaterError } from "../core/errors.ts";
-import type { RecordsAccepted, RecordsStored, Section, StepsRecorded } from "../core/events.ts";
+import type { OutletColumns, RecordsAccepted, RecordsStored, Section, StepsRecorded } from "../core/events.ts";
 import { indexElement, type Path } from "../core/path.ts";
+import type { Key } from "../pipeline/definition.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import { rowsInStored, storedRows } from "./stored-rows.ts";
 
@@ -20,6 +22,8 @@ export interface UpstreamRows {
   readonly times: readonly (number | undefined)[] | undefined;
   readonly ns: readonly number[];
   readonly ks: readonly number[] | undefined;
+  /** `undefined`: they are not kept with the records. */
+  readonly keys: readonly Key[] | undefined;
   /** Index of each record in its block of the payload. */
   readonly stored: readonly number[] | undefined;
   /** The block of the payload: a stage, or {@link SEGMENT_INPUT}. */
@@ -36,6 +40,7 @@ const NO_ROWS = {
   times: undefined,
   ns: [],
   ks: undefined,
+  keys: undefined,
   stored: undefined,
   block: SEGMENT_INPUT,
 } as const satisfies UpstreamRows;
@@ -78,6 +83,7 @@ export function decodeAccepted(
     times: times === undefined ? undefined : pick(times, rows),
     ns,
     ks: undefined,
+    keys: undefined,
     stored: rows,
     block: SEGMENT_INPUT,
   };
@@ -146,7 +152,7 @@ class StepRows {
       this.#outlets.set(index, all);
     }
     if (rows === undefined) return all;
-    const { sources, paths, times, ks, stored } = all;
+    const { sources, paths, times, ks, keys, stored } = all;
     return {
       ...all,
       count: rows.length,
@@ -157,6 +163,7 @@ class StepRows {
       times: times && pick(times, rows),
       ns: pick(all.ns, rows),
       ks: ks && pick(ks, rows),
+      keys: keys && pick(keys, rows),
       stored: stored === undefined ? rows : pick(stored, rows),
     };
   }
@@ -164,7 +171,7 @@ class StepRows {
   #decodeOutlet(index: number): UpstreamRows {
     const event = this.#event;
     const outlets = event.outlets ?? [];
-    const outlet = outlets[index] as { readonly stage: number; readonly stored: number };
+    const outlet = outlets[index] as OutletColumns;
     const origin = this.#origin(outlet.stage);
     const at = <T>(column: readonly T[]): readonly T[] =>
       origin === undefined ? column : pick(column, origin);
@@ -180,6 +187,7 @@ class StepRows {
       times: this.#times && at(this.#times),
       ns: Array.from({ length: count }, (_, row) => event.first + (origin?.[row] ?? row)),
       ks: this.#outputNumbers(index),
+      keys: outlet.keys === undefined ? undefined : decodeKeys(outlet.keys, count),
       stored: this.#storedIndexes(outlet),
       block: outlet.stored,
     };
@@ -276,6 +284,11 @@ class StepRows {
       return (before[input] as Path) + branch + (columns.indexed ? indexElement(index) : "");
     });
   }
+}
+
+function decodeKeys(bytes: Uint8Array, count: number): Key[] {
+  const input = new ColumnReader(bytes);
+  return Array.from({ length: count }, () => decodeCanonical(input.raw(input.uvarint())) as Key);
 }
 
 function decodeTimes(event: StepsRecorded): readonly (number | undefined)[] | undefined {

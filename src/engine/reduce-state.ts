@@ -1,7 +1,8 @@
-import { decodeCanonical, encodeCanonical } from "../core/canonical.ts";
+import { encodeCanonical } from "../core/canonical.ts";
 import { decodePlain, encodePlain } from "../core/columns.ts";
-import { HeadwaterError } from "../core/errors.ts";
 import type { Key } from "../pipeline/definition.ts";
+import { freezeValues, packValues, thaw } from "./packed-values.ts";
+import type { ReduceSnapshot, StageSnapshot } from "./state-snapshot.ts";
 
 /** What a reduce keeps for a key. */
 export interface ReduceEntry {
@@ -19,7 +20,9 @@ export class ReduceState {
   }
 
   get(key: Key): ReduceEntry | undefined {
-    return this.#entries.get(key);
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) entry.total = thaw(entry.total);
+    return entry;
   }
 
   set(key: Key, entry: ReduceEntry): void {
@@ -27,56 +30,29 @@ export class ReduceState {
   }
 
   /** As a part of a snapshot. Throws `NotCanonical` for a total that no record may hold. */
-  snapshot(stage: string): StageSnapshot {
-    const sorted = [...this.#entries].map(([key, entry]) => ({
-      bytes: Buffer.from(encodeCanonical(key)),
-      key,
-      entry,
-    }));
-    sorted.sort((a, b) => a.bytes.compare(b.bytes));
+  snapshot(stage: string): ReduceSnapshot {
+    const sorted = sortedByKey(this.#entries);
     return {
       stage,
-      keys: sorted.map((item) => item.key),
-      totals: sorted.map((item) => encodeCanonical(item.entry.total)),
-      last: encodePlain(sorted.map((item) => item.entry.last)),
+      kind: "reduce",
+      keys: sorted.map(([key]) => key),
+      totals: packValues(sorted.map(([, entry]) => entry.total)),
+      last: encodePlain(sorted.map(([, entry]) => entry.last)),
     };
   }
 
   restore(snapshot: StageSnapshot): void {
+    if (snapshot.kind !== "reduce") return;
     const last = decodePlain(snapshot.last, snapshot.keys.length);
+    const totals = freezeValues(snapshot.totals, snapshot.keys.length);
     for (const [index, key] of snapshot.keys.entries()) {
-      const total = decodeCanonical(snapshot.totals[index] as Uint8Array);
-      this.#entries.set(key, { total, last: last[index] as number });
+      this.#entries.set(key, { total: totals[index], last: last[index] as number });
     }
   }
 }
 
-/** A reduce's state as it is kept. */
-export interface StageSnapshot {
-  readonly stage: string;
-  readonly keys: readonly Key[];
-  /** Canonical bytes of each. */
-  readonly totals: readonly Uint8Array[];
-  readonly last: Uint8Array;
-}
-
-/** A partition's state as it is kept: see "state_" in docs/format.md. */
-export interface StateSnapshot {
-  readonly v: 1;
-  /** The N before which it was taken. */
-  readonly next: number;
-  readonly cursors: Readonly<Record<string, number>>;
-  readonly through: number;
-  readonly stages: readonly StageSnapshot[];
-}
-
-export function decodeSnapshot(bytes: Uint8Array, where: string): StateSnapshot {
-  const snapshot = decodeCanonical(bytes, Number.MAX_SAFE_INTEGER) as unknown as StateSnapshot;
-  if (snapshot.v !== 1) {
-    throw new HeadwaterError("LogTooNew", `a snapshot has version ${String(snapshot.v)}, known is 1`, {
-      where,
-      hint: "Use a newer version of Headwater.",
-    });
-  }
-  return snapshot;
+/** The entries of a map in the order of their keys' canonical bytes. */
+export function sortedByKey<T>(entries: ReadonlyMap<Key, T>): [Key, T][] {
+  const keyed = Array.from(entries, (entry) => ({ bytes: Buffer.from(encodeCanonical(entry[0])), entry }));
+  return keyed.sort((a, b) => a.bytes.compare(b.bytes)).map(({ entry }) => entry);
 }

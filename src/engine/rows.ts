@@ -1,4 +1,5 @@
 import type { Path } from "../core/path.ts";
+import type { Key } from "../pipeline/definition.ts";
 
 /**
  * The inputs of a segment's partition, in logical order, as columns: entry i of every column is about input i.
@@ -13,7 +14,7 @@ export interface InputRows {
   readonly starts: readonly number[];
   readonly ends: readonly number[];
   readonly ordinals: readonly number[];
-  /** Indexes into the names of the pipeline's sources, ordered; `undefined`: all are 0. */
+  /** Indexes into the plan's origins; `undefined`: all are 0. */
   readonly sources: readonly number[] | undefined;
   /** N of the root at its source. */
   readonly roots: readonly number[];
@@ -27,7 +28,16 @@ export interface InputRows {
   readonly parents: readonly number[];
   /** K in the upstream stream; `undefined`: all are 0. */
   readonly parentKs: readonly number[] | undefined;
+  /** Keys, where they came with the records; `undefined`, of one or all: they did not. */
+  readonly keys: readonly (Key | undefined)[] | undefined;
+  /**
+   * Rows that are no records but firings of the window or join that the segment begins with, ascending. They have
+   * no bytes; their origin is the stage, their root the ordinal.
+   */
+  readonly firings: readonly number[];
 }
+
+export const NO_BYTES = new Uint8Array(0);
 
 /** Columns of {@link InputRows} under construction. */
 export class RowsBuilder implements InputRows {
@@ -43,6 +53,8 @@ export class RowsBuilder implements InputRows {
   readonly upstreams: number[] = [];
   readonly parents: number[] = [];
   readonly parentKs: number[] = [];
+  readonly keys: (Key | undefined)[] = [];
+  readonly firings: number[] = [];
 
   get count(): number {
     return this.ordinals.length;

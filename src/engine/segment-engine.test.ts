@@ -18,7 +18,7 @@ function engineOf(p: Pipeline): SegmentEngine {
   return new SegmentEngine({
     pipeline: "p",
     segment,
-    sources: ["in"],
+    origins: { names: ["in"], firing: 0 },
     partitions: 1,
     arena: new Arena(),
     decode: (bytes, start, end) => decodeCanonical(bytes.subarray(start, end)),
@@ -42,6 +42,8 @@ function inputs(values: readonly unknown[], first: number): InputRows {
     upstreams: undefined,
     parents: values.map((_, row) => first + row),
     parentKs: undefined,
+    keys: undefined,
+    firings: [],
   };
 }
 
@@ -107,7 +109,7 @@ describe("a reduce", () => {
     for (let cut = 0; cut <= entries.length; cut++) {
       const before = engineOf(sums());
       const one = await run(before, entries.slice(0, cut), 2);
-      const snapshot = before.snapshot(cut, { "source_p.in": cut }, cut);
+      const snapshot = before.snapshot(cut, { "source_p.in": cut }, cut, undefined);
       expect(snapshot.next).toBe(cut);
       const after = engineOf(sums());
       after.restore(snapshot);
@@ -123,7 +125,7 @@ describe("a reduce", () => {
       SIZES.map(async (size) => {
         const engine = engineOf(sums());
         await run(engine, entries, size);
-        return Buffer.from(encodeCanonical(engine.snapshot(9, {}, 9))).toString("hex");
+        return Buffer.from(encodeCanonical(engine.snapshot(9, {}, 9, undefined))).toString("hex");
       }),
     );
     expect(new Set(snapshots).size).toBe(1);

@@ -2,19 +2,24 @@ import type { Arena } from "../core/arena.ts";
 import type { Cursors } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { type Path, ROOT_PATH } from "../core/path.ts";
+import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/watermark.ts";
+import { isTimed } from "../pipeline/definition.ts";
 import { makesRecords, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { RowContext, type StageScope } from "./context.ts";
-import { type OperatorInput, runFunction, runKeyBy, runReduce } from "./operators.ts";
-import { ReduceState, type StateSnapshot } from "./reduce-state.ts";
+import { type OperatorInput, runFunction, runKeyBy, runReduce, runSplit } from "./operators.ts";
+import type { Origins } from "./origins.ts";
+import { ReduceState } from "./reduce-state.ts";
 import type { InputRows } from "./rows.ts";
-import { type Keeping, StageOutput, type StageRows } from "./stage-output.ts";
+import { type Keeping, StageOutput, type StageRows, timedStageRows } from "./stage-output.ts";
+import type { StateSnapshot } from "./state-snapshot.ts";
 import { rowsInStored } from "./stored-rows.ts";
+import { TimedHead } from "./timed-head.ts";
+import type { TimedRows } from "./timed-output.ts";
 
 export interface SegmentEngineOptions {
   readonly pipeline: string;
   readonly segment: Segment;
-  /** Names of the pipeline's sources, ordered. */
-  readonly sources: readonly string[];
+  readonly origins: Origins;
   readonly partitions: number;
   /** Shared by all engines of a thread: it is used only during `process`, up to where that waits. */
   readonly arena: Arena;
@@ -31,11 +36,15 @@ interface Batch {
   readonly first: number;
   /** Answer, or throw, the key of each input; empty if no stage needs keys. */
   readonly keys: readonly (() => unknown)[];
+  /** What the window or join that the segment begins with made of it. */
+  readonly timed: TimedRows | undefined;
 }
 
 /** What a segment made of a batch: the rows of each of its stages. */
 export interface SegmentResult {
   readonly stages: readonly StageRows[];
+  /** Answers the key of each input, where the segment has to know keys. */
+  keyOf(row: number): unknown;
 }
 
 /**
@@ -48,6 +57,8 @@ export interface SegmentResult {
 export class SegmentEngine {
   readonly #options: SegmentEngineOptions;
   readonly #states = new Map<number, ReduceState>();
+  /** The window or join that the segment begins with: it takes records as they are merged. */
+  readonly head: TimedHead | undefined;
   readonly #keeping: readonly Keeping[];
   /** The stage that may take the segment's inputs as they are: the first to read them. */
   readonly #firstReader: number;
@@ -66,11 +77,21 @@ export class SegmentEngine {
     for (const [stage, { definition }] of segment.stages.entries()) {
       if (definition.kind === "reduce") this.#states.set(stage, new ReduceState());
     }
+    if (segment.timed !== undefined) {
+      this.head = new TimedHead({
+        pipeline: options.pipeline,
+        stage: segment.timed,
+        origins: options.origins,
+        decode: options.decode,
+        keyOf: (rows, row) => this.#keyOf(rows, row),
+        sideOf: (rows, row) => this.#upstreamOfStream(rows.upstreams[row] ?? 0),
+      });
+    }
   }
 
   /** Entries of all states together. */
   get stateEntries(): number {
-    let entries = 0;
+    let entries = this.head?.size ?? 0;
     for (const state of this.#states.values()) entries += state.size;
     return entries;
   }
@@ -78,22 +99,37 @@ export class SegmentEngine {
   /** Runs one batch whose first input is N = `first`. Answers at once unless a stage's function is asynchronous. */
   process(rows: InputRows, first: number): SegmentResult | Promise<SegmentResult> {
     // Before any stage can have changed a record.
-    const keys = this.#options.segment.stateful ? this.#keysOf(rows) : [];
-    return this.#runFrom(0, { rows, first, keys }, []);
+    const keys = this.#options.segment.keyed ? this.#keysOf(rows) : [];
+    return this.#runFrom(0, { rows, first, keys, timed: this.head?.finish() }, []);
   }
 
   /** The state as of after the last batch. Throws `NotCanonical` for a total that no record may hold. */
-  snapshot(next: number, cursors: Cursors, through: number): StateSnapshot {
+  snapshot(
+    next: number,
+    cursors: Cursors,
+    through: number,
+    watermark: WatermarkStep | undefined,
+  ): StateSnapshot {
     const stages = [...this.#states].map(([stage, state]) => state.snapshot(this.#nameOf(stage)));
-    return { v: 1, next, cursors, through, stages };
+    return {
+      v: 2,
+      next,
+      cursors,
+      through,
+      ...(watermark !== undefined && { watermark: encodeWatermarks([watermark]) }),
+      stages: [...(this.head === undefined ? [] : [this.head.snapshot()]), ...stages],
+    };
   }
 
   /** Takes over the state of the stages that still have the names they had. */
   restore(snapshot: StateSnapshot): void {
+    const keptOf = (name: string) => snapshot.stages.find((other) => other.stage === name);
     for (const [stage, state] of this.#states) {
-      const kept = snapshot.stages.find((other) => other.stage === this.#nameOf(stage));
+      const kept = keptOf(this.#nameOf(stage));
       if (kept !== undefined) state.restore(kept);
     }
+    const kept = keptOf(this.#options.segment.timed?.name ?? "");
+    if (kept !== undefined) this.head?.restore(kept, lastWatermark(snapshot.watermark)?.watermark);
   }
 
   #nameOf(stage: number): string {
@@ -108,7 +144,8 @@ export class SegmentEngine {
       }
       done.push(output);
     }
-    return { stages: done };
+    const { keys } = batch;
+    return { stages: done, keyOf: (row) => keys[row]?.() };
   }
 
   #runStage(
@@ -117,19 +154,20 @@ export class SegmentEngine {
     done: readonly StageRows[],
     refused?: ReadonlySet<number>,
   ): StageRows | Promise<StageRows> {
-    const { segment, arena, partitions, pipeline, sources } = this.#options;
+    const { segment, arena, partitions, pipeline, origins } = this.#options;
     const planned = segment.stages[at];
     const keeping = this.#keeping[at];
     if (planned === undefined || keeping === undefined) throw new Error(`no stage ${at}`);
     const { definition } = planned;
-    const { rows, first, keys } = batch;
+    const { rows, first, keys, timed } = batch;
     const inputs = planned.input === SEGMENT_INPUT ? inputsAsRows(rows) : (done[planned.input] as StageRows);
+    if (isTimed(definition)) return timedStageRows(planned, inputs, timed as TimedRows, keeping);
     const output = new StageOutput(planned, inputs, arena, keeping);
     const { origin } = inputs;
     const scope: StageScope = {
       pipeline,
       stage: definition.name,
-      sources,
+      origins,
       rows,
       pathOf: (row) => inputs.pathOf(row) + planned.branch,
     };
@@ -144,6 +182,26 @@ export class SegmentEngine {
       case "union":
         for (let row = 0; row < input.count; row++) output.one(input.records[row]);
         return output.finish();
+      case "late": {
+        const late = new Set(timed?.late);
+        for (let row = 0; row < input.count; row++) {
+          if (late.has(row)) output.one(this.#recordOf(rows, row));
+          else output.none();
+        }
+        return output.finish();
+      }
+      case "select": {
+        const { labels = [], label = [] } = inputs;
+        const wanted = labels.indexOf(definition.label);
+        for (let row = 0; row < input.count; row++) {
+          if (label[row] === wanted) output.one(input.records[row]);
+          else output.none();
+        }
+        return output.finish();
+      }
+      case "split":
+        runSplit(definition, input, output);
+        return output.finish();
       case "keyBy":
         runKeyBy(definition.fn, partitions, input, output);
         return output.finish();
@@ -156,6 +214,7 @@ export class SegmentEngine {
       case "map":
       case "filter":
       case "flatMap":
+      case "route":
         return whenDone(runFunction(definition, input, output), () => {
           const finished = output.finish();
           const tooMany = refused === undefined ? rowsOverLimit(inputs, finished) : undefined;
@@ -166,10 +225,9 @@ export class SegmentEngine {
 
   /** The key of each input, or what its key function threw. */
   #keysOf(rows: InputRows): (() => unknown)[] {
-    const { upstreams } = this.#options.segment;
-    return rows.records.map((record, row) => {
+    return Array.from({ length: rows.count }, (_, row) => {
       try {
-        const key = upstreams[this.#upstreamOfStream(rows.upstreams?.[row] ?? 0)]?.key?.(record);
+        const key = this.#keyOf(rows, row);
         return () => key;
       } catch (error) {
         return () => {
@@ -177,6 +235,13 @@ export class SegmentEngine {
         };
       }
     });
+  }
+
+  #keyOf(rows: InputRows, row: number): unknown {
+    const kept = rows.keys?.[row];
+    if (kept !== undefined) return kept;
+    const { key } = this.#options.segment.upstreams[this.#upstreamOfStream(rows.upstreams?.[row] ?? 0)] ?? {};
+    return typeof key === "function" ? key(rows.records[row]) : undefined;
   }
 
   #recordsFor(
@@ -187,6 +252,8 @@ export class SegmentEngine {
   ): readonly unknown[] {
     const { segment, decode, provenance } = this.#options;
     if (provenance === "off" || at === this.#firstReader) return inputs.records;
+    // Few records come too late; they are decoded one by one.
+    if (segment.stages[at]?.definition.kind === "late") return [];
     const input = segment.stages[at]?.input ?? SEGMENT_INPUT;
     const owner = recordsOf(segment, input);
     const rowsThere = rowsInStored(
@@ -195,14 +262,7 @@ export class SegmentEngine {
       (stage) => segment.stages[stage]?.input ?? SEGMENT_INPUT,
     );
     if (owner === SEGMENT_INPUT) {
-      return Array.from({ length: inputs.count }, (_, row) => {
-        const there = rowsThere?.[row] ?? row;
-        return decode(
-          rows.buffers[there] as Uint8Array,
-          rows.starts[there] as number,
-          rows.ends[there] as number,
-        );
-      });
+      return Array.from({ length: inputs.count }, (_, row) => this.#recordOf(rows, rowsThere?.[row] ?? row));
     }
     const packed = done[owner]?.packed;
     if (packed === undefined) return inputs.records;
@@ -217,6 +277,13 @@ export class SegmentEngine {
       const there = rowsThere?.[row] ?? row;
       return decode(bytes, (ends[there] as number) - (lengths[there] as number), ends[there] as number);
     });
+  }
+
+  /** A record of its own of an input. */
+  #recordOf(rows: InputRows, row: number): unknown {
+    const { decode, provenance } = this.#options;
+    if (provenance === "off") return rows.records[row];
+    return decode(rows.buffers[row] as Uint8Array, rows.starts[row] as number, rows.ends[row] as number);
   }
 
   /** Which upstream edge a stream belongs to: several streams come over one edge where it re-keys. */
@@ -244,6 +311,9 @@ function inputsAsRows(rows: InputRows): StageRows {
     digests: undefined,
     partitions: undefined,
     previous: undefined,
+    labels: undefined,
+    label: undefined,
+    timed: undefined,
     pathOf: (row): Path => rows.paths?.[row] ?? ROOT_PATH,
   };
 }

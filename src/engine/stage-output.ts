@@ -2,8 +2,9 @@ import { Arena } from "../core/arena.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { indexElement, type Path } from "../core/path.ts";
-import type { PlannedStage } from "../pipeline/plan.ts";
+import { addsIndex, type PlannedStage } from "../pipeline/plan.ts";
 import { composeRows } from "./stored-rows.ts";
+import type { TimedRows } from "./timed-output.ts";
 
 /** Canonical bytes of many records, one after the other. */
 export interface Packed {
@@ -38,6 +39,11 @@ export interface StageRows {
   readonly partitions: readonly number[] | undefined;
   /** At a reduce: see `previous` in docs/format.md. */
   readonly previous: readonly number[] | undefined;
+  /** At a split or route: the labels of its outputs, and the index of each row's. */
+  readonly labels: readonly string[] | undefined;
+  readonly label: readonly number[] | undefined;
+  /** At a window or join. */
+  readonly timed: TimedRows | undefined;
   /** Path of a row. */
   pathOf(row: number): Path;
 }
@@ -62,6 +68,7 @@ export class StageOutput {
   readonly #failures: StageFailure[] = [];
   readonly #previous: number[] = [];
   readonly #partitions: number[] = [];
+  readonly #label: number[] = [];
   #oneEach = true;
 
   constructor(stage: PlannedStage, inputs: StageRows, arena: Arena, keeping: Keeping) {
@@ -147,6 +154,19 @@ export class StageOutput {
     this.#partitions.push(partition);
   }
 
+  /** {@link one}, to the output with this label. */
+  oneLabelled(record: unknown, label: number): void {
+    this.one(record);
+    this.#label.push(label);
+  }
+
+  /** {@link many}, each to the output with its label. */
+  manyLabelled(records: readonly unknown[], labels: readonly number[]): void {
+    const before = this.#records.length;
+    this.many(records);
+    if (this.#records.length > before) for (const label of labels) this.#label.push(label);
+  }
+
   /** {@link one} of a reduce; answers whether the record was taken. */
   oneAfter(record: unknown, previous: number): boolean {
     const before = this.#records.length;
@@ -154,6 +174,14 @@ export class StageOutput {
     if (this.#records.length === before) return false;
     this.#previous.push(previous);
     return true;
+  }
+
+  #labels(): Pick<StageRows, "labels" | "label"> {
+    const { definition } = this.#stage;
+    const labelled = definition.kind === "split" || definition.kind === "route";
+    return labelled
+      ? { labels: definition.labels, label: this.#label }
+      : { labels: undefined, label: undefined };
   }
 
   finish(): StageRows {
@@ -171,9 +199,37 @@ export class StageOutput {
       digests: own && digests ? this.#arena.digests() : undefined,
       partitions: this.#stage.definition.kind === "keyBy" ? this.#partitions : undefined,
       previous: this.#stage.definition.kind === "reduce" ? this.#previous : undefined,
+      ...this.#labels(),
+      timed: undefined,
       pathOf: pathsOf(this.#stage, inputs, parent),
     };
   }
+}
+
+/** The rows of the window or join that a segment begins with. */
+export function timedStageRows(
+  stage: PlannedStage,
+  inputs: StageRows,
+  timed: TimedRows,
+  { own, bytes, digests }: Keeping,
+): StageRows {
+  const parent = timed.results.flatMap((count, row) => new Array<number>(count).fill(row));
+  return {
+    count: timed.records.length,
+    records: timed.records,
+    parent,
+    origin: parent,
+    results: timed.results,
+    failures: timed.failures,
+    packed: own && bytes ? packedOf(timed.arena) : undefined,
+    digests: own && digests ? timed.arena.digests() : undefined,
+    partitions: undefined,
+    previous: undefined,
+    labels: undefined,
+    label: undefined,
+    timed,
+    pathOf: pathsOf(stage, inputs, parent),
+  };
 }
 
 function packedOf(arena: Arena): Packed {
@@ -187,7 +243,7 @@ function pathsOf(
   inputs: StageRows,
   parent: readonly number[] | undefined,
 ): (row: number) => Path {
-  if (stage.definition.kind !== "flatMap") {
+  if (!addsIndex(stage.definition)) {
     if (stage.branch === "") return (row) => inputs.pathOf(parent?.[row] ?? row);
     return (row) => inputs.pathOf(parent?.[row] ?? row) + stage.branch;
   }

@@ -1,5 +1,5 @@
 import { encodeCanonical } from "../core/canonical.ts";
-import { encodeByteTexts, encodeDeltas, encodePlain, encodeRuns } from "../core/columns.ts";
+import { ColumnWriter, encodeByteTexts, encodeDeltas, encodePlain, encodeRuns } from "../core/columns.ts";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import type {
   OutletColumns,
@@ -10,11 +10,12 @@ import type {
   StepsRecorded,
 } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import { type Outlet, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
-import { type InputRows, recordBytes } from "./rows.ts";
+import { addsIndex, type Outlet, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
+import { type InputRows, NO_BYTES, recordBytes } from "./rows.ts";
 import type { SegmentResult } from "./segment-engine.ts";
 import type { Packed, StageRows } from "./stage-output.ts";
 import { storedRows } from "./stored-rows.ts";
+import type { TimedRows } from "./timed-output.ts";
 
 /** The part of a StepsRecorded event that a batch decides; the rest is the owner's. */
 export type StepColumns = Pick<
@@ -30,6 +31,7 @@ export type StepColumns = Pick<
   | "paths"
   | "times"
   | "timeless"
+  | "firings"
   | "stages"
   | "outlets"
 >;
@@ -37,6 +39,8 @@ export type StepColumns = Pick<
 /** A batch's steps, ready to be put into events. */
 export interface EncodedSteps {
   readonly columns: StepColumns;
+  /** Members of the first stage's results that are too many for the event itself; empty if there are none. */
+  readonly members: Uint8Array;
   /** Records that leave the segment; empty if none does. */
   readonly blocks: readonly PayloadBlock[];
   readonly quarantined: readonly QuarantinedRecord[];
@@ -47,8 +51,8 @@ export interface EncodedSteps {
 
 export interface StepsEncoderOptions {
   readonly segment: Segment;
-  /** Names of the pipeline's sources, ordered. */
-  readonly sources: readonly string[];
+  /** See `Plan.origins`. */
+  readonly origins: readonly string[];
   /** Names of the upstream streams, in the order of `InputRows.upstreams`. */
   readonly streams: readonly string[];
   /** Whether upstream is a source, so that roots are parents. */
@@ -65,14 +69,17 @@ export function encodeSteps(
 ): EncodedSteps {
   const { segment } = options;
   const full = options.provenance === "full";
+  const members = full ? membersOf(result) : NO_BYTES;
+  const inline = members.length <= LIMITS.memberBytesInline;
   return {
+    members: inline ? NO_BYTES : members,
     columns: {
       ...inputColumns(options, rows),
       stages: segment.stages.map((planned, at) => {
         const stage = result.stages[at] as StageRows;
         return {
           input: planned.input,
-          ...(planned.definition.kind === "flatMap" && { indexed: true as const }),
+          ...(addsIndex(planned.definition) && { indexed: true as const }),
           ...(planned.branch !== "" && { branch: planned.definition.name }),
           ...(stage.results !== undefined && { results: encodeRuns(stage.results) }),
           ...(stage.failures.length > 0 && {
@@ -80,15 +87,36 @@ export function encodeSteps(
           }),
           ...(stage.digests !== undefined && { digests: stage.digests }),
           ...(full && stage.previous !== undefined && { previous: encodePlain(stage.previous) }),
+          ...(full && stage.label !== undefined && labelColumns(stage)),
+          ...(planned.definition.kind === "select" && { select: planned.definition.label }),
+          ...(full && stage.timed !== undefined && timedColumns(stage.timed, inline ? members : NO_BYTES)),
         } satisfies StageColumns;
       }),
-      outlets: segment.outlets.map((outlet) => outletColumns(outlet, result)),
+      outlets: segment.outlets.map((outlet) => outletColumns(outlet, rows, result)),
     },
     blocks: payloadBlocks(segment, rows, result),
     quarantined: quarantined(segment, rows, first, result),
     inputs: rows.count,
     steps: result.stages.reduce((sum, _stage, at) => sum + inputCount(segment, rows, result, at), 0),
   };
+}
+
+/** The members of all results of the window or join that the segment begins with, one after the other. */
+function membersOf(result: SegmentResult): Uint8Array {
+  const { timed } = result.stages[0] ?? {};
+  return timed === undefined ? NO_BYTES : Buffer.concat(timed.members);
+}
+
+function timedColumns({ kinds, late }: TimedRows, members: Uint8Array): Partial<StageColumns> {
+  return {
+    ...(kinds.some((kind) => kind !== 0) && { kinds: encodeRuns(kinds) }),
+    ...(members.length > 0 && { members }),
+    ...(late.length > 0 && { late: encodeDeltas(late) }),
+  };
+}
+
+function labelColumns({ labels = [], label = [] }: StageRows): Partial<StageColumns> {
+  return { labels, label: encodeRuns(label) };
 }
 
 function inputCount(segment: Segment, rows: InputRows, result: SegmentResult, at: number): number {
@@ -103,9 +131,10 @@ function inputColumns(options: StepsEncoderOptions, rows: InputRows): StepColumn
     parents: encodeDeltas(rows.parents),
     ...(parentKs?.some((k) => k !== 0) && { parentKs: encodePlain(parentKs) }),
     ordinals: encodeDeltas(rows.ordinals),
-    sources: options.sources,
-    ...(sources !== undefined && options.sources.length > 1 && { source: encodeRuns(sources) }),
-    ...(!options.fromSource && { roots: encodeDeltas(rows.roots) }),
+    sources: options.origins,
+    ...(sources !== undefined && options.origins.length > 1 && { source: encodeRuns(sources) }),
+    ...((!options.fromSource || rows.firings.length > 0) && { roots: encodeDeltas(rows.roots) }),
+    ...(rows.firings.length > 0 && { firings: encodeDeltas(rows.firings) }),
     ...(paths?.some((path) => path !== "") && { paths: encodeByteTexts(paths) }),
     ...(times?.some((time) => time !== undefined) && timeColumns(times)),
   };
@@ -133,10 +162,26 @@ function timeColumns(times: readonly (number | undefined)[]): Pick<StepColumns, 
   return { times: encodeDeltas(known), ...(timeless.length > 0 && { timeless: encodeDeltas(timeless) }) };
 }
 
-function outletColumns(outlet: Outlet, result: SegmentResult): OutletColumns {
-  const base = { stage: outlet.stage, stored: outlet.stored };
+function outletColumns(outlet: Outlet, rows: InputRows, result: SegmentResult): OutletColumns {
+  const base = {
+    stage: outlet.stage,
+    stored: outlet.stored,
+    ...(outlet.keyed && { keys: keysOf(outlet, rows, result) }),
+  };
   const partitions = result.stages[outlet.stage]?.partitions;
   return outlet.rekeys && partitions !== undefined ? { ...base, sections: sectionsOf(partitions) } : base;
+}
+
+/** The canonical bytes of each row's key. */
+function keysOf(outlet: Outlet, rows: InputRows, result: SegmentResult): Uint8Array {
+  const stage = outlet.stage === SEGMENT_INPUT ? undefined : result.stages[outlet.stage];
+  const out = new ColumnWriter();
+  for (let row = 0; row < (stage?.count ?? rows.count); row++) {
+    const key = encodeCanonical(result.keyOf(stage?.origin?.[row] ?? row));
+    out.uvarint(key.length);
+    out.raw(key);
+  }
+  return out.finish();
 }
 
 /** The rows of each partition, ordered by partition. */
@@ -222,7 +267,11 @@ function bytesOfInput(
   for (let at = stage; at !== owner; at = segment.stages[at]?.input ?? SEGMENT_INPUT) {
     there = result.stages[at]?.parent?.[there] ?? there;
   }
-  if (owner === SEGMENT_INPUT) return recordBytes(rows, there).slice();
+  if (owner === SEGMENT_INPUT) {
+    const bytes = recordBytes(rows, there).slice();
+    // A firing is no record: null stands for it.
+    return bytes.length === 0 ? encodeCanonical(null) : bytes;
+  }
   const made = result.stages[owner];
   if (made?.packed === undefined) return encodeCanonical(made?.records[there] ?? null);
   const start = made.packed.lengths.slice(0, there).reduce((sum, length) => sum + length, 0);

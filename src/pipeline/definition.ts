@@ -1,5 +1,7 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { Aggregate } from "./aggregates.ts";
 import type { StageContext } from "./context.ts";
+import type { WindowInfo, Windows } from "./windows.ts";
 
 /** What a stage's function may answer: the value, or a promise of it. */
 export type MaybePromise<T> = T | Promise<T>;
@@ -27,11 +29,22 @@ export interface SourceDefinition {
   readonly key: ((record: unknown) => Key) | undefined;
   readonly eventTime: ((record: unknown) => string | number) | undefined;
   readonly id: ((record: unknown) => string | number) | undefined;
+  readonly watermark: WatermarkPolicy;
+}
+
+/** How a source's watermark follows the event times of its records. All in milliseconds. */
+export interface WatermarkPolicy {
+  /** The watermark stays this much behind the highest event time: so much later than others a record may come. */
+  readonly outOfOrdernessMs: number;
+  /** Others wait no more for a source that has been silent for so long; `undefined`: they do. */
+  readonly idleAfterMs: number | undefined;
+  /** A time further ahead of all before it than this is believed only when several in a row have been. */
+  readonly aheadMs: number;
 }
 
 interface StageBase {
   readonly name: string;
-  /** Names of the sources or stages that it reads. Several only for a union. */
+  /** Names of the sources or stages that it reads. Several only for a union or join. */
   readonly inputs: readonly string[];
   readonly onError: FailurePolicy;
 }
@@ -67,6 +80,65 @@ export interface UnionDefinition extends StageBase {
   readonly kind: "union";
 }
 
+/** Sends each record to one of its outputs: the first whose predicate answers `true`, else `rest`. */
+export interface SplitDefinition extends StageBase {
+  readonly kind: "split";
+  /** Labels of the outputs; the last one takes what no predicate takes. */
+  readonly labels: readonly string[];
+  /** For each label but the last. */
+  readonly predicates: readonly ((record: unknown, ctx: StageContext) => boolean)[];
+}
+
+/** A flatMap each of whose results goes to an output that it names. */
+export interface RouteDefinition extends StageBase {
+  readonly kind: "route";
+  readonly labels: readonly string[];
+  readonly fn: (
+    record: unknown,
+    ctx: StageContext,
+  ) => MaybePromise<Iterable<{ readonly to: string; readonly value: unknown }>>;
+}
+
+/** One of the outputs of a split or route: lets through the records with that label. */
+export interface SelectDefinition extends StageBase {
+  readonly kind: "select";
+  readonly label: string;
+}
+
+/** Lets through the records that came too late for the window or join that it reads: its inputs, as they were. */
+export interface LateDefinition extends StageBase {
+  readonly kind: "late";
+}
+
+export interface WindowDefinition extends StageBase {
+  readonly kind: "window";
+  readonly windows: Windows;
+  readonly aggregate: Aggregate<unknown, unknown>;
+  readonly emit: (result: unknown, window: WindowInfo<Key>) => unknown;
+  /** How long after its end a window is kept, for records that come late. */
+  readonly latenessMs: number;
+  readonly early: { readonly everyMs: number } | { readonly records: number } | undefined;
+}
+
+export interface JoinDefinition extends StageBase {
+  readonly kind: "join";
+  /** `inputs` are the left and the right one. */
+  readonly type: "inner" | "left";
+  /** A right record matches whose event time is from `beforeMs` before the left one's to `afterMs` after it. */
+  readonly beforeMs: number;
+  readonly afterMs: number;
+  readonly latenessMs: number;
+  readonly fn: (left: unknown, right: unknown, key: Key) => unknown;
+}
+
+/** Joins each record of the left input with what the right one had last for its key, as of its event time. */
+export interface TableJoinDefinition extends StageBase {
+  readonly kind: "tableJoin";
+  readonly type: "inner" | "left";
+  readonly latenessMs: number;
+  readonly fn: (left: unknown, right: unknown, key: Key) => unknown;
+}
+
 /** One step that records go through. A closed union: the engine and the plan switch over `kind`. */
 export type StageDefinition =
   | MapDefinition
@@ -74,7 +146,28 @@ export type StageDefinition =
   | FlatMapDefinition
   | KeyByDefinition
   | ReduceDefinition
-  | UnionDefinition;
+  | UnionDefinition
+  | SplitDefinition
+  | RouteDefinition
+  | SelectDefinition
+  | LateDefinition
+  | WindowDefinition
+  | JoinDefinition
+  | TableJoinDefinition;
+
+/** Stages that watch event time go by: they keep state, and may give results when no record comes. */
+export type TimedDefinition = WindowDefinition | JoinDefinition | TableJoinDefinition;
+
+export function isTimed(stage: StageDefinition): stage is TimedDefinition {
+  return stage.kind === "window" || stage.kind === "join" || stage.kind === "tableJoin";
+}
+
+const STATEFUL: ReadonlySet<string> = new Set<StageDefinition["kind"]>(["reduce", "window", "join", "tableJoin"]);
+
+/** Whether a stage of this kind keeps state between records. */
+export function isStateful(stage: { readonly kind: string }): boolean {
+  return STATEFUL.has(stage.kind);
+}
 
 export interface SinkDefinition {
   readonly kind: "sink";

@@ -8,7 +8,10 @@ import type {
   SinkDefinition,
   SourceDefinition,
   StageDefinition,
+  WatermarkPolicy,
 } from "./definition.ts";
+import { type Duration, durationMs } from "./duration.ts";
+import { checkStage } from "./ancestry.ts";
 import { KeyedStream, type Output, Stream } from "./stream.ts";
 
 /** Settings of a pipeline. `partitions` is fixed for the pipeline's life; the others may change at any run. */
@@ -31,6 +34,21 @@ export interface SourceOptions<Schema extends StandardSchemaV1 | undefined, T, K
   readonly eventTime?: (record: T) => string | number;
   /** The sender's own identity of the record: a second record with it is a duplicate and is not taken. */
   readonly id?: (record: T) => string | number;
+  /** How windows and joins follow the event times of this source. */
+  readonly watermark?: WatermarkOptions;
+}
+
+/** When a source counts as having come to a time: see "Event time" in the README. */
+export interface WatermarkOptions {
+  /** So much earlier than those before it a record's event time may be, without being late; 0 if absent. */
+  readonly outOfOrderness?: Duration;
+  /** After so much silence other sources do not wait for this one any more; they do if absent. */
+  readonly idleAfter?: Duration;
+  /**
+   * A record whose event time is further ahead of all before it than this moves the time on only when several in a
+   * row are: one broken clock must not close every window. `"1d"` if absent.
+   */
+  readonly maxAhead?: Duration;
 }
 
 type RecordOf<Schema> = Schema extends StandardSchemaV1 ? StandardSchemaV1.InferOutput<Schema> : unknown;
@@ -84,7 +102,7 @@ export class Pipeline {
   source(name: string, declared: object = {}): KeyedStream<never, never> & Stream<never> {
     checkName("source", name);
     this.#claimName(name, "source");
-    const options = declared as Partial<SourceDefinition>;
+    const options = declared as Partial<SourceDefinition> & { readonly watermark?: WatermarkOptions };
     const source: SourceDefinition = {
       kind: "source",
       name,
@@ -92,6 +110,7 @@ export class Pipeline {
       key: options.key,
       eventTime: options.eventTime,
       id: options.id,
+      watermark: watermarkPolicy(options.watermark ?? {}, `source ${name}`, options.eventTime !== undefined),
     };
     this.#sources.push(source);
     const output = this.#output(name);
@@ -99,10 +118,14 @@ export class Pipeline {
     return new KeyedStream(output);
   }
 
-  /**
-   * Several streams as one, in logical order. The result has no key: `keyBy` gives it one.
-   */
-  union<T>(name: string, ...streams: readonly [Stream<T>, Stream<T>, ...Stream<T>[]]): Stream<T> {
+  /** Several streams as one, in logical order. The key stays where all of them have one. */
+  union<T, K extends Key>(
+    name: string,
+    ...streams: readonly [KeyedStream<T, K>, KeyedStream<T, K>, ...KeyedStream<T, K>[]]
+  ): KeyedStream<T, K>;
+  /** Several streams as one, in logical order. */
+  union<T>(name: string, ...streams: readonly [Stream<T>, Stream<T>, ...Stream<T>[]]): Stream<T>;
+  union<T>(name: string, ...streams: readonly Stream<T>[]): KeyedStream<T, never> & Stream<T> {
     const inputs = streams.map((stream) => {
       if (stream.output.owner !== this) {
         throw new HeadwaterError("BadPipeline", "a union joins a stream of another pipeline", {
@@ -116,7 +139,7 @@ export class Pipeline {
         where: `stage ${name}`,
       });
     }
-    return new Stream(this.#addStage({ kind: "union", name, inputs, onError: "skip" }));
+    return new KeyedStream(this.#addStage({ kind: "union", name, inputs, onError: "skip" }));
   }
 
   /** The definition as data. Throws `BadPipeline` for a pipeline that could not run. */
@@ -156,6 +179,7 @@ export class Pipeline {
   #addStage(stage: StageDefinition): Output {
     checkName("stage", stage.name);
     this.#claimName(stage.name, "stage");
+    checkStage(stage, { sources: this.#sources, stages: this.#stages });
     this.#stages.push(stage);
     return this.#output(stage.name);
   }
@@ -170,6 +194,22 @@ export class Pipeline {
     }
     this.#names.add(name);
   }
+}
+
+function watermarkPolicy(options: WatermarkOptions, where: string, timed: boolean): WatermarkPolicy {
+  if (!timed && Object.keys(options).length > 0) {
+    throw new HeadwaterError("BadPipeline", "the source has a watermark and no event time", {
+      where,
+      hint: "Give it an eventTime, or leave the watermark out.",
+    });
+  }
+  const { outOfOrderness = 0, idleAfter, maxAhead = LIMITS.timeAheadMs } = options;
+  return {
+    outOfOrdernessMs: durationMs(outOfOrderness, "watermark.outOfOrderness", where),
+    idleAfterMs:
+      idleAfter === undefined ? undefined : durationMs(idleAfter, "watermark.idleAfter", where, 1),
+    aheadMs: durationMs(maxAhead, "watermark.maxAhead", where, 1),
+  };
 }
 
 function wholeNumber(value: number, what: string, most: number): number {

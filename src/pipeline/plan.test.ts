@@ -22,7 +22,7 @@ describe("planPipeline", () => {
     ]);
     expect(segments[0]?.upstreams).toMatchObject([{ from: { source: "s" }, route: "same", branch: "" }]);
     // What leaves at the keyBy are the records that the map made, as far as the filter lets them.
-    expect(segments[0]?.outlets).toEqual([{ stage: 2, stored: 0, rekeys: true }]);
+    expect(segments[0]?.outlets).toEqual([{ stage: 2, stored: 0, rekeys: true, keyed: false }]);
     expect(segments[1]?.upstreams).toMatchObject([{ from: { segment: "a", outlet: 0 }, route: "sections" }]);
     expect(sinks).toMatchObject([
       { name: "out", upstream: { from: { segment: "d", outlet: 0 }, route: "all" } },
@@ -43,9 +43,9 @@ describe("planPipeline", () => {
       [0, "right\0"],
     ]);
     expect(segments[0]?.outlets).toEqual([
-      { stage: 1, stored: 0, rekeys: false },
-      { stage: 2, stored: 2, rekeys: false },
-      { stage: 0, stored: 0, rekeys: false },
+      { stage: 1, stored: 0, rekeys: false, keyed: false },
+      { stage: 2, stored: 2, rekeys: false, keyed: false },
+      { stage: 0, stored: 0, rekeys: false, keyed: false },
     ]);
     expect(segments[0]?.paths).toBe(true);
   });

@@ -1,6 +1,15 @@
 import { HeadwaterError } from "../core/errors.ts";
 import { branchElement } from "../core/path.ts";
-import type { PipelineDefinition, SinkDefinition, SourceDefinition, StageDefinition } from "./definition.ts";
+import { hasKey } from "./ancestry.ts";
+import {
+  isStateful,
+  isTimed,
+  type PipelineDefinition,
+  type SinkDefinition,
+  type SourceDefinition,
+  type StageDefinition,
+  type TimedDefinition,
+} from "./definition.ts";
 
 /** Index of the segment's own inputs where a stage's index is expected. */
 export const SEGMENT_INPUT = -1;
@@ -22,7 +31,18 @@ export interface Outlet {
   readonly stored: number;
   /** Whether the rows go to the partition of the key that `stage` (a keyBy) gives them. */
   readonly rekeys: boolean;
+  /** Whether the rows' keys are kept with them, because a reader needs them and cannot make them itself. */
+  readonly keyed: boolean;
 }
+
+/** How a reader knows the keys of records. */
+export type KeySource =
+  /** It asks the function that gave them, of a source or keyBy. */
+  | ((record: unknown) => unknown)
+  /** They are kept with the records. */
+  | "kept"
+  /** There are none. */
+  | undefined;
 
 /** An edge into a segment or sink. */
 export interface Upstream {
@@ -35,8 +55,8 @@ export interface Upstream {
   readonly route: "same" | "sections" | "all";
   /** What the edge adds to paths: see {@link PlannedStage.branch}. */
   readonly branch: string;
-  /** The key of the records that come in over it, if they have one. */
-  readonly key: ((record: unknown) => unknown) | undefined;
+  /** The key of the records that come in over it. */
+  readonly key: KeySource;
 }
 
 /** A chain or tree of stages that runs in one go. Named after its first stage. */
@@ -46,8 +66,14 @@ export interface Segment {
   /** Each after its input. */
   readonly stages: readonly PlannedStage[];
   readonly outlets: readonly Outlet[];
-  /** Whether some stage keeps state, so that keys and snapshots are needed. */
+  /** Whether some stage keeps state, so that snapshots are needed. */
   readonly stateful: boolean;
+  /** Whether it has to know the keys of its inputs. */
+  readonly keyed: boolean;
+  /** The window or join that the segment begins with, if it does. */
+  readonly timed: TimedDefinition | undefined;
+  /** Whether it, or a segment after it, has to know how far event time has come. */
+  readonly watched: boolean;
   /** Whether records of one root can differ by path here. */
   readonly paths: boolean;
 }
@@ -64,11 +90,18 @@ export interface Plan {
   /** Each after those that it reads. */
   readonly segments: readonly Segment[];
   readonly sinks: readonly PlannedSink[];
+  /**
+   * What records descend from, in logical order: windows and joins, whose firings begin records of their own, and
+   * sources, each ordered by name. What indexes of origins refer to.
+   */
+  readonly origins: readonly string[];
+  /** How many of the origins are windows and joins. */
+  readonly firingOrigins: number;
 }
 
 /**
  * Cuts a pipeline into segments. A stage joins the segment of its input, unless it reads a source, reads a keyBy
- * (its records move to other partitions), or is a union; then it begins one.
+ * (its records move to other partitions), or is a union, window or join; then it begins one.
  */
 export function planPipeline(definition: PipelineDefinition): Plan {
   const stages = new Map(definition.stages.map((stage) => [stage.name, stage]));
@@ -78,9 +111,10 @@ export function planPipeline(definition: PipelineDefinition): Plan {
   const segments: SegmentBuilder[] = [];
 
   const branchOf = (stage: StageDefinition, input: string) =>
-    (readers.get(input) ?? 0) > 1 ? branchElement(stage.name) : "";
+    stage.kind === "late" || (readers.get(input) ?? 0) > 1 ? branchElement(stage.name) : "";
 
   const upstreamOf = (input: string, branch: string, to: "segment" | "sink"): Upstream => {
+    const kept = to === "segment" && hasKey(input, definition) ? "kept" : undefined;
     const source = sources.get(input);
     if (source !== undefined) {
       return { from: { source: input }, route: to === "sink" ? "all" : "same", branch, key: source.key };
@@ -99,7 +133,7 @@ export function planPipeline(definition: PipelineDefinition): Plan {
       from: { segment: segment.name, outlet },
       route,
       branch,
-      key: stage.kind === "keyBy" ? stage.fn : undefined,
+      key: stage.kind === "keyBy" ? stage.fn : kept,
     };
   };
 
@@ -110,14 +144,21 @@ export function planPipeline(definition: PipelineDefinition): Plan {
       input !== undefined &&
       stage.inputs.length === 1 &&
       stages.has(input) &&
-      stages.get(input)?.kind !== "keyBy";
+      stages.get(input)?.kind !== "keyBy" &&
+      !isTimed(stage);
     const home = joins ? segmentOf.get(input) : undefined;
     if (home !== undefined && input !== undefined) {
-      home.add(stage, home.indexOf(input), branchOf(stage, input));
+      // What came too late is what came in.
+      const reads = stage.kind === "late" ? SEGMENT_INPUT : home.indexOf(input);
+      home.add(stage, reads, branchOf(stage, input));
       segmentOf.set(stage.name, home);
       continue;
     }
-    const upstreams = stage.inputs.map((name) => upstreamOf(name, branchOf(stage, name), "segment"));
+    const twice = new Set(stage.inputs).size < stage.inputs.length;
+    const upstreams = stage.inputs.map((name, side) =>
+      // A stream that is joined with itself comes in twice, and each record has to be told from its twin.
+      upstreamOf(name, twice ? branchElement(`${stage.name}.${side}`) : branchOf(stage, name), "segment"),
+    );
     const segment = new SegmentBuilder(stage, upstreams);
     segments.push(segment);
     segmentOf.set(stage.name, segment);
@@ -126,12 +167,17 @@ export function planPipeline(definition: PipelineDefinition): Plan {
     name: sink.name,
     upstream: upstreamOf(sink.input, "", "sink"),
   }));
+  for (const segment of segments.toReversed()) segment.askUpstream(segments);
   const withPaths = new Set<string>();
+  const planned = segments.map((segment) => segment.build(withPaths));
+  const firing = definition.stages.filter(isTimed).map((stage) => stage.name);
   return {
     definition,
     sources: definition.sources,
-    segments: segments.map((segment) => segment.build(withPaths)),
+    segments: planned,
     sinks,
+    origins: [...firing.sort(), ...definition.sources.map((source) => source.name).sort()],
+    firingOrigins: firing.length,
   };
 }
 
@@ -139,6 +185,8 @@ export function planPipeline(definition: PipelineDefinition): Plan {
 function countReaders(definition: PipelineDefinition): Map<string, number> {
   const readers = new Map<string, number>();
   for (const stage of definition.stages) {
+    // What came too late is no output of the stage that it came too late for.
+    if (stage.kind === "late") continue;
     for (const input of stage.inputs) readers.set(input, (readers.get(input) ?? 0) + 1);
   }
   return readers;
@@ -149,6 +197,7 @@ class SegmentBuilder {
   readonly #upstreams: readonly Upstream[];
   readonly #stages: PlannedStage[] = [];
   readonly #outlets: Outlet[] = [];
+  #watched = false;
 
   constructor(first: StageDefinition, upstreams: readonly Upstream[]) {
     this.name = first.name;
@@ -169,12 +218,37 @@ class SegmentBuilder {
   outlet(stage: number, rekeys: boolean): number {
     const found = this.#outlets.findIndex((other) => other.stage === stage && other.rekeys === rekeys);
     if (found >= 0) return found;
-    return this.#outlets.push({ stage, stored: recordsOf({ stages: this.#stages }, stage), rekeys }) - 1;
+    const stored = recordsOf({ stages: this.#stages }, stage);
+    return this.#outlets.push({ stage, stored, rekeys, keyed: false }) - 1;
+  }
+
+  get #timed(): TimedDefinition | undefined {
+    const first = this.#stages[0]?.definition;
+    return first !== undefined && isTimed(first) ? first : undefined;
+  }
+
+  get #keyed(): boolean {
+    return this.#stages.some((stage) => isStateful(stage.definition)) || this.#outlets.some((one) => one.keyed);
+  }
+
+  /** Tells the segments that it reads what it needs of them; called before they tell those that they read. */
+  askUpstream(segments: readonly SegmentBuilder[]): void {
+    this.#watched ||= this.#timed !== undefined;
+    for (const { from, key } of this.#upstreams) {
+      if (!("segment" in from)) continue;
+      const upstream = segments.find((other) => other.name === from.segment);
+      if (upstream === undefined) continue;
+      upstream.#watched ||= this.#watched;
+      const outlet = upstream.#outlets[from.outlet];
+      if (outlet !== undefined && this.#keyed && key === "kept") {
+        upstream.#outlets[from.outlet] = { ...outlet, keyed: true };
+      }
+    }
   }
 
   build(segmentsWithPaths: Set<string>): Segment {
     const paths =
-      this.#stages.some((stage) => stage.definition.kind === "flatMap" || stage.branch !== "") ||
+      this.#stages.some((stage) => addsIndex(stage.definition) || stage.branch !== "") ||
       this.#upstreams.some(
         (upstream) =>
           upstream.branch !== "" ||
@@ -186,16 +260,25 @@ class SegmentBuilder {
       upstreams: this.#upstreams,
       stages: this.#stages,
       outlets: this.#outlets,
-      stateful: this.#stages.some((stage) => stage.definition.kind === "reduce"),
+      stateful: this.#stages.some((stage) => isStateful(stage.definition)),
+      keyed: this.#keyed,
+      timed: this.#timed,
+      watched: this.#watched,
       paths,
     };
   }
 }
 
-/** Whether a stage makes records of its own; the others (filter, keyBy, union) let those of their input through. */
+/** Whether a stage makes records of its own; the others (filter, keyBy, union, …) let those of their input through. */
 export function makesRecords(segment: Pick<Segment, "stages">, stage: number): boolean {
-  const kind = segment.stages[stage]?.definition.kind;
-  return kind === "map" || kind === "flatMap" || kind === "reduce";
+  const definition = segment.stages[stage]?.definition;
+  if (definition === undefined) return false;
+  return definition.kind === "map" || definition.kind === "reduce" || addsIndex(definition);
+}
+
+/** Whether each result's index among those of its input is added to its path: see "Addresses" in docs/format.md. */
+export function addsIndex(stage: StageDefinition): boolean {
+  return stage.kind === "flatMap" || stage.kind === "route" || isTimed(stage);
 }
 
 /** The stage that made the records which leave `stage`: it, or the nearest one before it that makes records. */

@@ -1,6 +1,11 @@
 import { HeadwaterError } from "../core/errors.ts";
+import type { Aggregate, Aggregates, ResultOf } from "./aggregates.ts";
 import type { StageContext } from "./context.ts";
 import type { Key, MaybePromise, StageDefinition, StageOptions } from "./definition.ts";
+import type { Duration } from "./duration.ts";
+import { labelled, REST } from "./side-outputs.ts";
+import { joinDefinition, tableJoinDefinition, windowDefinition } from "./timed-stages.ts";
+import type { EarlyFiring, WindowInfo, Windows } from "./windows.ts";
 
 /** The place in a pipeline under construction that a stream stands for. */
 export interface Output {
@@ -21,6 +26,33 @@ export interface ReduceOptions<T, K extends Key, Total, Out> extends StageOption
   readonly init: (key: K) => Total;
   readonly step: (total: Total, record: T, ctx: StageContext) => Total;
   readonly emit: (total: Total, key: K, record: T) => Out;
+}
+
+/** What a window makes of its records, and when. */
+export interface WindowOptions<T, K extends Key, A extends Aggregate<T, unknown> | Aggregates<T>, Out>
+  extends StageOptions {
+  /** What is kept of the records: an aggregate, or several under the names of the fields that they give. */
+  readonly aggregate: A;
+  /** Makes the output of a firing. */
+  readonly emit: (result: ResultOf<A>, window: WindowInfo<K>) => Out;
+  /** How long after its end a window is kept: a record that comes by then gives a new result at once. 0 if absent. */
+  readonly lateness?: Duration;
+  /** Gives results before the end, too. */
+  readonly early?: EarlyFiring;
+}
+
+/** Which records of two streams with the same key belong together, by their event times. */
+export interface JoinOptions extends StageOptions {
+  /** How far apart they may be, or how much before and after the left one the right one may be. */
+  readonly within: Duration | { readonly before?: Duration; readonly after?: Duration };
+  /** How much later than the watermark a record may come; 0 if absent. */
+  readonly lateness?: Duration;
+}
+
+/** Settings of a join with a table. */
+export interface TableJoinOptions extends StageOptions {
+  /** How much later than the watermark a record may come; 0 if absent. */
+  readonly lateness?: Duration;
 }
 
 /** A typed stream of records: what a source or stage gives to the next. */
@@ -65,9 +97,70 @@ export class Stream<T> {
     return new KeyedStream(this.add("keyBy", name, fn, options));
   }
 
+  /**
+   * Sends each record to one of several streams: to that of the first predicate that answers `true`, else to `rest`.
+   * Their stages are named after it: `name-label`.
+   */
+  split<L extends string>(
+    name: string,
+    predicates: Readonly<Record<L, (record: T, ctx: StageContext) => boolean>>,
+    options?: StageOptions,
+  ): { readonly [Label in L | typeof REST]: Stream<T> } {
+    const outputs = this.splitInto(name, predicates, options);
+    return Object.fromEntries(outputs.map(([label, output]) => [label, new Stream(output)])) as never;
+  }
+
+  /**
+   * Any number of records out for each one in, each to the output that it names: main and side outputs. Their
+   * stages are named after it: `name-label`.
+   */
+  route<L extends string, R extends { readonly to: L; readonly value: unknown }>(
+    name: string,
+    labels: readonly L[],
+    fn: (record: T, ctx: StageContext) => MaybePromise<Iterable<R>>,
+    options?: StageOptions,
+  ): { readonly [Label in L]: Stream<Extract<R, { readonly to: Label }>["value"]> } {
+    const outputs = this.routeInto(name, labels, fn, options);
+    return Object.fromEntries(outputs.map(([label, output]) => [label, new Stream(output)])) as never;
+  }
+
   /** Ends here under the name that `--output` and the library bind to a file or a function. */
   sink(name: string): void {
     this.output.addSink(name);
+  }
+
+  protected splitInto(
+    name: string,
+    predicates: Readonly<Record<string, unknown>>,
+    options: StageOptions = {},
+  ): [string, Output][] {
+    const labels = Object.keys(predicates);
+    for (const label of labels) mustBeFunction(predicates[label], name, `predicate ${label}`);
+    return labelled(this.output, [...labels, REST], {
+      kind: "split",
+      name,
+      inputs: [this.output.name],
+      onError: options.onError ?? "skip",
+      labels: [...labels, REST],
+      predicates: Object.values(predicates) as never,
+    });
+  }
+
+  protected routeInto(
+    name: string,
+    labels: readonly string[],
+    fn: unknown,
+    options: StageOptions = {},
+  ): [string, Output][] {
+    mustBeFunction(fn, name, "function");
+    return labelled(this.output, labels, {
+      kind: "route",
+      name,
+      inputs: [this.output.name],
+      onError: options.onError ?? "skip",
+      labels: [...labels],
+      fn: fn as never,
+    });
   }
 
   /** Adds a stage whose only input is this stream. */
@@ -117,6 +210,111 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
     return new KeyedStream(this.add("flatMap", name, fn, options));
   }
 
+  override split<L extends string>(
+    name: string,
+    predicates: Readonly<Record<L, (record: T, ctx: StageContext) => boolean>>,
+    options?: StageOptions,
+  ): { readonly [Label in L | typeof REST]: KeyedStream<T, K> } {
+    const outputs = this.splitInto(name, predicates, options);
+    return Object.fromEntries(outputs.map(([label, output]) => [label, new KeyedStream(output)])) as never;
+  }
+
+  override route<L extends string, R extends { readonly to: L; readonly value: unknown }>(
+    name: string,
+    labels: readonly L[],
+    fn: (record: T, ctx: StageContext) => MaybePromise<Iterable<R>>,
+    options?: StageOptions,
+  ): { readonly [Label in L]: KeyedStream<Extract<R, { readonly to: Label }>["value"], K> } {
+    const outputs = this.routeInto(name, labels, fn, options);
+    return Object.fromEntries(outputs.map(([label, output]) => [label, new KeyedStream(output)])) as never;
+  }
+
+  /**
+   * Aggregates the records of each key in windows of event time, or of so many records. Every source that the
+   * stream descends from has to have an event time, unless the window is a global one.
+   *
+   * ```ts
+   * edits.window("per-channel", tumbling("10m"), {
+   *   aggregate: { edits: count(), added: sum((edit) => edit.added) },
+   *   emit: (totals, { key, start }) => ({ channel: key, start, ...totals }),
+   * })
+   * ```
+   */
+  window<A extends Aggregate<T, unknown> | Aggregates<T>, Out>(
+    name: string,
+    windows: Windows,
+    options: WindowOptions<T, K, A, Out>,
+  ): TimedStream<Out, K, T> {
+    return new TimedStream(
+      this.output.addStage(windowDefinition(name, this.output.name, windows, options as never)),
+    );
+  }
+
+  /**
+   * Pairs each record with those of `right` that have the same key and an event time near its own. With
+   * `joinLeft` a record without a counterpart comes out, too, when none can come any more.
+   */
+  join<R, Out>(
+    name: string,
+    right: KeyedStream<R, K>,
+    fn: (left: T, right: R, key: K) => Out,
+    options: JoinOptions,
+  ): TimedStream<Out, K, T | R> {
+    return this.#join("inner", name, right.output, fn, options);
+  }
+
+  /** {@link join}, and each record of this stream that has found no counterpart, with `undefined`. */
+  joinLeft<R, Out>(
+    name: string,
+    right: KeyedStream<R, K>,
+    fn: (left: T, right: R | undefined, key: K) => Out,
+    options: JoinOptions,
+  ): TimedStream<Out, K, T | R> {
+    return this.#join("left", name, right.output, fn, options);
+  }
+
+  /**
+   * Joins each record with what `table` had last for its key as of the record's event time. It waits until the
+   * watermark has passed that time, so that the answer does not depend on which came first. A record for whose key
+   * the table had nothing gives nothing.
+   */
+  joinTable<R, Out>(
+    name: string,
+    table: KeyedStream<R, K>,
+    fn: (left: T, right: R, key: K) => Out,
+    options: TableJoinOptions = {},
+  ): TimedStream<Out, K, T | R> {
+    return this.#joinTable("inner", name, table.output, fn, options);
+  }
+
+  /** {@link joinTable}, with `undefined` where the table had nothing. */
+  joinTableLeft<R, Out>(
+    name: string,
+    table: KeyedStream<R, K>,
+    fn: (left: T, right: R | undefined, key: K) => Out,
+    options: TableJoinOptions = {},
+  ): TimedStream<Out, K, T | R> {
+    return this.#joinTable("left", name, table.output, fn, options);
+  }
+
+  #join(type: "inner" | "left", name: string, right: Output, fn: unknown, options: JoinOptions) {
+    mustBeFunction(fn, name, "function");
+    mustBeOfOne(this.output, right, name);
+    const inputs = [this.output.name, right.name] as const;
+    return new TimedStream<never, never, never>(
+      this.output.addStage(joinDefinition(type, name, inputs, fn as never, options)),
+    );
+  }
+
+  #joinTable(type: "inner" | "left", name: string, table: Output, fn: unknown, options: TableJoinOptions) {
+    mustBeFunction(fn, name, "function");
+    mustBeOfOne(this.output, table, name);
+    const inputs = [this.output.name, table.name] as const;
+    return new TimedStream<never, never, never>(
+      this.output.addStage(tableJoinDefinition(type, name, inputs, fn as never, options)),
+    );
+  }
+
   /** A running total for each key, and one output for each record. */
   reduce<Total, Out>(name: string, options: ReduceOptions<T, K, Total, Out>): KeyedStream<Out, K> {
     for (const part of ["init", "step", "emit"] as const) mustBeFunction(options[part], name, part);
@@ -132,6 +330,26 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
       } as unknown as StageDefinition),
     );
   }
+}
+
+/** What comes out of a window or join, and beside it what came too late. */
+export class TimedStream<T, K extends Key, Late> extends KeyedStream<T, K> {
+  /** Keeps streams apart for the compiler; never set. */
+  declare protected readonly lateType: Late;
+
+  /** The records that came too late for the stage, as they were: a side output of this name. */
+  late(name: string): KeyedStream<Late, K> {
+    return new KeyedStream(
+      this.output.addStage({ kind: "late", name, inputs: [this.output.name], onError: "skip" }),
+    );
+  }
+}
+
+function mustBeOfOne(left: Output, right: Output, stage: string): void {
+  if (left.owner === right.owner) return;
+  throw new HeadwaterError("BadPipeline", "a join reads a stream of another pipeline", {
+    where: `stage ${stage}`,
+  });
 }
 
 function mustBeFunction(fn: unknown, stage: string, what: string): void {

@@ -2,6 +2,7 @@ import { decodeEvent } from "../core/event-codec.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { sourceStream, stepsStream } from "../core/streams.ts";
+import { isStateful } from "../pipeline/definition.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { currentDeployment, describeDeployment, isDeployed } from "./deployment.ts";
 import { isRefusedAlready } from "./intake.ts";
@@ -96,7 +97,7 @@ export async function statesKept(
   pipeline: string,
   deployed: PipelineDeployed,
 ): Promise<boolean> {
-  const stateful = deployed.stages.filter((stage) => stage.kind === "reduce").map((stage) => stage.segment);
+  const stateful = deployed.stages.filter(isStateful).map((stage) => stage.segment);
   for (const segment of new Set(stateful)) {
     for (let partition = 0; partition < deployed.partitions; partition++) {
       const last = await lastEvent(log, stepsStream(pipeline, segment, partition));

@@ -3,8 +3,10 @@ import { equalBytes, sha256, toHex } from "../core/digest.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { PipelineDeployed } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
 import { codeStream, pipelineStream } from "../core/streams.ts";
-import type { PipelineDefinition, StageDefinition } from "../pipeline/definition.ts";
+import { describeAggregate } from "../pipeline/aggregates.ts";
+import type { PipelineDefinition, SourceDefinition, StageDefinition } from "../pipeline/definition.ts";
 import type { Plan } from "../pipeline/plan.ts";
 import type { Bundle, Bundler } from "../ports/bundler.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -39,7 +41,7 @@ export function describeDeployment(candidate: DeploymentCandidate): Content {
     key: source.key !== undefined,
     eventTime: source.eventTime !== undefined,
     id: source.id !== undefined,
-    digest: digestOfFunctions(source.key, source.eventTime, source.id),
+    digest: digestOfSource(source),
   }));
   const segmentOf = new Map(
     plan.segments.flatMap((segment) => segment.stages.map((stage) => [stage.definition.name, segment.name])),
@@ -68,12 +70,43 @@ export function describeDeployment(candidate: DeploymentCandidate): Content {
   };
 }
 
+/** Settings count where they are not those that a source has without saying so, as all had in the first version. */
+function digestOfSource({ key, eventTime, id, watermark }: SourceDefinition): Uint8Array {
+  const { outOfOrdernessMs, idleAfterMs = null, aheadMs } = watermark;
+  const functions = digestOfFunctions(key, eventTime, id);
+  if (outOfOrdernessMs === 0 && idleAfterMs === null && aheadMs === LIMITS.timeAheadMs) return functions;
+  return digestWith(functions, { outOfOrdernessMs, idleAfterMs, aheadMs });
+}
+
+/** A digest of functions, and of the settings that decide beside them. */
+function digestWith(functions: Uint8Array, settings: Readonly<Record<string, unknown>>): Uint8Array {
+  return sha256(encodeCanonical([functions, settings]));
+}
+
 function digestOfStage(stage: StageDefinition): Uint8Array {
   switch (stage.kind) {
     case "reduce":
       return digestOfFunctions(stage.init, stage.step, stage.emit);
     case "union":
+    case "late":
       return digestOfFunctions();
+    case "select":
+      return digestWith(digestOfFunctions(), { label: stage.label });
+    case "split":
+      return digestWith(digestOfFunctions(...stage.predicates), { labels: stage.labels });
+    case "route":
+      return digestWith(digestOfFunctions(stage.fn), { labels: stage.labels });
+    case "window": {
+      const { windows, latenessMs, early = null } = stage;
+      const aggregate = describeAggregate(stage.aggregate);
+      return digestWith(digestOfFunctions(stage.emit), { windows, latenessMs, early, aggregate });
+    }
+    case "join": {
+      const { type, beforeMs, afterMs, latenessMs } = stage;
+      return digestWith(digestOfFunctions(stage.fn), { type, beforeMs, afterMs, latenessMs });
+    }
+    case "tableJoin":
+      return digestWith(digestOfFunctions(stage.fn), { type: stage.type, latenessMs: stage.latenessMs });
     default:
       return digestOfFunctions(stage.fn);
   }

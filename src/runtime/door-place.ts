@@ -1,9 +1,11 @@
 import { decodeTexts } from "../core/columns.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { InputProgress, WatermarkStep } from "../core/events.ts";
+import type { InputProgress } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
+import { lastWatermark } from "../core/watermark.ts";
+import type { EventTimePlace } from "../engine/event-time.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { DuplicateHorizon } from "./duplicates.ts";
 import { knownInputs } from "./known-inputs.ts";
@@ -14,8 +16,7 @@ export interface DoorPlace {
   epoch: number;
   next: number;
   through: number;
-  maxTime: number | undefined;
-  watermark: WatermarkStep | undefined;
+  readonly eventTime: EventTimePlace;
   readonly inputs: readonly InputProgress[];
 }
 
@@ -26,18 +27,18 @@ export async function readDoorPlace(log: EventLog, { stream, last }: StreamTail)
       epoch: 0,
       next: 0,
       through: THROUGH_NOTHING,
-      maxTime: undefined,
-      watermark: undefined,
+      eventTime: { maxTime: undefined, ahead: undefined, watermark: undefined },
       inputs: [],
     };
   }
   if (last.type !== "DoorClaimed" && last.type !== "RecordsAccepted" && last.type !== "InputEnded") {
     throw new HeadwaterError("LogDamaged", `a source's stream ends in ${last.type}`, { where: stream });
   }
-  const { epoch, first, through, maxTime, watermark } = last.data;
+  const { epoch, first, through, maxTime, ahead, watermark } = last.data;
   const next = first + ("count" in last.data ? last.data.count : 0);
   const inputs = await knownInputs(log, stream);
-  return { epoch, next, through, maxTime, watermark: watermark?.at(-1), inputs };
+  const eventTime = { maxTime, ahead, watermark: lastWatermark(watermark) };
+  return { epoch, next, through, eventTime, inputs };
 }
 
 /** The ids of the last records of a source's stream. */

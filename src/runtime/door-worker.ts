@@ -8,6 +8,8 @@ import { LIMITS } from "../core/limits.ts";
 import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
 import { partitionOfKey } from "../core/partition.ts";
 import { sourceStream } from "../core/streams.ts";
+import { encodeWatermarks } from "../core/watermark.ts";
+import { EventTime, type EventTimePlace } from "../engine/event-time.ts";
 import { sectionsOf } from "../engine/steps-encoder.ts";
 import type { SourceDefinition } from "../pipeline/definition.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
@@ -22,6 +24,8 @@ import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
 import { UnitLog } from "./unit-log.ts";
 
+const NOTHING_KNOWN: EventTimePlace = { maxTime: undefined, ahead: undefined, watermark: undefined };
+
 export interface DoorOptions {
   readonly source: SourceDefinition;
   readonly intake: Intake;
@@ -31,6 +35,8 @@ export interface DoorOptions {
   onInputFailed(error: HeadwaterError): void;
   onRejected(where: string, error: HeadwaterError): void;
   onResumed(input: string, records: number): void;
+  /** A record's event time is so far ahead of all before it that it is not believed yet. */
+  onTimeAhead(where: string, time: number): void;
 }
 
 /**
@@ -48,7 +54,10 @@ export class DoorWorker {
   #log: UnitLog | undefined;
   #place: DoorPlace | undefined;
   #clock = new OrdinalClock(THROUGH_NOTHING);
+  #eventTime: EventTime;
   #input: InputProgress | undefined;
+  /** When a record was last taken, by the monotonic clock. */
+  #lastTakenAt: number;
   #batch = new OpenBatch();
 
   constructor(context: HostContext, order: WorkerInput, options: DoorOptions) {
@@ -56,6 +65,8 @@ export class DoorWorker {
     this.#order = order;
     this.#options = options;
     this.#stream = sourceStream(context.plan.definition.name, options.source.name);
+    this.#eventTime = new EventTime(options.source.watermark, NOTHING_KNOWN);
+    this.#lastTakenAt = context.clock.monotonic();
   }
 
   async claim(): Promise<void> {
@@ -66,6 +77,7 @@ export class DoorWorker {
     place.through = Math.max(place.through, deployedFrom - 1);
     this.#place = place;
     this.#clock = new OrdinalClock(place.through);
+    this.#eventTime = new EventTime(this.#options.source.watermark, place.eventTime);
     const known = place.inputs;
     this.#input = await this.#options.intake.locate(known);
     const current = this.#input;
@@ -74,7 +86,7 @@ export class DoorWorker {
     }
     await probe?.("door-claim:before");
     await this.#log.append("DoorClaimed", () => ({
-      v: 1,
+      v: 2,
       wall: clock.now(),
       epoch: place.epoch,
       node: this.#order.node,
@@ -83,8 +95,7 @@ export class DoorWorker {
       deployment,
       first: place.next,
       through: place.through,
-      ...(place.maxTime !== undefined && { maxTime: place.maxTime }),
-      ...(place.watermark !== undefined && { watermark: [place.watermark] }),
+      ...this.#timeColumns(),
       inputs: known.filter((input) => input !== current && input.bytes > 0),
       ...(current !== undefined && { input: current }),
     }));
@@ -121,6 +132,7 @@ export class DoorWorker {
         }
         if (this.#overdue()) await this.#flush(signal);
         if (next === undefined && !injected && this.#hasPeers) await this.#raiseToOthers();
+        if (next === undefined && !injected && this.#idleInMs() <= 0) await this.#becomeIdle();
       }
       await this.#flush(signal);
     } catch (error) {
@@ -132,6 +144,7 @@ export class DoorWorker {
       return;
     }
     if (signal.aborted) return;
+    this.#endTime();
     await this.#append("InputEnded");
     this.#options.onEnded();
     await this.#keepUp(signal);
@@ -154,6 +167,32 @@ export class DoorWorker {
     await this.#append("RecordsAccepted");
   }
 
+  /** Says that others need not wait for this source's event time. */
+  async #becomeIdle(): Promise<void> {
+    const ordinal = this.#clock.peek(this.#context.clock.now());
+    this.#clock.raise(ordinal);
+    this.#eventTime.becomeIdle(ordinal);
+    await this.#append("RecordsAccepted");
+  }
+
+  /** How long until the source counts as idle; ∞ if it never does, or does already. */
+  #idleInMs(): number {
+    const { idleAfterMs } = this.#options.source.watermark;
+    const status = this.#eventTime.place.watermark?.watermark.status;
+    if (idleAfterMs === undefined || status === "idle" || status === "ended" || !this.#batch.empty) {
+      return Number.POSITIVE_INFINITY;
+    }
+    return this.#lastTakenAt + idleAfterMs - this.#context.clock.monotonic();
+  }
+
+  /** The end of an input has a place of its own in the order of records, so that it can close windows. */
+  #endTime(): void {
+    const { keepOpen, plan } = this.#context;
+    if (keepOpen || !plan.segments.some((segment) => segment.watched)) return;
+    this.#clock.raise(this.#clock.floor + 1);
+    this.#eventTime.end(this.#clock.floor);
+  }
+
   /** Whether other doors have to know how far this one is. */
   get #hasPeers(): boolean {
     return this.#context.plan.sources.length > 1;
@@ -163,7 +202,9 @@ export class DoorWorker {
   #patienceMs(injected: boolean): number | undefined {
     const { clock, tickMs } = this.#context;
     if (!this.#batch.empty) return Math.max(0, this.#batch.openedAt + tickMs - clock.monotonic());
-    return this.#hasPeers && !injected ? tickMs : undefined;
+    if (injected) return undefined;
+    const wait = Math.min(this.#hasPeers ? tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
+    return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
   }
 
   #overdue(): boolean {
@@ -186,7 +227,10 @@ export class DoorWorker {
     const { totals } = this.#context.board;
     if (isRefusedAlready(record, this.#input)) return;
     const endBefore = batch.end;
-    if (batch.read === 0) batch.openedAt = this.#context.clock.monotonic();
+    if (batch.read === 0) {
+      batch.openedAt = this.#context.clock.monotonic();
+      this.#lastTakenAt = batch.openedAt;
+    }
     batch.read++;
     totals.read++;
     if (record.end !== undefined) batch.end = record.end;
@@ -227,7 +271,12 @@ export class DoorWorker {
     this.#clock.raise(ordinal);
     batch.ordinals.push(ordinal);
     batch.partitions.push(partition);
-    if (time !== undefined) this.#observe(time, ordinal);
+    if (time !== undefined) batch.times.push(time);
+    if (this.#eventTime.accept(time, ordinal)) {
+      batch.ahead.push(batch.ordinals.length - 1);
+      const where = `${this.#stream}@${n}`;
+      batch.settle.push(() => this.#options.onTimeAhead(where, time as number));
+    }
     if (record.settle !== undefined) {
       const { settle } = record;
       batch.settle.push(() => settle({ kind: "accepted", address: `${this.#stream}@${n}` }));
@@ -251,14 +300,15 @@ export class DoorWorker {
     });
   }
 
-  #observe(time: number, ordinal: number): void {
-    const place = this.#claimed();
-    this.#batch.times.push(time);
-    place.maxTime = Math.max(place.maxTime ?? time, time);
-    if (place.watermark === undefined || place.maxTime >= place.watermark[1] + LIMITS.watermarkStepMs) {
-      place.watermark = [ordinal, place.maxTime];
-      this.#batch.watermark.push(place.watermark);
-    }
+  /** What an event says of event time. */
+  #timeColumns(): Pick<RecordsAccepted, "maxTime" | "ahead" | "watermark"> {
+    const { maxTime, ahead } = this.#eventTime.place;
+    const { steps } = this.#eventTime;
+    return {
+      ...(maxTime !== undefined && { maxTime }),
+      ...(ahead !== undefined && { ahead }),
+      ...(steps.length > 0 && { watermark: encodeWatermarks(steps) }),
+    };
   }
 
   #reject(record: IntakeRecord, thrown: unknown): void {
@@ -309,14 +359,14 @@ export class DoorWorker {
             ...(provenance === "full" && { digests: this.#arena.digests() }),
             ...(this.#context.plan.definition.partitions > 1 && { sections: sectionsOf(batch.partitions) }),
             ...(batch.times.length > 0 && { times: encodeDeltas(batch.times) }),
+            ...(batch.ahead.length > 0 && { aheadRows: encodeDeltas(batch.ahead) }),
             ...(batch.ids.length > 0 && { ids: encodeTexts(batch.ids) }),
           };
-    const watermark =
-      batch.watermark.length > 0 || place.watermark === undefined ? batch.watermark : [place.watermark];
+    const time = this.#timeColumns();
     await this.#unitLog().append(
       type,
       (places) => ({
-        v: 1,
+        v: 2,
         wall,
         epoch: place.epoch,
         node: this.#order.node,
@@ -326,7 +376,7 @@ export class DoorWorker {
         count,
         through,
         ...columns,
-        ...(place.maxTime !== undefined && { maxTime: place.maxTime, watermark }),
+        ...time,
         ...(places.payload !== undefined && { payload: places.payload }),
         ...(places.quarantine !== undefined && {
           rejected: { ...places.quarantine, count: batch.rejected.length },
@@ -338,6 +388,7 @@ export class DoorWorker {
     );
     const bytes = this.#arena.all().length;
     this.#batch = new OpenBatch();
+    this.#eventTime.nextBatch();
     this.#arena.reset();
     place.next += count;
     place.through = through;

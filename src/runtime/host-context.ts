@@ -10,8 +10,6 @@ export interface HostContext {
   readonly log: EventLog;
   readonly clock: Clock;
   readonly plan: Plan;
-  /** Names of the pipeline's sources, ordered: what indexes of sources refer to. */
-  readonly sources: readonly string[];
   /** Identity of the deployment that runs. */
   readonly deployment: Uint8Array;
   /** Records below this ordinal were for earlier deployments. */
@@ -23,6 +21,8 @@ export interface HostContext {
   readonly arena: Arena;
   readonly decode: DecodeRecord;
   readonly board: ProgressBoard;
+  /** The end of an input does not close windows: they are left to the next run. */
+  readonly keepOpen: boolean;
   /** For tests: called at named points, such as `steps:before`, to kill or stall the process there. */
   readonly probe: Probe | undefined;
   onQuarantined(stage: string, address: string, message: string): void;

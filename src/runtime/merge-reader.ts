@@ -1,10 +1,13 @@
 import { type Cursors, TAKEN_OF_GROUP } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
+import type { WatermarkStep } from "../core/watermark.ts";
 import { type InputRows, RowsBuilder } from "../engine/rows.ts";
+import type { TimedHead } from "../engine/timed-head.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { type UpstreamChunk, UpstreamReader, type UpstreamSelection } from "./upstream-reader.ts";
+import { WatermarkMerge } from "./watermark-merge.ts";
 
 /** Decodes the canonical bytes of a record. */
 export type DecodeRecord = (bytes: Uint8Array, start: number, end: number) => unknown;
@@ -19,6 +22,12 @@ export interface MergeReaderOptions {
   /** How long to wait for records before saying only that `through` has risen, in milliseconds. */
   readonly tickMs: number;
   readonly through: number;
+  /** The last step of the watermark that was worked off; `undefined` if there was none. */
+  readonly watermark?: WatermarkStep | undefined;
+  /** Takes part in the merging: its firings stand among the records. */
+  readonly head?: TimedHead | undefined;
+  /** How many of the origins are windows and joins: see `Plan.firingOrigins`. */
+  readonly firingOrigins: number;
 }
 
 /** Records in logical order, and how far the upstream streams are taken with them. */
@@ -26,11 +35,14 @@ export interface MergedBatch {
   readonly rows: InputRows;
   readonly cursors: Cursors;
   readonly through: number;
+  /** The steps that the watermark of all upstream streams has made up to `through`, after those of the batch before. */
+  readonly steps: readonly WatermarkStep[];
 }
 
 /**
  * Merges upstream streams by (ordinal, source, path). A record is given out only when no stream can have an
- * earlier one any more, so the order does not depend on how the streams progress.
+ * earlier one any more, so the order does not depend on how the streams progress. Steps of the watermark have their
+ * place, too: before the records of their ordinal, but after firings that have it, which are older than the step.
  */
 export class MergeReader {
   readonly #options: MergeReaderOptions;
@@ -41,6 +53,10 @@ export class MergeReader {
   readonly #group = new Group();
   /** Records that were taken before, of those that the cursors begin with. */
   #skip: number;
+  readonly #watermarks: WatermarkMerge;
+  /** The step that is being worked off: firings that it makes due are still to come. */
+  #pending: WatermarkStep | undefined;
+  #steps: WatermarkStep[] = [];
 
   constructor(options: MergeReaderOptions) {
     this.#options = options;
@@ -52,6 +68,7 @@ export class MergeReader {
           this.#changed(),
         ),
     );
+    this.#watermarks = new WatermarkMerge(this.#readers, options.watermark);
     for (const reader of this.#readers) reader.start();
   }
 
@@ -91,7 +108,9 @@ export class MergeReader {
         const wait = Math.min(untilTick, untilPatience);
         if (rows.count > 0 || wait <= 0) {
           this.#through = Math.max(this.#through, through);
-          return { rows, cursors: this.#cursors(), through: this.#through };
+          const steps = this.#steps;
+          this.#steps = [];
+          return { rows, cursors: this.#cursors(), through: this.#through, steps };
         }
         await this.#wait(wait);
       }
@@ -144,45 +163,85 @@ export class MergeReader {
       const complete = head === undefined ? reader.through : (head.chunk.ordinals[head.row] as number) - 1;
       through = Math.min(through, complete);
     }
+    // What is due at a step comes before all that follows it.
+    through = Math.min(through, (this.#pending?.ordinal ?? this.#watermarks.next) - 1);
     return this.#readers.length === 0 ? THROUGH_NOTHING : through;
   }
 
   #take(most: number): InputRows {
+    const { head: timed } = this.#options;
     const [only] = this.#readers;
-    if (this.#readers.length === 1 && only !== undefined && this.#group.taken === 0 && this.#skip === 0) {
+    const alone = this.#readers.length === 1 && timed === undefined;
+    if (alone && only !== undefined && this.#group.taken === 0 && this.#skip === 0) {
       const { head } = only;
       // The usual case: one upstream, and a chunk of it that fits. Its columns are taken as they are.
       if (head !== undefined && head.row === 0 && head.chunk.count <= most) {
         only.take(head.chunk.count);
+        for (let next = this.#next(); next?.kind === "step"; next = this.#next()) this.#step();
         return this.#wholeChunk(head.chunk);
       }
     }
     const rows = new RowsBuilder();
-    for (;;) {
-      const next = this.#earliest();
+    while (rows.count < most && !timed?.full) {
+      if (this.#pending !== undefined) {
+        if (timed?.fire(rows, this.#pending.ordinal)) continue;
+        this.#settle(this.#pending);
+      }
+      const next = this.#next();
       if (next === undefined) break;
-      if (rows.count >= most) break;
+      if (next.kind === "step") {
+        this.#step();
+        continue;
+      }
       const { reader, chunk, row, index } = next;
       this.#group.take(chunk, row, index);
       if (this.#skip > 0) this.#skip--;
-      else this.#push(rows, chunk, row, index);
+      else {
+        this.#push(rows, chunk, row, index);
+        timed?.take(rows);
+      }
       reader.take(1);
     }
     return this.#finish(rows);
   }
 
-  /** The record that is next in logical order, if it is certain that none comes before it. */
-  #earliest(): { reader: UpstreamReader; chunk: UpstreamChunk; row: number; index: number } | undefined {
-    let best: { reader: UpstreamReader; chunk: UpstreamChunk; row: number; index: number } | undefined;
+  /** Takes the steps of the watermark that are next. */
+  #step(): void {
+    const step = this.#watermarks.take();
+    if (step === undefined) return;
+    this.#pending = step;
+    const { head } = this.#options;
+    if (head === undefined) this.#settle(step);
+    else head.advance(step.watermark);
+  }
+
+  #settle(step: WatermarkStep): void {
+    this.#pending = undefined;
+    this.#watermarks.settle(step);
+    this.#steps.push(step);
+  }
+
+  /** What is next in logical order, if it is certain that nothing comes before it. */
+  #next(): NextRecord | { readonly kind: "step" } | undefined {
+    let best: NextRecord | undefined;
     let silent = Number.MAX_SAFE_INTEGER;
     for (const [index, reader] of this.#readers.entries()) {
       const { head } = reader;
       if (head === undefined) silent = Math.min(silent, reader.through);
       else if (best === undefined || isBefore(head.chunk, head.row, best.chunk, best.row)) {
-        best = { reader, ...head, index };
+        best = { kind: "record", reader, ...head, index };
       }
     }
+    const step = this.#watermarks.next;
+    if (step <= silent && (best === undefined || this.#stepsBefore(step, best))) return { kind: "step" };
     return best !== undefined && (best.chunk.ordinals[best.row] as number) <= silent ? best : undefined;
+  }
+
+  /** Whether a step at `ordinal` comes before a record. */
+  #stepsBefore(ordinal: number, { chunk, row }: NextRecord): boolean {
+    const other = chunk.ordinals[row] as number;
+    if (ordinal !== other) return ordinal < other;
+    return (chunk.sources?.[row] ?? chunk.source) >= this.#options.firingOrigins;
   }
 
   #wholeChunk(chunk: UpstreamChunk): InputRows {
@@ -208,6 +267,8 @@ export class MergeReader {
       upstreams: undefined,
       parents: chunk.ns,
       parentKs: chunk.ks,
+      keys: chunk.keys,
+      firings: NO_ROWS,
     };
   }
 
@@ -222,6 +283,7 @@ export class MergeReader {
       rows.starts.push(start);
       rows.ends.push(end);
     }
+    rows.keys.push(chunk.keys?.[row]);
     rows.ordinals.push(chunk.ordinals[row] as number);
     rows.sources.push(chunk.sources?.[row] ?? chunk.source);
     rows.roots.push(chunk.roots[row] as number);
@@ -235,6 +297,17 @@ export class MergeReader {
   #finish(rows: RowsBuilder): InputRows {
     return this.#readers.length > 1 ? rows : { ...rows, count: rows.count, upstreams: undefined };
   }
+}
+
+const NO_ROWS: readonly number[] = [];
+
+/** A record at the head of an upstream stream. */
+interface NextRecord {
+  readonly kind: "record";
+  readonly reader: UpstreamReader;
+  readonly chunk: UpstreamChunk;
+  readonly row: number;
+  readonly index: number;
 }
 
 /** The records of one ordinal and source that are being taken. */

@@ -1,4 +1,4 @@
-import type { RejectedRecord, WatermarkStep } from "../core/events.ts";
+import type { RejectedRecord } from "../core/events.ts";
 
 /** The batch that a door is filling. */
 export class OpenBatch {
@@ -7,7 +7,8 @@ export class OpenBatch {
   readonly times: number[] = [];
   readonly ids: string[] = [];
   readonly rejected: RejectedRecord[] = [];
-  readonly watermark: WatermarkStep[] = [];
+  /** Rows whose event time is far ahead of all before. */
+  readonly ahead: number[] = [];
   readonly settle: (() => void)[] = [];
   read = 0;
   duplicate = 0;

@@ -3,13 +3,15 @@ import { encodeCanonical } from "../core/canonical.ts";
 import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { decodeEventAs } from "../core/event-codec.ts";
-import type { Cursors, SnapshotReference } from "../core/events.ts";
+import type { Cursors, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { stepsStream } from "../core/streams.ts";
+import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/watermark.ts";
+import { originsOf } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import { SegmentEngine, type SegmentResult } from "../engine/segment-engine.ts";
-import { type EncodedSteps, encodeSteps } from "../engine/steps-encoder.ts";
+import { type EncodedSteps, encodeSteps, type StepColumns } from "../engine/steps-encoder.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { HostContext } from "./host-context.ts";
@@ -28,8 +30,13 @@ interface PartitionPlace {
   readonly next: number;
   readonly cursors: Cursors;
   readonly through: number;
+  /** The last step of the watermark that was worked off. */
+  readonly watermark: WatermarkStep | undefined;
   readonly snapshot: SnapshotReference | undefined;
 }
+
+/** Where the inputs since a snapshot begin. */
+type SnapshotPlace = Pick<PartitionPlace, "next" | "cursors" | "watermark">;
 
 /**
  * Owns one partition of a segment: claims it, restores its state, and turns what comes from upstream into step
@@ -58,7 +65,7 @@ export class PartitionWorker {
     const { segment, partition } = partitionOfUnit(context.plan, order.unit);
     this.#segment = segment;
     this.#partition = partition;
-    this.#upstreams = upstreamsOfPartition(context.plan, context.sources, segment, partition);
+    this.#upstreams = upstreamsOfPartition(context.plan, segment, partition);
   }
 
   /** Appends the claim. From here on whoever owned the partition before can append nothing more. */
@@ -69,10 +76,10 @@ export class PartitionWorker {
     const place = placeOf(this.#log);
     const now = await currentCursors(this.#context, this.#upstreams, place.cursors);
     this.#place = { ...place, cursors: now, epoch: place.epoch + 1 };
-    const { cursors, epoch, next, snapshot, through } = this.#place;
+    const { cursors, epoch, next, snapshot, through, watermark } = this.#place;
     await this.#context.probe?.("claim:before");
     await this.#log.append("PartitionClaimed", () => ({
-      v: 1,
+      v: 2,
       wall: clock.now(),
       epoch,
       node: this.#order.node,
@@ -82,6 +89,7 @@ export class PartitionWorker {
       first: next,
       through,
       cursors,
+      ...(watermark !== undefined && { watermark: encodeWatermarks([watermark]) }),
       ...(snapshot !== undefined && { snapshot }),
     }));
     await this.#context.probe?.("claim:after");
@@ -90,36 +98,37 @@ export class PartitionWorker {
   /** Brings the state back: the last snapshot, and the inputs since then run again without being recorded. */
   async restore(): Promise<void> {
     const place = this.#claimed();
-    const { plan, sources, arena, decode, provenance, log } = this.#context;
+    const { plan, arena, decode, provenance, log } = this.#context;
     this.#engine = new SegmentEngine({
       pipeline: plan.definition.name,
       segment: this.#segment,
-      sources,
+      origins: originsOf(plan),
       partitions: plan.definition.partitions,
       arena,
       decode,
       provenance,
     });
     if (!this.#segment.stateful) {
-      this.#reader = this.#read(place.cursors, place.through);
+      this.#reader = this.#read(place, place.through);
       return;
     }
     const stream = stepsStream(plan.definition.name, this.#segment.name, this.#partition);
-    let from: Pick<PartitionPlace, "next" | "cursors">;
+    let from: SnapshotPlace;
     if (place.snapshot === undefined) {
       // The first claim says where the partition's history begins.
       const { cursors } = decodeEventAs(await readOne(log, stream, 0), "PartitionClaimed");
-      from = { next: 0, cursors };
+      from = { next: 0, cursors, watermark: undefined };
     } else {
       const snapshot = await loadSnapshot(log, stream, place.snapshot);
       this.#engine.restore(snapshot);
-      from = snapshot;
+      from = { ...snapshot, watermark: lastWatermark(snapshot.watermark) };
     }
     const cursors =
       from.next === place.next
         ? place.cursors
         : await currentCursors(this.#context, this.#upstreams, from.cursors);
-    this.#reader = this.#read(cursors, place.through);
+    this.#engine.head?.goOnAt(from.next);
+    this.#reader = this.#read({ ...from, cursors }, place.through);
     this.#inputsSinceSnapshot = place.next - from.next;
     for (let next = from.next; next < place.next; ) {
       const batch = await this.#reader.next(Math.min(this.#batchMost, place.next - next), this.#stop.signal);
@@ -150,9 +159,23 @@ export class PartitionWorker {
     this.#reader?.stop();
   }
 
-  #read(cursors: Cursors, through: number): MergeReader {
-    const { log, clock, decode, tickMs } = this.#context;
-    return new MergeReader({ log, clock, upstreams: this.#upstreams, cursors, decode, tickMs, through });
+  #read({ cursors, watermark }: Omit<SnapshotPlace, "next">, through: number): MergeReader {
+    const { log, clock, decode, tickMs, plan } = this.#context;
+    const { firingOrigins } = plan;
+    const head = this.#engine?.head;
+    const upstreams = this.#upstreams;
+    return new MergeReader({
+      log,
+      clock,
+      upstreams,
+      cursors,
+      decode,
+      tickMs,
+      through,
+      watermark,
+      head,
+      firingOrigins,
+    });
   }
 
   async #record(batch: MergedBatch): Promise<void> {
@@ -176,6 +199,7 @@ export class PartitionWorker {
     const { totals } = this.#context.board;
     totals.steps += steps.steps;
     totals.quarantined += steps.quarantined.length;
+    totals.late += result.stages[0]?.timed?.late.length ?? 0;
     const stream = stepsStream(this.#context.plan.definition.name, this.#segment.name, this.#partition);
     for (const record of steps.quarantined) {
       this.#context.onQuarantined(record.stage, `${stream}@${record.n}`, record.message);
@@ -183,10 +207,10 @@ export class PartitionWorker {
   }
 
   #encoderOptions() {
-    const { sources, provenance } = this.#context;
+    const { plan, provenance } = this.#context;
     return {
       segment: this.#segment,
-      sources,
+      origins: plan.origins,
       streams: this.#upstreams.map((upstream) => upstream.stream),
       fromSource: this.#upstreams.every((upstream) => "source" in upstream.from),
       provenance,
@@ -210,21 +234,19 @@ export class PartitionWorker {
     }
   }
 
-  #takeSnapshot(
-    at: { cursors: Cursors; through: number },
-    next: number,
-  ): { bytes: Uint8Array; next: number } {
-    const snapshot = (this.#engine as SegmentEngine).snapshot(next, at.cursors, at.through);
+  #takeSnapshot(at: Progress, next: number): { bytes: Uint8Array; next: number } {
+    const watermark = at.steps.at(-1) ?? this.#claimed().watermark;
+    const snapshot = (this.#engine as SegmentEngine).snapshot(next, at.cursors, at.through, watermark);
     return { bytes: encodeCanonical(snapshot, Number.MAX_SAFE_INTEGER), next };
   }
 
   async #recordSnapshot(): Promise<void> {
-    const place = this.#claimed();
+    const place = { ...this.#claimed(), steps: [] };
     await this.#append(place, undefined, this.#takeSnapshot(place, place.next));
   }
 
   async #append(
-    at: { readonly cursors: Cursors; readonly through: number },
+    at: Progress,
     steps: EncodedSteps | undefined,
     snapshot: { readonly bytes: Uint8Array; readonly next: number } | undefined,
   ): Promise<void> {
@@ -232,6 +254,9 @@ export class PartitionWorker {
     const place = this.#claimed();
     const wall = clock.now();
     const count = steps?.inputs ?? 0;
+    const watermark = at.steps.at(-1) ?? place.watermark;
+    // The step in force comes first, so that whoever begins to read here knows it.
+    const watermarks = [...(place.watermark === undefined ? [] : [place.watermark]), ...at.steps];
     const state: Draft[] = snapshot === undefined ? [] : chunkDrafts("SnapshotChunk", snapshot.bytes, wall);
     let reference = place.snapshot;
     await this.#unitLog().append(
@@ -242,7 +267,7 @@ export class PartitionWorker {
           reference = { revision, chunks, digest: sha256(snapshot.bytes), next: snapshot.next };
         }
         return {
-          v: 1,
+          v: 2,
           wall,
           epoch: place.epoch,
           node: this.#order.node,
@@ -253,7 +278,9 @@ export class PartitionWorker {
           through: at.through,
           from: place.cursors,
           to: at.cursors,
+          ...(watermarks.length > 0 && { watermark: encodeWatermarks(watermarks) }),
           ...steps?.columns,
+          ...(places.members !== undefined && membersAt(steps?.columns.stages, places.members)),
           ...(places.payload !== undefined && { payload: places.payload }),
           ...(places.quarantine !== undefined && { quarantine: places.quarantine }),
           ...(reference !== undefined && { snapshot: reference }),
@@ -263,6 +290,7 @@ export class PartitionWorker {
         payload: steps === undefined ? [] : payloadDrafts(steps.blocks, wall),
         quarantine: steps === undefined ? [] : quarantineDrafts(steps.quarantined, wall),
         state,
+        members: steps === undefined || steps.members.length === 0 ? [] : chunkDrafts("MembersNamed", steps.members, wall),
       },
       probe && ((point) => probe(`${snapshot === undefined ? "steps" : "snapshot"}:${point}`)),
     );
@@ -272,6 +300,7 @@ export class PartitionWorker {
       next: place.next + count,
       cursors: at.cursors,
       through: at.through,
+      watermark,
       snapshot: reference,
     };
     board.report(this.#order.unit, at.through);
@@ -290,19 +319,46 @@ export class PartitionWorker {
   }
 }
 
+/** How far a batch has come. */
+type Progress = Pick<MergedBatch, "cursors" | "through" | "steps">;
+
+/** The stages of a step event, of which the first refers to its members. */
+function membersAt(
+  stages: readonly StageColumns[] | undefined,
+  membersIn: EventRange,
+): Pick<StepColumns, "stages"> {
+  const [first, ...others] = stages ?? [];
+  return first === undefined ? {} : { stages: [{ ...first, membersIn }, ...others] };
+}
+
 /** Where a partition goes on, with the cursors that it had: none if it has no history. */
 function placeOf(log: UnitLog): PartitionPlace {
   const { last } = log.main;
   switch (last?.type) {
     case undefined:
-      return { epoch: 0, next: 0, cursors: {}, through: THROUGH_NOTHING, snapshot: undefined };
+      return {
+        epoch: 0,
+        next: 0,
+        cursors: {},
+        through: THROUGH_NOTHING,
+        watermark: undefined,
+        snapshot: undefined,
+      };
     case "PartitionClaimed": {
       const { epoch, first, cursors, through, snapshot } = last.data;
-      return { epoch, next: first, cursors, through, snapshot };
+      return {
+        epoch,
+        next: first,
+        cursors,
+        through,
+        watermark: lastWatermark(last.data.watermark),
+        snapshot,
+      };
     }
     case "StepsRecorded": {
       const { epoch, first, count, to, through, snapshot } = last.data;
-      return { epoch, next: first + count, cursors: to, through, snapshot };
+      const watermark = lastWatermark(last.data.watermark);
+      return { epoch, next: first + count, cursors: to, through, watermark, snapshot };
     }
     default:
       throw new HeadwaterError("LogDamaged", `a partition's stream ends in ${last?.type}`, {

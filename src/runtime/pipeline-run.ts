@@ -151,6 +151,7 @@ async function drainDeployment(
     provenance: current.provenance,
     intakes: new Map(),
     follow: false,
+    keepOpen: true,
     board: new ProgressBoard(),
     process,
     deployed: current,
@@ -269,13 +270,13 @@ function isFatal(error: unknown): boolean {
 
 function hostContext(environment: RunEnvironment, operation: Operation): HostContext {
   const { log, clock, probe } = environment;
-  const { plan, process, deployed, provenance, batchRecords, tickMs, board, onQuarantined } = operation;
+  const { plan, process, deployed, provenance, batchRecords, tickMs, board, keepOpen, onQuarantined } =
+    operation;
   const decoder = new RecordDecoder();
   return {
     log,
     clock,
     plan,
-    sources: plan.sources.map((source) => source.name).sort(),
     deployment: deployed.deployment,
     deployedFrom: deployed.from,
     process,
@@ -285,6 +286,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     arena: new Arena(),
     decode: (bytes, start, end) => decoder.decode(bytes, start, end),
     board,
+    keepOpen,
     probe,
     onQuarantined,
   };
@@ -323,6 +325,7 @@ function makeWorker(
     onInputFailed: (error) => ended(order.unit, error),
     onRejected: (where, error) => operation.onRejected(name, where, error),
     onResumed: (input, records) => operation.onResumed(name, input, records),
+    onTimeAhead: (where, time) => operation.onTimeAhead(name, where, time),
   });
 }
 

@@ -8,6 +8,7 @@ export interface Totals {
   duplicate: number;
   rejected: number;
   quarantined: number;
+  late: number;
   steps: number;
 }
 
@@ -25,7 +26,15 @@ export interface AcceptedBatch {
  * stays bounded; the run ends by it.
  */
 export class ProgressBoard {
-  readonly totals: Totals = { read: 0, accepted: 0, duplicate: 0, rejected: 0, quarantined: 0, steps: 0 };
+  readonly totals: Totals = {
+    read: 0,
+    accepted: 0,
+    duplicate: 0,
+    rejected: 0,
+    quarantined: 0,
+    late: 0,
+    steps: 0,
+  };
   readonly outputs = new Map<string, number>();
   readonly #through = new Map<string, number>();
   readonly #doors = new Map<string, number>();

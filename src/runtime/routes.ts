@@ -6,44 +6,43 @@ import type { UpstreamSelection } from "./upstream-reader.ts";
 /** The streams that a partition of a segment reads, in the order of the segment's upstream edges. */
 export function upstreamsOfPartition(
   plan: Plan,
-  sources: readonly string[],
   segment: Segment,
   partition: number,
 ): UpstreamSelection[] {
-  return segment.upstreams.flatMap((upstream) => selections(plan, sources, upstream, partition, true));
+  const wanted = { payload: true, watched: segment.watched };
+  return segment.upstreams.flatMap((upstream) => selections(plan, upstream, partition, wanted));
 }
 
 /** The streams that a sink reads. */
 export function upstreamsOfSink(
   plan: Plan,
-  sources: readonly string[],
   upstream: Upstream,
   payload: boolean,
 ): UpstreamSelection[] {
-  return selections(plan, sources, upstream, undefined, payload);
+  return selections(plan, upstream, undefined, { payload, watched: false });
 }
 
 function selections(
   plan: Plan,
-  sources: readonly string[],
   upstream: Upstream,
   partition: number | undefined,
-  payload: boolean,
+  wanted: Pick<UpstreamSelection, "payload" | "watched">,
 ): UpstreamSelection[] {
   const { name, partitions } = plan.definition;
+  const { origins } = plan;
   const { branch, from, route } = upstream;
   if ("source" in from) {
     const stream = sourceStream(name, from.source);
-    return [{ stream, sources, from: { source: sources.indexOf(from.source) }, partition, branch, payload }];
+    return [{ stream, origins, from: { source: origins.indexOf(from.source) }, partition, branch, ...wanted }];
   }
   const read = route === "same" ? [partition ?? 0] : Array.from({ length: partitions }, (_, index) => index);
   return read.map((index) => ({
     stream: stepsStream(name, from.segment, index),
-    sources,
+    origins,
     from: { outlet: from.outlet },
     partition: route === "sections" ? partition : undefined,
     branch,
-    payload,
+    ...wanted,
   }));
 }
 

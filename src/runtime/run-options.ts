@@ -43,6 +43,8 @@ export interface RunOptions {
   readonly provenance: "full" | "off";
   /** Does not end with the intakes. */
   readonly follow: boolean;
+  /** The end of an input does not close windows: they are left to the next run. */
+  readonly keepOpen: boolean;
   /** First abort: finish what is in flight and stop. */
   readonly signal: AbortSignal;
   readonly board: ProgressBoard;
@@ -50,6 +52,8 @@ export interface RunOptions {
   onRejected(source: string, where: string, error: HeadwaterError): void;
   onQuarantined(stage: string, address: string, message: string): void;
   onResumed(source: string, input: string, records: number): void;
+  /** A record's event time (milliseconds since 1970) is too far ahead to be believed yet. */
+  onTimeAhead(source: string, where: string, time: number): void;
   onStandBy(message: string): void;
   onRestarted(unit: string, error: unknown): void;
 }

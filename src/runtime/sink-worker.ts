@@ -3,7 +3,8 @@ import { HeadwaterError } from "../core/errors.ts";
 import type { Cursors } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
-import { sinkStream, sourceStream } from "../core/streams.ts";
+import { sinkStream } from "../core/streams.ts";
+import { originsOf, rootName } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { PlannedSink } from "../pipeline/plan.ts";
 import { currentCursors, startingCursors } from "./deployed-cursors.ts";
@@ -32,7 +33,7 @@ export class SinkWorker {
     this.#order = order;
     this.#sink = sink;
     this.#target = target;
-    this.#upstreams = upstreamsOfSink(context.plan, context.sources, sink.upstream, target.wantsRecords);
+    this.#upstreams = upstreamsOfSink(context.plan, sink.upstream, target.wantsRecords);
   }
 
   async claim(): Promise<void> {
@@ -74,6 +75,7 @@ export class SinkWorker {
       ...(this.#target.wantsRecords && { decode }),
       tickMs,
       through: place.through,
+      firingOrigins: plan.firingOrigins,
     });
   }
 
@@ -160,11 +162,12 @@ export class SinkWorker {
   }
 
   #outputs(rows: InputRows): OutputRecord[] {
-    const { plan, sources } = this.#context;
-    const streams = sources.map((source) => sourceStream(plan.definition.name, source));
+    const { plan } = this.#context;
+    const origins = originsOf(plan);
     return Array.from({ length: rows.count }, (_, row) => {
       const path = rows.paths?.[row] ?? "";
-      const root = `${streams[rows.sources?.[row] ?? 0]}@${rows.roots[row]}`;
+      const origin = rows.sources?.[row] ?? 0;
+      const root = rootName(plan.definition.name, origins, origin, rows.roots[row] as number);
       return {
         value: rows.records[row],
         key: path === "" ? root : `${root}~${Buffer.from(path, "latin1").toString("hex")}`,

@@ -1,10 +1,11 @@
 import { equalBytes, sha256 } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEventAs } from "../core/event-codec.ts";
-import type { EventType, SnapshotReference } from "../core/events.ts";
+import type { SnapshotReference } from "../core/events.ts";
 import { besideStream } from "../core/streams.ts";
-import { decodeSnapshot, type StateSnapshot } from "../engine/reduce-state.ts";
+import { decodeSnapshot, type StateSnapshot } from "../engine/state-snapshot.ts";
 import type { EventLog } from "../ports/event-log.ts";
+import type { ChunkType } from "./unit-log.ts";
 
 /** Reads the snapshot that an event of `main` refers to. Throws `LogDamaged` if it is not what was written. */
 export async function loadSnapshot(
@@ -27,7 +28,7 @@ export async function loadSnapshot(
 export async function readChunks(
   log: EventLog,
   stream: string,
-  type: Extract<EventType, "SnapshotChunk" | "CodeChunk">,
+  type: ChunkType,
   revision: number,
   chunks: number,
 ): Promise<Uint8Array> {

@@ -102,8 +102,11 @@ export class UnitLog {
 /** Named points around an append at which a process may be killed by a test. */
 export type AppendPoint = "before" | "between" | "after";
 
+/** Events that hold parts of something larger. */
+export type ChunkType = "SnapshotChunk" | "CodeChunk" | "MembersNamed";
+
 /** Cuts `bytes` into the events of a chunked value. */
-export function chunkDrafts(type: "SnapshotChunk" | "CodeChunk", bytes: Uint8Array, wall: number): Draft[] {
+export function chunkDrafts(type: ChunkType, bytes: Uint8Array, wall: number): Draft[] {
   const of = Math.max(1, Math.ceil(bytes.length / LIMITS.chunkBytes));
   return Array.from({ length: of }, (_, index) => ({
     type,

@@ -4,6 +4,7 @@ import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
 import { besideStream } from "../core/streams.ts";
+import { decodeWatermarks, type WatermarkColumns, type WatermarkStep } from "../core/watermark.ts";
 import { decodeAccepted, decodeBlock, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { seekRecord } from "./seek.ts";
@@ -11,9 +12,9 @@ import { seekRecord } from "./seek.ts";
 /** Which records of one upstream stream a reader wants. */
 export interface UpstreamSelection {
   readonly stream: string;
-  /** Names of the pipeline's sources, ordered. */
-  readonly sources: readonly string[];
-  /** For a source's stream its index in `sources`; for a partition's the outlet. */
+  /** See `Plan.origins`. */
+  readonly origins: readonly string[];
+  /** For a source's stream its index in `origins`; for a partition's the outlet. */
   readonly from: { readonly source: number } | { readonly outlet: number };
   /** The section to read; `undefined`: all of them. */
   readonly partition: number | undefined;
@@ -21,6 +22,8 @@ export interface UpstreamSelection {
   readonly branch: string;
   /** Whether the records themselves are wanted. */
   readonly payload: boolean;
+  /** Whether the steps of the stream's watermark are wanted. */
+  readonly watched: boolean;
 }
 
 /** The records of one upstream event, and where to find their bytes. */
@@ -41,6 +44,8 @@ export class UpstreamReader {
   readonly #changed: () => void;
   readonly #queue: UpstreamChunk[] = [];
   readonly #stop = new AbortController();
+  readonly #steps: WatermarkStep[] = [];
+  #lastStep = THROUGH_NOTHING - 1;
   #queued = 0;
   #queuedBytes = 0;
   /** Row of the first queued chunk that is next. */
@@ -93,6 +98,17 @@ export class UpstreamReader {
     if (!this.#full) this.#room?.();
   }
 
+  /** The step of the watermark that is next; `undefined` if there is none now. */
+  get step(): WatermarkStep | undefined {
+    return this.#steps[0];
+  }
+
+  takeStep(): void {
+    const wasFull = this.#full;
+    this.#steps.shift();
+    if (wasFull && !this.#full) this.#room?.();
+  }
+
   /** The N that is next: below it everything has been taken. */
   get cursor(): number {
     const chunk = this.#queue[0];
@@ -105,7 +121,9 @@ export class UpstreamReader {
   }
 
   get #full(): boolean {
-    return this.#queued >= LIMITS.queuedRecords || this.#queuedBytes >= LIMITS.queuedBytes;
+    return (
+      this.#queued + this.#steps.length >= LIMITS.queuedRecords || this.#queuedBytes >= LIMITS.queuedBytes
+    );
   }
 
   async #pump(): Promise<void> {
@@ -129,12 +147,12 @@ export class UpstreamReader {
 
   async #receive(event: RecordedEvent): Promise<void> {
     const typed = decodeEvent(event);
-    const { from, sources, partition } = this.selection;
+    const { from, origins, partition } = this.selection;
     let rows: UpstreamRows | undefined;
     if (typed.type === "RecordsAccepted" && "source" in from) {
       rows = decodeAccepted(typed.data, from.source, partition);
     } else if (typed.type === "StepsRecorded" && "outlet" in from) {
-      rows = decodeOutlet(typed.data, from.outlet, sources, partition);
+      rows = decodeOutlet(typed.data, from.outlet, origins, partition);
     }
     if (rows !== undefined && rows.count > 0) {
       const payload = (typed.data as { readonly payload?: EventRange }).payload;
@@ -145,10 +163,21 @@ export class UpstreamReader {
         this.#queuedBytes += bytesOf(chunk);
       }
     }
+    if (this.selection.watched && "watermark" in typed.data) this.#observe(typed.data.watermark);
     if ("through" in typed.data) {
       const count = "count" in typed.data ? typed.data.count : 0;
       this.#end = Math.max(this.#end, typed.data.first + count);
       this.#through = Math.max(this.#through, typed.data.through);
+    }
+  }
+
+  /** Each event begins with the step that is in force; those known already are passed over. */
+  #observe(watermark: WatermarkColumns | undefined): void {
+    if (watermark === undefined) return;
+    for (const step of decodeWatermarks(watermark)) {
+      if (step.ordinal <= this.#lastStep) continue;
+      this.#steps.push(step);
+      this.#lastStep = step.ordinal;
     }
   }
 
@@ -180,7 +209,7 @@ export class UpstreamReader {
 }
 
 function sliceRows(rows: UpstreamRows, from: number): UpstreamRows {
-  const { sources, paths, times, ks, stored } = rows;
+  const { sources, paths, times, ks, keys, stored } = rows;
   return {
     ...rows,
     count: rows.count - from,
@@ -191,6 +220,7 @@ function sliceRows(rows: UpstreamRows, from: number): UpstreamRows {
     times: times?.slice(from),
     ns: rows.ns.slice(from),
     ks: ks?.slice(from),
+    keys: keys?.slice(from),
     stored: stored?.slice(from) ?? Array.from({ length: rows.count - from }, (_, row) => row + from),
   };
 }

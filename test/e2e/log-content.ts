@@ -12,6 +12,7 @@ import type {
   SnapshotReference,
   StepsRecorded,
 } from "../../src/core/events.ts";
+import { decodeWatermarks } from "../../src/core/watermark.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import { sha256 } from "./log-chain.ts";
 import { at, hex, type Input, must, partitionOfRows, type Row, type Stage, stepsRows } from "./steps-rows.ts";
@@ -104,7 +105,8 @@ class ContentReader {
       const { data } = event;
       await this.#readAccepted(stream, source, data);
       next += data.count;
-      for (const [ordinal, time] of data.watermark ?? []) watermark.set(ordinal, time);
+      const steps = data.watermark === undefined ? [] : decodeWatermarks(data.watermark);
+      for (const step of steps) watermark.set(step.ordinal, step.watermark.time);
       if (data.input !== undefined) {
         const { name, digest, ...progress } = data.input;
         inputs.set(`${name} ${progress.round}`, `${text(progress)} ${hex(digest, 0)}`);

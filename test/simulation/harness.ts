@@ -50,6 +50,7 @@ export interface Circumstances {
   /** See {@link VirtualWorld}. */
   readonly stepBackMs?: number;
   readonly provenance?: "full" | "off";
+  readonly keepOpen?: boolean;
   /** One after the other; the last run is not interrupted. */
   readonly interruptions: readonly Interruption[];
   /** In each run, after so many appends a node is gone, unless it is the last one. */
@@ -180,12 +181,14 @@ export class Simulation {
         tickMs: circumstances.tickMs,
         provenance: circumstances.provenance ?? "full",
         follow: false,
+        keepOpen: circumstances.keepOpen ?? false,
         signal: stop.signal,
         board,
         onDeployed: () => {},
         onRejected: () => {},
         onQuarantined: () => {},
         onResumed: () => {},
+        onTimeAhead: () => {},
         onStandBy: () => {},
         onRestarted: (unit, error) => this.restarts.push(`${unit}: ${String(error)}`),
       },

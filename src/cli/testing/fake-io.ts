@@ -16,7 +16,7 @@ export interface Called {
 export const REPORT: RunReport = {
   pipeline: "wikipedia-edits",
   deployment: "0123456789abcdef".repeat(4),
-  records: { read: 1_234, accepted: 1_230, duplicate: 1, rejected: 3, quarantined: 0, pending: 0 },
+  records: { read: 1_234, accepted: 1_230, duplicate: 1, rejected: 3, quarantined: 0, late: 0, pending: 0 },
   steps: 3_690,
   outputs: { channels: 51 },
   nodes: 1,

@@ -1,0 +1,115 @@
+import type { TimesAhead } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
+import { NO_TIME, type Watermark, type WatermarkStep } from "../core/watermark.ts";
+import type { WatermarkPolicy } from "../pipeline/definition.ts";
+
+/** Where a source's event time stands. */
+export interface EventTimePlace {
+  /** The highest time that is believed. */
+  readonly maxTime: number | undefined;
+  readonly ahead: TimesAhead | undefined;
+  /** The last step of the watermark. */
+  readonly watermark: WatermarkStep | undefined;
+}
+
+/**
+ * Follows the event times of a source's records in the order of their ordinals, and steps its watermark. Bounded out
+ * of order: the watermark is the highest time less a bound, as in Flink's strategy of that name. A time far ahead of
+ * the highest is not believed before several in a row have been; at the beginning, where there is no highest one,
+ * the lower of the first two is believed if they are far apart. Pure: the same times give the same steps, however
+ * they are batched.
+ */
+export class EventTime {
+  readonly #policy: WatermarkPolicy;
+  #maxTime: number | undefined;
+  #ahead: TimesAhead | undefined;
+  /** The step that was in force when the batch began. */
+  #before: WatermarkStep | undefined;
+  #steps: WatermarkStep[] = [];
+
+  constructor(policy: WatermarkPolicy, { maxTime, ahead, watermark }: EventTimePlace) {
+    this.#policy = policy;
+    this.#maxTime = maxTime;
+    this.#ahead = ahead;
+    this.#before = watermark;
+  }
+
+  get place(): EventTimePlace {
+    return { maxTime: this.#maxTime, ahead: this.#ahead, watermark: this.#steps.at(-1) ?? this.#before };
+  }
+
+  /** The step that was in force when the batch began, and those since. */
+  get steps(): readonly WatermarkStep[] {
+    return this.#before === undefined ? this.#steps : [this.#before, ...this.#steps];
+  }
+
+  /** Begins another batch. */
+  nextBatch(): void {
+    this.#before = this.#steps.at(-1) ?? this.#before;
+    this.#steps = [];
+  }
+
+  /** A record with this time, if its source has event times, was accepted. Answers whether the time is far ahead. */
+  accept(time: number | undefined, ordinal: number): boolean {
+    const ahead = time !== undefined && !this.#believe(time);
+    const now = this.#now;
+    const reached = this.#maxTime === undefined ? NO_TIME : this.#maxTime - this.#policy.outOfOrdernessMs;
+    const risen = now === undefined || now.status !== "active" || reached >= now.time + LIMITS.watermarkStepMs;
+    if (risen && (reached > NO_TIME || now !== undefined)) {
+      this.#step(ordinal, { status: "active", time: Math.max(reached, now?.time ?? NO_TIME) });
+    }
+    return ahead;
+  }
+
+  /** No record has come for a while: others need not wait for this source. */
+  becomeIdle(ordinal: number): void {
+    if (this.#now?.status === "idle" || this.#now?.status === "ended") return;
+    this.#step(ordinal, { status: "idle", time: this.#now?.time ?? NO_TIME });
+  }
+
+  /** The input has ended. */
+  end(ordinal: number): void {
+    this.#step(ordinal, { status: "ended", time: this.#now?.time ?? NO_TIME });
+  }
+
+  get #now(): Watermark | undefined {
+    return (this.#steps.at(-1) ?? this.#before)?.watermark;
+  }
+
+  #step(ordinal: number, watermark: Watermark): void {
+    this.#steps.push({ ordinal, watermark });
+  }
+
+  /** Takes a time into account; answers whether it is believed at once. */
+  #believe(time: number): boolean {
+    const { aheadMs } = this.#policy;
+    if (this.#maxTime === undefined) return this.#begin(time);
+    if (time <= this.#maxTime + aheadMs) {
+      this.#maxTime = Math.max(this.#maxTime, time);
+      this.#ahead = undefined;
+      return true;
+    }
+    const records = (this.#ahead?.records ?? 0) + 1;
+    const least = Math.min(this.#ahead?.least ?? time, time);
+    if (records < LIMITS.timeAheadRecords) {
+      this.#ahead = { records, least };
+      return false;
+    }
+    this.#maxTime = least;
+    this.#ahead = undefined;
+    return true;
+  }
+
+  /** The first two times: neither can be known to be wrong but by the other. */
+  #begin(time: number): boolean {
+    const first = this.#ahead?.least;
+    if (first === undefined) {
+      this.#ahead = { records: 1, least: time };
+      return true;
+    }
+    const apart = Math.abs(time - first) > this.#policy.aheadMs;
+    this.#maxTime = apart ? Math.min(time, first) : Math.max(time, first);
+    this.#ahead = apart ? { records: 1, least: Math.max(time, first) } : undefined;
+    return !apart;
+  }
+}

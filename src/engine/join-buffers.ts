@@ -1,0 +1,113 @@
+import {
+  decodeByteTexts,
+  decodeDeltas,
+  decodeRuns,
+  encodeByteTexts,
+  encodeDeltas,
+  encodeRuns,
+} from "../core/columns.ts";
+import type { Key } from "../pipeline/definition.ts";
+import { freezeValues, packBytes } from "./packed-values.ts";
+import { sortedByKey } from "./reduce-state.ts";
+import { badAnswer } from "./stage-output.ts";
+import type { JoinSide, JoinSnapshot } from "./state-snapshot.ts";
+import { type Buffered, TimeOrdered } from "./time-ordered.ts";
+
+/** What a join keeps of a key. */
+export interface JoinBuffers {
+  readonly left: TimeOrdered;
+  readonly right: TimeOrdered;
+  /** For when it stands in the join's timers; ∞: it does not. */
+  scheduled: number;
+}
+
+const KEY_TYPES = ["string", "number", "bigint", "boolean", "object"];
+
+/** The buffered records of a join's two sides by key. */
+export class JoinState {
+  readonly keys = new Map<Key, JoinBuffers>();
+  /** For each side which types of keys it has had: bits, in the order of `KEY_TYPES`. */
+  readonly #types: [number, number] = [0, 0];
+  /** Buffered records. */
+  size = 0;
+
+  of(key: Key): JoinBuffers {
+    let buffers = this.keys.get(key);
+    if (buffers === undefined) {
+      buffers = { left: new TimeOrdered(), right: new TimeOrdered(), scheduled: Number.POSITIVE_INFINITY };
+      this.keys.set(key, buffers);
+    }
+    return buffers;
+  }
+
+  /** Throws `StageFailed` for a key that cannot be equal to any of the other side's, by its type. */
+  checkKey(key: Key, side: number): void {
+    const type = 1 << KEY_TYPES.indexOf(typeof key);
+    const other = this.#types[1 - side] as number;
+    this.#types[side] = (this.#types[side] as number) | type;
+    if (other === 0 || (other & type) !== 0) return;
+    const names = (mask: number) => KEY_TYPES.filter((_, at) => (mask & (1 << at)) !== 0).join(" or ");
+    throw badAnswer(
+      `the key is a ${names(type).replace("object", "null")}, and those of the other side are of type ${names(other)}`,
+      "Both sides of a join need keys of one type.",
+    );
+  }
+
+  snapshot(stage: string, kind: JoinSnapshot["kind"]): JoinSnapshot {
+    const keys = sortedByKey(this.keys);
+    return {
+      stage,
+      kind,
+      types: this.#types,
+      keys: keys.map(([key]) => key),
+      left: sideSnapshot(keys.map(([, { left }]) => left)),
+      right: sideSnapshot(keys.map(([, { right }]) => right)),
+    };
+  }
+
+  restore(snapshot: JoinSnapshot): void {
+    [this.#types[0], this.#types[1]] = snapshot.types;
+    const left = restoreSide(snapshot.left, snapshot.keys.length);
+    const right = restoreSide(snapshot.right, snapshot.keys.length);
+    for (const [index, key] of snapshot.keys.entries()) {
+      const buffers = { left: left[index], right: right[index], scheduled: Number.POSITIVE_INFINITY };
+      this.size += (left[index]?.size ?? 0) + (right[index]?.size ?? 0);
+      this.keys.set(key, buffers as JoinBuffers);
+    }
+  }
+}
+
+function sideSnapshot(buffers: readonly TimeOrdered[]): JoinSide {
+  const items = buffers.flatMap((buffer) => [...buffer]);
+  return {
+    counts: encodeRuns(buffers.map((buffer) => buffer.size)),
+    times: encodeDeltas(items.map((item) => item.time)),
+    ns: encodeDeltas(items.map((item) => item.n)),
+    flags: encodeRuns(items.map((item) => (item.matched ? 1 : 0))),
+    places: encodeByteTexts(items.map((item) => item.place)),
+    records: packBytes(items.map((item) => item.bytes)),
+  };
+}
+
+function restoreSide(side: JoinSide, keys: number): TimeOrdered[] {
+  const counts = decodeRuns(side.counts, keys);
+  const times = decodeDeltas(side.times);
+  const ns = decodeDeltas(side.ns, times.length);
+  const flags = decodeRuns(side.flags, times.length);
+  const places = decodeByteTexts(side.places, times.length);
+  const records = freezeValues(side.records, times.length);
+  let at = 0;
+  return counts.map((count) => {
+    const buffer = new TimeOrdered();
+    for (const end = at + count; at < end; at++) {
+      buffer.insert({
+        time: times[at] as number,
+        n: ns[at] as number,
+        place: places[at] as string,
+        matched: flags[at] === 1,
+        bytes: (records[at] as { readonly bytes: Uint8Array }).bytes,
+      } satisfies Buffered);
+    }
+    return buffer;
+  });
+}
