@@ -28,7 +28,12 @@ const edits = p.source("edits", {
 edits
   .window("ten-minutes", tumbling("10m"), {
     aggregate: { edits: count(), added: sum((edit) => edit.added) },
-    emit: (totals, { key: channel, start, end }) => ({ channel, start: iso(start), end: iso(end), ...totals }),
+    emit: (totals, { key: channel, start, end }) => ({
+      channel,
+      start: iso(start),
+      end: iso(end),
+      ...totals,
+    }),
   })
   .sink("per-channel");
 

@@ -6,6 +6,7 @@ import type { Pipeline } from "./pipeline/pipeline.ts";
 export type { RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
 export type { Delivery, RunningPipeline, StartOptions } from "./app/start-types.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
+export type { Aggregate, Aggregates, ReducerOptions } from "./pipeline/aggregates.ts";
 export type { StageContext } from "./pipeline/context.ts";
 export type {
   FailurePolicy,
@@ -14,9 +15,11 @@ export type {
   PipelineDefinition,
   StageOptions,
 } from "./pipeline/definition.ts";
+export type { Duration } from "./pipeline/duration.ts";
 export * from "./pipeline/library.ts";
-export type { PipelineOptions, SourceOptions } from "./pipeline/pipeline.ts";
-export type { ReduceOptions } from "./pipeline/stream.ts";
+export type { PipelineOptions, SourceOptions, WatermarkOptions } from "./pipeline/pipeline.ts";
+export type { JoinOptions, ReduceOptions, TableJoinOptions, WindowOptions } from "./pipeline/stream.ts";
+export type { EarlyFiring, FiringKind, WindowInfo, Windows } from "./pipeline/windows.ts";
 
 /** Runs a pipeline's module from files to files, as `headwater run` does. Throws a `HeadwaterError`. */
 export async function run(request: RunRequest): Promise<RunReport> {

@@ -42,6 +42,8 @@ export const LIMITS = {
   rejectedFrameBytes: 64 * 1024,
   /** The watermark rises by at least this much event time. */
   watermarkStepMs: 1_000,
+  /** Or by the bound for records out of order divided by this. */
+  watermarkStepsPerBound: 64,
   /** A record whose event time is further ahead of all before it than this is not believed at once. */
   timeAheadMs: 24 * 3_600_000,
   /** So many in a row are. */

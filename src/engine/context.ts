@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import type { Path } from "../core/path.ts";
-import { rootName } from "./origins.ts";
 import { formatUuid } from "../core/uuid.ts";
 import type { StageContext } from "../pipeline/context.ts";
 import type { Origins } from "./origins.ts";
+import { rootName } from "./origins.ts";
 import type { InputRows } from "./rows.ts";
 
 /** What the contexts of one stage's rows in one batch have in common. */

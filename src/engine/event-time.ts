@@ -54,7 +54,7 @@ export class EventTime {
     const ahead = time !== undefined && !this.#believe(time);
     const now = this.#now;
     const reached = this.#maxTime === undefined ? NO_TIME : this.#maxTime - this.#policy.outOfOrdernessMs;
-    const risen = now === undefined || now.status !== "active" || reached >= now.time + LIMITS.watermarkStepMs;
+    const risen = now === undefined || now.status !== "active" || reached >= now.time + this.#stepMs;
     if (risen && (reached > NO_TIME || now !== undefined)) {
       this.#step(ordinal, { status: "active", time: Math.max(reached, now?.time ?? NO_TIME) });
     }
@@ -70,6 +70,12 @@ export class EventTime {
   /** The input has ended. */
   end(ordinal: number): void {
     this.#step(ordinal, { status: "ended", time: this.#now?.time ?? NO_TIME });
+  }
+
+  /** Who waits an hour for records out of order does not need to know of every second. */
+  get #stepMs(): number {
+    const share = Math.floor(this.#policy.outOfOrdernessMs / LIMITS.watermarkStepsPerBound);
+    return Math.max(LIMITS.watermarkStepMs, share);
   }
 
   get #now(): Watermark | undefined {

@@ -1,4 +1,4 @@
-import { ColumnReader, ColumnWriter } from "../core/columns.ts";
+import { type ColumnReader, ColumnWriter } from "../core/columns.ts";
 
 /** A set of N's, ascending, as runs: `[first, length, first, length, …]`. */
 export type Members = number[];

@@ -118,7 +118,10 @@ function mustBeRouted(routed: unknown): { readonly to: unknown; readonly value: 
 function mustBeLabel(to: unknown, labels: readonly string[]): number {
   const label = labels.indexOf(to as string);
   if (label >= 0) return label;
-  throw badAnswer(`a route answered for an output that it does not have: ${String(to)}`, `It has: ${labels.join(", ")}.`);
+  throw badAnswer(
+    `a route answered for an output that it does not have: ${String(to)}`,
+    `It has: ${labels.join(", ")}.`,
+  );
 }
 
 /** Sends each record to the output of the first predicate that answers `true`, else to the last one. */

@@ -1,7 +1,13 @@
 import { decodeCanonical } from "../core/canonical.ts";
 import { ColumnReader, decodeByteTexts, decodeDeltas, decodePlain, decodeRuns } from "../core/columns.ts";
 import { HeadwaterError } from "../core/errors.ts";
-import type { OutletColumns, RecordsAccepted, RecordsStored, Section, StepsRecorded } from "../core/events.ts";
+import type {
+  OutletColumns,
+  RecordsAccepted,
+  RecordsStored,
+  Section,
+  StepsRecorded,
+} from "../core/events.ts";
 import { indexElement, type Path } from "../core/path.ts";
 import type { Key } from "../pipeline/definition.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";

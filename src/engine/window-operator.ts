@@ -14,7 +14,14 @@ import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { StageContext } from "../pipeline/context.ts";
 import type { Key, WindowDefinition } from "../pipeline/definition.ts";
 import { type FiringKind, lastStart } from "../pipeline/windows.ts";
-import { addMember, encodeMembers, type Members, mergeMembers, readMembers, writeMembers } from "./members.ts";
+import {
+  addMember,
+  encodeMembers,
+  type Members,
+  mergeMembers,
+  readMembers,
+  writeMembers,
+} from "./members.ts";
 import { freezeValues, packValues, thaw } from "./packed-values.ts";
 import { sortedByKey } from "./reduce-state.ts";
 import { badAnswer } from "./stage-output.ts";
@@ -23,8 +30,10 @@ import type { Firing, TimedInput, TimedOperator } from "./timed-operator.ts";
 import type { TimedOutput } from "./timed-output.ts";
 import { Timers } from "./timers.ts";
 
+const FOREVER = Number.POSITIVE_INFINITY;
+
 /** A window that is open, or still kept for records that come late. */
-interface Pane {
+class Pane {
   readonly key: Key;
   start: number;
   end: number;
@@ -37,10 +46,30 @@ interface Pane {
   /** Whether something was added since it last fired. */
   changed: boolean;
   /** When something is to happen next; ∞: never. */
-  timer: number;
+  timer = FOREVER;
   /** For when it stands in the timers; at most `timer`. ∞: it does not. */
-  scheduled: number;
-  gone: boolean;
+  scheduled = FOREVER;
+  gone = false;
+
+  constructor(
+    key: Key,
+    start: number,
+    end: number,
+    total: unknown,
+    members: Members,
+    added: number,
+    fired: boolean,
+    changed: boolean,
+  ) {
+    this.key = key;
+    this.start = start;
+    this.end = end;
+    this.total = total;
+    this.members = members;
+    this.added = added;
+    this.fired = fired;
+    this.changed = changed;
+  }
 }
 
 /** What a record makes of one window. */
@@ -63,8 +92,6 @@ interface Due {
 
 const FIRED = 1;
 const CHANGED = 2;
-const FOREVER = Number.POSITIVE_INFINITY;
-const UNSCHEDULED = { timer: FOREVER, scheduled: FOREVER, gone: false } as const;
 
 /** Keyed windows: see {@link TimedOperator}. */
 export class WindowOperator implements TimedOperator {
@@ -109,7 +136,8 @@ export class WindowOperator implements TimedOperator {
     if (watermark.status !== "ended") return;
     const open: Due[] = [];
     for (const panes of this.#panes.values()) {
-      for (const pane of panes) if (pane.changed) open.push({ path: pathOf(pane.end, pane), pane, end: true });
+      for (const pane of panes)
+        if (pane.changed) open.push({ path: pathOf(pane.end, pane), pane, end: true });
     }
     // What the watermark has made due comes first.
     this.#due = latestFirst(open).concat(this.#due);
@@ -167,17 +195,12 @@ export class WindowOperator implements TimedOperator {
     let at = 0;
     for (const [index, key] of snapshot.keys.entries()) {
       for (let left = counts[index] as number; left > 0; left--, at++) {
-        this.#insert({
-          ...UNSCHEDULED,
-          key,
-          start: global ? NO_TIME : (starts[at] as number),
-          end: global ? FOREVER : (ends[at] as number),
-          total: totals[at],
-          members: readMembers(members),
-          added: added[at] as number,
-          fired: ((flags[at] as number) & FIRED) !== 0,
-          changed: ((flags[at] as number) & CHANGED) !== 0,
-        });
+        const flag = flags[at] as number;
+        const start = global ? NO_TIME : (starts[at] as number);
+        const end = global ? FOREVER : (ends[at] as number);
+        const count = added[at] as number;
+        const [fired, changed] = [(flag & FIRED) !== 0, (flag & CHANGED) !== 0];
+        this.#insert(new Pane(key, start, end, totals[at], readMembers(members), count, fired, changed));
       }
     }
   }
@@ -258,8 +281,7 @@ export class WindowOperator implements TimedOperator {
     const changed = fires === undefined;
     const fired = end <= this.#now;
     if (first === undefined) {
-      const members: Members = [n, 1];
-      this.#insert({ ...UNSCHEDULED, key, start, end, total, members, added, fired, changed });
+      this.#insert(new Pane(key, start, end, total, [n, 1], added, fired, changed));
       return;
     }
     if (from.length > 1) first.members = withMember(from, n);

@@ -41,7 +41,6 @@ export function describeAggregate(aggregate: Aggregate<never, unknown>): string[
   return parts.map((part) => String(part).toWellFormed());
 }
 
-
 /** An aggregate of one's own. Throws `BadPipeline` where a part is missing. */
 export function reducer<T, Total, R = Total>(options: ReducerOptions<T, Total, R>): Aggregate<T, R> {
   for (const part of ["init", "step", "merge"] as const) {
@@ -108,20 +107,20 @@ type Ordered = number | bigint | string;
 
 /** The least of a value of each record. */
 export function min<T, V extends Ordered>(of: (record: T) => V): Aggregate<T, V> {
-  return extreme(of, (a, b) => (b < a ? b : a), "min");
+  return extreme(of, (value, best) => value < best, "min");
 }
 
 /** The greatest of a value of each record. */
 export function max<T, V extends Ordered>(of: (record: T) => V): Aggregate<T, V> {
-  return extreme(of, (a, b) => (b > a ? b : a), "max");
+  return extreme(of, (value, best) => value > best, "max");
 }
 
 function extreme<T, V extends Ordered>(
   of: (record: T) => V,
-  better: (a: V, b: V) => V,
+  beats: (value: V, best: V) => boolean,
   name: string,
 ): Aggregate<T, V> {
-  const merge = (a: V | null, b: V | null) => (a === null ? b : b === null ? a : better(a, b));
+  const merge = (a: V | null, b: V | null) => (a === null || (b !== null && beats(b, a)) ? b : a);
   return erased<T, V | null, V>(
     {
       init: () => null,

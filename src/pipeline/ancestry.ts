@@ -1,5 +1,10 @@
 import { HeadwaterError } from "../core/errors.ts";
-import { isTimed, type PipelineDefinition, type SourceDefinition, type StageDefinition } from "./definition.ts";
+import {
+  isTimed,
+  type PipelineDefinition,
+  type SourceDefinition,
+  type StageDefinition,
+} from "./definition.ts";
 
 /** Sources and stages, as far as they are defined. */
 export type Defined = Pick<PipelineDefinition, "sources" | "stages">;
@@ -31,7 +36,9 @@ export function hasKey(name: string, defined: Defined): boolean {
   const source = defined.sources.find((other) => other.name === name);
   if (source !== undefined) return source.key !== undefined;
   const stage = defined.stages.find((other) => other.name === name);
-  return stage !== undefined && (stage.kind === "keyBy" || stage.inputs.every((input) => hasKey(input, defined)));
+  return (
+    stage !== undefined && (stage.kind === "keyBy" || stage.inputs.every((input) => hasKey(input, defined)))
+  );
 }
 
 /** The sources that records of a source or stage descend from. */

@@ -162,7 +162,12 @@ export function isTimed(stage: StageDefinition): stage is TimedDefinition {
   return stage.kind === "window" || stage.kind === "join" || stage.kind === "tableJoin";
 }
 
-const STATEFUL: ReadonlySet<string> = new Set<StageDefinition["kind"]>(["reduce", "window", "join", "tableJoin"]);
+const STATEFUL: ReadonlySet<string> = new Set<StageDefinition["kind"]>([
+  "reduce",
+  "window",
+  "join",
+  "tableJoin",
+]);
 
 /** Whether a stage of this kind keeps state between records. */
 export function isStateful(stage: { readonly kind: string }): boolean {

@@ -2,6 +2,7 @@ import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { checkName } from "../core/names.ts";
+import { checkStage } from "./ancestry.ts";
 import type {
   Key,
   PipelineDefinition,
@@ -11,8 +12,7 @@ import type {
   WatermarkPolicy,
 } from "./definition.ts";
 import { type Duration, durationMs } from "./duration.ts";
-import { checkStage } from "./ancestry.ts";
-import { KeyedStream, type Output, Stream } from "./stream.ts";
+import { KeyedStream, type Output, type Stream } from "./stream.ts";
 
 /** Settings of a pipeline. `partitions` is fixed for the pipeline's life; the others may change at any run. */
 export interface PipelineOptions {
@@ -206,8 +206,7 @@ function watermarkPolicy(options: WatermarkOptions, where: string, timed: boolea
   const { outOfOrderness = 0, idleAfter, maxAhead = LIMITS.timeAheadMs } = options;
   return {
     outOfOrdernessMs: durationMs(outOfOrderness, "watermark.outOfOrderness", where),
-    idleAfterMs:
-      idleAfter === undefined ? undefined : durationMs(idleAfter, "watermark.idleAfter", where, 1),
+    idleAfterMs: idleAfter === undefined ? undefined : durationMs(idleAfter, "watermark.idleAfter", where, 1),
     aheadMs: durationMs(maxAhead, "watermark.maxAhead", where, 1),
   };
 }

@@ -228,7 +228,9 @@ class SegmentBuilder {
   }
 
   get #keyed(): boolean {
-    return this.#stages.some((stage) => isStateful(stage.definition)) || this.#outlets.some((one) => one.keyed);
+    return (
+      this.#stages.some((stage) => isStateful(stage.definition)) || this.#outlets.some((one) => one.keyed)
+    );
   }
 
   /** Tells the segments that it reads what it needs of them; called before they tell those that they read. */

@@ -15,14 +15,21 @@ export function labelled(
 ): [string, Output][] {
   const where = `stage ${stage.name}`;
   if (labels.length < (stage.kind === "split" ? 2 : 1)) {
-    throw new HeadwaterError("BadPipeline", "the stage has no outputs", { where, hint: "Name one at least." });
+    throw new HeadwaterError("BadPipeline", "the stage has no outputs", {
+      where,
+      hint: "Name one at least.",
+    });
   }
   for (const [at, label] of labels.entries()) {
     if (typeof label !== "string" || !LABEL.test(label)) {
-      throw new HeadwaterError("BadPipeline", `not a label that an output can have: ${JSON.stringify(label)}`, {
-        where,
-        hint: "Use lower-case letters, digits and inner hyphens, a letter first.",
-      });
+      throw new HeadwaterError(
+        "BadPipeline",
+        `not a label that an output can have: ${JSON.stringify(label)}`,
+        {
+          where,
+          hint: "Use lower-case letters, digits and inner hyphens, a letter first.",
+        },
+      );
     }
     if (labels.indexOf(label) !== at) {
       throw new HeadwaterError("BadPipeline", `two outputs have the label ${JSON.stringify(label)}`, {

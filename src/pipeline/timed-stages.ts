@@ -52,10 +52,15 @@ export function windowDefinition(
 function aggregateOf(aggregate: AnyAggregate | Aggregates<unknown>, where: string): AnyAggregate {
   if (isAggregate(aggregate)) return aggregate;
   const parts = Object.entries(aggregate ?? {});
-  if (parts.length === 0) throw bad("the stage has no aggregate", where, "Give count(), sum(…) or a reducer.");
+  if (parts.length === 0)
+    throw bad("the stage has no aggregate", where, "Give count(), sum(…) or a reducer.");
   for (const [field, part] of parts) {
     if (!isAggregate(part) || field === "__proto__") {
-      throw bad(`the stage's aggregate ${JSON.stringify(field)} is none`, where, "Give count(), sum(…) or a reducer.");
+      throw bad(
+        `the stage's aggregate ${JSON.stringify(field)} is none`,
+        where,
+        "Give count(), sum(…) or a reducer.",
+      );
     }
   }
   return combined(aggregate);

@@ -66,10 +66,14 @@ export interface GlobalWindowOptions {
 /** One window for all records of a key, whatever their time: `globalWindow({ every: 100 })`. Throws `BadPipeline`. */
 export function globalWindow({ every, then = "clear" }: GlobalWindowOptions): Windows {
   if (!Number.isSafeInteger(every) || every < 1) {
-    throw new HeadwaterError("BadPipeline", `a global window fires at every so many records, not ${String(every)}`, {
-      where: WHERE,
-      hint: "Give a whole number from 1 on.",
-    });
+    throw new HeadwaterError(
+      "BadPipeline",
+      `a global window fires at every so many records, not ${String(every)}`,
+      {
+        where: WHERE,
+        hint: "Give a whole number from 1 on.",
+      },
+    );
   }
   return { kind: "global", records: every, kept: then === "keep" };
 }

@@ -290,7 +290,10 @@ export class PartitionWorker {
         payload: steps === undefined ? [] : payloadDrafts(steps.blocks, wall),
         quarantine: steps === undefined ? [] : quarantineDrafts(steps.quarantined, wall),
         state,
-        members: steps === undefined || steps.members.length === 0 ? [] : chunkDrafts("MembersNamed", steps.members, wall),
+        members:
+          steps === undefined || steps.members.length === 0
+            ? []
+            : chunkDrafts("MembersNamed", steps.members, wall),
       },
       probe && ((point) => probe(`${snapshot === undefined ? "steps" : "snapshot"}:${point}`)),
     );

@@ -4,21 +4,13 @@ import type { Plan, Segment, Upstream } from "../pipeline/plan.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
 
 /** The streams that a partition of a segment reads, in the order of the segment's upstream edges. */
-export function upstreamsOfPartition(
-  plan: Plan,
-  segment: Segment,
-  partition: number,
-): UpstreamSelection[] {
+export function upstreamsOfPartition(plan: Plan, segment: Segment, partition: number): UpstreamSelection[] {
   const wanted = { payload: true, watched: segment.watched };
   return segment.upstreams.flatMap((upstream) => selections(plan, upstream, partition, wanted));
 }
 
 /** The streams that a sink reads. */
-export function upstreamsOfSink(
-  plan: Plan,
-  upstream: Upstream,
-  payload: boolean,
-): UpstreamSelection[] {
+export function upstreamsOfSink(plan: Plan, upstream: Upstream, payload: boolean): UpstreamSelection[] {
   return selections(plan, upstream, undefined, { payload, watched: false });
 }
 
@@ -33,7 +25,9 @@ function selections(
   const { branch, from, route } = upstream;
   if ("source" in from) {
     const stream = sourceStream(name, from.source);
-    return [{ stream, origins, from: { source: origins.indexOf(from.source) }, partition, branch, ...wanted }];
+    return [
+      { stream, origins, from: { source: origins.indexOf(from.source) }, partition, branch, ...wanted },
+    ];
   }
   const read = route === "same" ? [partition ?? 0] : Array.from({ length: partitions }, (_, index) => index);
   return read.map((index) => ({

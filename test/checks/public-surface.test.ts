@@ -8,11 +8,22 @@ describe("the library's door", () => {
       "KeyedStream",
       "Pipeline",
       "Stream",
+      "TimedStream",
+      "count",
+      "globalWindow",
+      "max",
+      "mean",
+      "min",
       "ordinalToTime",
       "pipeline",
+      "reducer",
       "run",
+      "session",
+      "sliding",
       "start",
+      "sum",
       "timeToOrdinal",
+      "tumbling",
     ]);
   });
 });
