@@ -18,7 +18,8 @@ export type {
 export type { Duration } from "./pipeline/duration.ts";
 export * from "./pipeline/library.ts";
 export type { PipelineOptions, SourceOptions, WatermarkOptions } from "./pipeline/pipeline.ts";
-export type { JoinOptions, ReduceOptions, TableJoinOptions, WindowOptions } from "./pipeline/stream.ts";
+export type { ReduceOptions } from "./pipeline/stream.ts";
+export type { JoinOptions, TableJoinOptions, WindowOptions } from "./pipeline/timed-stages.ts";
 export type { EarlyFiring, FiringKind, WindowInfo, Windows } from "./pipeline/windows.ts";
 
 /** Runs a pipeline's module from files to files, as `headwater run` does. Throws a `HeadwaterError`. */

@@ -7,9 +7,9 @@ import {
   encodeRuns,
 } from "../core/columns.ts";
 import type { Key } from "../pipeline/definition.ts";
+import { badAnswer } from "./failures.ts";
 import { freezeValues, packBytes } from "./packed-values.ts";
 import { sortedByKey } from "./reduce-state.ts";
-import { badAnswer } from "./stage-output.ts";
 import type { JoinSide, JoinSnapshot } from "./state-snapshot.ts";
 import { type Buffered, TimeOrdered } from "./time-ordered.ts";
 

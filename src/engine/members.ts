@@ -35,12 +35,6 @@ export function mergeMembers(a: Members, b: Members): Members {
   return merged;
 }
 
-export function memberCount(members: Members): number {
-  let count = 0;
-  for (let at = 1; at < members.length; at += 2) count += members[at] as number;
-  return count;
-}
-
 /** Number of runs, then for each how many N's lie between it and the run before (or 0), and its length. */
 export function writeMembers(out: ColumnWriter, members: Members): void {
   out.uvarint(members.length / 2);
@@ -70,14 +64,4 @@ export function encodeMembers(members: Members): Uint8Array {
   const out = new ColumnWriter(8 + members.length * 2);
   writeMembers(out, members);
   return out.finish();
-}
-
-/** The N's themselves, ascending. */
-export function listMembers(members: Members): number[] {
-  const list: number[] = [];
-  for (let at = 0; at < members.length; at += 2) {
-    const first = members[at] as number;
-    for (let n = first; n < first + (members[at + 1] as number); n++) list.push(n);
-  }
-  return list;
 }

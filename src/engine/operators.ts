@@ -2,8 +2,9 @@ import { LIMITS } from "../core/limits.ts";
 import { partitionOfKey } from "../core/partition.ts";
 import type { StageContext } from "../pipeline/context.ts";
 import type { Key, ReduceDefinition, SplitDefinition, StageDefinition } from "../pipeline/definition.ts";
+import { badAnswer } from "./failures.ts";
 import type { ReduceState } from "./reduce-state.ts";
-import { badAnswer, type StageOutput } from "./stage-output.ts";
+import type { StageOutput } from "./stage-output.ts";
 
 /** What an operator works on: a stage's inputs for one batch. */
 export interface OperatorInput {

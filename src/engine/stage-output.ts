@@ -1,8 +1,8 @@
 import { Arena } from "../core/arena.ts";
-import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { indexElement, type Path } from "../core/path.ts";
 import { addsIndex, type PlannedStage } from "../pipeline/plan.ts";
+import { badAnswer, type StageFailure } from "./failures.ts";
 import { composeRows } from "./stored-rows.ts";
 import type { TimedRows } from "./timed-output.ts";
 
@@ -11,13 +11,6 @@ export interface Packed {
   readonly bytes: Uint8Array;
   /** Of each record, in order. */
   readonly lengths: readonly number[];
-}
-
-/** A record at which a stage failed. */
-export interface StageFailure {
-  /** Row among the stage's inputs. */
-  readonly row: number;
-  readonly error: unknown;
 }
 
 /** What leaves a stage for one batch. Also stands for the segment's own inputs. */
@@ -253,9 +246,4 @@ function pathsOf(
     while (parent !== undefined && row - index > 0 && parent[row - index - 1] === input) index++;
     return inputs.pathOf(input) + stage.branch + indexElement(index);
   };
-}
-
-/** The error of a stage that answered something it may not. */
-export function badAnswer(message: string, hint: string): HeadwaterError {
-  return new HeadwaterError("StageFailed", message, { hint });
 }

@@ -1,7 +1,7 @@
 import { Arena } from "../core/arena.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { StageFailure } from "./stage-output.ts";
-import { badAnswer } from "./stage-output.ts";
+import type { StageFailure } from "./failures.ts";
+import { badAnswer } from "./failures.ts";
 
 /** What a result of a window or join is: see `kinds` in docs/format.md. */
 export const RESULT_KINDS = ["on-time", "early", "late", "end"] as const;

@@ -14,6 +14,7 @@ import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { StageContext } from "../pipeline/context.ts";
 import type { Key, WindowDefinition } from "../pipeline/definition.ts";
 import { type FiringKind, lastStart } from "../pipeline/windows.ts";
+import { badAnswer } from "./failures.ts";
 import {
   addMember,
   encodeMembers,
@@ -24,7 +25,6 @@ import {
 } from "./members.ts";
 import { freezeValues, packValues, thaw } from "./packed-values.ts";
 import { sortedByKey } from "./reduce-state.ts";
-import { badAnswer } from "./stage-output.ts";
 import type { StageSnapshot, WindowSnapshot } from "./state-snapshot.ts";
 import type { Firing, TimedInput, TimedOperator } from "./timed-operator.ts";
 import type { TimedOutput } from "./timed-output.ts";

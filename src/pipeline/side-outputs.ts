@@ -1,6 +1,6 @@
 import { HeadwaterError } from "../core/errors.ts";
 import type { RouteDefinition, SplitDefinition } from "./definition.ts";
-import type { Output } from "./stream.ts";
+import type { Output } from "./output.ts";
 
 /** The label of what no predicate of a split takes. */
 export const REST = "rest";

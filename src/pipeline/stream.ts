@@ -1,21 +1,18 @@
 import { HeadwaterError } from "../core/errors.ts";
-import type { Aggregate, Aggregates, ResultOf } from "./aggregates.ts";
+import type { Aggregate, Aggregates } from "./aggregates.ts";
 import type { StageContext } from "./context.ts";
 import type { Key, MaybePromise, StageDefinition, StageOptions } from "./definition.ts";
-import type { Duration } from "./duration.ts";
+import type { Output } from "./output.ts";
 import { labelled, REST } from "./side-outputs.ts";
-import { joinDefinition, tableJoinDefinition, windowDefinition } from "./timed-stages.ts";
-import type { EarlyFiring, WindowInfo, Windows } from "./windows.ts";
-
-/** The place in a pipeline under construction that a stream stands for. */
-export interface Output {
-  /** The pipeline; compared by identity only. */
-  readonly owner: object;
-  /** Name of the source or stage that this is the output of. */
-  readonly name: string;
-  addStage(stage: StageDefinition): Output;
-  addSink(name: string): void;
-}
+import {
+  type JoinOptions,
+  joinDefinition,
+  type TableJoinOptions,
+  tableJoinDefinition,
+  type WindowOptions,
+  windowDefinition,
+} from "./timed-stages.ts";
+import type { Windows } from "./windows.ts";
 
 /**
  * How to keep a running total for each key. `step` answers the next total and must not change the one it is
@@ -26,33 +23,6 @@ export interface ReduceOptions<T, K extends Key, Total, Out> extends StageOption
   readonly init: (key: K) => Total;
   readonly step: (total: Total, record: T, ctx: StageContext) => Total;
   readonly emit: (total: Total, key: K, record: T) => Out;
-}
-
-/** What a window makes of its records, and when. */
-export interface WindowOptions<T, K extends Key, A extends Aggregate<T, unknown> | Aggregates<T>, Out>
-  extends StageOptions {
-  /** What is kept of the records: an aggregate, or several under the names of the fields that they give. */
-  readonly aggregate: A;
-  /** Makes the output of a firing. */
-  readonly emit: (result: ResultOf<A>, window: WindowInfo<K>) => Out;
-  /** How long after its end a window is kept: a record that comes by then gives a new result at once. 0 if absent. */
-  readonly lateness?: Duration;
-  /** Gives results before the end, too. */
-  readonly early?: EarlyFiring;
-}
-
-/** Which records of two streams with the same key belong together, by their event times. */
-export interface JoinOptions extends StageOptions {
-  /** How far apart they may be, or how much before and after the left one the right one may be. */
-  readonly within: Duration | { readonly before?: Duration; readonly after?: Duration };
-  /** How much later than the watermark a record may come; 0 if absent. */
-  readonly lateness?: Duration;
-}
-
-/** Settings of a join with a table. */
-export interface TableJoinOptions extends StageOptions {
-  /** How much later than the watermark a record may come; 0 if absent. */
-  readonly lateness?: Duration;
 }
 
 /** A typed stream of records: what a source or stage gives to the next. */

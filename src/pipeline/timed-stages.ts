@@ -1,5 +1,5 @@
 import { HeadwaterError } from "../core/errors.ts";
-import { type Aggregate, type Aggregates, combined } from "./aggregates.ts";
+import { type Aggregate, type Aggregates, combined, type ResultOf } from "./aggregates.ts";
 import type {
   JoinDefinition,
   Key,
@@ -8,8 +8,34 @@ import type {
   WindowDefinition,
 } from "./definition.ts";
 import { type Duration, durationMs } from "./duration.ts";
-import type { JoinOptions, TableJoinOptions } from "./stream.ts";
 import type { EarlyFiring, WindowInfo, Windows } from "./windows.ts";
+
+/** What a window makes of its records, and when. */
+export interface WindowOptions<T, K extends Key, A extends Aggregate<T, unknown> | Aggregates<T>, Out>
+  extends StageOptions {
+  /** What is kept of the records: an aggregate, or several under the names of the fields that they give. */
+  readonly aggregate: A;
+  /** Makes the output of a firing. */
+  readonly emit: (result: ResultOf<A>, window: WindowInfo<K>) => Out;
+  /** How long after its end a window is kept: a record that comes by then gives a new result at once. 0 if absent. */
+  readonly lateness?: Duration;
+  /** Gives results before the end, too. */
+  readonly early?: EarlyFiring;
+}
+
+/** Which records of two streams with the same key belong together, by their event times. */
+export interface JoinOptions extends StageOptions {
+  /** How far apart they may be, or how much before and after the left one the right one may be. */
+  readonly within: Duration | { readonly before?: Duration; readonly after?: Duration };
+  /** How much later than the watermark a record may come; 0 if absent. */
+  readonly lateness?: Duration;
+}
+
+/** Settings of a join with a table. */
+export interface TableJoinOptions extends StageOptions {
+  /** How much later than the watermark a record may come; 0 if absent. */
+  readonly lateness?: Duration;
+}
 
 type AnyAggregate = Aggregate<unknown, unknown>;
 

@@ -1,0 +1,13 @@
+import { HeadwaterError } from "../core/errors.ts";
+
+/** A record at which a stage failed. */
+export interface StageFailure {
+  /** Row among the stage's inputs. */
+  readonly row: number;
+  readonly error: unknown;
+}
+
+/** The error of a stage that answered something it may not. */
+export function badAnswer(message: string, hint: string): HeadwaterError {
+  return new HeadwaterError("StageFailed", message, { hint });
+}
