@@ -12,7 +12,8 @@ import type {
   WatermarkPolicy,
 } from "./definition.ts";
 import { type Duration, durationMs } from "./duration.ts";
-import { KeyedStream, type Output, type Stream } from "./stream.ts";
+import type { Output } from "./output.ts";
+import { KeyedStream, type Stream } from "./stream.ts";
 
 /** Settings of a pipeline. `partitions` is fixed for the pipeline's life; the others may change at any run. */
 export interface PipelineOptions {
