@@ -24,16 +24,20 @@ export function branchElement(name: string): string {
 /** Times and ordinals on a path have so many bytes, so that they are in order as bytes. */
 const NUMBER_BYTES = 7;
 const NUMBER_OFFSET = 2 ** 53;
+/** {@link NUMBER_OFFSET} in the first byte: added to a number above 0 it would cost that its last bit. */
+const OFFSET_BIT = 0x20;
 
 /** The path element of a time in milliseconds, or of an ordinal; −∞ and ∞ come before and after all. */
 export function numberElement(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return "\xff".repeat(NUMBER_BYTES);
-  let rest = value === Number.NEGATIVE_INFINITY ? 0 : value + NUMBER_OFFSET;
+  if (value === Number.NEGATIVE_INFINITY) return "\0".repeat(NUMBER_BYTES);
+  let rest = value < 0 ? value + NUMBER_OFFSET : value;
   const bytes = new Array<number>(NUMBER_BYTES);
   for (let at = NUMBER_BYTES - 1; at >= 0; at--) {
     bytes[at] = rest % 256;
     rest = Math.floor(rest / 256);
   }
+  if (value >= 0) bytes[0] = (bytes[0] as number) | OFFSET_BIT;
   return String.fromCharCode(...bytes);
 }
 
