@@ -91,8 +91,8 @@ export interface Plan {
   readonly segments: readonly Segment[];
   readonly sinks: readonly PlannedSink[];
   /**
-   * What records descend from, in logical order: windows and joins, whose firings begin records of their own, and
-   * sources, each ordered by name. What indexes of origins refer to.
+   * What records descend from, in logical order: windows and joins, whose firings begin records of their own, each
+   * after those that it reads, and sources, ordered by name. What indexes of origins refer to.
    */
   readonly origins: readonly string[];
   /** How many of the origins are windows and joins. */
@@ -176,7 +176,8 @@ export function planPipeline(definition: PipelineDefinition): Plan {
     sources: definition.sources,
     segments: planned,
     sinks,
-    origins: [...firing.sort(), ...definition.sources.map((source) => source.name).sort()],
+    // In the order of definition: what a window takes of another's firings comes before its own.
+    origins: [...firing, ...definition.sources.map((source) => source.name).sort()],
     firingOrigins: firing.length,
   };
 }
