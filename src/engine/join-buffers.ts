@@ -44,8 +44,10 @@ export class JoinState {
   checkKey(key: Key, side: number): void {
     const type = 1 << KEY_TYPES.indexOf(typeof key);
     const other = this.#types[1 - side] as number;
-    this.#types[side] = (this.#types[side] as number) | type;
-    if (other === 0 || (other & type) !== 0) return;
+    if (other === 0 || (other & type) !== 0) {
+      this.#types[side] = (this.#types[side] as number) | type;
+      return;
+    }
     const names = (mask: number) => KEY_TYPES.filter((_, at) => (mask & (1 << at)) !== 0).join(" or ");
     throw badAnswer(
       `the key is a ${names(type).replace("object", "null")}, and those of the other side are of type ${names(other)}`,
