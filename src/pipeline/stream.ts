@@ -25,6 +25,16 @@ export interface ReduceOptions<T, K extends Key, Total, Out> extends StageOption
   readonly emit: (total: Total, key: K, record: T) => Out;
 }
 
+/** A result of a route, and the output that it goes to. */
+export interface Routed<L extends string> {
+  readonly to: L;
+  readonly value: unknown;
+}
+
+/** What a route's answer has for the output `L`. */
+type ValueRouted<A, L> = A extends Iterable<infer R> ? ValueOf<R, L> : never;
+type ValueOf<R, L> = R extends { readonly to: L; readonly value: infer V } ? V : never;
+
 /** A typed stream of records: what a source or stage gives to the next. */
 export class Stream<T> {
   readonly output: Output;
@@ -84,12 +94,12 @@ export class Stream<T> {
    * Any number of records out for each one in, each to the output that it names: main and side outputs. Their
    * stages are named after it: `name-label`.
    */
-  route<L extends string, R extends { readonly to: L; readonly value: unknown }>(
+  route<L extends string, A extends MaybePromise<Iterable<Routed<L>>>>(
     name: string,
     labels: readonly L[],
-    fn: (record: T, ctx: StageContext) => MaybePromise<Iterable<R>>,
+    fn: (record: T, ctx: StageContext) => A,
     options?: StageOptions,
-  ): { readonly [Label in L]: Stream<Extract<R, { readonly to: Label }>["value"]> } {
+  ): { readonly [Label in L]: Stream<ValueRouted<Awaited<A>, Label>> } {
     const outputs = this.routeInto(name, labels, fn, options);
     return Object.fromEntries(outputs.map(([label, output]) => [label, new Stream(output)])) as never;
   }
@@ -189,12 +199,12 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
     return Object.fromEntries(outputs.map(([label, output]) => [label, new KeyedStream(output)])) as never;
   }
 
-  override route<L extends string, R extends { readonly to: L; readonly value: unknown }>(
+  override route<L extends string, A extends MaybePromise<Iterable<Routed<L>>>>(
     name: string,
     labels: readonly L[],
-    fn: (record: T, ctx: StageContext) => MaybePromise<Iterable<R>>,
+    fn: (record: T, ctx: StageContext) => A,
     options?: StageOptions,
-  ): { readonly [Label in L]: KeyedStream<Extract<R, { readonly to: Label }>["value"], K> } {
+  ): { readonly [Label in L]: KeyedStream<ValueRouted<Awaited<A>, Label>, K> } {
     const outputs = this.routeInto(name, labels, fn, options);
     return Object.fromEntries(outputs.map(([label, output]) => [label, new KeyedStream(output)])) as never;
   }
