@@ -9,12 +9,15 @@ export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
 export type { StageContext } from "./pipeline/context.ts";
 export type {
   FailurePolicy,
+  FunctionOptions,
   Key,
   MaybePromise,
   PipelineDefinition,
   StageOptions,
 } from "./pipeline/definition.ts";
 export * from "./pipeline/library.ts";
+export type { ParameterInForce, ParameterSettings } from "./pipeline/parameter-overrides.ts";
+export type { Parameter, ParameterDeclarations, ParameterValues } from "./pipeline/parameters.ts";
 export type { PipelineOptions, SourceOptions } from "./pipeline/pipeline.ts";
 export type { ReduceOptions } from "./pipeline/stream.ts";
 

@@ -1,3 +1,5 @@
+import type { Value } from "./value.ts";
+
 /**
  * The events of format version 1 as they are in memory. docs/format.md is the definition, field by field; these
  * types follow it.
@@ -223,6 +225,9 @@ export interface DeployedStage {
   readonly digest: Uint8Array;
 }
 
+/** Stage → parameter → value, of the stages that have some. */
+export type DeployedParameters = Readonly<Record<string, Readonly<Record<string, Value>>>>;
+
 export interface PipelineDeployed extends Common {
   readonly deployment: Uint8Array;
   readonly version: number;
@@ -233,7 +238,7 @@ export interface PipelineDeployed extends Common {
   readonly sources: readonly DeployedSource[];
   readonly stages: readonly DeployedStage[];
   readonly sinks: readonly { readonly name: string; readonly input: string }[];
-  readonly parameters: Readonly<Record<string, never>>;
+  readonly parameters: DeployedParameters;
   readonly provenance: "full" | "off";
   readonly runtime: {
     readonly headwater: string;

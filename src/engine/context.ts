@@ -3,12 +3,14 @@ import type { Path } from "../core/path.ts";
 import { sourceStream } from "../core/streams.ts";
 import { formatUuid } from "../core/uuid.ts";
 import type { StageContext } from "../pipeline/context.ts";
+import type { StageValues } from "../pipeline/parameters.ts";
 import type { InputRows } from "./rows.ts";
 
 /** What the contexts of one stage's rows in one batch have in common. */
 export interface StageScope {
   readonly pipeline: string;
   readonly stage: string;
+  readonly parameters: StageValues;
   /** Names of the pipeline's sources, ordered. */
   readonly sources: readonly string[];
   readonly rows: InputRows;
@@ -29,6 +31,10 @@ export class RowContext implements StageContext {
     this.#scope = scope;
     this.#origin = origin;
     this.#row = row;
+  }
+
+  get parameters(): StageValues {
+    return this.#scope.parameters;
   }
 
   get eventTime(): number | undefined {

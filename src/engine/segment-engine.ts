@@ -2,6 +2,7 @@ import type { Arena } from "../core/arena.ts";
 import type { Cursors } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { type Path, ROOT_PATH } from "../core/path.ts";
+import { NO_VALUES } from "../pipeline/parameters.ts";
 import { makesRecords, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { RowContext, type StageScope } from "./context.ts";
 import { type OperatorInput, runFunction, runKeyBy, runReduce } from "./operators.ts";
@@ -129,6 +130,7 @@ export class SegmentEngine {
     const scope: StageScope = {
       pipeline,
       stage: definition.name,
+      parameters: definition.parameters?.values ?? NO_VALUES,
       sources,
       rows,
       pathOf: (row) => inputs.pathOf(row) + planned.branch,

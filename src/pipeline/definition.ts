@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { StageContext } from "./context.ts";
+import type { NoParameters, ParameterDeclarations, StageParameters } from "./parameters.ts";
 
 /** What a stage's function may answer: the value, or a promise of it. */
 export type MaybePromise<T> = T | Promise<T>;
@@ -20,6 +21,12 @@ export interface StageOptions {
   readonly onError?: FailurePolicy;
 }
 
+/** Settings of a stage whose function gets a {@link StageContext}. */
+export interface FunctionOptions<P extends ParameterDeclarations = NoParameters> extends StageOptions {
+  /** What may be set when the pipeline is started; each made by `parameter(schema, default)`. */
+  readonly parameters?: P;
+}
+
 export interface SourceDefinition {
   readonly kind: "source";
   readonly name: string;
@@ -34,6 +41,8 @@ interface StageBase {
   /** Names of the sources or stages that it reads. Several only for a union. */
   readonly inputs: readonly string[];
   readonly onError: FailurePolicy;
+  /** Absent if it declares none. */
+  readonly parameters?: StageParameters;
 }
 
 export interface MapDefinition extends StageBase {

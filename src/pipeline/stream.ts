@@ -1,6 +1,13 @@
 import { HeadwaterError } from "../core/errors.ts";
 import type { StageContext } from "./context.ts";
-import type { Key, MaybePromise, StageDefinition, StageOptions } from "./definition.ts";
+import type { FunctionOptions, Key, MaybePromise, StageDefinition, StageOptions } from "./definition.ts";
+import {
+  declareParameters,
+  type NoParameters,
+  type ParameterDeclarations,
+  type ParameterValues,
+  refuseParameters,
+} from "./parameters.ts";
 
 /** The place in a pipeline under construction that a stream stands for. */
 export interface Output {
@@ -17,11 +24,15 @@ export interface Output {
  * given; totals have to be values that a record may hold. `emit` makes the output of each step; the total itself
  * if absent.
  */
-export interface ReduceOptions<T, K extends Key, Total, Out> extends StageOptions {
+export interface ReduceOptions<T, K extends Key, Total, Out, P extends ParameterDeclarations = NoParameters>
+  extends FunctionOptions<P> {
   readonly init: (key: K) => Total;
-  readonly step: (total: Total, record: T, ctx: StageContext) => Total;
+  readonly step: (total: Total, record: T, ctx: ContextOf<P>) => Total;
   readonly emit: (total: Total, key: K, record: T) => Out;
 }
+
+/** The context of a stage that declares the parameters `P`, which only the declaration tells the compiler. */
+type ContextOf<P extends ParameterDeclarations> = StageContext<ParameterValues<NoInfer<P>>>;
 
 /** A typed stream of records: what a source or stage gives to the next. */
 export class Stream<T> {
@@ -34,28 +45,28 @@ export class Stream<T> {
   }
 
   /** One record out for each one in. */
-  map<U>(
+  map<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<U>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<U>,
+    options?: FunctionOptions<P>,
   ): Stream<U> {
     return new Stream(this.add("map", name, fn, options));
   }
 
   /** Lets through the records for which `fn` answers `true`. Anything but a boolean is a failure of the stage. */
-  filter(
+  filter<P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<boolean>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<boolean>,
+    options?: FunctionOptions<P>,
   ): Stream<T> {
     return new Stream(this.add("filter", name, fn, options));
   }
 
   /** Any number of records out for each one in, at most `LIMITS.outputsPerInput`. */
-  flatMap<U>(
+  flatMap<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<Iterable<U>>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<Iterable<U>>,
+    options?: FunctionOptions<P>,
   ): Stream<U> {
     return new Stream(this.add("flatMap", name, fn, options));
   }
@@ -75,14 +86,16 @@ export class Stream<T> {
     kind: "map" | "filter" | "flatMap" | "keyBy",
     name: string,
     fn: unknown,
-    options: StageOptions = {},
+    options: FunctionOptions<ParameterDeclarations> = {},
   ): Output {
     mustBeFunction(fn, name, "function");
+    if (kind === "keyBy") refuseParameters(name, kind, options.parameters);
     return this.output.addStage({
       kind,
       name,
       inputs: [this.output.name],
       onError: options.onError ?? "skip",
+      ...declareParameters(name, options.parameters),
       fn,
     } as StageDefinition);
   }
@@ -93,32 +106,35 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
   /** Keeps streams of different keys apart for the compiler; never set. */
   declare protected readonly keyType: K;
 
-  override map<U>(
+  override map<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<U>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<U>,
+    options?: FunctionOptions<P>,
   ): KeyedStream<U, K> {
     return new KeyedStream(this.add("map", name, fn, options));
   }
 
-  override filter(
+  override filter<P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<boolean>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<boolean>,
+    options?: FunctionOptions<P>,
   ): KeyedStream<T, K> {
     return new KeyedStream(this.add("filter", name, fn, options));
   }
 
-  override flatMap<U>(
+  override flatMap<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<Iterable<U>>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<Iterable<U>>,
+    options?: FunctionOptions<P>,
   ): KeyedStream<U, K> {
     return new KeyedStream(this.add("flatMap", name, fn, options));
   }
 
   /** A running total for each key, and one output for each record. */
-  reduce<Total, Out>(name: string, options: ReduceOptions<T, K, Total, Out>): KeyedStream<Out, K> {
+  reduce<Total, Out, P extends ParameterDeclarations = NoParameters>(
+    name: string,
+    options: ReduceOptions<T, K, Total, Out, P>,
+  ): KeyedStream<Out, K> {
     for (const part of ["init", "step", "emit"] as const) mustBeFunction(options[part], name, part);
     return new KeyedStream(
       this.output.addStage({
@@ -126,6 +142,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
         name,
         inputs: [this.output.name],
         onError: options.onError ?? "skip",
+        ...declareParameters(name, options.parameters),
         init: options.init,
         step: options.step,
         emit: options.emit,

@@ -9,6 +9,7 @@ describe("the library's door", () => {
       "Pipeline",
       "Stream",
       "ordinalToTime",
+      "parameter",
       "pipeline",
       "run",
       "start",
