@@ -5,6 +5,7 @@ import { decodeEvent } from "../core/event-codec.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { codeStream, pipelineStream } from "../core/streams.ts";
 import type { PipelineDefinition, StageDefinition } from "../pipeline/definition.ts";
+import { parametersOf } from "../pipeline/parameter-overrides.ts";
 import type { Plan } from "../pipeline/plan.ts";
 import type { Bundle, Bundler } from "../ports/bundler.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -52,7 +53,7 @@ export function describeDeployment(candidate: DeploymentCandidate): Content {
     digest: digestOfStage(stage),
   }));
   const sinks = plan.definition.sinks.map(({ name, input }) => ({ name, input }));
-  const parameters = {};
+  const parameters = parametersOf(plan.definition);
   const identity = [code ?? null, sources, stages, sinks, partitions, parameters, provenance];
   return {
     deployment: sha256(encodeCanonical(identity)),
