@@ -3,7 +3,7 @@
  * (quarry blasts, explosions) is left out, and each report gives its network's totals up to then. Reads the GeoJSON
  * of https://earthquake.usgs.gov/earthquakes/feed/.
  */
-import { pipeline } from "headwater";
+import { parameter, pipeline } from "headwater";
 import { z } from "zod";
 
 const Report = z.looseObject({
@@ -41,7 +41,11 @@ const quakes = reports
     joules: joules(properties.mag),
   }));
 
-quakes.filter("strong", (quake) => quake.magnitude >= 5).sink("strong");
+quakes
+  .filter("strong", (quake, ctx) => quake.magnitude >= ctx.parameters.least, {
+    parameters: { least: parameter(z.number(), 5) },
+  })
+  .sink("strong");
 
 quakes
   .reduce("totals", {

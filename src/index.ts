@@ -10,6 +10,7 @@ export type { Aggregate, Aggregates, ReducerOptions } from "./pipeline/aggregate
 export type { StageContext } from "./pipeline/context.ts";
 export type {
   FailurePolicy,
+  FunctionOptions,
   Key,
   MaybePromise,
   PipelineDefinition,
@@ -17,6 +18,8 @@ export type {
 } from "./pipeline/definition.ts";
 export type { Duration } from "./pipeline/duration.ts";
 export * from "./pipeline/library.ts";
+export type { ParameterInForce, ParameterSettings } from "./pipeline/parameter-overrides.ts";
+export type { Parameter, ParameterDeclarations, ParameterValues } from "./pipeline/parameters.ts";
 export type { PipelineOptions, SourceOptions, WatermarkOptions } from "./pipeline/pipeline.ts";
 export type { ReduceOptions } from "./pipeline/stream.ts";
 export type { JoinOptions, TableJoinOptions, WindowOptions } from "./pipeline/timed-stages.ts";

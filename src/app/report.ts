@@ -3,6 +3,7 @@ import { describeThrown } from "../core/errors.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { formatPosition } from "../core/position.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
+import { notableParameters } from "../pipeline/parameter-overrides.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { ProgressBoard } from "../runtime/progress-board.ts";
 import type { RunOptions } from "../runtime/run-options.ts";
@@ -14,10 +15,19 @@ type Notices = Pick<
 >;
 
 /** What a run tells while it goes on, as notices. */
-export function noticesTo(pipeline: string, notify: ((notice: RunNotice) => void) | undefined): Notices {
+export function noticesTo(
+  definition: PipelineDefinition,
+  notify: ((notice: RunNotice) => void) | undefined,
+): Notices {
   return {
-    onDeployed: ({ version, deployment }) =>
-      notify?.({ kind: "deployed", pipeline, version, deployment: toHex(deployment) }),
+    onDeployed: ({ version, deployment }, before) =>
+      notify?.({
+        kind: "deployed",
+        pipeline: definition.name,
+        version,
+        deployment: toHex(deployment),
+        parameters: notableParameters(definition, before?.parameters),
+      }),
     onRejected: (source, where, error) => notify?.({ kind: "rejected", source, where, error }),
     onQuarantined: (stage, address, message) => notify?.({ kind: "quarantined", stage, address, message }),
     onResumed: (source, input, records) => notify?.({ kind: "resumed", source, input, records }),

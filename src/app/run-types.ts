@@ -1,4 +1,5 @@
 import type { HeadwaterError } from "../core/errors.ts";
+import type { ParameterInForce, ParameterSettings } from "../pipeline/parameter-overrides.ts";
 
 /** What `headwater run` is asked to do. */
 export interface RunRequest {
@@ -10,6 +11,13 @@ export interface RunRequest {
   readonly inputs: ReadonlyMap<string, string>;
   /** Sink → file, or `-` for standard output. Sinks that are not named only count. */
   readonly outputs: ReadonlyMap<string, string>;
+  /**
+   * Values of the pipeline's parameters, by stage and name. Those that are not named have their default or, in a
+   * pipeline that is run by its deployed name, the value that it is deployed with.
+   */
+  readonly parameters?: ParameterSettings;
+  /** `STAGE.PARAMETER` → value as text, which is read as JSON if the parameter takes that. Counts before `parameters`. */
+  readonly parameterTexts?: ReadonlyMap<string, string>;
   /** Node actors in this process; 1 if absent. */
   readonly nodes?: number;
   readonly batchRecords?: number;
@@ -42,6 +50,8 @@ export type RunNotice =
       readonly pipeline: string;
       readonly version: number;
       readonly deployment: string;
+      /** Those that have not their default, and those that had another value in the version before. */
+      readonly parameters: readonly ParameterInForce[];
     }
   | {
       readonly kind: "rejected";

@@ -1,7 +1,9 @@
 import { stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import type { DeployedParameters } from "../core/events.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
+import { overridesOf, overridesOfTexts } from "../pipeline/parameter-overrides.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
 import type { Bundle } from "../ports/bundler.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -101,7 +103,7 @@ async function runLoaded(
         keepOpen: request.keepOpen ?? false,
         signal: request.signal ?? new AbortController().signal,
         board,
-        ...noticesTo(definition.name, request.onNotice),
+        ...noticesTo(definition, request.onNotice),
       },
     );
     const seconds = (clock.monotonic() - started) / MS_PER_SECOND;
@@ -124,11 +126,21 @@ async function loadDeployed({ bundler }: Surroundings, log: EventLog, request: R
   const deployed = await currentDeployment(log, request.pipeline);
   if (deployed === undefined) throw unknownPipeline(request.pipeline);
   const { bundle, exported } = await loadDeployedCode(log, bundler, deployed);
-  return planned(bundle, definitionOf(exported, bundle.module), request);
+  return planned(bundle, definitionOf(exported, bundle.module), request, deployed.parameters);
 }
 
-function planned(bundle: Bundle, definition: PipelineDefinition, request: RunRequest): Loaded {
-  const plan = planPipeline(definition);
+/** `deployed`: values of parameters that hold unless the request has others. */
+function planned(
+  bundle: Bundle,
+  definition: PipelineDefinition,
+  request: RunRequest,
+  deployed: DeployedParameters = {},
+): Loaded {
+  const plan = planPipeline(definition, [
+    ...overridesOf(deployed),
+    ...overridesOf(request.parameters),
+    ...overridesOfTexts(request.parameterTexts),
+  ]);
   checkNames(plan, request);
   return { bundle, plan };
 }

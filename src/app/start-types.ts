@@ -1,3 +1,4 @@
+import type { ParameterSettings } from "../pipeline/parameter-overrides.ts";
 import type { RunNotice, RunReport } from "./run-types.ts";
 
 /** Identity of a delivered record, the same in every run: what to make a receiver idempotent by. */
@@ -18,6 +19,8 @@ export interface StartOptions {
   readonly inputs?: Readonly<Record<string, Iterable<unknown> | AsyncIterable<unknown>>>;
   /** Called with each output, in order, at least once; a promise is waited for. */
   readonly sinks?: Readonly<Record<string, (record: never, delivery: Delivery) => void | Promise<void>>>;
+  /** Values of the pipeline's parameters, by stage and name; those that are not named have their default. */
+  readonly parameters?: ParameterSettings;
   /** Node actors; 1 if absent. */
   readonly nodes?: number;
   readonly batchRecords?: number;

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { HeadwaterError } from "../core/errors.ts";
+import { overridesOf } from "../pipeline/parameter-overrides.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
 import { createSurroundings, openLog } from "../runtime/compose.ts";
@@ -15,9 +16,9 @@ import type { Delivery, RunningPipeline, StartOptions } from "./start-types.ts";
 
 const MS_PER_SECOND = 1_000;
 
-/** Runs a pipeline in this process. Throws `UnknownSource`, `UnknownSink`, and what opening the log throws. */
+/** Runs a pipeline in this process. Throws `UnknownSource`, `UnknownSink`, `BadParameter`, and what opening the log throws. */
 export async function start(pipeline: Pipeline, options: StartOptions): Promise<RunningPipeline> {
-  const plan = planPipeline(pipeline.definition);
+  const plan = planPipeline(pipeline.definition, overridesOf(options.parameters));
   const { definition } = plan;
   const queues = new Map<string, OfferQueue>();
   const intakes = intakesOf(plan, options, queues);
@@ -53,7 +54,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           keepOpen: options.keepOpen ?? false,
           signal: stop.signal,
           board,
-          ...noticesTo(definition.name, options.onNotice),
+          ...noticesTo(definition, options.onNotice),
         },
       );
       return await reportOf(

@@ -13,6 +13,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   BadUsage: EXIT.usage,
   BadName: EXIT.usage,
   BadPipeline: EXIT.usage,
+  BadParameter: EXIT.usage,
   BadInput: EXIT.usage,
   UnknownSource: EXIT.usage,
   UnknownSink: EXIT.usage,

@@ -113,6 +113,7 @@ describe("errors", () => {
     "BadUsage",
     "BadName",
     "BadPipeline",
+    "BadParameter",
     "BadInput",
     "UnknownSource",
     "UnknownSink",

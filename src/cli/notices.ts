@@ -1,8 +1,11 @@
 import type { RunNotice } from "../app/run-types.ts";
-import { formatNumber } from "./format.ts";
+import { formatNumber, jsonable } from "./format.ts";
 
 /** Notices of one kind that are printed; the rest is counted. */
 const MOST_OF_A_KIND = 10;
+
+/** Characters of a parameter's value that are shown. */
+const SHOWN_CHARS = 60;
 
 /** What is said of many notices of a kind: "and 5 more rejected records". */
 const MORE: Readonly<Record<RunNotice["kind"], string>> = {
@@ -35,10 +38,23 @@ export class Notices {
   }
 }
 
+type Deployed = Extract<RunNotice, { readonly kind: "deployed" }>;
+
+/** `, big.least=5 (its default)`, for each. */
+function inForce(parameters: Deployed["parameters"]): string {
+  return parameters
+    .map(({ stage, name, value, isDefault }) => {
+      const text = JSON.stringify(jsonable(value, true));
+      const shown = text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text;
+      return `, ${stage}.${name}=${shown}${isDefault ? " (its default)" : ""}`;
+    })
+    .join("");
+}
+
 function describe(notice: RunNotice): string {
   switch (notice.kind) {
     case "deployed":
-      return `deployed ${notice.pipeline} version ${notice.version} (${notice.deployment.slice(0, 12)})`;
+      return `deployed ${notice.pipeline} version ${notice.version} (${notice.deployment.slice(0, 12)})${inForce(notice.parameters)}`;
     case "rejected":
       return `${notice.where}: ${notice.error.message}`;
     case "quarantined":

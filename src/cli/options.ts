@@ -47,6 +47,29 @@ export function collect(value: string, before: readonly string[] | undefined): r
   return [...(before ?? []), value];
 }
 
+/**
+ * `STAGE.PARAM=VALUE` of a repeatable option: `STAGE.PARAM` → value, as it was given. Throws `BadUsage` for what is
+ * malformed or given twice.
+ */
+export function parameterTexts(option: string, given: readonly string[] = []): ReadonlyMap<string, string> {
+  const texts = new Map<string, string>();
+  for (const text of given) {
+    const [, place, value] = /^([^.=]+\.[^.=]+)=(.*)$/s.exec(text) ?? [];
+    if (place === undefined || value === undefined) {
+      throw badUsage(
+        `not STAGE.PARAM=VALUE: ${JSON.stringify(text)}`,
+        option,
+        `Write it like ${option} large.least=100.`,
+      );
+    }
+    if (texts.has(place)) {
+      throw badUsage(`the parameter ${place} is given twice`, option, "Give it once.");
+    }
+    texts.set(place, value);
+  }
+  return texts;
+}
+
 /** `NAME=FILE` pairs of a repeatable option. Throws `BadUsage` for what is malformed or named twice. */
 export function namedFiles(
   option: "--input" | "--output",

@@ -38,6 +38,20 @@ describe("headwater run", () => {
     ]);
   });
 
+  it("hands over values of parameters as they are given", async () => {
+    const texts = ["big.least=5", "big.unit=", "other.list=[1, 2]", "__proto__.x=a=b.c\nd"];
+    const { requests, code } = await call(["run", "p.ts", ...texts.flatMap((text) => ["--set", text])]);
+    expect(code).toBe(0);
+    expect(requests[0]?.parameterTexts).toEqual(
+      new Map([
+        ["big.least", "5"],
+        ["big.unit", ""],
+        ["other.list", "[1, 2]"],
+        ["__proto__.x", "a=b.c\nd"],
+      ]),
+    );
+  });
+
   it("takes the log from --log, else from HEADWATER_LOG, else .headwater", async () => {
     const env = { HEADWATER_LOG: "lmdb:elsewhere" };
     const log = async (argv: string[], given?: Record<string, string>) =>
@@ -59,6 +73,17 @@ describe("headwater run", () => {
     [["--input", "a=1.csv", "--input", "a=2.csv"], 'source "a" is given twice: --input\n'],
     [["--output", "a=1.csv", "--output", "a=2.csv"], 'sink "a" is given twice: --output\n'],
     [["--input", "a=-", "--input", "b=-"], "standard input is given twice: --input\n"],
+    [["--set", "least=5"], 'not STAGE.PARAM=VALUE: "least=5": --set\nWrite it like --set large.least=100.\n'],
+    [["--set", "big.least"], 'not STAGE.PARAM=VALUE: "big.least": --set\n'],
+    [["--set", ".least=5"], "not STAGE.PARAM=VALUE"],
+    [["--set", "big.=5"], "not STAGE.PARAM=VALUE"],
+    [["--set", "a.b.c=5"], "not STAGE.PARAM=VALUE"],
+    [["--set", ""], "not STAGE.PARAM=VALUE"],
+    [["--set"], "this option needs a value"],
+    [
+      ["--set", "big.least=1", "--set", "big.least=1"],
+      "the parameter big.least is given twice: --set\nGive it once.\n",
+    ],
     [
       ["--executor", "threads"],
       "nodes in worker threads are not available in this version: --executor threads\n",
@@ -120,7 +145,16 @@ describe("headwater run", () => {
   it("prints at most ten notices of a kind", async () => {
     const { stderr, code } = await call(["run", "p.ts"], {
       run: ({ onNotice }) => {
-        onNotice?.({ kind: "deployed", pipeline: "p", version: 2, deployment: "abcdef0123456789" });
+        onNotice?.({
+          kind: "deployed",
+          pipeline: "p",
+          version: 2,
+          deployment: "abcdef0123456789",
+          parameters: [
+            { stage: "big", name: "least", value: 7n, isDefault: false },
+            { stage: "big", name: "unit", value: "x".repeat(100), isDefault: true },
+          ],
+        });
         for (let line = 1; line <= 1_012; line++) {
           const error = new HeadwaterError("BadInput", "broken JSON at column 3");
           onNotice?.({ kind: "rejected", source: "edits", where: `edits.jsonl:${line}`, error });
@@ -132,7 +166,9 @@ describe("headwater run", () => {
     const lines = stderr.trimEnd().split("\n");
     expect(code).toBe(0);
     expect(lines).toHaveLength(13);
-    expect(lines[0]).toBe("headwater: deployed p version 2 (abcdef012345)");
+    expect(lines[0]).toBe(
+      `headwater: deployed p version 2 (abcdef012345), big.least={"$bigint":"7"}, big.unit="${"x".repeat(59)}… (its default)`,
+    );
     expect(lines[3]).toBe("headwater: edits.jsonl:3: broken JSON at column 3");
     expect(lines[11]).toBe("headwater: edits.jsonl: 1,000 records were taken in before; going on after them");
     expect(lines[12]).toBe("headwater: and 1,002 more rejected records");

@@ -12,6 +12,7 @@ import {
   commonOptions,
   DEFAULT_LOG,
   namedFiles,
+  parameterTexts,
   wholeNumber,
 } from "./options.ts";
 import { Progress } from "./progress.ts";
@@ -19,6 +20,7 @@ import { Progress } from "./progress.ts";
 interface RunOptions {
   readonly input?: readonly string[];
   readonly output?: readonly string[];
+  readonly set?: readonly string[];
   readonly nodes?: number;
   readonly executor: string;
   readonly batch?: number;
@@ -34,6 +36,7 @@ const EXAMPLES = `
 Examples:
   headwater run pipelines/edits.ts --input edits=edits.jsonl.gz --output channels=channels.jsonl
   zcat edits.gz | headwater run pipelines/edits.ts --input edits=- --output channels=-
+  headwater run pipelines/edits.ts --input edits=edits.jsonl --set large.least=100
   headwater run wikipedia-edits --input edits=more.jsonl      (a pipeline that is deployed in the log)`;
 
 /** The command `headwater run`. `done` is told the exit code. */
@@ -48,6 +51,11 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
       collect,
     )
     .option("-o, --output <SINK=FILE>", "where a sink writes, as JSON lines; - is stdout", collect)
+    .option(
+      "--set <STAGE.PARAM=VALUE>",
+      "the value of a stage's parameter, as JSON or text; repeat it for several",
+      collect,
+    )
     .option(
       "--nodes <n>",
       "nodes that share the partitions (default: 1)",
@@ -124,6 +132,7 @@ function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): Ru
     log: common.log,
     inputs: namedFiles("--input", "SOURCE", own.input),
     outputs: namedFiles("--output", "SINK", own.output),
+    ...(own.set === undefined ? {} : { parameterTexts: parameterTexts("--set", own.set) }),
     ...(own.nodes === undefined ? {} : { nodes: own.nodes }),
     ...(own.batch === undefined ? {} : { batchRecords: own.batch }),
     ...(own.tick === undefined ? {} : { tickMs: own.tick }),

@@ -7,6 +7,7 @@ export const ERROR_CODES = {
   BadUsage: { retryable: false },
   BadName: { retryable: false },
   BadPipeline: { retryable: false },
+  BadParameter: { retryable: false },
   BadInput: { retryable: false },
   UnknownSource: { retryable: false },
   UnknownSink: { retryable: false },

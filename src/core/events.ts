@@ -1,3 +1,4 @@
+import type { Value } from "./value.ts";
 import type { WatermarkColumns } from "./watermark.ts";
 
 /**
@@ -246,6 +247,9 @@ export interface DeployedStage {
   readonly digest: Uint8Array;
 }
 
+/** Stage → parameter → value, of the stages that have some. */
+export type DeployedParameters = Readonly<Record<string, Readonly<Record<string, Value>>>>;
+
 export interface PipelineDeployed extends Common {
   readonly deployment: Uint8Array;
   readonly version: number;
@@ -256,7 +260,7 @@ export interface PipelineDeployed extends Common {
   readonly sources: readonly DeployedSource[];
   readonly stages: readonly DeployedStage[];
   readonly sinks: readonly { readonly name: string; readonly input: string }[];
-  readonly parameters: Readonly<Record<string, never>>;
+  readonly parameters: DeployedParameters;
   readonly provenance: "full" | "off";
   readonly runtime: {
     readonly headwater: string;

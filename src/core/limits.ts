@@ -73,8 +73,10 @@ export const LIMITS = {
   flushRecords: 4_096,
   flushBytes: 4 * 1024 * 1024,
   flushMs: 200,
-  /** Characters of a pipeline's, source's, stage's or sink's name. */
+  /** Characters of a pipeline's, source's, stage's, sink's or parameter's name. */
   nameChars: 64,
+  /** Canonical bytes of the values of a pipeline's parameters together: they are in the event of its deployment. */
+  parametersBytes: 64 * 1024,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

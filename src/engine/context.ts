@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Path } from "../core/path.ts";
 import { formatUuid } from "../core/uuid.ts";
 import type { StageContext } from "../pipeline/context.ts";
+import type { StageValues } from "../pipeline/parameters.ts";
 import type { Origins } from "./origins.ts";
 import { rootName } from "./origins.ts";
 import type { InputRows } from "./rows.ts";
@@ -12,6 +13,7 @@ export interface StageScope {
   readonly stage: string;
   /** See `Plan.origins`. */
   readonly origins: Origins;
+  readonly parameters: StageValues;
   readonly rows: InputRows;
   /** Path of a row of the stage's inputs. */
   pathOf(row: number): Path;
@@ -30,6 +32,10 @@ export class RowContext implements StageContext {
     this.#scope = scope;
     this.#origin = origin;
     this.#row = row;
+  }
+
+  get parameters(): StageValues {
+    return this.#scope.parameters;
   }
 
   get eventTime(): number | undefined {

@@ -4,6 +4,7 @@ import { LIMITS } from "../core/limits.ts";
 import { type Path, ROOT_PATH } from "../core/path.ts";
 import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/watermark.ts";
 import { isTimed } from "../pipeline/definition.ts";
+import { NO_VALUES } from "../pipeline/parameters.ts";
 import { makesRecords, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { RowContext, type StageScope } from "./context.ts";
 import { type OperatorInput, runFunction, runKeyBy, runReduce, runSplit } from "./operators.ts";
@@ -168,6 +169,7 @@ export class SegmentEngine {
       pipeline,
       stage: definition.name,
       origins,
+      parameters: definition.parameters?.values ?? NO_VALUES,
       rows,
       pathOf: (row) => inputs.pathOf(row) + planned.branch,
     };

@@ -1,6 +1,7 @@
 import { branchElement, numberElement } from "../core/path.ts";
 import type { Watermark } from "../core/watermark.ts";
 import type { Key, TimedDefinition } from "../pipeline/definition.ts";
+import { NO_VALUES } from "../pipeline/parameters.ts";
 import { RowContext, type StageScope } from "./context.ts";
 import { JoinOperator } from "./join-operator.ts";
 import { checkKey } from "./operators.ts";
@@ -136,6 +137,7 @@ export class TimedHead {
       this.#scope = {
         pipeline,
         stage: stage.name,
+        parameters: NO_VALUES,
         origins,
         rows,
         pathOf: (row) => rows.paths[row] as string,

@@ -1,9 +1,15 @@
+import type { NoParameters } from "./parameters.ts";
+
 /**
  * What a stage's function gets beside the record. All of it follows from the record's place in history, so
  * that running the function again, anywhere, gives the same. Valid only during the call it was handed to, up to
  * its first `await`.
+ *
+ * `Values` are the stage's parameters: a function of its own takes a `StageContext<{ least: number }>`.
  */
-export interface StageContext {
+export interface StageContext<Values = NoParameters> {
+  /** The values of the stage's parameters, read-only; the same in all of a deployment. */
+  readonly parameters: Values;
   /** Event time of the record in milliseconds since 1970; `undefined` if its source declares none. */
   readonly eventTime: number | undefined;
   /** The logical time of the record: see {@link ordinalToTime}. */

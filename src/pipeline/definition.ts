@@ -1,6 +1,7 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Aggregate } from "./aggregates.ts";
 import type { StageContext } from "./context.ts";
+import type { NoParameters, ParameterDeclarations, StageParameters } from "./parameters.ts";
 import type { WindowInfo, Windows } from "./windows.ts";
 
 /** What a stage's function may answer: the value, or a promise of it. */
@@ -20,6 +21,12 @@ export type FailurePolicy =
 export interface StageOptions {
   /** What happens to a record at which the stage's function fails; `skip` (quarantine it) if absent. */
   readonly onError?: FailurePolicy;
+}
+
+/** Settings of a stage whose function gets a {@link StageContext}. */
+export interface FunctionOptions<P extends ParameterDeclarations = NoParameters> extends StageOptions {
+  /** What may be set when the pipeline is started; each made by `parameter(schema, default)`. */
+  readonly parameters?: P;
 }
 
 export interface SourceDefinition {
@@ -47,6 +54,8 @@ interface StageBase {
   /** Names of the sources or stages that it reads. Several only for a union or join. */
   readonly inputs: readonly string[];
   readonly onError: FailurePolicy;
+  /** Absent if it declares none. */
+  readonly parameters?: StageParameters;
 }
 
 export interface MapDefinition extends StageBase {

@@ -10,6 +10,7 @@ import {
   type StageDefinition,
   type TimedDefinition,
 } from "./definition.ts";
+import { type ParameterOverride, withParameters } from "./parameter-overrides.ts";
 
 /** Index of the segment's own inputs where a stage's index is expected. */
 export const SEGMENT_INPUT = -1;
@@ -102,8 +103,14 @@ export interface Plan {
 /**
  * Cuts a pipeline into segments. A stage joins the segment of its input, unless it reads a source, reads a keyBy
  * (its records move to other partitions), or is a union, window or join; then it begins one.
+ *
+ * The plan's definition has the parameters' values of `overrides`. Throws `BadParameter` for those that do not fit.
  */
-export function planPipeline(definition: PipelineDefinition): Plan {
+export function planPipeline(
+  defined: PipelineDefinition,
+  overrides: readonly ParameterOverride[] = [],
+): Plan {
+  const definition = withParameters(defined, overrides);
   const stages = new Map(definition.stages.map((stage) => [stage.name, stage]));
   const sources = new Map(definition.sources.map((source) => [source.name, source]));
   const readers = countReaders(definition);

@@ -1,8 +1,15 @@
 import { HeadwaterError } from "../core/errors.ts";
 import type { Aggregate, Aggregates } from "./aggregates.ts";
 import type { StageContext } from "./context.ts";
-import type { Key, MaybePromise, StageDefinition, StageOptions } from "./definition.ts";
+import type { FunctionOptions, Key, MaybePromise, StageDefinition, StageOptions } from "./definition.ts";
 import type { Output } from "./output.ts";
+import {
+  declareParameters,
+  type NoParameters,
+  type ParameterDeclarations,
+  type ParameterValues,
+  refuseParameters,
+} from "./parameters.ts";
 import { labelled, REST } from "./side-outputs.ts";
 import {
   type JoinOptions,
@@ -19,9 +26,10 @@ import type { Windows } from "./windows.ts";
  * given; totals have to be values that a record may hold. `emit` makes the output of each step; the total itself
  * if absent.
  */
-export interface ReduceOptions<T, K extends Key, Total, Out> extends StageOptions {
+export interface ReduceOptions<T, K extends Key, Total, Out, P extends ParameterDeclarations = NoParameters>
+  extends FunctionOptions<P> {
   readonly init: (key: K) => Total;
-  readonly step: (total: Total, record: T, ctx: StageContext) => Total;
+  readonly step: (total: Total, record: T, ctx: ContextOf<P>) => Total;
   readonly emit: (total: Total, key: K, record: T) => Out;
 }
 
@@ -34,6 +42,8 @@ export interface Routed<L extends string> {
 /** What a route's answer has for the output `L`. */
 type ValueRouted<A, L> = A extends Iterable<infer R> ? ValueOf<R, L> : never;
 type ValueOf<R, L> = R extends { readonly to: L; readonly value: infer V } ? V : never;
+/** The context of a stage that declares the parameters `P`, which only the declaration tells the compiler. */
+type ContextOf<P extends ParameterDeclarations> = StageContext<ParameterValues<NoInfer<P>>>;
 
 /** A typed stream of records: what a source or stage gives to the next. */
 export class Stream<T> {
@@ -46,28 +56,28 @@ export class Stream<T> {
   }
 
   /** One record out for each one in. */
-  map<U>(
+  map<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<U>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<U>,
+    options?: FunctionOptions<P>,
   ): Stream<U> {
     return new Stream(this.add("map", name, fn, options));
   }
 
   /** Lets through the records for which `fn` answers `true`. Anything but a boolean is a failure of the stage. */
-  filter(
+  filter<P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<boolean>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<boolean>,
+    options?: FunctionOptions<P>,
   ): Stream<T> {
     return new Stream(this.add("filter", name, fn, options));
   }
 
   /** Any number of records out for each one in, at most `LIMITS.outputsPerInput`. */
-  flatMap<U>(
+  flatMap<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<Iterable<U>>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<Iterable<U>>,
+    options?: FunctionOptions<P>,
   ): Stream<U> {
     return new Stream(this.add("flatMap", name, fn, options));
   }
@@ -81,10 +91,10 @@ export class Stream<T> {
    * Sends each record to one of several streams: to that of the first predicate that answers `true`, else to `rest`.
    * Their stages are named after it: `name-label`.
    */
-  split<L extends string>(
+  split<L extends string, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    predicates: Readonly<Record<L, (record: T, ctx: StageContext) => boolean>>,
-    options?: StageOptions,
+    predicates: Readonly<Record<L, (record: T, ctx: ContextOf<P>) => boolean>>,
+    options?: FunctionOptions<P>,
   ): { readonly [Label in L | typeof REST]: Stream<T> } {
     const outputs = this.splitInto(name, predicates, options);
     return Object.fromEntries(outputs.map(([label, output]) => [label, new Stream(output)])) as never;
@@ -94,11 +104,15 @@ export class Stream<T> {
    * Any number of records out for each one in, each to the output that it names: main and side outputs. Their
    * stages are named after it: `name-label`.
    */
-  route<L extends string, A extends MaybePromise<Iterable<Routed<L>>>>(
+  route<
+    L extends string,
+    A extends MaybePromise<Iterable<Routed<L>>>,
+    P extends ParameterDeclarations = NoParameters,
+  >(
     name: string,
     labels: readonly L[],
-    fn: (record: T, ctx: StageContext) => A,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => A,
+    options?: FunctionOptions<P>,
   ): { readonly [Label in L]: Stream<ValueRouted<Awaited<A>, Label>> } {
     const outputs = this.routeInto(name, labels, fn, options);
     return Object.fromEntries(outputs.map(([label, output]) => [label, new Stream(output)])) as never;
@@ -112,7 +126,7 @@ export class Stream<T> {
   protected splitInto(
     name: string,
     predicates: Readonly<Record<string, unknown>>,
-    options: StageOptions = {},
+    options: FunctionOptions<ParameterDeclarations> = {},
   ): [string, Output][] {
     const labels = Object.keys(predicates);
     for (const label of labels) mustBeFunction(predicates[label], name, `predicate ${label}`);
@@ -123,6 +137,7 @@ export class Stream<T> {
       onError: options.onError ?? "skip",
       labels: [...labels, REST],
       predicates: Object.values(predicates) as never,
+      ...declareParameters(name, options.parameters),
     });
   }
 
@@ -130,7 +145,7 @@ export class Stream<T> {
     name: string,
     labels: readonly string[],
     fn: unknown,
-    options: StageOptions = {},
+    options: FunctionOptions<ParameterDeclarations> = {},
   ): [string, Output][] {
     mustBeFunction(fn, name, "function");
     return labelled(this.output, labels, {
@@ -140,6 +155,7 @@ export class Stream<T> {
       onError: options.onError ?? "skip",
       labels: [...labels],
       fn: fn as never,
+      ...declareParameters(name, options.parameters),
     });
   }
 
@@ -148,14 +164,16 @@ export class Stream<T> {
     kind: "map" | "filter" | "flatMap" | "keyBy",
     name: string,
     fn: unknown,
-    options: StageOptions = {},
+    options: FunctionOptions<ParameterDeclarations> = {},
   ): Output {
     mustBeFunction(fn, name, "function");
+    if (kind === "keyBy") refuseParameters(name, kind, options.parameters);
     return this.output.addStage({
       kind,
       name,
       inputs: [this.output.name],
       onError: options.onError ?? "skip",
+      ...declareParameters(name, options.parameters),
       fn,
     } as StageDefinition);
   }
@@ -166,44 +184,48 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
   /** Keeps streams of different keys apart for the compiler; never set. */
   declare protected readonly keyType: K;
 
-  override map<U>(
+  override map<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<U>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<U>,
+    options?: FunctionOptions<P>,
   ): KeyedStream<U, K> {
     return new KeyedStream(this.add("map", name, fn, options));
   }
 
-  override filter(
+  override filter<P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<boolean>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<boolean>,
+    options?: FunctionOptions<P>,
   ): KeyedStream<T, K> {
     return new KeyedStream(this.add("filter", name, fn, options));
   }
 
-  override flatMap<U>(
+  override flatMap<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: StageContext) => MaybePromise<Iterable<U>>,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<Iterable<U>>,
+    options?: FunctionOptions<P>,
   ): KeyedStream<U, K> {
     return new KeyedStream(this.add("flatMap", name, fn, options));
   }
 
-  override split<L extends string>(
+  override split<L extends string, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    predicates: Readonly<Record<L, (record: T, ctx: StageContext) => boolean>>,
-    options?: StageOptions,
+    predicates: Readonly<Record<L, (record: T, ctx: ContextOf<P>) => boolean>>,
+    options?: FunctionOptions<P>,
   ): { readonly [Label in L | typeof REST]: KeyedStream<T, K> } {
     const outputs = this.splitInto(name, predicates, options);
     return Object.fromEntries(outputs.map(([label, output]) => [label, new KeyedStream(output)])) as never;
   }
 
-  override route<L extends string, A extends MaybePromise<Iterable<Routed<L>>>>(
+  override route<
+    L extends string,
+    A extends MaybePromise<Iterable<Routed<L>>>,
+    P extends ParameterDeclarations = NoParameters,
+  >(
     name: string,
     labels: readonly L[],
-    fn: (record: T, ctx: StageContext) => A,
-    options?: StageOptions,
+    fn: (record: T, ctx: ContextOf<P>) => A,
+    options?: FunctionOptions<P>,
   ): { readonly [Label in L]: KeyedStream<ValueRouted<Awaited<A>, Label>, K> } {
     const outputs = this.routeInto(name, labels, fn, options);
     return Object.fromEntries(outputs.map(([label, output]) => [label, new KeyedStream(output)])) as never;
@@ -296,7 +318,10 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
   }
 
   /** A running total for each key, and one output for each record. */
-  reduce<Total, Out>(name: string, options: ReduceOptions<T, K, Total, Out>): KeyedStream<Out, K> {
+  reduce<Total, Out, P extends ParameterDeclarations = NoParameters>(
+    name: string,
+    options: ReduceOptions<T, K, Total, Out, P>,
+  ): KeyedStream<Out, K> {
     for (const part of ["init", "step", "emit"] as const) mustBeFunction(options[part], name, part);
     return new KeyedStream(
       this.output.addStage({
@@ -304,6 +329,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
         name,
         inputs: [this.output.name],
         onError: options.onError ?? "skip",
+        ...declareParameters(name, options.parameters),
         init: options.init,
         step: options.step,
         emit: options.emit,

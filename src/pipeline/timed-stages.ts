@@ -8,6 +8,7 @@ import type {
   WindowDefinition,
 } from "./definition.ts";
 import { type Duration, durationMs } from "./duration.ts";
+import { refuseParameters } from "./parameters.ts";
 import type { EarlyFiring, WindowInfo, Windows } from "./windows.ts";
 
 /** What a window makes of its records, and when. */
@@ -37,6 +38,11 @@ export interface TableJoinOptions extends StageOptions {
   readonly lateness?: Duration;
 }
 
+/** What only a program without types can give. */
+interface Undeclared {
+  readonly parameters?: unknown;
+}
+
 type AnyAggregate = Aggregate<unknown, unknown>;
 
 interface AnyWindowOptions extends StageOptions {
@@ -54,6 +60,7 @@ export function windowDefinition(
   options: AnyWindowOptions,
 ): WindowDefinition {
   const where = `stage ${name}`;
+  refuseParameters(name, "window", (options as Undeclared).parameters);
   const { aggregate, emit, lateness = 0, early, onError = "skip" } = options;
   if (typeof emit !== "function") throw bad("the stage has no emit", where);
   if (!["time", "session", "global"].includes(windows?.kind)) {
@@ -112,6 +119,7 @@ export function joinDefinition(
   options: JoinOptions,
 ): JoinDefinition {
   const where = `stage ${name}`;
+  refuseParameters(name, "join", (options as Undeclared | undefined)?.parameters);
   const within = options?.within;
   if (within === undefined) {
     throw bad("the join has no bound in time", where, 'Give within: "10m", or { before, after }.');
@@ -138,6 +146,7 @@ export function tableJoinDefinition(
   fn: TableJoinDefinition["fn"],
   options: TableJoinOptions,
 ): TableJoinDefinition {
+  refuseParameters(name, "join with a table", (options as Undeclared).parameters);
   return {
     kind: "tableJoin",
     name,

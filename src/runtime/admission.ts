@@ -2,6 +2,7 @@ import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { checkKey } from "../engine/operators.ts";
 import type { Key, SourceDefinition } from "../pipeline/definition.ts";
+import { describeIssues } from "../pipeline/schema-issues.ts";
 import type { IntakeRecord } from "./intake-record.ts";
 
 /** A record that a source takes, and what the source's functions say of it. */
@@ -32,18 +33,8 @@ type Validated = Awaited<ReturnType<NonNullable<SourceDefinition["schema"]>["~st
 
 function valid(source: SourceDefinition, result: Validated): Admitted {
   if (result.issues === undefined) return describe(source, result.value);
-  const [first] = result.issues;
-  const more = result.issues.length > 1 ? ` (and ${result.issues.length - 1} more)` : "";
-  throw reject(`${first?.message ?? "the schema refuses it"}${more}`, formatIssuePath(first?.path));
-}
-
-function formatIssuePath(path: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined): string {
-  let text = "$";
-  for (const step of path ?? []) {
-    const key = typeof step === "object" ? step.key : step;
-    text += typeof key === "number" ? `[${key}]` : `.${String(key)}`;
-  }
-  return text;
+  const { message, path } = describeIssues(result.issues);
+  throw reject(message, path);
 }
 
 function describe(source: SourceDefinition, value: unknown): Admitted {

@@ -7,6 +7,7 @@ import { LIMITS } from "../core/limits.ts";
 import { codeStream, pipelineStream } from "../core/streams.ts";
 import { describeAggregate } from "../pipeline/aggregates.ts";
 import type { PipelineDefinition, SourceDefinition, StageDefinition } from "../pipeline/definition.ts";
+import { parametersOf } from "../pipeline/parameter-overrides.ts";
 import type { Plan } from "../pipeline/plan.ts";
 import type { Bundle, Bundler } from "../ports/bundler.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -54,7 +55,7 @@ export function describeDeployment(candidate: DeploymentCandidate): Content {
     digest: digestOfStage(stage),
   }));
   const sinks = plan.definition.sinks.map(({ name, input }) => ({ name, input }));
-  const parameters = {};
+  const parameters = parametersOf(plan.definition);
   const identity = [code ?? null, sources, stages, sinks, partitions, parameters, provenance];
   return {
     deployment: sha256(encodeCanonical(identity)),

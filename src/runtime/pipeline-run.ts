@@ -5,6 +5,7 @@ import { Arena } from "../core/arena.ts";
 import { RecordDecoder } from "../core/decode-shapes.ts";
 import { type ErrorCode, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { PipelineDeployed } from "../core/events.ts";
+import { overridesOf } from "../pipeline/parameter-overrides.ts";
 import { planPipeline } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import {
@@ -126,7 +127,7 @@ async function deployIfChanged(
   }
   const confirm = () => supervision.confirm();
   const deployed = await deploy(log, clock, name, candidate, content, current, from, confirm);
-  options.onDeployed(deployed);
+  options.onDeployed(deployed, current);
   return deployed;
 }
 
@@ -143,7 +144,7 @@ async function drainDeployment(
     return;
   }
   const { bundle, exported } = await loadDeployedCode(environment.log, environment.bundler, current);
-  const plan = planPipeline(definitionOf(exported, bundle.module));
+  const plan = planPipeline(definitionOf(exported, bundle.module), overridesOf(current.parameters));
   await operate(environment, {
     ...options,
     plan,

@@ -48,7 +48,8 @@ export interface RunOptions {
   /** First abort: finish what is in flight and stop. */
   readonly signal: AbortSignal;
   readonly board: ProgressBoard;
-  onDeployed(deployed: PipelineDeployed): void;
+  /** `before` is what was deployed until then. */
+  onDeployed(deployed: PipelineDeployed, before: PipelineDeployed | undefined): void;
   onRejected(source: string, where: string, error: HeadwaterError): void;
   onQuarantined(stage: string, address: string, message: string): void;
   onResumed(source: string, input: string, records: number): void;

@@ -15,6 +15,7 @@ describe("the library's door", () => {
       "mean",
       "min",
       "ordinalToTime",
+      "parameter",
       "pipeline",
       "reducer",
       "run",

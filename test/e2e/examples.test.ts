@@ -334,6 +334,17 @@ describe("earthquakes on a week of reports", () => {
     await inspectLog(join(cwd, ".headwater"), "earthquakes");
   });
 
+  it("takes for strong what its parameter says", async () => {
+    const folder = await place.folder();
+    const ended = await headwater([...args, "--set", "strong.least=6"], { cwd: folder });
+    expect(ended.code, ended.stderr).toBe(0);
+    const strong = quakes.filter(({ properties }) => (properties.mag as number) >= 6);
+    expect(strong.length).toBeGreaterThan(0);
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      outputs: { strong: strong.length, networks: quakes.length },
+    });
+  });
+
   it("finds each report a duplicate when it is taken in again", async () => {
     const before = read("networks.jsonl");
     const ended = await headwater([...args, "--again"], { cwd });

@@ -1,6 +1,11 @@
 import { decodeCanonical } from "../../src/core/canonical.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
-import type { QuarantinedRecord, RejectedRecord, TypedEvent } from "../../src/core/events.ts";
+import type {
+  PipelineDeployed,
+  QuarantinedRecord,
+  RejectedRecord,
+  TypedEvent,
+} from "../../src/core/events.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { checkChains } from "./log-chain.ts";
 import { type LogContent, readContent } from "./log-content.ts";
@@ -30,6 +35,12 @@ export async function countEvents(folder: string): Promise<number> {
 export async function deliveredBytes(folder: string, of: string): Promise<number> {
   const last = (await eventsOf(folder, `sink_${of}`)).findLast(({ type }) => type === "OutputsDelivered");
   return last?.type === "OutputsDelivered" ? last.data.bytes : 0;
+}
+
+/** Every deployment of `pipeline`, the first first. */
+export async function deployments(folder: string, pipeline: string): Promise<PipelineDeployed[]> {
+  const events = await eventsOf(folder, `pipeline_${pipeline}`);
+  return events.flatMap(({ type, data }) => (type === "PipelineDeployed" ? [data] : []));
 }
 
 /** The records that a source refused: `of` is `pipeline.source`. */

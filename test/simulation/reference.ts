@@ -130,6 +130,7 @@ async function runStage(
 
 async function runOne(stage: StageDefinition, item: Item, totals: Map<string, unknown>): Promise<Item[]> {
   const ctx: StageContext = {
+    parameters: {},
     eventTime: item.time,
     ordinal: item.ordinal,
     source: item.source,

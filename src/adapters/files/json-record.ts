@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
+import { findJsonFault } from "../../core/json-check.ts";
 import type { InputRecord } from "../../ports/files.ts";
-import { findJsonFault } from "./json-check.ts";
 
 /**
  * Fits every integer literal of 16 and more digits, every exponent of three and more, and every literal long

@@ -1,4 +1,4 @@
-import { formatPath, type ValuePath } from "../../core/value.ts";
+import { formatPath, type ValuePath } from "./value.ts";
 
 /** What is wrong with a JSON text; `column` is in characters from 1. */
 export type JsonFault =
