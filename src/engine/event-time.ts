@@ -12,6 +12,9 @@ export interface EventTimePlace {
   readonly watermark: WatermarkStep | undefined;
 }
 
+/** Whose time is not believed: that of the record at hand, or of the one before it. */
+export type Disbelief = "this" | "before";
+
 /**
  * Follows the event times of a source's records in the order of their ordinals, and steps its watermark. Bounded out
  * of order: the watermark is the highest time less a bound, as in Flink's strategy of that name. A time far ahead of
@@ -49,13 +52,17 @@ export class EventTime {
     this.#steps = [];
   }
 
-  /** A record with this time, if its source has event times, was accepted. Answers whether the time is far ahead. */
-  accept(time: number | undefined, ordinal: number): boolean {
-    const ahead = time !== undefined && !this.#believe(time);
+  /**
+   * A record with this time, if its source has event times, was accepted. Answers which record's time, far ahead of
+   * the others', is not believed.
+   */
+  accept(time: number | undefined, ordinal: number): Disbelief | undefined {
+    const ahead = time === undefined ? undefined : this.#believe(time);
     const now = this.#now;
     const reached = this.#maxTime === undefined ? NO_TIME : this.#maxTime - this.#policy.outOfOrdernessMs;
-    const risen = now === undefined || now.status !== "active" || reached >= now.time + this.#stepMs;
-    if (risen && (reached > NO_TIME || now !== undefined)) {
+    const woken = now !== undefined && now.status !== "active";
+    const risen = reached > NO_TIME && (now === undefined || reached >= now.time + this.#stepMs);
+    if (woken || risen) {
       this.#step(ordinal, { status: "active", time: Math.max(reached, now?.time ?? NO_TIME) });
     }
     return ahead;
@@ -86,36 +93,38 @@ export class EventTime {
     this.#steps.push({ ordinal, watermark });
   }
 
-  /** Takes a time into account; answers whether it is believed at once. */
-  #believe(time: number): boolean {
+  /** Takes a time into account. */
+  #believe(time: number): Disbelief | undefined {
     const { aheadMs } = this.#policy;
     if (this.#maxTime === undefined) return this.#begin(time);
     if (time <= this.#maxTime + aheadMs) {
       this.#maxTime = Math.max(this.#maxTime, time);
       this.#ahead = undefined;
-      return true;
+      return undefined;
     }
     const records = (this.#ahead?.records ?? 0) + 1;
     const least = Math.min(this.#ahead?.least ?? time, time);
     if (records < LIMITS.timeAheadRecords) {
       this.#ahead = { records, least };
-      return false;
+      return "this";
     }
     this.#maxTime = least;
     this.#ahead = undefined;
-    return true;
+    return undefined;
   }
 
   /** The first two times: neither can be known to be wrong but by the other. */
-  #begin(time: number): boolean {
+  #begin(time: number): Disbelief | undefined {
     const first = this.#ahead?.least;
     if (first === undefined) {
       this.#ahead = { records: 1, least: time };
-      return true;
+      return undefined;
     }
     const apart = Math.abs(time - first) > this.#policy.aheadMs;
-    this.#maxTime = apart ? Math.min(time, first) : Math.max(time, first);
-    this.#ahead = apart ? { records: 1, least: Math.max(time, first) } : undefined;
-    return !apart;
+    const later = Math.max(time, first);
+    this.#maxTime = apart ? Math.min(time, first) : later;
+    const disbelief = !apart ? undefined : time === later ? "this" : "before";
+    this.#ahead = disbelief === "this" ? { records: 1, least: time } : undefined;
+    return disbelief;
   }
 }

@@ -55,10 +55,10 @@ export class JoinOperator implements TimedOperator {
     }
     try {
       this.#state.checkKey(key, side);
-      const buffers = this.#state.of(key);
-      const others = side === 0 ? buffers.right : buffers.left;
+      const known = this.#state.keys.get(key);
+      const others = side === 0 ? known?.right : known?.left;
       const [from, to] = side === 0 ? [time - beforeMs, time + afterMs] : [time - afterMs, time + beforeMs];
-      const matches = [...others.between(from, to)].sort((a, b) => a.n - b.n);
+      const matches = [...(others?.between(from, to) ?? [])].sort((a, b) => a.n - b.n);
       for (const [at, other] of matches.entries()) {
         const own = at === 0 ? input.record : this.#decode(bytes, 0, bytes.length);
         const met = this.#decode(other.bytes, 0, other.bytes.length);
@@ -68,6 +68,7 @@ export class JoinOperator implements TimedOperator {
       if (type === "left") for (const other of matches) if (side === 1) other.matched = true;
       const matched = matches.length > 0;
       const item = { time, n, bytes: bytes.slice(), place: type === "left" ? input.place : "", matched };
+      const buffers = known ?? this.#state.of(key);
       (side === 0 ? buffers.left : buffers.right).insert(item);
       this.#state.size++;
       this.#schedule(key, buffers, this.#timerOf(side, time));
