@@ -3,12 +3,15 @@ import type { HostContext } from "./host-context.ts";
 import { seekOrdinal } from "./seek.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
 
+/** The log, and where the deployment that runs begins. */
+type DeployedLog = Pick<HostContext, "log" | "deployedFrom">;
+
 /**
  * Where a unit that has no history begins to read: at the first record of the deployment that runs. What came
  * before it was for deployments that did not have the unit.
  */
 export async function startingCursors(
-  context: HostContext,
+  context: DeployedLog,
   upstreams: readonly UpstreamSelection[],
 ): Promise<Cursors> {
   const cursors: Record<string, number> = {};
@@ -24,7 +27,7 @@ export async function startingCursors(
  * before, because the pipeline was changed since, where the deployment begins.
  */
 export async function currentCursors(
-  context: HostContext,
+  context: DeployedLog,
   upstreams: readonly UpstreamSelection[],
   before: Cursors,
 ): Promise<Cursors> {

@@ -21,11 +21,17 @@ export interface MergeReaderOptions {
   readonly decode?: DecodeRecord;
   /** How long to wait for records before saying only that `through` has risen, in milliseconds. */
   readonly tickMs: number;
+  /** Everything up to this ordinal has been taken. */
   readonly through: number;
   /** The last step of the watermark that was worked off; `undefined` if there was none. */
   readonly watermark?: WatermarkStep | undefined;
   /** Takes part in the merging: its firings stand among the records. */
   readonly head?: TimedHead | undefined;
+  /**
+   * Nothing beyond this ordinal is given out, and what the log holds up to it is all that is waited for: `through`
+   * comes to it when that has been given out. Absent: whatever comes.
+   */
+  readonly upTo?: number;
   /** How many of the origins are windows and joins: see `Plan.firingOrigins`. */
   readonly firingOrigins: number;
 }
@@ -57,6 +63,8 @@ export class MergeReader {
   /** The step that is being worked off: firings that it makes due are still to come. */
   #pending: WatermarkStep | undefined;
   #steps: WatermarkStep[] = [];
+  /** Steps up to this ordinal are not said again. */
+  #said = THROUGH_NOTHING;
 
   constructor(options: MergeReaderOptions) {
     this.#options = options;
@@ -64,8 +72,15 @@ export class MergeReader {
     this.#skip = options.cursors[TAKEN_OF_GROUP] ?? 0;
     this.#readers = options.upstreams.map(
       (selection) =>
-        new UpstreamReader(options.log, selection, options.cursors[selection.stream] ?? 0, () =>
-          this.#changed(),
+        new UpstreamReader(
+          options.log,
+          selection,
+          {
+            cursor: options.cursors[selection.stream] ?? 0,
+            through: options.through,
+            upTo: options.upTo,
+          },
+          () => this.#changed(),
         ),
     );
     this.#watermarks = new WatermarkMerge(this.#readers, options.watermark);
@@ -78,11 +93,14 @@ export class MergeReader {
   }
 
   /**
-   * Its owner has promised this `through`, and nothing more, whatever was read by now: {@link next} does not fall
-   * behind it, and says what goes beyond it.
+   * Its owner has promised this `through` and said the steps up to `watermark`, and nothing more, whatever was read by
+   * now: {@link next} does not fall behind it, and says what goes beyond it. `taken` are the steps that came with
+   * records which the owner had recorded before.
    */
-  goOnFrom(through: number): void {
+  goOnFrom(through: number, watermark: WatermarkStep | undefined, taken: readonly WatermarkStep[]): void {
     this.#through = through;
+    this.#said = watermark?.ordinal ?? THROUGH_NOTHING;
+    this.#steps.unshift(...taken);
   }
 
   /**
@@ -108,7 +126,7 @@ export class MergeReader {
         const wait = Math.min(untilTick, untilPatience);
         if (rows.count > 0 || wait <= 0) {
           this.#through = Math.max(this.#through, through);
-          const steps = this.#steps;
+          const steps = this.#steps.filter(({ ordinal }) => ordinal > this.#said);
           this.#steps = [];
           return { rows, cursors: this.#cursors(), through: this.#through, steps };
         }
@@ -171,7 +189,7 @@ export class MergeReader {
   #take(most: number): InputRows {
     const { head: timed } = this.#options;
     const [only] = this.#readers;
-    const alone = this.#readers.length === 1 && timed === undefined;
+    const alone = this.#readers.length === 1 && timed === undefined && this.#options.upTo === undefined;
     if (alone && only !== undefined && this.#group.taken === 0 && this.#skip === 0) {
       const { head } = only;
       // The usual case: one upstream, and a chunk of it that fits. Its columns are taken as they are.
@@ -224,7 +242,7 @@ export class MergeReader {
   /** What is next in logical order, if it is certain that nothing comes before it. */
   #next(): NextRecord | { readonly kind: "step" } | undefined {
     let best: NextRecord | undefined;
-    let silent = Number.MAX_SAFE_INTEGER;
+    let silent = this.#options.upTo ?? Number.MAX_SAFE_INTEGER;
     for (const [index, reader] of this.#readers.entries()) {
       const { head } = reader;
       if (head === undefined) silent = Math.min(silent, reader.through);

@@ -2,24 +2,21 @@ import type { WorkerInput } from "../../actors/worker.ts";
 import { encodeCanonical } from "../core/canonical.ts";
 import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
-import { decodeEventAs } from "../core/event-codec.ts";
 import type { Cursors, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { stepsStream } from "../core/streams.ts";
 import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/watermark.ts";
-import { originsOf } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
-import { SegmentEngine, type SegmentResult } from "../engine/segment-engine.ts";
+import type { SegmentEngine, SegmentResult } from "../engine/segment-engine.ts";
 import { type EncodedSteps, encodeSteps, type StepColumns } from "../engine/steps-encoder.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { HostContext } from "./host-context.ts";
-import { type MergedBatch, MergeReader } from "./merge-reader.ts";
+import type { MergedBatch, MergeReader } from "./merge-reader.ts";
+import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
 import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
-import { readOne } from "./seek.ts";
-import { loadSnapshot } from "./snapshots.ts";
 import type { Draft } from "./stream-tail.ts";
 import { chunkDrafts, UnitLog } from "./unit-log.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
@@ -34,9 +31,6 @@ interface PartitionPlace {
   readonly watermark: WatermarkStep | undefined;
   readonly snapshot: SnapshotReference | undefined;
 }
-
-/** Where the inputs since a snapshot begin. */
-type SnapshotPlace = Pick<PartitionPlace, "next" | "cursors" | "watermark">;
 
 /**
  * Owns one partition of a segment: claims it, restores its state, and turns what comes from upstream into step
@@ -98,45 +92,36 @@ export class PartitionWorker {
   /** Brings the state back: the last snapshot, and the inputs since then run again without being recorded. */
   async restore(): Promise<void> {
     const place = this.#claimed();
-    const { plan, arena, decode, provenance, log } = this.#context;
-    this.#engine = new SegmentEngine({
-      pipeline: plan.definition.name,
-      segment: this.#segment,
-      origins: originsOf(plan),
-      partitions: plan.definition.partitions,
-      arena,
-      decode,
-      provenance,
-    });
+    const context = this.#context;
+    const engine = partitionEngine(context, this.#segment);
+    this.#engine = engine;
+    // What a unit without history has not taken was for deployments that did not have it.
+    const before = context.deployedFrom - 1;
     if (!this.#segment.stateful) {
-      this.#reader = this.#read(place, place.through);
+      const through = Math.max(place.through, before);
+      this.#reader = readInputs(context, engine, this.#upstreams, { ...place, through });
       return;
     }
-    const stream = stepsStream(plan.definition.name, this.#segment.name, this.#partition);
-    let from: SnapshotPlace;
-    if (place.snapshot === undefined) {
-      // The first claim says where the partition's history begins.
-      const { cursors } = decodeEventAs(await readOne(log, stream, 0), "PartitionClaimed");
-      from = { next: 0, cursors, watermark: undefined };
-    } else {
-      const snapshot = await loadSnapshot(log, stream, place.snapshot);
-      this.#engine.restore(snapshot);
-      from = { ...snapshot, watermark: lastWatermark(snapshot.watermark) };
-    }
-    const cursors =
+    const from = await restoreEngine(context, engine, this.#unitLog().main.stream, place.snapshot);
+    const reader = readInputs(
+      context,
+      engine,
+      this.#upstreams,
       from.next === place.next
-        ? place.cursors
-        : await currentCursors(this.#context, this.#upstreams, from.cursors);
-    this.#engine.head?.goOnAt(from.next);
-    this.#reader = this.#read({ ...from, cursors }, place.through);
+        ? { ...from, cursors: place.cursors, through: Math.max(from.through, before) }
+        : { ...from, cursors: await currentCursors(context, this.#upstreams, from.cursors) },
+    );
+    this.#reader = reader;
     this.#inputsSinceSnapshot = place.next - from.next;
+    const steps: WatermarkStep[] = [];
     for (let next = from.next; next < place.next; ) {
-      const batch = await this.#reader.next(Math.min(this.#batchMost, place.next - next), this.#stop.signal);
+      const batch = await reader.next(Math.min(this.#batchMost, place.next - next), this.#stop.signal);
       if (batch === undefined) return;
-      await this.#engine.process(batch.rows, next);
+      await engine.process(batch.rows, next);
       next += batch.rows.count;
+      steps.push(...batch.steps);
     }
-    this.#reader.goOnFrom(place.through);
+    reader.goOnFrom(place.through, place.watermark, steps);
   }
 
   /** Works until `signal` aborts, then leaves a snapshot so that the next start is quick. */
@@ -157,25 +142,6 @@ export class PartitionWorker {
   dispose(): void {
     this.#stop.abort();
     this.#reader?.stop();
-  }
-
-  #read({ cursors, watermark }: Omit<SnapshotPlace, "next">, through: number): MergeReader {
-    const { log, clock, decode, tickMs, plan } = this.#context;
-    const { firingOrigins } = plan;
-    const head = this.#engine?.head;
-    const upstreams = this.#upstreams;
-    return new MergeReader({
-      log,
-      clock,
-      upstreams,
-      cursors,
-      decode,
-      tickMs,
-      through,
-      watermark,
-      head,
-      firingOrigins,
-    });
   }
 
   async #record(batch: MergedBatch): Promise<void> {

@@ -43,6 +43,18 @@ export async function seekRecord(log: EventLog, stream: string, n: number): Prom
   return (await seekLast(log, stream, ({ data }) => !("first" in data) || data.first <= n)) ?? 0;
 }
 
+/**
+ * The revision of the last event of a unit's stream that is complete up to `ordinal` at most; the first readable one
+ * if all go beyond it. `undefined`: the stream is not there. O(log n) reads.
+ */
+export async function seekThrough(
+  log: EventLog,
+  stream: string,
+  ordinal: number,
+): Promise<number | undefined> {
+  return seekLast(log, stream, ({ data }) => !("through" in data) || data.through <= ordinal);
+}
+
 /** The N of the first record of a source's or partition's stream that is later than all events complete below `ordinal`. */
 export async function seekOrdinal(log: EventLog, stream: string, ordinal: number): Promise<number> {
   const revision = await seekLast(log, stream, ({ data }) => !("through" in data) || data.through < ordinal);

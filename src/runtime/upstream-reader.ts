@@ -7,7 +7,7 @@ import { besideStream } from "../core/streams.ts";
 import { decodeWatermarks, type WatermarkColumns, type WatermarkStep } from "../core/watermark.ts";
 import { decodeAccepted, decodeBlock, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
-import { seekRecord } from "./seek.ts";
+import { seekRecord, seekThrough } from "./seek.ts";
 
 /** Which records of one upstream stream a reader wants. */
 export interface UpstreamSelection {
@@ -26,6 +26,16 @@ export interface UpstreamSelection {
   readonly watched: boolean;
 }
 
+/** Where a reader begins and ends. */
+export interface UpstreamBounds {
+  /** N of the first record that is wanted. */
+  readonly cursor: number;
+  /** Steps of the watermark are wanted from here on: those up to this ordinal have been worked off. */
+  readonly through: number;
+  /** It reads what the log holds up to this ordinal, and then counts as complete up to it. Absent: it goes on. */
+  readonly upTo?: number | undefined;
+}
+
 /** The records of one upstream event, and where to find their bytes. */
 export interface UpstreamChunk extends UpstreamRows {
   readonly buffers: readonly Uint8Array[];
@@ -40,7 +50,7 @@ export interface UpstreamChunk extends UpstreamRows {
 export class UpstreamReader {
   readonly selection: UpstreamSelection;
   readonly #log: EventLog;
-  readonly #from: number;
+  readonly #bounds: UpstreamBounds;
   readonly #changed: () => void;
   readonly #queue: UpstreamChunk[] = [];
   readonly #stop = new AbortController();
@@ -56,11 +66,11 @@ export class UpstreamReader {
   #room: (() => void) | undefined;
 
   /** `changed` is called whenever there is more to read, or `through` has risen, or reading has failed. */
-  constructor(log: EventLog, selection: UpstreamSelection, cursor: number, changed: () => void) {
+  constructor(log: EventLog, selection: UpstreamSelection, bounds: UpstreamBounds, changed: () => void) {
     this.#log = log;
     this.selection = selection;
-    this.#from = cursor;
-    this.#end = cursor;
+    this.#bounds = bounds;
+    this.#end = bounds.cursor;
     this.#changed = changed;
   }
 
@@ -128,8 +138,14 @@ export class UpstreamReader {
 
   async #pump(): Promise<void> {
     const { signal } = this.#stop;
-    const revision = await seekRecord(this.#log, this.selection.stream, this.#from);
+    const { upTo } = this.#bounds;
+    const revision = await this.#seek();
     for await (const message of this.#log.subscribe(this.selection.stream, revision, { signal })) {
+      if (message.kind === "caught-up" && upTo !== undefined) {
+        this.#through = Math.max(this.#through, upTo);
+        this.#changed();
+        return;
+      }
       if (message.kind !== "events") continue;
       for (const event of message.events) {
         await this.#receive(event);
@@ -140,9 +156,22 @@ export class UpstreamReader {
           });
         }
         if (signal.aborted) return;
+        if (upTo !== undefined && this.#through >= upTo) {
+          this.#changed();
+          return;
+        }
       }
       this.#changed();
     }
+  }
+
+  /** The revision to begin at. Events without records may have steps of the watermark that are still to be taken. */
+  async #seek(): Promise<number> {
+    const { stream, watched } = this.selection;
+    const { cursor, through } = this.#bounds;
+    const revision = await seekRecord(this.#log, stream, cursor);
+    if (!watched || revision === 0) return revision;
+    return Math.min(revision, (await seekThrough(this.#log, stream, through)) ?? 0);
   }
 
   async #receive(event: RecordedEvent): Promise<void> {
@@ -184,7 +213,7 @@ export class UpstreamReader {
   /** Without the records below the cursor at which reading began. */
   #trim(rows: UpstreamRows): UpstreamRows {
     let skip = 0;
-    while (skip < rows.count && (rows.ns[skip] as number) < this.#from) skip++;
+    while (skip < rows.count && (rows.ns[skip] as number) < this.#bounds.cursor) skip++;
     return skip === 0 ? rows : sliceRows(rows, skip);
   }
 

@@ -1,0 +1,92 @@
+import { decodeEventAs } from "../core/event-codec.ts";
+import type { Cursors, SnapshotReference } from "../core/events.ts";
+import { lastWatermark, type WatermarkStep } from "../core/watermark.ts";
+import { originsOf } from "../engine/origins.ts";
+import { SegmentEngine } from "../engine/segment-engine.ts";
+import type { Segment } from "../pipeline/plan.ts";
+import type { HostContext } from "./host-context.ts";
+import { MergeReader } from "./merge-reader.ts";
+import { readOne } from "./seek.ts";
+import { loadSnapshot } from "./snapshots.ts";
+import type { UpstreamSelection } from "./upstream-reader.ts";
+
+/** What is needed to run a segment over what the log holds. */
+export type EngineContext = Pick<
+  HostContext,
+  "log" | "clock" | "plan" | "arena" | "decode" | "provenance" | "tickMs"
+>;
+
+/** Where the inputs since a snapshot begin. */
+export interface SnapshotPlace {
+  /** N of the input that comes next. */
+  readonly next: number;
+  readonly cursors: Cursors;
+  /** Everything up to this ordinal has been taken. */
+  readonly through: number;
+  /** The last step of the watermark that was worked off. */
+  readonly watermark: WatermarkStep | undefined;
+}
+
+/** An engine for a partition of a segment, without state. */
+export function partitionEngine(context: EngineContext, segment: Segment): SegmentEngine {
+  const { plan, arena, decode, provenance } = context;
+  return new SegmentEngine({
+    pipeline: plan.definition.name,
+    segment,
+    origins: originsOf(plan),
+    partitions: plan.definition.partitions,
+    arena,
+    decode,
+    provenance,
+  });
+}
+
+/**
+ * Brings an engine to where a snapshot of the partition `stream` was taken, or to the beginning of the partition's
+ * history if there is none, which must have begun. Answers where it goes on.
+ */
+export async function restoreEngine(
+  { log }: Pick<EngineContext, "log">,
+  engine: SegmentEngine,
+  stream: string,
+  reference: SnapshotReference | undefined,
+): Promise<SnapshotPlace> {
+  let place: SnapshotPlace;
+  if (reference === undefined) {
+    // The first claim says where the partition's history begins.
+    const { cursors, through } = decodeEventAs(await readOne(log, stream, 0), "PartitionClaimed");
+    place = { next: 0, cursors, through, watermark: undefined };
+  } else {
+    const snapshot = await loadSnapshot(log, stream, reference);
+    engine.restore(snapshot);
+    place = { ...snapshot, watermark: lastWatermark(snapshot.watermark) };
+  }
+  engine.head?.goOnAt(place.next);
+  return place;
+}
+
+/** Reads the inputs of a partition from a place on, for `engine`; up to the ordinal `upTo`, if it is given. */
+export function readInputs(
+  context: EngineContext,
+  engine: SegmentEngine,
+  upstreams: readonly UpstreamSelection[],
+  { cursors, through, watermark }: Omit<SnapshotPlace, "next">,
+  upTo?: number,
+): MergeReader {
+  const { log, clock, decode, tickMs, plan } = context;
+  const { firingOrigins } = plan;
+  const { head } = engine;
+  return new MergeReader({
+    log,
+    clock,
+    upstreams,
+    cursors,
+    decode,
+    tickMs,
+    through,
+    watermark,
+    head,
+    firingOrigins,
+    ...(upTo !== undefined && { upTo }),
+  });
+}
