@@ -2,6 +2,7 @@ import { encodeCanonical } from "../core/canonical.ts";
 import { keyElement, numberElement } from "../core/path.ts";
 import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { JoinDefinition, Key } from "../pipeline/definition.ts";
+import { noEventTime } from "./failures.ts";
 import { type JoinBuffers, JoinState } from "./join-buffers.ts";
 import { addMember, encodeMembers, type Members } from "./members.ts";
 import type { JoinSnapshot, StageSnapshot } from "./state-snapshot.ts";
@@ -48,13 +49,17 @@ export class JoinOperator implements TimedOperator {
 
   take(input: TimedInput, output: TimedOutput): void {
     const { latenessMs, beforeMs, afterMs, type } = this.#stage;
-    const { key, side, time = NO_TIME, n, bytes } = input;
+    const { key, side, time, n, bytes } = input;
+    if (time === undefined) {
+      output.fail(noEventTime());
+      return;
+    }
     if (time + latenessMs < this.#now) {
       output.tooLate();
       return;
     }
     try {
-      this.#state.checkKey(key, side);
+      this.#state.noteKey(key, side);
       const known = this.#state.keys.get(key);
       const others = side === 0 ? known?.right : known?.left;
       const [from, to] = side === 0 ? [time - beforeMs, time + afterMs] : [time - afterMs, time + beforeMs];

@@ -2,6 +2,7 @@ import { encodeCanonical } from "../core/canonical.ts";
 import { keyElement, numberElement } from "../core/path.ts";
 import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { Key, TableJoinDefinition } from "../pipeline/definition.ts";
+import { noEventTime } from "./failures.ts";
 import { type JoinBuffers, JoinState } from "./join-buffers.ts";
 import { latestFirst, pairOf } from "./join-operator.ts";
 import { encodeMembers } from "./members.ts";
@@ -48,13 +49,17 @@ export class TableJoinOperator implements TimedOperator {
   }
 
   take(input: TimedInput, output: TimedOutput): void {
-    const { key, side, time = NO_TIME, n, bytes, place } = input;
+    const { key, side, time, n, bytes, place } = input;
+    if (time === undefined) {
+      output.fail(noEventTime());
+      return;
+    }
     if (time + this.#stage.latenessMs < this.#now) {
       output.tooLate();
       return;
     }
     try {
-      this.#state.checkKey(key, side);
+      this.#state.noteKey(key, side);
       const buffers = this.#state.of(key);
       const item = { time, n, bytes: bytes.slice(), place, matched: false };
       if (side === 0 && time < this.#now) this.#answer(item, key, buffers.right, "late", output);

@@ -14,7 +14,7 @@ import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { StageContext } from "../pipeline/context.ts";
 import type { Key, WindowDefinition } from "../pipeline/definition.ts";
 import { type FiringKind, lastStart } from "../pipeline/windows.ts";
-import { badAnswer } from "./failures.ts";
+import { noEventTime } from "./failures.ts";
 import {
   addMember,
   encodeMembers,
@@ -214,9 +214,7 @@ export class WindowOperator implements TimedOperator {
       return [this.#change(panes, NO_TIME, FOREVER, record, ctx, output)];
     }
     const { time } = input;
-    if (time === undefined) {
-      throw badAnswer("the record has no event time", "Give every source of the window an eventTime.");
-    }
+    if (time === undefined) throw noEventTime();
     if (windows.kind === "session") {
       let start = time;
       let end = time + windows.gapMs;
