@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { type Circumstances, type Delivery, type Given, type Outcome, simulate } from "./harness.ts";
-import { readLogContent } from "./log-content.ts";
+import { type LogContent, readLogContent } from "./log-content.ts";
+import { readLineage } from "./log-lineage.ts";
 import {
   circumstances,
   definitionOf,
@@ -14,7 +15,7 @@ import {
   mishaps,
   pipelineWords,
 } from "./random-pipelines.ts";
-import { type Expected, reference } from "./reference.ts";
+import { type DoorMark, type Expected, type ReferenceOptions, reference, TooMuch } from "./reference.ts";
 
 /** How many runs each property gets: `HEADWATER_SIM_RUNS=5000 npx vitest run test/simulation` for a long search. */
 const RUNS = Number(process.env["HEADWATER_SIM_RUNS"] ?? 0);
@@ -39,6 +40,9 @@ beforeAll(() => {
 afterAll(() => {
   vi.restoreAllMocks();
 });
+
+/** Records that one stage of a random pipeline makes at most: beyond that a run takes too long to be one of many. */
+const STAGE_RECORDS_MOST = 3_000;
 
 /** What the reference cannot know is only compared between runs. */
 function comparable({ key, ordinal, value }: Delivery): Delivery {
@@ -78,13 +82,67 @@ function expectOutputs(outcome: Outcome, expected: Expected, mayRepeat = false):
   }
 }
 
-async function expectQuarantined(outcome: Outcome, expected: Expected): Promise<void> {
+function expectQuarantined({ partitions }: LogContent, expected: Expected): void {
   const counts = new Map([...expected.quarantined.keys()].map((stage) => [stage, 0]));
-  const { partitions } = await readLogContent(outcome.log);
   for (const { quarantined } of Object.values(partitions).flat()) {
     for (const { stage } of quarantined) counts.set(stage, (counts.get(stage) ?? 0) + 1);
   }
   expect(counts).toEqual(expected.quarantined);
+}
+
+/** What the log has of event time: the doors' watermarks, and each window's and join's firings and late records. */
+function expectTimes({ sources, partitions, watermarks }: LogContent, expected: Expected): void {
+  for (const [source, steps] of expected.watermarks) {
+    const stream = `source_p.${source}`;
+    const flat = steps.map(({ ordinal, mark }) => ({ ordinal, ...mark }));
+    expect(watermarks[stream] ?? []).toEqual(flat);
+    const notBelieved = (sources[stream] ?? []).filter(({ believed }) => !believed).map(({ n }) => n);
+    expect(notBelieved).toEqual(expected.ahead.get(source));
+  }
+  for (const [stage, firings] of expected.firings) {
+    const rows = Object.entries(partitions)
+      .filter(([stream]) => stream.replace(/\.\d{4}$/, "") === `steps_p.${stage}`)
+      .flatMap(([, inputs]) => inputs);
+    const fired = rows.filter(({ parent }) => parent === undefined);
+    expect(fired.map(({ ordinal, path }) => `${ordinal} ${path}`).sort()).toEqual(firings);
+    expect(rows.filter(({ stages }) => (stages[0]?.late.length ?? 0) > 0)).toHaveLength(
+      expected.late.get(stage) ?? 0,
+    );
+  }
+}
+
+async function expectLog(outcome: Outcome, expected: Expected): Promise<void> {
+  const content = await readLogContent(outcome.log);
+  expectQuarantined(content, expected);
+  expectTimes(content, expected);
+  const lineage = await readLineage(outcome.log, content);
+  for (const [sink, outputs] of expected.lineage) expect(lineage.get(sink)).toEqual(outputs);
+}
+
+/** What the reference says, unless it is more than there is time for: then the case does not count. */
+async function expectedOf(
+  definition: PipelineDefinition,
+  inputs: ReadonlyMap<string, readonly Given[]>,
+  options: ReferenceOptions,
+): Promise<Expected> {
+  try {
+    return await reference(definition, inputs, options);
+  } catch (error) {
+    fc.pre(!(error instanceof TooMuch));
+    throw error;
+  }
+}
+
+/** When doors had no records, for a while or for good: that is as it happens. */
+function marksOf({ watermarks }: LogContent): Map<string, DoorMark[]> {
+  return new Map(
+    Object.entries(watermarks)
+      .filter(([stream]) => stream.startsWith("source_"))
+      .map(([stream, steps]) => [
+        stream.slice("source_p.".length),
+        steps.flatMap(({ ordinal, status }) => (status === "active" ? [] : [{ ordinal, kind: status }])),
+      ]),
+  );
 }
 
 /** Runs it, and checks all that is known of what comes out. */
@@ -92,13 +150,15 @@ async function check(
   definition: PipelineDefinition,
   inputs: ReadonlyMap<string, readonly Given[]>,
   how: Circumstances,
+  most?: number,
 ): Promise<Outcome> {
-  const expected = await reference(definition, inputs);
+  const { keepOpen = false } = how;
+  const expected = await expectedOf(definition, inputs, { keepOpen, ...(most !== undefined && { most }) });
   const outcome = await simulate(definition, inputs, how);
   const mayRepeat = how.interruptions.some(({ kind }) => kind === "crash");
   expectOutputs(outcome, expected, mayRepeat);
   expect(outcome.refused).toEqual(expected.refused);
-  await expectQuarantined(outcome, expected);
+  await expectLog(outcome, expected);
   return outcome;
 }
 
@@ -109,7 +169,8 @@ describe("a running pipeline", () => {
       await fc.assert(
         fc.asyncProperty(pipelineWords, inputWords, circumstances, async (words, input, how) => {
           const definition = definitionOf(words);
-          const outcome = await check(definition, inputsOf(definition, input, true), how);
+          const inputs = inputsOf(definition, input, true);
+          const outcome = await check(definition, inputs, how, STAGE_RECORDS_MOST);
           expect(outcome.restarts).toEqual([]);
         }),
         runs(100),
@@ -130,11 +191,8 @@ describe("a running pipeline", () => {
           mishaps,
           async (words, input, how, befalls, wrong) => {
             const definition = definitionOf(words);
-            await check(definition, inputsOf(definition, input, true), {
-              ...how,
-              ...wrong,
-              interruptions: befalls,
-            });
+            const inputs = inputsOf(definition, input, true);
+            await check(definition, inputs, { ...how, ...wrong, interruptions: befalls }, STAGE_RECORDS_MOST);
           },
         ),
         runs(100),
@@ -294,8 +352,15 @@ describe("a running pipeline", () => {
           async (words, input, one, other, befalls, wrong) => {
             const definition = definitionOf(words);
             const inputs = inputsOf(definition, input, true);
+            await expectedOf(definition, inputs, { most: STAGE_RECORDS_MOST });
+            const { keepOpen } = one;
             const first = await simulate(definition, inputs, one);
-            const second = await simulate(definition, inputs, { ...other, ...wrong, interruptions: befalls });
+            const second = await simulate(definition, inputs, {
+              ...other,
+              ...wrong,
+              keepOpen: keepOpen ?? false,
+              interruptions: befalls,
+            });
             expect(await readLogContent(second.log)).toEqual(await readLogContent(first.log));
             const mayRepeat = befalls.some(({ kind }) => kind === "crash");
             for (const { name } of definition.sinks) {
@@ -322,7 +387,13 @@ describe("a running pipeline", () => {
           }),
           async (words, input, how, befalls) => {
             // Nothing is refused, so that the sender can tell by N where to go on.
-            const sources = words.sources.map((source) => ({ ...source, keyed: false, identified: false }));
+            const sources = words.sources.map((source) => ({
+              ...source,
+              keyed: false,
+              identified: false,
+              // A source that is silent for a while holds nobody up.
+              ...(source.timed && { idleAfterMs: 7 }),
+            }));
             const definition = definitionOf({ ...words, sources });
             const inputs = inputsOf(
               definition,
@@ -347,7 +418,12 @@ describe("a running pipeline", () => {
             // Who stops in good order leaves nothing behind that could fence off the next owner.
             expect(outcome.restarts).toEqual([]);
             // In each source's order, and merged in the order of the ordinals that the log has.
-            expectOutputs(outcome, await reference(definition, given));
+            const expected = await expectedOf(definition, given, {
+              marks: marksOf(content),
+              most: STAGE_RECORDS_MOST,
+            });
+            expectOutputs(outcome, expected);
+            await expectLog(outcome, expected);
           },
         ),
         runs(60),
