@@ -1,10 +1,21 @@
 /** The library's door: what pipelines and programs import as "headwater". */
 import type { RunReport, RunRequest } from "./app/run-types.ts";
 import type { RunningPipeline, StartOptions } from "./app/start-types.ts";
+import type { StageState, StateRequest } from "./app/state-types.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
 
 export type { RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
 export type { Delivery, RunningPipeline, StartOptions } from "./app/start-types.ts";
+export type {
+  HistoryPoint,
+  JoinStateEntry,
+  KeptRecord,
+  OpenWindow,
+  ReduceStateEntry,
+  StageState,
+  StateRequest,
+  WindowStateEntry,
+} from "./app/state-types.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
 export type { Aggregate, Aggregates, ReducerOptions } from "./pipeline/aggregates.ts";
 export type { StageContext } from "./pipeline/context.ts";
@@ -38,4 +49,14 @@ export async function run(request: RunRequest): Promise<RunReport> {
 export async function start(pipeline: Pipeline, options: StartOptions): Promise<RunningPipeline> {
   const app = await import("./app/start.ts");
   return app.start(pipeline, options);
+}
+
+/**
+ * What a stage keeps (the totals of a reduce, the open windows of a window, the waiting records of a join) as of any
+ * ordinal or time, as `headwater state` does. Only reads; the log may be at work in another process. Code in the log
+ * is run where no snapshot stands at that point. Throws a `HeadwaterError`.
+ */
+export async function state(request: StateRequest): Promise<StageState> {
+  const app = await import("./app/state.ts");
+  return app.stateAt(request);
 }

@@ -2,6 +2,7 @@ import { HeadwaterError } from "../core/errors.ts";
 import { comparePositions, formatPosition, type Position, parsePosition } from "../core/position.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { createSurroundings } from "../runtime/compose.ts";
+import { parseTime } from "./history-point.ts";
 
 /** What `headwater log export` writes first. */
 export const EXPORT_FORMAT = "headwater-export";
@@ -15,16 +16,6 @@ export interface ExportRange {
   readonly from?: RangeEnd;
   readonly to?: RangeEnd;
 }
-
-const UNITS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1_000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-  w: 604_800_000,
-};
-const ISO = /^\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?$/;
 
 /**
  * A range as it is written on the command line: positions (`C:1234/P:1234`), ISO 8601 times, or times before
@@ -41,11 +32,8 @@ export function parseRange(from: string | undefined, to: string | undefined, now
 
 function parseEnd(option: string, text: string, now: number): RangeEnd {
   if (text.startsWith("C:")) return { position: parsePosition(text) };
-  const relative = /^-(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$/.exec(text);
-  const unit = UNITS[relative?.[2] ?? ""];
-  if (relative !== null && unit !== undefined) return { time: now - Number(relative[1]) * unit };
-  const time = ISO.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(time)) return { time };
+  const time = parseTime(text, now);
+  if (time !== undefined) return { time };
   throw new HeadwaterError("BadUsage", `not a place in a log: ${JSON.stringify(text)}`, {
     where: option,
     hint: "Give a position (C:1234/P:1234), a time (2026-01-31T12:00:00Z) or a relative time (-2h).",

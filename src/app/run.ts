@@ -17,6 +17,7 @@ import { ProgressBoard } from "../runtime/progress-board.ts";
 import { sinkHistory } from "../runtime/sink-history.ts";
 import { FileTarget, mustNotBeForeign, type SinkTarget, StdoutTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import { noticesTo, reportOf } from "./report.ts";
 import type { RunReport, RunRequest } from "./run-types.ts";
 
@@ -113,10 +114,6 @@ async function runLoaded(
   }
 }
 
-function isModulePath(pipeline: string): boolean {
-  return /\.[cm]?[jt]s$/.test(pipeline) || pipeline.includes("/");
-}
-
 async function loadModule({ bundler }: Surroundings, request: RunRequest): Promise<Loaded> {
   const bundle = await bundler.bundle(resolve(request.pipeline));
   return planned(bundle, definitionOf(bundler.load(bundle), request.pipeline), request);
@@ -143,12 +140,6 @@ function planned(
   ]);
   checkNames(plan, request);
   return { bundle, plan };
-}
-
-function unknownPipeline(name: string): HeadwaterError {
-  return new HeadwaterError("UnknownPipeline", `no pipeline of this name is deployed: ${name}`, {
-    hint: 'Name a module, such as pipelines/orders.ts, or a pipeline that "headwater log streams" shows.',
-  });
 }
 
 function checkNames(plan: Plan, request: RunRequest): void {

@@ -18,6 +18,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   UnknownSource: EXIT.usage,
   UnknownSink: EXIT.usage,
   UnknownPipeline: EXIT.usage,
+  UnknownStage: EXIT.usage,
   ForeignOutput: EXIT.usage,
   IncompatibleDeployment: EXIT.usage,
   StreamNotFound: EXIT.usage,

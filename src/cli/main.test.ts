@@ -118,6 +118,7 @@ describe("errors", () => {
     "UnknownSource",
     "UnknownSink",
     "UnknownPipeline",
+    "UnknownStage",
     "ForeignOutput",
     "IncompatibleDeployment",
     "StreamNotFound",

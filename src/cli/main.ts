@@ -5,6 +5,7 @@ import { type Io, processIo, ReaderGone } from "./io.ts";
 import { logCommand } from "./log.ts";
 import { DEFAULT_LOG } from "./options.ts";
 import { runCommand } from "./run.ts";
+import { stateCommand } from "./state.ts";
 
 /**
  * The `headwater` command: `argv` without node and script. Answers the exit code (see `errors.ts`); whatever went
@@ -48,6 +49,7 @@ function createProgram(
     .option("--verbose", "say more; errors with their stack");
   program.addCommand(runCommand(io, done));
   program.addCommand(logCommand(io, done));
+  program.addCommand(stateCommand(io, done));
   for (const command of all(program)) {
     command.exitOverride();
     command.configureHelp({ showGlobalOptions: true });

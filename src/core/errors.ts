@@ -12,6 +12,7 @@ export const ERROR_CODES = {
   UnknownSource: { retryable: false },
   UnknownSink: { retryable: false },
   UnknownPipeline: { retryable: false },
+  UnknownStage: { retryable: false },
   ForeignOutput: { retryable: false },
   IncompatibleDeployment: { retryable: false },
   // A value cannot be a record.

@@ -13,6 +13,10 @@ export interface ReduceSnapshot {
   readonly last: Uint8Array;
 }
 
+/** Flags of a kept window: it has fired at its end; something was added since it last fired. */
+export const FIRED = 1;
+export const CHANGED = 2;
+
 /** A window stage's open windows as they are kept: key by key, the windows of each by their start. */
 export interface WindowSnapshot {
   readonly stage: string;
@@ -23,7 +27,7 @@ export interface WindowSnapshot {
   /** Deltas; 0 for global windows. */
   readonly starts: Uint8Array;
   readonly ends: Uint8Array;
-  /** Runs: 1 it has fired at its end, 2 something was added since it last fired. */
+  /** Runs: the sum of a window's flags, {@link FIRED} and {@link CHANGED}. */
   readonly flags: Uint8Array;
   /** Plain: records added since it began (or, of a global window, began anew). */
   readonly added: Uint8Array;

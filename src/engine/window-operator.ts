@@ -25,7 +25,7 @@ import {
 } from "./members.ts";
 import { freezeValues, packValues, thaw } from "./packed-values.ts";
 import { sortedByKey } from "./reduce-state.ts";
-import type { StageSnapshot, WindowSnapshot } from "./state-snapshot.ts";
+import { CHANGED, FIRED, type StageSnapshot, type WindowSnapshot } from "./state-snapshot.ts";
 import type { Firing, TimedInput, TimedOperator } from "./timed-operator.ts";
 import type { TimedOutput } from "./timed-output.ts";
 import { Timers } from "./timers.ts";
@@ -89,9 +89,6 @@ interface Due {
   /** Because the inputs have ended, and not because its time has come. */
   readonly end: boolean;
 }
-
-const FIRED = 1;
-const CHANGED = 2;
 
 /** Keyed windows: see {@link TimedOperator}. */
 export class WindowOperator implements TimedOperator {

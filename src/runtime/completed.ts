@@ -112,7 +112,8 @@ export async function statesKept(
   return true;
 }
 
-async function lastThrough(log: EventLog, stream: string): Promise<number> {
+/** How far the last event of a unit's stream says it is complete. */
+export async function lastThrough(log: EventLog, stream: string): Promise<number> {
   const last = await lastEvent(log, stream);
   if (last === undefined) return THROUGH_NOTHING;
   const { data } = decodeEvent(last);

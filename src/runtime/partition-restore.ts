@@ -1,13 +1,13 @@
 import { decodeEventAs } from "../core/event-codec.ts";
-import type { Cursors, SnapshotReference } from "../core/events.ts";
+import type { Cursors } from "../core/events.ts";
 import { lastWatermark, type WatermarkStep } from "../core/watermark.ts";
 import { originsOf } from "../engine/origins.ts";
 import { SegmentEngine } from "../engine/segment-engine.ts";
+import type { StateSnapshot } from "../engine/state-snapshot.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import type { HostContext } from "./host-context.ts";
 import { MergeReader } from "./merge-reader.ts";
 import { readOne } from "./seek.ts";
-import { loadSnapshot } from "./snapshots.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
 
 /** What is needed to run a segment over what the log holds. */
@@ -49,20 +49,17 @@ export async function restoreEngine(
   { log }: Pick<EngineContext, "log">,
   engine: SegmentEngine,
   stream: string,
-  reference: SnapshotReference | undefined,
+  snapshot: StateSnapshot | undefined,
 ): Promise<SnapshotPlace> {
-  let place: SnapshotPlace;
-  if (reference === undefined) {
+  if (snapshot === undefined) {
     // The first claim says where the partition's history begins.
     const { cursors, through } = decodeEventAs(await readOne(log, stream, 0), "PartitionClaimed");
-    place = { next: 0, cursors, through, watermark: undefined };
-  } else {
-    const snapshot = await loadSnapshot(log, stream, reference);
-    engine.restore(snapshot);
-    place = { ...snapshot, watermark: lastWatermark(snapshot.watermark) };
+    engine.head?.goOnAt(0);
+    return { next: 0, cursors, through, watermark: undefined };
   }
-  engine.head?.goOnAt(place.next);
-  return place;
+  engine.restore(snapshot);
+  engine.head?.goOnAt(snapshot.next);
+  return { ...snapshot, watermark: lastWatermark(snapshot.watermark) };
 }
 
 /** Reads the inputs of a partition from a place on, for `engine`; up to the ordinal `upTo`, if it is given. */

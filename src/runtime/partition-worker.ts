@@ -17,6 +17,7 @@ import type { MergedBatch, MergeReader } from "./merge-reader.ts";
 import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
 import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
+import { loadSnapshot } from "./snapshots.ts";
 import type { Draft } from "./stream-tail.ts";
 import { chunkDrafts, UnitLog } from "./unit-log.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
@@ -102,7 +103,9 @@ export class PartitionWorker {
       this.#reader = readInputs(context, engine, this.#upstreams, { ...place, through });
       return;
     }
-    const from = await restoreEngine(context, engine, this.#unitLog().main.stream, place.snapshot);
+    const { stream } = this.#unitLog().main;
+    const snapshot = place.snapshot && (await loadSnapshot(context.log, stream, place.snapshot));
+    const from = await restoreEngine(context, engine, stream, snapshot);
     const reader = readInputs(
       context,
       engine,

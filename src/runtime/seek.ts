@@ -17,7 +17,7 @@ export async function readOne(log: EventLog, stream: string, revision: number): 
  * The last revision of a stream for whose event `holds`, which has to hold for all events up to some revision and
  * for none after it; the first readable one if it holds for none. `undefined`: the stream is not there.
  */
-async function seekLast(
+export async function seekLast(
   log: EventLog,
   stream: string,
   holds: (event: TypedEvent) => boolean,

@@ -22,6 +22,7 @@ describe("the library's door", () => {
       "session",
       "sliding",
       "start",
+      "state",
       "sum",
       "timeToOrdinal",
       "tumbling",

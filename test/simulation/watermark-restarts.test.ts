@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { sum } from "../../src/pipeline/aggregates.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { tumbling } from "../../src/pipeline/windows.ts";
@@ -35,13 +36,8 @@ function readings(): PipelineDefinition {
     })
     .keyBy("by-target", (record) => record.to)
     .window("sums", tumbling(4_000), {
-      aggregate: {
-        init: () => 0,
-        step: (sum: number, { seen }) => sum + seen,
-        merge: (a, b) => a + b,
-        result: (sum) => sum,
-      },
-      emit: (sum, { key, start }) => ({ key, start, sum }),
+      aggregate: sum((record) => record.seen),
+      emit: (seen, { key, start }) => ({ key, start, seen }),
     })
     .sink("out");
   return p.definition;

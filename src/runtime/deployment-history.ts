@@ -1,0 +1,108 @@
+import { equalBytes, toHex } from "../core/digest.ts";
+import { HeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import type { DeployedStage, PipelineDeployed } from "../core/events.ts";
+import { pipelineStream } from "../core/streams.ts";
+import { overridesOf } from "../pipeline/parameter-overrides.ts";
+import { type Plan, planPipeline } from "../pipeline/plan.ts";
+import type { Bundler } from "../ports/bundler.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { definitionOf, loadDeployedCode } from "./deployment.ts";
+
+/** All versions of a pipeline in a log, and the code of each, loaded when it is asked for. */
+export class DeploymentHistory {
+  readonly pipeline: string;
+  readonly #log: EventLog;
+  readonly #bundler: Bundler;
+  readonly #deployments: readonly PipelineDeployed[];
+  readonly #plans = new Map<string, Promise<Plan>>();
+
+  private constructor(
+    log: EventLog,
+    bundler: Bundler,
+    pipeline: string,
+    deployments: readonly PipelineDeployed[],
+  ) {
+    this.#log = log;
+    this.#bundler = bundler;
+    this.pipeline = pipeline;
+    this.#deployments = deployments;
+  }
+
+  /** `undefined` if the pipeline was never deployed in this log. */
+  static async read(
+    log: EventLog,
+    bundler: Bundler,
+    pipeline: string,
+  ): Promise<DeploymentHistory | undefined> {
+    const stream = pipelineStream(pipeline);
+    if ((await log.streamInfo(stream)) === undefined) return undefined;
+    const deployments: PipelineDeployed[] = [];
+    for await (const recorded of log.read(stream)) {
+      const event = decodeEvent(recorded);
+      if (event.type === "PipelineDeployed") deployments.push(event.data);
+    }
+    return deployments.length === 0 ? undefined : new DeploymentHistory(log, bundler, pipeline, deployments);
+  }
+
+  /** The one that is deployed now. */
+  get current(): PipelineDeployed {
+    return this.#deployments.at(-1) as PipelineDeployed;
+  }
+
+  /** The one that records with this ordinal are for. */
+  at(ordinal: number): PipelineDeployed {
+    return (
+      this.#deployments.findLast(({ from }) => from <= ordinal) ?? (this.#deployments[0] as PipelineDeployed)
+    );
+  }
+
+  /** The last one that satisfies `holds`. */
+  last(holds: (deployed: PipelineDeployed) => boolean): PipelineDeployed | undefined {
+    return this.#deployments.findLast(holds);
+  }
+
+  /** The one that came after another. */
+  after(deployed: PipelineDeployed): PipelineDeployed | undefined {
+    return this.#deployments.find(({ version }) => version > deployed.version);
+  }
+
+  /** The one with this identity that an event complete up to `through` was written by. */
+  withIdentity(identity: Uint8Array, through: number): PipelineDeployed {
+    const same = this.#deployments.filter(({ deployment }) => equalBytes(deployment, identity));
+    // A deployment that came back has the identity that it had; its units begin where it does.
+    const found = same.findLast(({ from }) => from <= through + 1) ?? same.at(-1);
+    if (found !== undefined) return found;
+    throw new HeadwaterError("LogDamaged", "an event was written by a deployment that is not in the log", {
+      where: `pipeline ${this.pipeline}, deployment ${toHex(identity)}`,
+    });
+  }
+
+  /** The plan of a deployment, made by its own code. Throws `IncompatibleDeployment` if that was not kept. */
+  planOf(deployed: PipelineDeployed): Promise<Plan> {
+    const identity = toHex(deployed.deployment);
+    let plan = this.#plans.get(identity);
+    if (plan === undefined) {
+      plan = this.#load(deployed);
+      this.#plans.set(identity, plan);
+    }
+    return plan;
+  }
+
+  async #load(deployed: PipelineDeployed): Promise<Plan> {
+    const { bundle, exported } = await loadDeployedCode(this.#log, this.#bundler, deployed);
+    return planPipeline(definitionOf(exported, bundle.module), overridesOf(deployed.parameters));
+  }
+}
+
+/** A stage of a deployment; `undefined` if it has none of this name. */
+export function deployedStage(deployed: PipelineDeployed, name: string): DeployedStage | undefined {
+  return deployed.stages.find((stage) => stage.name === name);
+}
+
+/** The names of the sources that a stage's records descend from. */
+export function deployedSources(deployed: PipelineDeployed, name: string): ReadonlySet<string> {
+  const stage = deployedStage(deployed, name);
+  if (stage === undefined) return new Set([name]);
+  return new Set(stage.inputs.flatMap((input) => [...deployedSources(deployed, input)]));
+}

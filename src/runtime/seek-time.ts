@@ -1,0 +1,68 @@
+import { decodeDeltas } from "../core/columns.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import type { RecordsAccepted, TypedEvent } from "../core/events.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { readOne, seekLast, seekRecord } from "./seek.ts";
+
+/**
+ * The ordinal of the first record of a source's stream whose event time is later than `time` (milliseconds since
+ * 1970); `undefined` if there is none. Times far ahead of all others that are not believed do not count. O(log n)
+ * reads: the events say the highest time that is believed, which hardly ever falls.
+ */
+export async function ordinalOfLater(
+  log: EventLog,
+  stream: string,
+  time: number,
+): Promise<number | undefined> {
+  const before = await seekLast(log, stream, (event) => highestTime(event) <= time);
+  if (before === undefined) return undefined;
+  const found = await firstLaterEvent(log, stream, before, time);
+  const highest = found?.maxTime ?? Number.POSITIVE_INFINITY;
+  // Of the very first record alone no event says a highest time: nothing was there to believe it by.
+  const first = found?.first === 0 ? undefined : await loneFirst(log, stream);
+  if (first !== undefined && first.time > time && first.time <= highest) return first.ordinal;
+  return found && ordinalIn(found, time, highest);
+}
+
+function highestTime({ data }: TypedEvent): number {
+  return ("maxTime" in data ? data.maxTime : undefined) ?? Number.NEGATIVE_INFINITY;
+}
+
+/** The event in which event time passes `time`, which is after revision `before` unless that is the first one. */
+async function firstLaterEvent(
+  log: EventLog,
+  stream: string,
+  before: number,
+  time: number,
+): Promise<RecordsAccepted | undefined> {
+  for await (const recorded of log.read(stream, { from: before, limit: 2 })) {
+    const event = decodeEvent(recorded);
+    const accepted = event.type === "RecordsAccepted" || event.type === "InputEnded";
+    if (accepted && highestTime(event) > time) return event.data;
+  }
+  return undefined;
+}
+
+function ordinalIn({ ordinals, times, aheadRows }: RecordsAccepted, time: number, highest: number) {
+  if (ordinals === undefined || times === undefined) return undefined;
+  const rows = decodeDeltas(times);
+  const ahead = new Set(aheadRows === undefined ? [] : decodeDeltas(aheadRows));
+  const believed = rows.findIndex((other, row) => other > time && other <= highest && !ahead.has(row));
+  // Where several that were not believed at first made up the highest time together, it is the first of them.
+  const row = believed >= 0 ? believed : rows.findIndex((other) => other > time);
+  return row < 0 ? undefined : decodeDeltas(ordinals)[row];
+}
+
+/** The record N = 0, if an event of its own holds it. */
+async function loneFirst(
+  log: EventLog,
+  stream: string,
+): Promise<{ readonly ordinal: number; readonly time: number } | undefined> {
+  const event = decodeEvent(await readOne(log, stream, await seekRecord(log, stream, 0)));
+  if (event.type !== "RecordsAccepted" || event.data.maxTime !== undefined) return undefined;
+  const { ordinals, times } = event.data;
+  if (ordinals === undefined || times === undefined) return undefined;
+  const [ordinal] = decodeDeltas(ordinals);
+  const [time] = decodeDeltas(times);
+  return ordinal === undefined || time === undefined ? undefined : { ordinal, time };
+}
