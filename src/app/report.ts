@@ -3,14 +3,14 @@ import { describeThrown } from "../core/errors.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { formatPosition } from "../core/position.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
-import type { EventLog } from "../ports/event-log.ts";
+import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { ProgressBoard } from "../runtime/progress-board.ts";
 import type { RunOptions } from "../runtime/run-options.ts";
 import type { RunNotice, RunReport } from "./run-types.ts";
 
 type Notices = Pick<
   RunOptions,
-  "onDeployed" | "onRejected" | "onQuarantined" | "onResumed" | "onStandBy" | "onRestarted"
+  "onDeployed" | "onRejected" | "onQuarantined" | "onResumed" | "onStandBy" | "onBegunAgain" | "onRestarted"
 >;
 
 /** What a run tells while it goes on, as notices. */
@@ -22,8 +22,18 @@ export function noticesTo(pipeline: string, notify: ((notice: RunNotice) => void
     onQuarantined: (stage, address, message) => notify?.({ kind: "quarantined", stage, address, message }),
     onResumed: (source, input, records) => notify?.({ kind: "resumed", source, input, records }),
     onStandBy: (message) => notify?.({ kind: "standing-by", message }),
+    onBegunAgain: ({ code, message, where }) => {
+      const what = where === undefined ? message : `${message}: ${where}`;
+      const next = code === "OwnershipLost" ? "this one stands by" : "trying again (Ctrl-C ends it)";
+      notify?.({ kind: "begun-again", message: `${what}; ${next}` });
+    },
     onRestarted: (node, error) => notify?.({ kind: "restarted", node, message: describeThrown(error) }),
   };
+}
+
+/** What a log tells while it is open, as notices. */
+export function logNotices(notify: ((notice: RunNotice) => void) | undefined): (notice: LogNotice) => void {
+  return (notice) => notify?.({ kind: "log", ...notice });
 }
 
 /** What a run did, when it has ended. */

@@ -58,6 +58,10 @@ export type RunNotice =
   | { readonly kind: "resumed"; readonly source: string; readonly input: string; readonly records: number }
   | { readonly kind: "no-input"; readonly source: string }
   | { readonly kind: "standing-by"; readonly message: string }
+  /** A run that follows its inputs goes on after a failure that need not last. */
+  | { readonly kind: "begun-again"; readonly message: string }
+  /** What the log says: it keeps everyone waiting, or goes on. */
+  | { readonly kind: "log"; readonly waiting: boolean; readonly message: string }
   | { readonly kind: "restarted"; readonly node: string; readonly message: string };
 
 /** What a run did; `headwater run --json` prints it as it is. */

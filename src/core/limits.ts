@@ -53,6 +53,11 @@ export const LIMITS = {
   /** A process says that it lives this often; three silent intervals count as dead. */
   heartbeatMs: 1_000,
   heartbeatsMissed: 3,
+  /** Stand-bys claim at different times: each waits up to this much longer. */
+  standByJitterMs: 1_000,
+  /** A run that follows its inputs begins again this long after its log failed; after each failure in a row twice as long. */
+  beginAgainMs: 250,
+  beginAgainMsMost: 8_000,
   /**
    * A sink makes what it wrote durable after this many records or bytes, or this long. Doors wait for it: it has to
    * come well before as much is in flight as may be.

@@ -125,6 +125,14 @@ export interface LogSize {
   readonly bytes: number;
 }
 
+/** Something that whoever opened a log should hear of while it is open. */
+export interface LogNotice {
+  /** What is asked of the log has to wait, for a reason that need not pass by itself. */
+  readonly waiting: boolean;
+  /** What it waits for and what can be done, or that it goes on. */
+  readonly message: string;
+}
+
 /**
  * The event log: the only channel between the parts of a pipeline, and its provenance.
  *

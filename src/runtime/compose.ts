@@ -9,7 +9,7 @@ import { HeadwaterError } from "../core/errors.ts";
 import * as library from "../pipeline/library.ts";
 import type { Bundler } from "../ports/bundler.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { EventLog } from "../ports/event-log.ts";
+import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { Files } from "../ports/files.ts";
 import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
@@ -19,6 +19,8 @@ export interface OpenLogOptions {
   readonly readOnly?: boolean;
   /** Makes the log if it is not there; the default unless it is opened only to read. */
   readonly create?: boolean;
+  /** Told when the log keeps everyone waiting, and why. */
+  readonly onNotice?: (notice: LogNotice) => void;
   /** The id of a log that is made now; random if absent. */
   readonly id?: string;
 }
@@ -35,7 +37,8 @@ export async function openLog(spec: string, options: OpenLogOptions = {}): Promi
   if (scheme === "memory:" && rest === "") return MemoryLog.create({ id: ids.uuid(), clock });
   if (scheme === "lmdb:" && rest !== "") {
     const readOnly = options.readOnly ?? false;
-    return openLmdbLog({ dir: rest, clock, ids, readOnly, create: options.create ?? !readOnly });
+    const { create = !readOnly, onNotice } = options;
+    return openLmdbLog({ dir: rest, clock, ids, readOnly, create, ...(onNotice && { onNotice }) });
   }
   throw new HeadwaterError("BadUsage", `not a log: ${JSON.stringify(spec)}`, {
     where: "--log",

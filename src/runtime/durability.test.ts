@@ -61,6 +61,7 @@ function run(log: EventLog, queue: OfferQueue, target: SinkTarget) {
       onQuarantined: nothing,
       onResumed: nothing,
       onStandBy: nothing,
+      onBegunAgain: nothing,
       onRestarted: nothing,
     },
   );

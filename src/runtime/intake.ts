@@ -68,6 +68,8 @@ export class FileIntake implements Intake {
 
   async locate(known: readonly InputProgress[]): Promise<InputProgress | undefined> {
     if (!this.#input.repeatable) return undefined;
+    // Whoever stood by since it was opened finds more in it, and that another process has taken that.
+    this.#input = await this.#options.open();
     const taken = known
       .filter((progress) => progress.bytes > 0)
       .sort((a, b) => a.bytes - b.bytes || a.round - b.round);

@@ -51,5 +51,7 @@ export interface RunOptions {
   onQuarantined(stage: string, address: string, message: string): void;
   onResumed(source: string, input: string, records: number): void;
   onStandBy(message: string): void;
+  /** A run that follows its inputs has failed for now, and goes on: see `runPipeline`. */
+  onBegunAgain(error: HeadwaterError): void;
   onRestarted(unit: string, error: unknown): void;
 }

@@ -187,6 +187,7 @@ export class Simulation {
         onQuarantined: () => {},
         onResumed: () => {},
         onStandBy: () => {},
+        onBegunAgain: () => {},
         onRestarted: (unit, error) => this.restarts.push(`${unit}: ${String(error)}`),
       },
     );
