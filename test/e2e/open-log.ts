@@ -6,8 +6,13 @@ import { checkChains } from "./log-chain.ts";
 import { type LogContent, readContent } from "./log-content.ts";
 
 /** Checks everything that can be checked of the log in `folder`, and answers what it holds of `pipeline`. */
-export async function inspectLog(folder: string, pipeline: string): Promise<LogContent> {
-  const log = await openLog(`lmdb:${folder}`, { readOnly: true });
+export function inspectLog(folder: string, pipeline: string): Promise<LogContent> {
+  return inspect(`lmdb:${folder}`, pipeline);
+}
+
+/** The same of the log that `--log` means by `spec`. */
+export async function inspect(spec: string, pipeline: string): Promise<LogContent> {
+  const log = await openLog(spec, { readOnly: true });
   try {
     await checkChains(log);
     return await readContent(log, pipeline);
