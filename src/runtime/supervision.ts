@@ -46,14 +46,15 @@ export class Supervision {
 
   /**
    * Claims the supervision. While another process has it, waits until that one releases it, is seen to be dead, or
-   * has been silent for three heartbeats and some jitter by this process's own clock. Throws `Stopped` when `signal`
-   * aborts.
+   * has been silent for three heartbeats and some jitter by this process's own clock, while this one looked. Throws
+   * `Stopped` when `signal` aborts.
    */
   static async claim(options: SupervisionOptions, signal: AbortSignal): Promise<Supervision> {
     const { log, clock, pipeline } = options;
     const stream = supervisorStream(pipeline);
     let seen = -1;
-    let seenAt = clock.monotonic();
+    let silentMs = 0;
+    let lookedAt = clock.monotonic();
     let told = false;
     for (;;) {
       if (signal.aborted)
@@ -61,12 +62,12 @@ export class Supervision {
           where: pipeline,
         });
       const tail = await StreamTail.open(log, stream);
-      if (tail.revision !== seen) {
-        seen = tail.revision;
-        seenAt = clock.monotonic();
-      }
+      const now = clock.monotonic();
+      // A log that was slow to answer, or a stop of this process itself, says nothing about the other one.
+      silentMs = tail.revision === seen ? silentMs + Math.min(now - lookedAt, LIMITS.heartbeatMs) : 0;
+      seen = tail.revision;
+      lookedAt = now;
       const mark = markOf(tail);
-      const silentMs = clock.monotonic() - seenAt;
       if (mark === undefined || mayClaim(options, mark, silentMs)) {
         const supervision = new Supervision(options, tail, (mark?.epoch ?? 0) + 1, mark?.version ?? 0);
         try {
