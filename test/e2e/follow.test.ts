@@ -6,7 +6,7 @@ import { lockHolder } from "../../src/adapters/lmdb/lock-holder.ts";
 import { type Command, projectFile, Workplace } from "./command.ts";
 import { until } from "./kill-history.ts";
 import { logsUnderTest } from "./logs-under-test.ts";
-import { inspect } from "./open-log.ts";
+import { inspectLog } from "./open-log.ts";
 import { orderLines } from "./workload.ts";
 
 const WAITS = "waiting to take over";
@@ -48,7 +48,7 @@ beforeAll(async () => {
   const log = `lmdb:${join(folder, ".headwater")}`;
   const { code, stderr } = await beside.start(args(log), { cwd: folder }).ended;
   expect(code, stderr).toBe(0);
-  const { rows } = await inspect(log, "busy");
+  const { rows } = await inspectLog(log.replace(/^lmdb:/, ""), "busy");
   expected = { stock: readFileSync(join(folder, "stock.jsonl"), "utf8"), rows };
   await beside.clear();
 });
@@ -100,7 +100,7 @@ async function mustComeToTheEnd(log: string, commands: readonly Command[]): Prom
   const last = await place.start(args(log), { cwd }).ended;
   expect(last.code, last.stderr).toBe(0);
   expect(output() === expected.stock).toBe(true);
-  expect((await inspect(log, "busy")).rows).toEqual(expected.rows);
+  expect((await inspectLog(log.replace(/^lmdb:/, ""), "busy")).rows).toEqual(expected.rows);
 }
 
 describe.each(logsUnderTest)("processes that follow an input, on $name", ({ name, spec }) => {
