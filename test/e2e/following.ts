@@ -1,8 +1,8 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { lockHolder } from "../../src/adapters/lmdb/lock-holder.ts";
 import { type Command, projectFile, Workplace } from "./command.ts";
+import { freezeWithLock, freezeWithoutLock } from "./freeze.ts";
 import { until } from "./kill-history.ts";
 import { inspectLog } from "./open-log.ts";
 import { orderLines } from "./workload.ts";
@@ -75,29 +75,17 @@ export class Following {
     for (const command of commands) expect(command.exited, command.said).toBe(false);
   }
 
-  /** Whether the process holds the lock of the embedded log's writers; to be asked of one that was stopped. */
-  holdsLock(command: Command): boolean {
-    return lockHolder(this.#embedded, false)?.pid === command.pid;
-  }
-
   /** Stops a process where that keeps no other one from going on. */
-  async freezeWithoutLock(command: Command): Promise<void> {
-    for (;;) {
-      await command.freeze();
-      if (!this.holdsLock(command)) return;
-      command.kill("SIGCONT");
-    }
+  freezeWithoutLock(command: Command): Promise<void> {
+    return freezeWithoutLock(command, this.#embedded);
   }
 
   /** Stops a process in the middle of a commit to the embedded log. */
-  async freezeWithLock(command: Command): Promise<void> {
-    for (;;) {
-      await command.freeze();
-      if (this.holdsLock(command)) return;
-      command.kill("SIGCONT");
-      // Something to commit, but never all there is.
+  freezeWithLock(command: Command): Promise<void> {
+    return freezeWithLock(command, this.#embedded, () => {
+      // Never all there is.
       if (this.#written < LINES.length - PART) this.#add(10);
-    }
+    });
   }
 
   /** Gives the rest of the input, and checks that all that comes out is what an undisturbed run makes. */
