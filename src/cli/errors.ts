@@ -27,6 +27,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   WrongExpectedRevision: EXIT.failed,
   AppendTooLarge: EXIT.failed,
   LogUnavailable: EXIT.failed,
+  LogDenied: EXIT.failed,
   LogFull: EXIT.failed,
   LogDamaged: EXIT.failed,
   LogForeign: EXIT.failed,

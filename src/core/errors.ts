@@ -23,6 +23,7 @@ export const ERROR_CODES = {
   InvalidPosition: { retryable: false },
   AppendTooLarge: { retryable: false },
   LogUnavailable: { retryable: true },
+  LogDenied: { retryable: false },
   LogFull: { retryable: true },
   LogDamaged: { retryable: false },
   LogForeign: { retryable: false },

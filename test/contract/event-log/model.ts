@@ -196,10 +196,12 @@ function perform(
       return { expected: first + offered.length - 1, call };
     }
     case "truncate": {
-      // Never lowered: whether that brings anything back is left open.
+      // Never lowered: whether that brings anything back is left open. Nor ahead of a deleted stream: a store may
+      // note its deletion in the same place.
+      const ahead = stream.deleted ? 0 : 2;
       const truncateBefore = Math.max(
         stream.first,
-        Math.min(firstOf(stream) + operation.by, events.length + 2),
+        Math.min(firstOf(stream) + operation.by, events.length + ahead),
       );
       const metadata = {
         truncateBefore,
