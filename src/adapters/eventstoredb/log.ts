@@ -346,14 +346,22 @@ export class EventStoreDbLog implements EventLog {
 
   async #removeAt(stream: string, revision: number, forEver: boolean): Promise<void> {
     const name = this.#names.toServer(stream);
-    await this.#connection.attempt(async (node) => {
-      const streams = await node.client.streams();
-      await unaryCall<unknown>(this.#connection, node, (metadata, options, done) =>
-        forEver
-          ? streams.tombstone(tombstoneRequest(name, revision), metadata, options, done)
-          : streams.delete(deleteRequest(name, revision), metadata, options, done),
-      );
-    });
+    let tries = 0;
+    try {
+      await this.#connection.attempt(async (node) => {
+        const streams = await node.client.streams();
+        tries += 1;
+        await unaryCall<unknown>(this.#connection, node, (metadata, options, done) =>
+          forEver
+            ? streams.tombstone(tombstoneRequest(name, revision), metadata, options, done)
+            : streams.delete(deleteRequest(name, revision), metadata, options, done),
+        );
+      });
+    } catch (error) {
+      // What was to be done is done, if not by the try whose answer was lost, then by someone else.
+      const ended = error instanceof CallFailure && error.kind === "tombstoned";
+      if (!(ended && forEver && tries > 1)) throw error;
+    }
   }
 
   /** The server forgets a stream's other limits when it deletes it. */
@@ -373,11 +381,13 @@ export class EventStoreDbLog implements EventLog {
 
   async #infoOfGone(stream: string, tombstoned: boolean): Promise<StreamInfo | undefined> {
     const last = await this.#reads.lastOfAll(stream);
-    if (last === undefined) return undefined;
+    // Of one that has ended nothing may be left after a scavenge.
+    if (last === undefined && !tombstoned) return undefined;
+    const lastRevision = last?.revision ?? -1;
     return {
       stream,
-      firstRevision: last.revision + 1,
-      lastRevision: last.revision,
+      firstRevision: lastRevision + 1,
+      lastRevision,
       deleted: true,
       tombstoned,
       bytes: undefined,
