@@ -44,8 +44,11 @@ function answerAppend(call: AppendCall, request: BatchAppendReq, context: Append
   };
   // By the server's own clock, whatever the client's is.
   const deadline = options.getDeadline()?.toDate().getTime();
-  if (deadline !== undefined && deadline < context.clock.now()) return send(refusal(request, "Timeout"));
-  if (bytes > maxAppendBytes) return send(refusal(request, "MaximumAppendSizeExceeded"));
+  const late = deadline !== undefined && deadline < context.clock.now();
+  if (late || bytes > maxAppendBytes) {
+    send(refusal(request, late ? "Timeout" : "MaximumAppendSizeExceeded"));
+    return;
+  }
   const fault = faults.onAppend(stream);
   if (fault !== undefined && refuses(fault)) {
     if (fault === "timeout") send(refusal(request, "Timeout"));

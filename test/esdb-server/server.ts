@@ -23,7 +23,7 @@ import {
   serviceError,
   streamEndedError,
 } from "./messages.ts";
-import { Proxy } from "./proxy.ts";
+import { Network } from "./network.ts";
 import { answerRead, type Subscriptions } from "./reads.ts";
 import { Store } from "./store.ts";
 
@@ -46,7 +46,7 @@ const MAX_MESSAGE_BYTES = 17 * 1024 * 1024;
 export class TestServer {
   readonly store: Store;
   readonly faults = new Faults();
-  readonly network: Proxy;
+  readonly network: Network;
   /** Another node that leads; this one then refuses what has to be done by the leader. */
   leader: { readonly host: string; readonly port: number } | undefined;
   /** The nodes that a question for the cluster's members answers, first the leader; this one alone if absent. */
@@ -64,7 +64,7 @@ export class TestServer {
     this.#user = options.user;
     this.#clock = options.clock;
     this.store = options.store ?? new Store(options.clock);
-    this.network = new Proxy(port);
+    this.network = new Network(port);
   }
 
   static async start(options: TestServerOptions): Promise<TestServer> {
@@ -209,7 +209,10 @@ export class TestServer {
     make: () => T,
   ): void {
     const refused = this.#enter(name, metadata);
-    if (refused !== undefined) return done(refused);
+    if (refused !== undefined) {
+      done(refused);
+      return;
+    }
     const fault = this.faults.onCall();
     if (fault === "lose") return;
     try {

@@ -54,9 +54,8 @@ export class CallFailure extends Error {
 /** Codes of gRPC's statuses. */
 const STATUS = {
   cancelled: 1,
-  invalidArgument: 3,
+  unknown: 2,
   deadlineExceeded: 4,
-  notFound: 5,
   permissionDenied: 7,
   aborted: 10,
   internal: 13,
@@ -110,16 +109,14 @@ export function readFailure(thrown: unknown): CallFailure {
     case STATUS.unavailable:
       if (/server is (not ready|too busy|busy)/i.test(details)) return new CallFailure("busy", details);
       return new CallFailure(CERTIFICATE.test(details) ? "certificate" : "lost", details);
+    // Unknown is also what a server says that is going down, and a socket that went away in the middle of a message.
     case STATUS.cancelled:
+    case STATUS.unknown:
     case STATUS.deadlineExceeded:
     case STATUS.aborted:
     case STATUS.internal:
       return new CallFailure("lost", details);
     default:
-      // A socket that went away in the middle of a message has come as an unknown error, too.
-      if (/write after end|ECONNRESET|RST_STREAM|stream closed/i.test(details)) {
-        return new CallFailure("lost", details);
-      }
       return new CallFailure("refused", details === "" ? `status ${thrown.code}` : details);
   }
 }

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
 /** The network between a client and the test server: it can be cut, frozen, and gone. */
-export class Proxy {
+export class Network {
   readonly #target: number;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
