@@ -19,6 +19,11 @@ export class Network {
     return this.#port;
   }
 
+  /** Ends of connections that are open now. */
+  get connected(): number {
+    return this.#sockets.size;
+  }
+
   /** Listens, on the same port as before if there was one. */
   async open(): Promise<void> {
     const server = createServer((inside) => this.#join(inside));

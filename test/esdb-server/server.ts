@@ -54,14 +54,15 @@ export class TestServer {
   /** Calls by name, as they came. */
   readonly calls: string[] = [];
   readonly #server: Server;
-  readonly #user: TestServerOptions["user"];
+  /** Who is let in now. */
+  user: TestServerOptions["user"];
   readonly #clock: Clock;
   readonly #held: (() => void)[] = [];
   readonly #subscriptions: Subscriptions = new Set();
 
   private constructor(server: Server, port: number, options: TestServerOptions) {
     this.#server = server;
-    this.#user = options.user;
+    this.user = options.user;
     this.#clock = options.clock;
     this.store = options.store ?? new Store(options.clock);
     this.network = new Network(port);
@@ -191,8 +192,8 @@ export class TestServer {
   #enter(name: string, metadata: Metadata): ServiceError | undefined {
     this.calls.push(name);
     const [given] = metadata.get("authorization");
-    if (this.#user !== undefined) {
-      const { name: user, password } = this.#user;
+    if (this.user !== undefined) {
+      const { name: user, password } = this.user;
       const expected = `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
       if (given !== expected) return serviceError(status.UNAUTHENTICATED, "Unauthenticated");
     }

@@ -132,7 +132,8 @@ export class Retries {
     const failure = readFailure(thrown);
     connection.report(node, failure);
     if (connection.closing.aborted) throw closedError();
-    if (!failure.retryable) throw failure;
+    if (failure.isAnswer) throw failure;
+    if (!failure.retryable) throw toHeadwaterError(failure, connection.where);
     const now = connection.clock.monotonic();
     this.#since ??= now;
     if (now - this.#since >= this.#outageMs) throw toHeadwaterError(failure, connection.where);

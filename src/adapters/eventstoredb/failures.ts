@@ -22,6 +22,14 @@ export type FailureKind =
   | "invalid-position"
   | "refused";
 
+const ANSWERS: ReadonlySet<FailureKind> = new Set([
+  "conflict",
+  "not-found",
+  "tombstoned",
+  "too-large",
+  "invalid-position",
+]);
+
 /** A failed call. Never leaves the adapter: see {@link toHeadwaterError}. */
 export class CallFailure extends Error {
   readonly kind: FailureKind;
@@ -42,7 +50,12 @@ export class CallFailure extends Error {
 
   /** Whether the call may be made again as it was, later or elsewhere. */
   get retryable(): boolean {
-    return this.kind === "lost" || this.kind === "busy" || this.kind === "not-leader";
+    return this.breaksConnection || this.kind === "busy";
+  }
+
+  /** Whether it says something about what was asked, and nothing about the server. */
+  get isAnswer(): boolean {
+    return ANSWERS.has(this.kind);
   }
 
   /** Whether the connection it was made on is of no more use. */
@@ -124,7 +137,7 @@ export function readFailure(thrown: unknown): CallFailure {
 /**
  * An error for people, of what a call failed with in the end.
  *
- * @param where a stream's name, or the server as `describeTarget` names it
+ * @param where a stream's name, or the server as `describeTarget` names it: what the failure is about
  */
 export function toHeadwaterError(thrown: unknown, where: string): HeadwaterError {
   if (thrown instanceof HeadwaterError) return thrown;
