@@ -7,6 +7,7 @@ import { createSystemClock } from "../adapters/system/clock.ts";
 import { createIds } from "../adapters/system/ids.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
 import { HeadwaterError } from "../core/errors.ts";
+import { withoutCredentials } from "../core/log-spec.ts";
 import * as library from "../pipeline/library.ts";
 import type { Bundler } from "../ports/bundler.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -47,9 +48,7 @@ export async function openLog(spec: string, options: OpenLogOptions = {}): Promi
     const { openEventStoreDbLog } = await import("../adapters/eventstoredb/log.ts");
     return openEventStoreDbLog({ target, clock, ids, readOnly, create: options.create ?? !readOnly });
   }
-  // What stands before an "@" may be a password.
-  const shown = spec.includes("@") ? "" : `: ${JSON.stringify(spec)}`;
-  throw new HeadwaterError("BadUsage", `not a log${shown}`, {
+  throw new HeadwaterError("BadUsage", `not a log: ${JSON.stringify(withoutCredentials(spec))}`, {
     where: "--log",
     hint: "Use lmdb:<folder>, such as lmdb:.headwater, esdb://host:2113 for an EventStoreDB, or memory: for one that is gone afterwards.",
   });

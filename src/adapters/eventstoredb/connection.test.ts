@@ -198,7 +198,10 @@ describe("several logs on a server", () => {
 describe("opening", () => {
   test("only to read does not make a log", async () => {
     const server = await startServer();
-    await expect(open(server.url, { readOnly: true })).rejects.toMatchObject({ code: "StreamNotFound" });
+    await expect(open(server.url, { readOnly: true })).rejects.toMatchObject({
+      code: "LogUnavailable",
+      message: expect.stringContaining("no log"),
+    });
     expect(server.store.all).toEqual([]);
   });
 

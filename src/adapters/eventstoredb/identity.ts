@@ -1,4 +1,5 @@
 import { HeadwaterError } from "../../core/errors.ts";
+import type { Position } from "../../core/position.ts";
 import type { NewEvent } from "../../ports/event-log.ts";
 import type { Ids } from "../../ports/ids.ts";
 import type { Appends } from "./appends.ts";
@@ -8,39 +9,46 @@ import type { Reads } from "./reads.ts";
 const TYPE = "LogCreated";
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** The log's id, and where it begins. */
+export interface LogIdentity {
+  readonly id: string;
+  readonly position: Position;
+}
+
 /**
- * The id of the log, which its first event holds. With `create`, one that has none gets one: of several processes
- * that open it at once, the first one's counts. Throws `StreamNotFound` for a log that does not exist, and
+ * Who the log is, which its first event says. With `create`, one that has none gets one: of several processes
+ * that open it at once, the first one's counts. Throws `LogUnavailable` for a log that does not exist, and
  * `LogForeign` or `LogTooNew` for an event that is not the one expected there.
  */
-export async function logId(
+export async function identify(
   reads: Reads,
   appends: Appends,
   ids: Ids,
   create: boolean,
   where: string,
-): Promise<string> {
-  const found = await readId(reads, where);
+): Promise<LogIdentity> {
+  const found = await readIdentity(reads, where);
   if (found !== undefined) return found;
   if (!create) {
-    throw new HeadwaterError("StreamNotFound", "there is no log on this server", {
+    throw new HeadwaterError("LogUnavailable", "there is no log on this server", {
       where,
       hint: "Check the connection string and its prefix. A run makes the log.",
     });
   }
   const id = ids.uuid();
   try {
-    await appends.append({ stream: LOG_STREAM, expected: "no-stream", events: [logCreated(id, ids)] });
-    return id;
+    const events = [logCreated(id, ids)];
+    const { position } = await appends.append({ stream: LOG_STREAM, expected: "no-stream", events });
+    return { id, position };
   } catch (error) {
     if (!(error instanceof HeadwaterError && error.code === "WrongExpectedRevision")) throw error;
   }
-  const others = await readId(reads, where);
+  const others = await readIdentity(reads, where);
   if (others !== undefined) return others;
   throw new HeadwaterError("LogForeign", `${LOG_STREAM} was deleted, or truncated`, { where });
 }
 
-async function readId(reads: Reads, where: string): Promise<string | undefined> {
+async function readIdentity(reads: Reads, where: string): Promise<LogIdentity | undefined> {
   const [event] = await reads.some(LOG_STREAM, 0, 1);
   if (event === undefined) return undefined;
   const { version, id } = parse(event.data);
@@ -52,7 +60,7 @@ async function readId(reads: Reads, where: string): Promise<string | undefined> 
     });
   }
   if (!UUID.test(id)) throw foreign(where);
-  return id;
+  return { id, position: event.position };
 }
 
 function foreign(where: string): HeadwaterError {

@@ -35,7 +35,7 @@ import { Connection } from "./connection.ts";
 import { LOG_STREAM } from "./events.ts";
 import { CallFailure, toHeadwaterError } from "./failures.ts";
 import { Feeds } from "./feed.ts";
-import { logId } from "./identity.ts";
+import { identify } from "./identity.ts";
 import { Inbox } from "./inbox.ts";
 import { Names } from "./names.ts";
 import { Reads } from "./reads.ts";
@@ -59,7 +59,7 @@ export interface EventStoreDbLogOptions {
 
 /**
  * Opens the log on an EventStoreDB. Throws `LogUnavailable` when it cannot be reached, `LogDenied` when it does not
- * take the user, the password or the certificate, and what {@link logId} throws.
+ * take the user, the password or the certificate, and what {@link identify} throws.
  */
 export async function openEventStoreDbLog(options: EventStoreDbLogOptions): Promise<EventStoreDbLog> {
   const { target, clock, ids, readOnly } = options;
@@ -70,7 +70,14 @@ export async function openEventStoreDbLog(options: EventStoreDbLogOptions): Prom
   const reads = new Reads(connection, names);
   const appends = new Appends(connection, names, reads);
   try {
-    const id = await logId(reads, appends, ids, options.create && !readOnly, connection.where);
+    const { id, position } = await identify(
+      reads,
+      appends,
+      ids,
+      options.create && !readOnly,
+      connection.where,
+    );
+    reads.birth = position;
     connection.outageMs = BOUNDS.outageMs;
     return new EventStoreDbLog({ id, connection, names, reads, appends, readOnly });
   } catch (error) {

@@ -25,13 +25,17 @@ export class Names {
     return this.prefix + stream;
   }
 
-  /** What has the server send little more than what passes `filter`. `undefined`: nothing passes. */
-  filter(filter: StreamFilter | undefined): NameFilter | undefined {
+  /**
+   * What has the server send little more than what passes `filter`. `undefined`: nothing passes.
+   *
+   * @param begin also the log's own stream: who reads backwards learns by it that nothing of the log comes before
+   */
+  filter(filter: StreamFilter | undefined, begin = false): NameFilter | undefined {
     if (filter === undefined || "everything" in filter) {
       return this.prefix === "" ? { everything: true } : { prefixes: [this.prefix] };
     }
-    if ("stream" in filter) return { prefixes: [this.toServer(filter.stream)] };
-    if (filter.prefixes.length === 0) return undefined;
-    return { prefixes: filter.prefixes.map((prefix) => this.toServer(prefix)) };
+    const asked = "stream" in filter ? [filter.stream] : filter.prefixes;
+    if (asked.length === 0) return undefined;
+    return { prefixes: [...asked, ...(begin ? [LOG_STREAM] : [])].map((name) => this.toServer(name)) };
   }
 }

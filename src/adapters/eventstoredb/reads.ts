@@ -41,6 +41,8 @@ export interface StreamEnd {
  * next answer: how long the whole takes depends on who reads.
  */
 export class Reads {
+  /** Where the log begins: what others have written before it need not be looked through. */
+  birth: Position = START;
   readonly #connection: Connection;
   readonly #names: Names;
 
@@ -133,15 +135,15 @@ export class Reads {
   async *all(options: AllChunks): AsyncGenerator<readonly ServerEvent[], void, undefined> {
     const { direction, limit, signal } = options;
     const passes = filterTest(options.filter);
-    const filter = this.#names.filter(options.filter);
-    if (filter === undefined) return;
     const forwards = direction === "forwards";
+    const filter = this.#names.filter(options.filter, !forwards);
+    if (filter === undefined) return;
     const retries = new Retries(
       this.#connection,
       this.#connection.outageMs,
       signal ?? this.#connection.closing,
     );
-    let { from } = options;
+    let from = forwards ? later(options.from, this.birth) : options.from;
     let left = limit;
     // Forwards a call begins with the event that the one before it ended with.
     let seen: Position | undefined;
@@ -157,6 +159,7 @@ export class Reads {
           const answers = await incoming.next(BOUNDS.scanMs);
           if (answers === undefined) break;
           const chunk: ServerEvent[] = [];
+          let begun = false;
           for (const answer of answers) {
             const recorded = answer.getEvent()?.getEvent();
             if (recorded === undefined) continue;
@@ -165,11 +168,14 @@ export class Reads {
             if (forwards && seen !== undefined && comparePositions(event.position, seen) <= 0) continue;
             from = event.position;
             seen = event.position;
+            begun = !forwards && comparePositions(event.position, this.birth) <= 0;
+            if (begun) break;
             if (passes(event.stream) && event.stream !== LOG_STREAM && !event.endsStream) chunk.push(event);
           }
           retries.reset();
           left -= chunk.length;
           if (chunk.length > 0) yield chunk;
+          if (begun) return;
         }
         if (received < count) return;
       } catch (thrown) {
@@ -268,6 +274,10 @@ export class Reads {
       throw toHeadwaterError(error, stream ?? this.#connection.where);
     }
   }
+}
+
+function later(a: Position, b: Position): Position {
+  return comparePositions(a, b) < 0 ? b : a;
 }
 
 function isNotFound(error: unknown): boolean {
