@@ -184,6 +184,7 @@ export interface EventLog {
   streams(filter?: StreamFilter): AsyncIterable<StreamInfo>;
 
   getMetadata(stream: string): Promise<StreamMetadata>;
+  /** Of a deleted stream a store may refuse it with `StreamNotFound`; nor need settings outlive a deletion. */
   setMetadata(stream: string, metadata: StreamMetadata): Promise<void>;
 
   /**

@@ -45,7 +45,7 @@ const RECORD_BYTES = 128;
 
 /**
  * What an EventStoreDB 24.6 keeps, in memory, and by the rules that it has been seen to follow: settings of a stream are
- * events of a stream of their own, a deletion is a setting, a repeated write is found at its exact place alone.
+ * events of a stream of their own, a deletion is a setting and any other setting ends it, a repeated write is found at its exact place alone.
  */
 export class Store {
   readonly all: Stored[] = [];
@@ -82,8 +82,14 @@ export class Store {
         if (!(same === 0 && expected === "no-stream" && deleted)) return { kind: "conflict", current: last };
       }
     }
-    if (deleted) this.#setting(name, { $tb: Number(last + 1n) });
+    const original = name.startsWith("$$") ? name.slice(2) : "";
+    const revives = original !== "" && this.#isDeleted(original);
     const written = this.#write(name, offered);
+    if (deleted) this.#setting(name, { $tb: Number(last + 1n) });
+    if (revives) {
+      const end = (this.#streams.get(original)?.lastRevision ?? -1n) + 1n;
+      this.#setting(original, { $tb: Number(end) });
+    }
     this.#notify();
     return { kind: "done", revision: written.revision, position: written.position };
   }

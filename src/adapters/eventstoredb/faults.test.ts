@@ -16,7 +16,7 @@ import { START } from "../../core/position.ts";
 import type { EventLog } from "../../ports/event-log.ts";
 import { BOUNDS } from "./bounds.ts";
 
-const { startServer, open } = esdbTests();
+const { startServer, open, hurrying } = esdbTests();
 
 /** Makes the first append to a stream of ours go wrong, and no other. */
 function failOnce(server: TestServer, fault: AppendFault): void {
@@ -242,6 +242,33 @@ describe("a server that does not answer", () => {
   });
 });
 
+describe("a server that holds appends back for half a minute", () => {
+  for (const fault of ["lose", "lose-answer"] as const) {
+    test(`${fault}: has all of them once in the end, and never more at once than may be`, async () => {
+      const server = await startServer();
+      const log = await open(server.url);
+      const until = hurrying.monotonic() + 30_000;
+      let most = 0;
+      const waiting = new Map<string, number>();
+      server.faults.onAppend = (stream) => {
+        if (hurrying.monotonic() > until) return undefined;
+        waiting.set(stream, (waiting.get(stream) ?? 0) + 1);
+        most = Math.max(most, waiting.size);
+        return fault;
+      };
+      const count = BOUNDS.appendsInFlight + 100;
+      const writers = Array.from({ length: count }, async (_, w) => {
+        for (let i = 0; i < 3; i++) {
+          await log.append(`w.${w}`, i === 0 ? "no-stream" : i - 1, [event(String(i))]);
+        }
+      });
+      await Promise.all(writers);
+      expect(most).toBe(BOUNDS.appendsInFlight);
+      expect(await collect(log.readAll())).toHaveLength(count * 3);
+    });
+  }
+});
+
 describe("a read that breaks off", () => {
   for (const how of ["break", "stall"] as const) {
     test(`${how}: goes on where it was`, async () => {
@@ -397,6 +424,17 @@ describe("deletion and tombstones", () => {
       await expectCode(collect(log.read("b")), "StreamTombstoned");
     });
   }
+
+  test("settings of a deleted stream are not changed behind its back", async () => {
+    const log = await open((await startServer()).url);
+    await log.append("a", "no-stream", eventRange(0, 3));
+    await log.delete("a", 2);
+    await log.setMetadata("a", { truncateBefore: 2 });
+    await expectCode(log.setMetadata("a", { maxCount: 5 }), "StreamNotFound");
+    await expectCode(log.setMetadata("a", { truncateBefore: 9 }), "StreamNotFound");
+    await expectCode(collect(log.read("a")), "StreamNotFound");
+    expect(await log.getMetadata("a")).toEqual({ truncateBefore: 3 });
+  });
 
   test("a scavenge is waited for", async () => {
     const server = await startServer();

@@ -41,7 +41,6 @@ import { Names } from "./names.ts";
 import { Reads } from "./reads.ts";
 import { deleteRequest, type NameFilter, tombstoneRequest } from "./requests.ts";
 import { scavengeServer } from "./scavenge.ts";
-import type { StreamSettings } from "./settings.ts";
 import { SharedReads } from "./shared-reads.ts";
 import { type Followed, FollowedAll, FollowedStream, follow } from "./subscription.ts";
 import type { Target } from "./target.ts";
@@ -261,7 +260,21 @@ export class EventStoreDbLog implements EventLog {
     checkMetadata(stream, metadata);
     this.#names.check(stream);
     this.#checkWrite();
-    await this.#changeSettings(stream, () => metadata);
+    for (;;) {
+      const now = await this.#reads.settings(stream);
+      if (now.deleted) {
+        await this.#checkSettingsOfDeleted(stream, metadata);
+        return;
+      }
+      try {
+        await this.#appends.settings(stream, now, metadata);
+        return;
+      } catch (error) {
+        // Someone else has changed them meanwhile.
+        const conflict = error instanceof CallFailure && error.kind === "conflict";
+        if (!conflict) throw toHeadwaterError(error, stream);
+      }
+    }
   }
 
   async delete(stream: string, expected: ExpectedRevision): Promise<void> {
@@ -313,18 +326,19 @@ export class EventStoreDbLog implements EventLog {
     }
   }
 
-  /** Changes settings in one step: what someone else has written meanwhile is read, and changed again. */
-  async #changeSettings(stream: string, change: (now: StreamSettings) => StreamMetadata): Promise<void> {
-    for (;;) {
-      const now = await this.#reads.settings(stream);
-      try {
-        await this.#appends.settings(stream, now, change(now));
-        return;
-      } catch (error) {
-        if (!(error instanceof CallFailure && error.kind === "conflict"))
-          throw toHeadwaterError(error, stream);
-      }
-    }
+  /**
+   * The server takes any change of settings for the end of a deletion. What would have no effect is left out; the rest
+   * is refused.
+   */
+  async #checkSettingsOfDeleted(stream: string, metadata: StreamMetadata): Promise<void> {
+    const { truncateBefore = 0, maxCount, maxAgeSeconds } = metadata;
+    const info = await this.#infoOfDeleted(stream);
+    const ahead = truncateBefore > (info?.firstRevision ?? 0);
+    if (!ahead && maxCount === undefined && maxAgeSeconds === undefined) return;
+    throw new HeadwaterError("StreamNotFound", "settings of a deleted stream cannot be changed", {
+      where: stream,
+      hint: "Append to it first.",
+    });
   }
 
   /**
@@ -339,10 +353,8 @@ export class EventStoreDbLog implements EventLog {
       const info = await this.streamInfo(stream);
       if (info === undefined) throw notFoundError(stream);
       checkState(stream, expected, { ...info, bornAt: 0 });
-      const before = await this.#reads.settings(stream);
       try {
         await this.#removeAt(stream, info.lastRevision, forEver);
-        if (!forEver) await this.#keepLimits(stream, before);
         return;
       } catch (error) {
         const conflict = error instanceof CallFailure && error.kind === "conflict";
@@ -369,16 +381,6 @@ export class EventStoreDbLog implements EventLog {
       const ended = error instanceof CallFailure && error.kind === "tombstoned";
       if (!(ended && forEver && tries > 1)) throw error;
     }
-  }
-
-  /** The server forgets a stream's other limits when it deletes it. */
-  async #keepLimits(stream: string, { maxCount, maxAgeSeconds }: StreamMetadata): Promise<void> {
-    if (maxCount === undefined && maxAgeSeconds === undefined) return;
-    await this.#changeSettings(stream, ({ truncateBefore }) => ({
-      ...(truncateBefore !== undefined && { truncateBefore }),
-      ...(maxCount !== undefined && { maxCount }),
-      ...(maxAgeSeconds !== undefined && { maxAgeSeconds }),
-    }));
   }
 
   async #infoOfDeleted(stream: string): Promise<StreamInfo | undefined> {

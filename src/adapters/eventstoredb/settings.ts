@@ -36,26 +36,18 @@ export function readSettings(data: Uint8Array, revision: number): StreamSettings
   };
 }
 
-/**
- * The settings of `metadata`, with what others have put beside them. Of a deleted stream it is kept that it is
- * deleted: the server notes both in the same place, and its next append begins after what was there.
- */
+/** The settings of `metadata`, with what others have put beside them. */
 export function writeSettings(before: StreamSettings, metadata: StreamMetadata): Uint8Array {
   const { $tb, $maxCount, $maxAge, ...others } = before.raw;
   const { truncateBefore, maxCount, maxAgeSeconds } = metadata;
   const settings = {
     ...others,
-    ...(truncateBefore !== undefined && !before.deleted && { $tb: truncateBefore }),
+    ...(truncateBefore !== undefined && { $tb: truncateBefore }),
     ...(maxCount !== undefined && { $maxCount: maxCount }),
     ...(maxAgeSeconds !== undefined && { $maxAge: maxAgeSeconds }),
   };
-  const text = JSON.stringify(settings);
-  if (!before.deleted) return Buffer.from(text);
-  // As a number of JavaScript it would not be the one that the server compares with.
-  return Buffer.from(text === "{}" ? `{"$tb":${DELETED}}` : `${text.slice(0, -1)},"$tb":${DELETED}}`);
+  return Buffer.from(JSON.stringify(settings));
 }
-
-const DELETED = "9223372036854775807";
 
 function parseObject(text: string): Readonly<Record<string, unknown>> {
   try {
