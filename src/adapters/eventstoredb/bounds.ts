@@ -7,7 +7,7 @@ export const BOUNDS = {
   /** A call is repeated for this long; after that the log is unavailable. Longer than an election, or a restart. */
   outageMs: 60_000,
   /** The same when a log is opened: a wrong address is told soon. */
-  openMs: 3_000,
+  openMs: 2_000,
   /** Between two tries: this long, then twice as long, up to the second, each with up to half of it by chance. */
   backOffMs: 50,
   backOffMostMs: 2_000,
