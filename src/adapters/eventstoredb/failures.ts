@@ -91,7 +91,7 @@ export function readFailure(thrown: unknown): CallFailure {
   if (!isServiceError(thrown)) return new CallFailure("lost", describeThrown(thrown));
   const sent = thrown.metadata?.getMap() ?? {};
   const text = (key: string) => (sent[key] === undefined ? undefined : String(sent[key]));
-  const details = thrown.details ?? "";
+  const details = plainly(thrown.details ?? "");
   switch (text("exception")) {
     case "not-leader": {
       const address = text("leader-endpoint-host");
@@ -199,6 +199,15 @@ export function toHeadwaterError(thrown: unknown, where: string): HeadwaterError
 /** What a call fails with whose answer did not come in time. */
 export function timeoutFailure(ms: number): CallFailure {
   return new CallFailure("lost", `no answer within ${ms} ms`);
+}
+
+/** Without what the transport puts around the cause of a failed connection. */
+function plainly(details: string): string {
+  return details
+    .replace(/^No connection established\. Last error: (Error: )?/, "")
+    .replace(/ Resolution note:.*$/s, "")
+    .replace(/^[0-9A-F]+:error:[0-9A-F]+:([^:]*):[^:]*:([^:]*):.*$/s, "$1: $2")
+    .trim();
 }
 
 function isServiceError(thrown: unknown): thrown is ServiceError {
