@@ -48,7 +48,7 @@ async function openLogThatIsThere({ log, onNotice }: RunRequest): Promise<EventL
   try {
     return await openLog(log, { create: false, onNotice: logNotices(onNotice) });
   } catch (error) {
-    if (isHeadwaterError(error, "LogUnavailable")) return undefined;
+    if (isHeadwaterError(error, "LogMissing")) return undefined;
     throw error;
   }
 }

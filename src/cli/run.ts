@@ -1,6 +1,7 @@
 import { Command, Option } from "commander";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
 import { LIMITS } from "../core/limits.ts";
+import { withoutCredentials } from "../core/log-spec.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatBytes, formatNumber, formatSeconds, paint } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
@@ -154,7 +155,8 @@ function reportLines(report: RunReport): string[] {
 }
 
 function tourLines(io: Io, report: RunReport, request: RunRequest): string[] {
-  const log = request.log === DEFAULT_LOG ? "" : ` --log ${request.log}`;
+  const shown = withoutCredentials(request.log);
+  const log = request.log === DEFAULT_LOG ? "" : ` --log ${/[?&*]/.test(shown) ? `'${shown}'` : shown}`;
   const source = [...request.inputs.keys()][0];
   const command = (text: string) => `  npx headwater ${text}${log}`;
   return [

@@ -19,7 +19,7 @@ export const LIMITS = {
   /** Partitions of a pipeline unless it says otherwise, and at most: a re-keyed segment reads each from each. */
   partitions: 8,
   partitionsMost: 128,
-  /** Data and metadata of one append, all its events together: what every store takes. */
+  /** Data, metadata and types of one append, all its events together: what every store takes. */
   appendBytes: 1024 * 1024,
   /** Outputs of one input of a segment; more quarantine the input. Their digests have to fit into one append. */
   outputsPerInput: 1_024,

@@ -34,7 +34,7 @@ export type ExpectedRevision = number | "no-stream" | "stream-exists" | "any";
 export interface Append {
   readonly stream: string;
   readonly expected: ExpectedRevision;
-  /** At least one, together at most `LIMITS.appendBytes` of data and metadata. */
+  /** At least one, together at most `LIMITS.appendBytes` of data, metadata and types (two bytes a character). */
   readonly events: readonly NewEvent[];
 }
 
@@ -192,6 +192,7 @@ export interface EventLog {
   streams(filter?: StreamFilter): AsyncIterable<StreamInfo>;
 
   getMetadata(stream: string): Promise<StreamMetadata>;
+  /** Of a deleted stream a store may refuse it with `StreamNotFound`; nor need settings outlive a deletion. */
   setMetadata(stream: string, metadata: StreamMetadata): Promise<void>;
 
   /**
@@ -202,8 +203,11 @@ export interface EventLog {
   /** Ends the stream for ever. */
   tombstone(stream: string, expected: ExpectedRevision): Promise<void>;
 
-  /** Makes the space of what truncation and deletion let go usable again. Answers how many bytes. */
-  scavenge(): Promise<{ readonly events: number; readonly bytes: number }>;
+  /**
+   * Makes the space of what truncation and deletion let go usable again. Answers how many bytes, and how many events
+   * if the store counts them.
+   */
+  scavenge(): Promise<{ readonly events: number | undefined; readonly bytes: number }>;
 
   /** A consistent copy of the log in the folder `target`, while it is written to. Not every store can. */
   backup?(target: string): Promise<void>;

@@ -80,7 +80,7 @@ describe("opening a folder", () => {
   });
 
   it("for reading reads, follows and refuses to write", async () => {
-    await expectCode(openLog({ readOnly: true }), "LogUnavailable");
+    await expectCode(openLog({ readOnly: true }), "LogMissing");
     await filled();
     const reader = await openLog({ readOnly: true });
     expect(await collect(reader.read("a"))).toHaveLength(40);

@@ -61,7 +61,7 @@ export interface LmdbLogOptions {
 
 /**
  * Opens the log in a folder. Several processes may have it open, and one process several times, but only one of
- * a process's threads. Throws `LogUnavailable`, `LogForeign`, `LogTooNew`, `LogDamaged` or `LogFull`.
+ * a process's threads. Throws `LogMissing`, `LogUnavailable`, `LogForeign`, `LogTooNew`, `LogDamaged` or `LogFull`.
  */
 export async function openLmdbLog(options: LmdbLogOptions): Promise<EventLog> {
   const { dir, clock, ids, create = true, readOnly = false } = options;

@@ -47,7 +47,7 @@ export async function acquireStore(options: StoreOptions): Promise<Store> {
     if (options.create && !options.readOnly) await makeFolder(options.dir);
     const dir = await realpath(options.dir).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
-      throw new HeadwaterError("LogUnavailable", "there is no log here yet", {
+      throw new HeadwaterError("LogMissing", "there is no log here yet", {
         where: options.dir,
         hint: "Run a pipeline, or name the log with --log lmdb:<folder>.",
       });
@@ -78,7 +78,7 @@ export async function acquireStore(options: StoreOptions): Promise<Store> {
 async function openStore(options: StoreOptions): Promise<Store> {
   const exists = await checkDataFile(options.dir);
   if (!exists && (!options.create || options.readOnly)) {
-    throw new HeadwaterError("LogUnavailable", "there is no log in the folder", {
+    throw new HeadwaterError("LogMissing", "there is no log in the folder", {
       where: options.dir,
       hint: "Check the path.",
     });
