@@ -199,7 +199,7 @@ describe("opening", () => {
   test("only to read does not make a log", async () => {
     const server = await startServer();
     await expect(open(server.url, { readOnly: true })).rejects.toMatchObject({
-      code: "LogUnavailable",
+      code: "LogMissing",
       message: expect.stringContaining("no log"),
     });
     expect(server.store.all).toEqual([]);

@@ -46,7 +46,7 @@ async function filled(): Promise<string> {
 
 describe("opening a folder", () => {
   it("makes it, with its parents, unless told not to", async () => {
-    await expectCode(openLog({ create: false }), "LogUnavailable");
+    await expectCode(openLog({ create: false }), "LogMissing");
     await expect(stat(dir)).rejects.toThrow();
     dir = join(dir, "below");
     await (await openLog()).close();
