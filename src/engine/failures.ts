@@ -9,7 +9,10 @@ export interface StageFailure {
 
 /** The error of a window or join at a record without event time. */
 export function noEventTime(): HeadwaterError {
-  return badAnswer("the record has no event time", "Give every source that the stage descends from an eventTime.");
+  return badAnswer(
+    "the record has no event time",
+    "Give every source that the stage descends from an eventTime.",
+  );
 }
 
 /** The error of a stage that answered something it may not. */
