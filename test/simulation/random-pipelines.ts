@@ -73,10 +73,10 @@ const stageWords: fc.Arbitrary<StageWords> = fc.record({
   }),
   name: fc.constantFrom("a", "b", "b-a", "z9", "0"),
   variant: fc.nat(11),
-  fails: fc.constantFrom(0, 0, 0, 3, 5),
+  fails: fc.constantFrom(0, 0, 0, 0, 3, 5),
   how: fc.nat(2),
   bounds: fc.nat(11),
-  lateness: fc.constantFrom(0, 0, 1, 2_000, 20_000),
+  lateness: fc.constantFrom(0, 1, 2_000, 20_000, 20_000),
   early: fc.nat(5),
 });
 
@@ -84,7 +84,7 @@ export const pipelineWords: fc.Arbitrary<PipelineWords> = fc.record({
   partitions: fc.constantFrom(1, 2, 8),
   sources: fc.array(
     fc.record({
-      keyed: fc.boolean(),
+      keyed: fc.constantFrom(true, true, false),
       timed: fc.constantFrom(true, true, true, false),
       identified: fc.constantFrom(false, false, true),
       outOfOrdernessMs: fc.constantFrom(0, 0, 1, 1_500, 10_000, 100_000),
@@ -92,7 +92,7 @@ export const pipelineWords: fc.Arbitrary<PipelineWords> = fc.record({
     }),
     { minLength: 1, maxLength: 3 },
   ),
-  stages: fc.array(stageWords, { maxLength: 9 }),
+  stages: fc.array(stageWords, { maxLength: 9, size: "+1" }),
   sinks: fc.array(fc.nat(20), { maxLength: 3 }),
 });
 
@@ -115,16 +115,16 @@ export const inputWords: fc.Arbitrary<InputWords> = fc.array(
     source: fc.nat(2),
     // 0: the same ordinal as a record of another source.
     gap: fc.constantFrom(0, 0, 1, 1, 2, 5_000),
-    k: fc.integer({ min: -1, max: 6 }),
+    k: fc.oneof(fc.nat(1), fc.nat(1), fc.integer({ min: -1, max: 6 })),
     v: fc.integer({ min: -20, max: 60 }),
     pass: fc.constantFrom(0, 1, 300, 1_000, 1_001, 2_500, 12_000),
     apart: fc.oneof(
       fc.constant(0),
       fc.constantFrom(0, -1, -2, -700, -3_000, -9_000, -30_000, 2_000, 15_000),
-      fc.constantFrom(0, 0, 0, -3_000, 172_800_000),
+      fc.constantFrom(0, 0, 0, -3_000, -3_000, -9_000, -9_000, -9_000, 172_800_000),
     ),
   }),
-  { maxLength: 60 },
+  { maxLength: 60, size: "+2" },
 );
 
 /** The records of `words` for each source. */

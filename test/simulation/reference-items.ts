@@ -95,6 +95,9 @@ export function keyOnPath(key: unknown): string {
   const number = key as number;
   if (Number.isInteger(number) && number >= -32 && number < 128) return String.fromCharCode(number & 0xff);
   if (Number.isInteger(number) && number >= 0 && number < 256) return String.fromCharCode(0xcc, number);
+  if (Number.isInteger(number) && number >= 0 && number < 65_536) {
+    return String.fromCharCode(0xcd, number >> 8, number & 0xff);
+  }
   if (Number.isNaN(number)) return "\xcb\x7f\xf8\0\0\0\0\0\0";
   throw new Error(`the reference has no bytes for the key ${number}`);
 }

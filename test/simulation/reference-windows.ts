@@ -80,18 +80,19 @@ export function runWindow(
       outcome.late.push(item);
       return;
     }
-    let next = open;
+    const gone = new Set<Window>();
+    const added: Window[] = [];
     const taken = outcome.positional(item, item.key, () =>
       intervals.flatMap(({ start, end, from }) => {
         const window = withRecord(item, start, end, from);
         const fires = firesAt(window);
         const begunAnew = fires === "on-time" && windows.kind === "global" && !windows.kept;
-        next = next.filter((other) => !from.includes(other));
-        if (!begunAnew) next = [...next, { ...window, changed: fires === undefined }];
+        for (const other of from) gone.add(other);
+        if (!begunAnew) added.push({ ...window, changed: fires === undefined });
         return fires === undefined ? [] : [resultOf(window, fires)];
       }),
     );
-    if (taken) open = next;
+    if (taken) open = [...open.filter((window) => !gone.has(window)), ...added];
   };
 
   /** What a window gives because a record was added. */
@@ -165,11 +166,11 @@ function intervalsOf(
   const starts: number[] = [];
   const last = Math.floor((at - offsetMs) / slideMs) * slideMs + offsetMs;
   for (let start = last; start + sizeMs > at; start -= slideMs) starts.unshift(start);
-  return starts.map((start) => ({
-    start,
-    end: start + sizeMs,
-    from: ofKey.filter((window) => window.start === start),
-  }));
+  const byStart = new Map(ofKey.map((window) => [window.start, window]));
+  return starts.map((start) => {
+    const window = byStart.get(start);
+    return { start, end: start + sizeMs, from: window === undefined ? [] : [window] };
+  });
 }
 
 /** What a window has to do on the way of event time from `before` to `now`. */
