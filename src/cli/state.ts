@@ -129,9 +129,8 @@ function readingsOf(text: string): readonly Key[] {
 async function printJson(io: Io, { entries, ...about }: StageState): Promise<void> {
   const head = JSON.stringify(about).slice(0, -1);
   let lead = `${head},"entries":[`;
-  for await (const part of inParts(entries, (entry) =>
-    JSON.stringify(jsonable(entry as unknown as Value, false)),
-  )) {
+  const all: Iterable<unknown> = entries;
+  for await (const part of inParts(all, (entry) => JSON.stringify(jsonable(entry as Value, false)))) {
     await io.stdout.write(lead + part.join(","));
     lead = ",";
   }
