@@ -226,7 +226,8 @@ function perform(
     case "delete":
     case "tombstone": {
       // Whether a stream's limit outlives its deletion is left open.
-      if (operation.kind === "delete" && stream.maxCount !== undefined && !stream.ended) return NOTHING;
+      const limited = stream.maxCount !== undefined || stream.first > events.length;
+      if (operation.kind === "delete" && limited && !stream.ended) return NOTHING;
       const call = () => (operation.kind === "delete" ? log.delete(name, "any") : log.tombstone(name, "any"));
       if (events.length === 0) return { expected: "StreamNotFound", call };
       if (stream.ended) return { expected: "StreamTombstoned", call };
