@@ -1,5 +1,6 @@
 import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import { withoutCredentials } from "../core/log-spec.ts";
 import { START } from "../core/position.ts";
 import type { Append, EventLog, NewEvent } from "../ports/event-log.ts";
 import { createSurroundings, openLog } from "../runtime/compose.ts";
@@ -64,8 +65,8 @@ async function checkNew(log: EventLog, id: string, spec: string): Promise<void> 
   const what = position.commit !== START.commit ? "it holds events" : "it was made for other events";
   if (position.commit === START.commit && log.id === id) return;
   throw new HeadwaterError("BadUsage", `cannot import into this log: ${what}`, {
-    where: spec,
-    hint: "Name a folder that does not exist yet, such as --log lmdb:.headwater-imported.",
+    where: withoutCredentials(spec),
+    hint: "Name a folder that does not exist yet, such as --log lmdb:.headwater-imported, or on an EventStoreDB a prefix that is not used yet.",
   });
 }
 
@@ -82,7 +83,7 @@ async function appendAll(log: EventLog, items: AsyncIterable<string | ImportedEv
   };
   for await (const item of items) {
     if (typeof item === "string") continue;
-    const size = item.data.length + item.metadata.length;
+    const size = item.type.length * 2 + item.data.length + item.metadata.length;
     if (bytes + size > GROUP_BYTES || count >= GROUP_EVENTS) await flush();
     const { stream, revision, ...event } = item;
     if (group.at(-1)?.stream === stream) events.push(event);

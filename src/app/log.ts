@@ -160,7 +160,7 @@ export async function backupLog(log: EventLog, target: string): Promise<void> {
 }
 
 /** Makes the space of what truncation and deletion let go usable again. */
-export function scavengeLog(log: EventLog): Promise<{ readonly events: number; readonly bytes: number }> {
+export function scavengeLog(log: EventLog): ReturnType<EventLog["scavenge"]> {
   return log.scavenge();
 }
 

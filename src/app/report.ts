@@ -4,14 +4,21 @@ import type { PipelineDeployed } from "../core/events.ts";
 import { formatPosition } from "../core/position.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
 import { notableParameters } from "../pipeline/parameter-overrides.ts";
-import type { EventLog } from "../ports/event-log.ts";
+import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { ProgressBoard } from "../runtime/progress-board.ts";
 import type { RunOptions } from "../runtime/run-options.ts";
 import type { RunNotice, RunReport } from "./run-types.ts";
 
 type Notices = Pick<
   RunOptions,
-  "onDeployed" | "onRejected" | "onQuarantined" | "onResumed" | "onTimeAhead" | "onStandBy" | "onRestarted"
+  | "onDeployed"
+  | "onRejected"
+  | "onQuarantined"
+  | "onResumed"
+  | "onTimeAhead"
+  | "onStandBy"
+  | "onBegunAgain"
+  | "onRestarted"
 >;
 
 /** What a run tells while it goes on, as notices. */
@@ -33,8 +40,18 @@ export function noticesTo(
     onResumed: (source, input, records) => notify?.({ kind: "resumed", source, input, records }),
     onTimeAhead: (source, where, time) => notify?.({ kind: "time-ahead", source, where, time }),
     onStandBy: (message) => notify?.({ kind: "standing-by", message }),
+    onBegunAgain: ({ code, message, where }) => {
+      const what = where === undefined ? message : `${message}: ${where}`;
+      const next = code === "OwnershipLost" ? "this one stands by" : "trying again (Ctrl-C ends it)";
+      notify?.({ kind: "begun-again", message: `${what}; ${next}` });
+    },
     onRestarted: (node, error) => notify?.({ kind: "restarted", node, message: describeThrown(error) }),
   };
+}
+
+/** What a log tells while it is open, as notices. */
+export function logNotices(notify: ((notice: RunNotice) => void) | undefined): (notice: LogNotice) => void {
+  return (notice) => notify?.({ kind: "log", ...notice });
 }
 
 /** What a run did, when it has ended. */

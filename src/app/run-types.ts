@@ -70,6 +70,10 @@ export type RunNotice =
   /** Event time of a record, milliseconds since 1970, that is too far ahead of all before it to be believed yet. */
   | { readonly kind: "time-ahead"; readonly source: string; readonly where: string; readonly time: number }
   | { readonly kind: "standing-by"; readonly message: string }
+  /** A run that follows its inputs goes on after a failure that need not last. */
+  | { readonly kind: "begun-again"; readonly message: string }
+  /** What the log says: it keeps everyone waiting, or goes on. */
+  | { readonly kind: "log"; readonly waiting: boolean; readonly message: string }
   | { readonly kind: "restarted"; readonly node: string; readonly message: string };
 
 /** What a run did; `headwater run --json` prints it as it is. */

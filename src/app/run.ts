@@ -18,7 +18,7 @@ import { sinkHistory } from "../runtime/sink-history.ts";
 import { FileTarget, mustNotBeForeign, type SinkTarget, StdoutTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
-import { noticesTo, reportOf } from "./report.ts";
+import { logNotices, noticesTo, reportOf } from "./report.ts";
 import type { RunReport, RunRequest } from "./run-types.ts";
 
 const MS_PER_SECOND = 1_000;
@@ -38,7 +38,7 @@ export async function run(request: RunRequest): Promise<RunReport> {
   const intakes = await openIntakes(surroundings, request, opened);
   await checkOutputPaths(request);
   const targets = targetsOf(surroundings, request);
-  const log = (await openLogThatIsThere(request.log)) ?? (await makeLog(request, targets));
+  const log = (await openLogThatIsThere(request)) ?? (await makeLog(request, targets));
   try {
     const loaded = module ?? (await loadDeployed(surroundings, log, request));
     return await runLoaded(surroundings, log, loaded, request, intakes, opened, targets);
@@ -47,11 +47,11 @@ export async function run(request: RunRequest): Promise<RunReport> {
   }
 }
 
-async function openLogThatIsThere(spec: string): Promise<EventLog | undefined> {
+async function openLogThatIsThere({ log, onNotice }: RunRequest): Promise<EventLog | undefined> {
   try {
-    return await openLog(spec, { create: false });
+    return await openLog(log, { create: false, onNotice: logNotices(onNotice) });
   } catch (error) {
-    if (isHeadwaterError(error, "LogUnavailable")) return undefined;
+    if (isHeadwaterError(error, "LogMissing")) return undefined;
     throw error;
   }
 }
@@ -60,7 +60,7 @@ async function openLogThatIsThere(spec: string): Promise<EventLog | undefined> {
 async function makeLog(request: RunRequest, targets: ReadonlyMap<string, SinkTarget>): Promise<EventLog> {
   if (!isModulePath(request.pipeline)) throw unknownPipeline(request.pipeline);
   for (const target of targets.values()) await mustNotBeForeign(target);
-  return await openLog(request.log);
+  return await openLog(request.log, { onNotice: logNotices(request.onNotice) });
 }
 
 interface Loaded {

@@ -11,7 +11,7 @@ export interface Delivery {
 
 /** How a program runs a pipeline in its own process. */
 export interface StartOptions {
-  /** `lmdb:<dir>` or `memory:`. */
+  /** `lmdb:<dir>`, `esdb://…` or `memory:`. */
   readonly log: string;
   /** The file of the module that defines the pipeline, so that its code is kept in the log: `import.meta.filename`. */
   readonly module?: string;

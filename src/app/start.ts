@@ -10,7 +10,7 @@ import { runPipeline } from "../runtime/pipeline-run.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
 import { CallbackTarget, type SinkTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
-import { noticesTo, reportOf } from "./report.ts";
+import { logNotices, noticesTo, reportOf } from "./report.ts";
 import type { RunReport } from "./run-types.ts";
 import type { Delivery, RunningPipeline, StartOptions } from "./start-types.ts";
 
@@ -26,7 +26,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const surroundings = createSurroundings();
   const bundle =
     options.module === undefined ? undefined : await surroundings.bundler.bundle(resolve(options.module));
-  const log = await openLog(options.log);
+  const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
   const board = new ProgressBoard();
   const stop = new AbortController();
   const { clock } = surroundings;

@@ -12,6 +12,8 @@ export interface Interrupt {
 export interface InterruptSteps {
   first?(): void;
   second?(): void;
+  /** Whether a thread of this process waits for what may never come, so that an exit would, too. */
+  stuck?(): boolean;
 }
 
 /** Listens for Ctrl-C. */
@@ -20,7 +22,8 @@ export function listenForInterrupt(io: Io, steps: InterruptSteps = {}): Interrup
   const release = io.onInterrupt(() => {
     if (controller.signal.aborted) {
       steps.second?.();
-      io.exit(EXIT.stopped);
+      if (steps.stuck?.()) io.die();
+      else io.exit(EXIT.stopped);
       return;
     }
     controller.abort();

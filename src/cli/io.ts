@@ -31,6 +31,11 @@ export interface Io {
   onInterrupt(listener: () => void): () => void;
   /** Ends the process at once. */
   exit(code: number): void;
+  /**
+   * Ends the process at once by the signal of Ctrl-C, which a shell shows as 130. An exit would wait for the
+   * process's other threads, and one of them may wait for the log.
+   */
+  die(): void;
   /** Loaded only when needed, so that `--help` is fast. */
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
@@ -56,6 +61,10 @@ export function processIo(): Io {
       };
     },
     exit: (code) => process.exit(code),
+    die: () => {
+      process.removeAllListeners("SIGINT");
+      process.kill(process.pid, "SIGINT");
+    },
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),

@@ -191,6 +191,7 @@ async function scavenge(io: Io, { app, common }: Call): Promise<void> {
   if (common.json) await io.stdout.write(`${JSON.stringify(freed)}\n`);
   else if (!common.quiet) {
     const { events, bytes } = freed;
-    await io.stdout.write(`${formatNumber(events)} events let go, ${formatBytes(bytes)} usable again\n`);
+    const letGo = events === undefined ? "" : `${formatNumber(events)} events let go, `;
+    await io.stdout.write(`${letGo}${formatBytes(bytes)} usable again\n`);
   }
 }

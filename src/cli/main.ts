@@ -43,7 +43,10 @@ function createProgram(
   const program = new Command("headwater")
     .description("An event-sourced stream processor whose event log is the provenance.")
     .version(version(), "-V, --version")
-    .option("--log <log>", `the log: lmdb:<folder> or memory: (or HEADWATER_LOG; default: ${DEFAULT_LOG})`)
+    .option(
+      "--log <log>",
+      `the log: lmdb:<folder>, esdb://host:port?tls=false for an EventStoreDB, or memory: (or HEADWATER_LOG; default: ${DEFAULT_LOG}). Its user and password may be in HEADWATER_ESDB_USER and HEADWATER_ESDB_PASSWORD.`,
+    )
     .option("--json", "results and errors as JSON")
     .option("--quiet", "no messages, no bars, no report for people")
     .option("--verbose", "say more; errors with their stack");

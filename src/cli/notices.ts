@@ -14,6 +14,8 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   deployed: "deployments",
   resumed: "inputs gone on with",
   "standing-by": "times of standing by",
+  "begun-again": "new beginnings",
+  log: "messages of the log",
   restarted: "restarts",
   "no-input": "sources without input",
   "time-ahead": "records whose time is far ahead",
@@ -62,6 +64,8 @@ function describe(notice: RunNotice): string {
     case "resumed":
       return `${notice.input}: ${formatNumber(notice.records)} records were taken in before; going on after them`;
     case "standing-by":
+    case "begun-again":
+    case "log":
       return notice.message;
     case "no-input":
       return `the source ${notice.source} has no input: name one with --input ${notice.source}=FILE`;

@@ -1,6 +1,7 @@
 import { Command, Option } from "commander";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
 import { LIMITS } from "../core/limits.ts";
+import { withoutCredentials } from "../core/log-spec.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatBytes, formatNumber, formatSeconds, paint } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
@@ -85,10 +86,12 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
   const say = (line: string) => {
     if (!common.quiet) progress.note(line).catch(() => {});
   };
+  let logWaits = false;
   const interrupt = listenForInterrupt(io, {
     first: () => say("headwater: finishing what is in flight; Ctrl-C again stops at once"),
     // Gives the cursor back.
     second: () => progress.stop(),
+    stuck: () => logWaits,
   });
   let report: RunReport;
   try {
@@ -97,6 +100,7 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
       signal: interrupt.signal,
       onProgress: (now) => progress.update(now),
       onNotice: (notice) => {
+        if (notice.kind === "log") logWaits = notice.waiting;
         const line = notices.line(notice);
         if (line !== undefined) say(line);
       },
@@ -160,7 +164,8 @@ function reportLines(report: RunReport): string[] {
 }
 
 function tourLines(io: Io, report: RunReport, request: RunRequest): string[] {
-  const log = request.log === DEFAULT_LOG ? "" : ` --log ${request.log}`;
+  const shown = withoutCredentials(request.log);
+  const log = request.log === DEFAULT_LOG ? "" : ` --log ${/[?&*]/.test(shown) ? `'${shown}'` : shown}`;
   const source = [...request.inputs.keys()][0];
   const command = (text: string) => `  npx headwater ${text}${log}`;
   return [

@@ -19,7 +19,7 @@ export const LIMITS = {
   /** Partitions of a pipeline unless it says otherwise, and at most: a re-keyed segment reads each from each. */
   partitions: 8,
   partitionsMost: 128,
-  /** Data and metadata of one append, all its events together: what every store takes. */
+  /** Data, metadata and types of one append, all its events together: what every store takes. */
   appendBytes: 1024 * 1024,
   /** Outputs of one input of a segment; more quarantine the input. Their digests have to fit into one append. */
   outputsPerInput: 1_024,
@@ -66,6 +66,11 @@ export const LIMITS = {
   /** A process says that it lives this often; three silent intervals count as dead. */
   heartbeatMs: 1_000,
   heartbeatsMissed: 3,
+  /** Stand-bys claim at different times: each waits up to this much longer. */
+  standByJitterMs: 1_000,
+  /** A run that follows its inputs begins again this long after its log failed; after each failure in a row twice as long. */
+  beginAgainMs: 250,
+  beginAgainMsMost: 8_000,
   /**
    * A sink makes what it wrote durable after this many records or bytes, or this long. Doors wait for it: it has to
    * come well before as much is in flight as may be.

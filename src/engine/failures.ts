@@ -7,6 +7,14 @@ export interface StageFailure {
   readonly error: unknown;
 }
 
+/** The error of a window or join at a record without event time. */
+export function noEventTime(): HeadwaterError {
+  return badAnswer(
+    "the record has no event time",
+    "Give every source that the stage descends from an eventTime.",
+  );
+}
+
 /** The error of a stage that answered something it may not. */
 export function badAnswer(message: string, hint: string): HeadwaterError {
   return new HeadwaterError("StageFailed", message, { hint });

@@ -7,7 +7,6 @@ import {
   encodeRuns,
 } from "../core/columns.ts";
 import type { Key } from "../pipeline/definition.ts";
-import { badAnswer } from "./failures.ts";
 import { freezeValues, packBytes } from "./packed-values.ts";
 import { sortedByKey } from "./reduce-state.ts";
 import type { JoinSide, JoinSnapshot } from "./state-snapshot.ts";
@@ -40,19 +39,9 @@ export class JoinState {
     return buffers;
   }
 
-  /** Throws `StageFailed` for a key that cannot be equal to any of the other side's, by its type. */
-  checkKey(key: Key, side: number): void {
-    const type = 1 << KEY_TYPES.indexOf(typeof key);
-    const other = this.#types[1 - side] as number;
-    if (other === 0 || (other & type) !== 0) {
-      this.#types[side] = (this.#types[side] as number) | type;
-      return;
-    }
-    const names = (mask: number) => KEY_TYPES.filter((_, at) => (mask & (1 << at)) !== 0).join(" or ");
-    throw badAnswer(
-      `the key is a ${names(type).replace("object", "null")}, and those of the other side are of type ${names(other)}`,
-      "Both sides of a join need keys of one type.",
-    );
+  /** Notes the type of a key that a side has had. */
+  noteKey(key: Key, side: number): void {
+    this.#types[side] = (this.#types[side] as number) | (1 << KEY_TYPES.indexOf(typeof key));
   }
 
   snapshot(stage: string, kind: JoinSnapshot["kind"]): JoinSnapshot {

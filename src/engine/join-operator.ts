@@ -2,8 +2,10 @@ import { encodeCanonical } from "../core/canonical.ts";
 import { keyElement, numberElement } from "../core/path.ts";
 import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { JoinDefinition, Key } from "../pipeline/definition.ts";
+import { type Due, DueList } from "./due-list.ts";
+import { noEventTime } from "./failures.ts";
 import { type JoinBuffers, JoinState } from "./join-buffers.ts";
-import { addMember, encodeMembers, type Members } from "./members.ts";
+import { encodeMembers, pairOf } from "./members.ts";
 import type { JoinSnapshot, StageSnapshot } from "./state-snapshot.ts";
 import type { Buffered } from "./time-ordered.ts";
 import type { DecodeBytes, Firing, TimedInput, TimedOperator } from "./timed-operator.ts";
@@ -11,11 +13,9 @@ import type { TimedOutput } from "./timed-output.ts";
 import { Timers } from "./timers.ts";
 
 /** A left record for which no counterpart can come any more (or, at the end of the inputs, has come by then). */
-interface Lonely {
-  readonly path: string;
+interface Lonely extends Due {
   readonly key: Key;
   readonly item: Buffered;
-  readonly end: boolean;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -32,8 +32,7 @@ export class JoinOperator implements TimedOperator {
   readonly #state = new JoinState();
   readonly #timers = new Timers<{ readonly key: Key; readonly buffers: JoinBuffers }>();
   #now = NO_TIME;
-  /** The last first. */
-  #due: Lonely[] = [];
+  readonly #due = new DueList<Lonely>();
   /** What is to be let go of when all that is due has been given out: until then a snapshot has to hold it. */
   #expired: { readonly key: Key; readonly buffers: JoinBuffers; readonly time: number }[] = [];
 
@@ -48,13 +47,17 @@ export class JoinOperator implements TimedOperator {
 
   take(input: TimedInput, output: TimedOutput): void {
     const { latenessMs, beforeMs, afterMs, type } = this.#stage;
-    const { key, side, time = NO_TIME, n, bytes } = input;
+    const { key, side, time, n, bytes } = input;
+    if (time === undefined) {
+      output.fail(noEventTime());
+      return;
+    }
     if (time + latenessMs < this.#now) {
       output.tooLate();
       return;
     }
-    try {
-      this.#state.checkKey(key, side);
+    output.row(() => {
+      this.#state.noteKey(key, side);
       const known = this.#state.keys.get(key);
       const others = side === 0 ? known?.right : known?.left;
       const [from, to] = side === 0 ? [time - beforeMs, time + afterMs] : [time - afterMs, time + beforeMs];
@@ -72,10 +75,7 @@ export class JoinOperator implements TimedOperator {
       (side === 0 ? buffers.left : buffers.right).insert(item);
       this.#state.size++;
       this.#schedule(key, buffers, this.#timerOf(side, time));
-      output.done();
-    } catch (error) {
-      output.fail(error);
-    }
+    });
   }
 
   advance(watermark: Watermark): void {
@@ -85,27 +85,20 @@ export class JoinOperator implements TimedOperator {
     for (const [key, { left }] of this.#state.keys) {
       for (const item of left) if (!item.matched) lonely.push(this.#lonely(key, item, true));
     }
-    this.#due = latestFirst(lonely).concat(this.#due);
+    this.#due.addEnd(lonely);
   }
 
   fire(output: TimedOutput): Firing | undefined {
     for (;;) {
-      const next = this.#due.at(-1);
-      if (next === undefined || next.end) {
-        if (this.#expire()) continue;
-        if (next === undefined) return undefined;
-      }
-      const { item, key, path, end } = this.#due.pop() as Lonely;
+      const next = this.#due.take(() => this.#expire());
+      if (next === undefined) return undefined;
+      const { item, key, path, end } = next;
       if (item.matched) continue;
       item.matched = true;
-      output.firings.push(output.results.length);
-      try {
+      output.firing(() => {
         const value = this.#stage.fn(this.#decode(item.bytes, 0, item.bytes.length), undefined, key);
         output.result(value, end ? "end" : "on-time", encodeMembers([item.n, 1]));
-        output.done();
-      } catch (error) {
-        output.fail(error);
-      }
+      });
       return { path, key, time: item.time };
     }
   }
@@ -170,7 +163,7 @@ export class JoinOperator implements TimedOperator {
         if (!item.matched) lonely.push(this.#lonely(key, item, false));
       }
     }
-    this.#due = this.#due.concat(latestFirst(lonely));
+    this.#due.addTimed(lonely);
     return true;
   }
 
@@ -195,16 +188,4 @@ export class JoinOperator implements TimedOperator {
     const time = numberElement(this.#expiryOf(0, item.time));
     return { path: time + keyElement(encodeCanonical(key)) + item.place, key, item, end };
   }
-}
-
-export function latestFirst<T extends { readonly path: string }>(items: T[]): T[] {
-  return items.sort((a, b) => (a.path < b.path ? 1 : a.path > b.path ? -1 : 0));
-}
-
-/** The set of two N's. */
-export function pairOf(a: number, b: number): Members {
-  const members: Members = [];
-  addMember(members, Math.min(a, b));
-  addMember(members, Math.max(a, b));
-  return members;
 }

@@ -35,6 +35,14 @@ export function mergeMembers(a: Members, b: Members): Members {
   return merged;
 }
 
+/** The set of two N's. */
+export function pairOf(a: number, b: number): Members {
+  const members: Members = [];
+  addMember(members, Math.min(a, b));
+  addMember(members, Math.max(a, b));
+  return members;
+}
+
 /** Number of runs, then for each how many N's lie between it and the run before (or 0), and its length. */
 export function writeMembers(out: ColumnWriter, members: Members): void {
   out.uvarint(members.length / 2);

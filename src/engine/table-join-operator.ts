@@ -2,9 +2,10 @@ import { encodeCanonical } from "../core/canonical.ts";
 import { keyElement, numberElement } from "../core/path.ts";
 import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { Key, TableJoinDefinition } from "../pipeline/definition.ts";
+import { type Due, DueList } from "./due-list.ts";
+import { noEventTime } from "./failures.ts";
 import { type JoinBuffers, JoinState } from "./join-buffers.ts";
-import { latestFirst, pairOf } from "./join-operator.ts";
-import { encodeMembers } from "./members.ts";
+import { encodeMembers, pairOf } from "./members.ts";
 import type { JoinSnapshot, StageSnapshot } from "./state-snapshot.ts";
 import type { Buffered, TimeOrdered } from "./time-ordered.ts";
 import type { DecodeBytes, Firing, TimedInput, TimedOperator } from "./timed-operator.ts";
@@ -12,12 +13,10 @@ import type { RESULT_KINDS, TimedOutput } from "./timed-output.ts";
 import { Timers } from "./timers.ts";
 
 /** A left record whose time has come. */
-interface Due {
-  readonly path: string;
+interface DueRecord extends Due {
   readonly key: Key;
   readonly item: Buffered;
   readonly buffers: JoinBuffers;
-  readonly end: boolean;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -33,8 +32,7 @@ export class TableJoinOperator implements TimedOperator {
   readonly #state = new JoinState();
   readonly #timers = new Timers<{ readonly key: Key; readonly buffers: JoinBuffers }>();
   #now = NO_TIME;
-  /** The last first. */
-  #due: Due[] = [];
+  readonly #due = new DueList<DueRecord>();
   /** What is to be let go of when all that is due has been given out: until then a snapshot has to hold it. */
   #expired: { readonly key: Key; readonly buffers: JoinBuffers; readonly time: number }[] = [];
 
@@ -48,13 +46,17 @@ export class TableJoinOperator implements TimedOperator {
   }
 
   take(input: TimedInput, output: TimedOutput): void {
-    const { key, side, time = NO_TIME, n, bytes, place } = input;
+    const { key, side, time, n, bytes, place } = input;
+    if (time === undefined) {
+      output.fail(noEventTime());
+      return;
+    }
     if (time + this.#stage.latenessMs < this.#now) {
       output.tooLate();
       return;
     }
-    try {
-      this.#state.checkKey(key, side);
+    output.row(() => {
+      this.#state.noteKey(key, side);
       const buffers = this.#state.of(key);
       const item = { time, n, bytes: bytes.slice(), place, matched: false };
       if (side === 0 && time < this.#now) this.#answer(item, key, buffers.right, "late", output);
@@ -64,10 +66,7 @@ export class TableJoinOperator implements TimedOperator {
         if (side === 0) this.#schedule(key, buffers, time + 1);
         else this.#prune(buffers.right);
       }
-      output.done();
-    } catch (error) {
-      output.fail(error);
-    }
+    });
     const kept = this.#state.keys.get(key);
     if (kept !== undefined && kept.left.size + kept.right.size === 0) this.#state.keys.delete(key);
   }
@@ -75,31 +74,22 @@ export class TableJoinOperator implements TimedOperator {
   advance(watermark: Watermark): void {
     this.#now = Math.max(this.#now, watermark.time);
     if (watermark.status !== "ended") return;
-    const waiting: Due[] = [];
+    const waiting: DueRecord[] = [];
     for (const [key, buffers] of this.#state.keys) {
       for (const item of buffers.left) waiting.push(dueOf(key, buffers, item, true));
     }
-    this.#due = latestFirst(waiting).concat(this.#due);
+    this.#due.addEnd(waiting);
   }
 
   fire(output: TimedOutput): Firing | undefined {
     for (;;) {
-      const next = this.#due.at(-1);
-      if (next === undefined || next.end) {
-        if (this.#expire()) continue;
-        if (next === undefined) return undefined;
-      }
-      const { item, key, path, buffers, end } = this.#due.pop() as Due;
+      const next = this.#due.take(() => this.#expire());
+      if (next === undefined) return undefined;
+      const { item, key, path, buffers, end } = next;
       if (item.matched) continue;
       // It is let go of with all of its time.
       item.matched = true;
-      output.firings.push(output.results.length);
-      try {
-        this.#answer(item, key, buffers.right, end ? "end" : "on-time", output);
-        output.done();
-      } catch (error) {
-        output.fail(error);
-      }
+      output.firing(() => this.#answer(item, key, buffers.right, end ? "end" : "on-time", output));
       return { path, key, time: item.time };
     }
   }
@@ -154,7 +144,7 @@ export class TableJoinOperator implements TimedOperator {
     this.#letGo();
     const time = this.#timers.earliest;
     if (time === undefined || time > this.#now) return false;
-    const due: Due[] = [];
+    const due: DueRecord[] = [];
     for (const { key, buffers } of this.#timers.take()) {
       if (buffers.scheduled !== time) continue;
       buffers.scheduled = NEVER;
@@ -163,7 +153,7 @@ export class TableJoinOperator implements TimedOperator {
       }
       this.#expired.push({ key, buffers, time });
     }
-    this.#due = this.#due.concat(latestFirst(due));
+    this.#due.addTimed(due);
     return true;
   }
 
@@ -177,7 +167,7 @@ export class TableJoinOperator implements TimedOperator {
   }
 }
 
-function dueOf(key: Key, buffers: JoinBuffers, item: Buffered, end: boolean): Due {
+function dueOf(key: Key, buffers: JoinBuffers, item: Buffered, end: boolean): DueRecord {
   const path = numberElement(item.time) + keyElement(encodeCanonical(key)) + item.place;
   return { path, key, item, buffers, end };
 }

@@ -69,6 +69,22 @@ export class TimedOutput implements TimedRows {
     this.arena.truncate(packed);
   }
 
+  /** The row at hand gives what `make` gives; if that throws, it has failed. */
+  row(make: () => void): void {
+    try {
+      make();
+      this.done();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** {@link row}, of a firing. */
+  firing(make: () => void): void {
+    this.firings.push(this.results.length);
+    this.row(make);
+  }
+
   /** The row at hand has given what it gives. */
   done(): void {
     this.results.push(this.records.length - this.#begun);

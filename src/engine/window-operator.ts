@@ -14,7 +14,8 @@ import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { StageContext } from "../pipeline/context.ts";
 import type { Key, WindowDefinition } from "../pipeline/definition.ts";
 import { type FiringKind, lastStart } from "../pipeline/windows.ts";
-import { badAnswer } from "./failures.ts";
+import { type Due, DueList } from "./due-list.ts";
+import { noEventTime } from "./failures.ts";
 import {
   addMember,
   encodeMembers,
@@ -83,11 +84,8 @@ interface Change {
 }
 
 /** A window whose turn it is. */
-interface Due {
-  readonly path: string;
+interface DuePane extends Due {
   readonly pane: Pane;
-  /** Because the inputs have ended, and not because its time has come. */
-  readonly end: boolean;
 }
 
 /** Keyed windows: see {@link TimedOperator}. */
@@ -98,8 +96,7 @@ export class WindowOperator implements TimedOperator {
   #size = 0;
   /** Up to where event time has come. */
   #now = NO_TIME;
-  /** What is due at the time that is being worked off, the last first. */
-  #due: Due[] = [];
+  readonly #due = new DueList<DuePane>();
 
   constructor(stage: WindowDefinition) {
     this.#stage = stage;
@@ -131,23 +128,19 @@ export class WindowOperator implements TimedOperator {
   advance(watermark: Watermark): void {
     this.#now = Math.max(this.#now, watermark.time);
     if (watermark.status !== "ended") return;
-    const open: Due[] = [];
+    const open: DuePane[] = [];
     for (const panes of this.#panes.values()) {
       for (const pane of panes)
         if (pane.changed) open.push({ path: pathOf(pane.end, pane), pane, end: true });
     }
-    // What the watermark has made due comes first.
-    this.#due = latestFirst(open).concat(this.#due);
+    this.#due.addEnd(open);
   }
 
   fire(output: TimedOutput): Firing | undefined {
     for (;;) {
-      const next = this.#due.at(-1);
-      if (next === undefined || next.end) {
-        if (this.#takeDue()) continue;
-        if (next === undefined) return undefined;
-      }
-      const { path, pane, end } = this.#due.pop() as Due;
+      const next = this.#due.take(() => this.#takeDue());
+      if (next === undefined) return undefined;
+      const { path, pane, end } = next;
       if (pane.gone) continue;
       if (end) {
         if (pane.changed) return this.#firing(pane, "end", path, output);
@@ -211,9 +204,7 @@ export class WindowOperator implements TimedOperator {
       return [this.#change(panes, NO_TIME, FOREVER, record, ctx, output)];
     }
     const { time } = input;
-    if (time === undefined) {
-      throw badAnswer("the record has no event time", "Give every source of the window an eventTime.");
-    }
+    if (time === undefined) throw noEventTime();
     if (windows.kind === "session") {
       let start = time;
       let end = time + windows.gapMs;
@@ -316,14 +307,14 @@ export class WindowOperator implements TimedOperator {
   #takeDue(): boolean {
     const time = this.#timers.earliest;
     if (time === undefined || time > this.#now) return false;
-    const due: Due[] = [];
+    const due: DuePane[] = [];
     for (const pane of this.#timers.take()) {
       if (pane.gone || pane.scheduled !== time) continue;
       pane.scheduled = FOREVER;
       if (pane.timer === time) due.push({ path: pathOf(time, pane), pane, end: false });
       else this.#putOff(pane);
     }
-    this.#due = this.#due.concat(latestFirst(due));
+    this.#due.addTimed(due);
     return true;
   }
 
@@ -374,13 +365,7 @@ export class WindowOperator implements TimedOperator {
   }
 
   #record(pane: Pane, path: string, output: TimedOutput, make: () => void): Firing {
-    output.firings.push(output.results.length);
-    try {
-      make();
-      output.done();
-    } catch (error) {
-      output.fail(error);
-    }
+    output.firing(make);
     const time = Number.isFinite(pane.end) ? pane.end - 1 : this.#now;
     return { path, key: pane.key, time: Number.isFinite(time) ? time : undefined };
   }
@@ -428,8 +413,4 @@ function withMember(from: readonly Pane[], n: number): Members {
 
 function pathOf(time: number, pane: Pane): string {
   return numberElement(time) + keyElement(encodeCanonical(pane.key)) + numberElement(pane.start);
-}
-
-function latestFirst<T extends { readonly path: string }>(items: T[]): T[] {
-  return items.sort((a, b) => (a.path < b.path ? 1 : a.path > b.path ? -1 : 0));
 }

@@ -27,13 +27,7 @@ export interface ReducerOptions<T, Total, R> {
 }
 
 /** Aggregates by the names of the fields that they give. */
-export type Aggregates<T> = Readonly<Record<string, Aggregate<T, unknown>>>;
-
-/** What an aggregate, or several by their names, give. */
-export type ResultOf<A> =
-  A extends Aggregate<never, infer R>
-    ? R
-    : { readonly [Field in keyof A]: A[Field] extends Aggregate<never, infer R> ? R : never };
+export type Aggregates<T, R> = { readonly [Field in keyof R]: Aggregate<T, R[Field]> };
 
 /** The texts that tell aggregates apart: a change of one makes another deployment. */
 export function describeAggregate(aggregate: Aggregate<never, unknown>): string[] {
@@ -152,7 +146,9 @@ function describe(value: unknown): string {
 }
 
 /** Several aggregates as one, whose total and result are maps by their names. */
-export function combined(parts: Aggregates<never>): Aggregate<unknown, unknown> {
+export function combined(
+  parts: Readonly<Record<string, Aggregate<never, unknown>>>,
+): Aggregate<unknown, unknown> {
   const names = Object.keys(parts);
   const all = Object.values(parts) as unknown as Aggregate<unknown, unknown>[];
   // A loop and no Object.fromEntries: this runs for every record.

@@ -44,6 +44,23 @@ describe("the types of windows and joins", () => {
       .map("no-such-field", (sums) => sums.channel);
   });
 
+  it("know the records of an aggregate that stands alone, and what it gives", () => {
+    edits()
+      .window("alone", tumbling("1m"), {
+        aggregate: sum((edit) => edit.added),
+        emit: (added, { key }) => ({ channel: key, added: added + 1 }),
+      })
+      .map("sum", ({ channel, added }) => channel.length + added);
+    edits().window("own", session("1m"), {
+      aggregate: reducer({
+        init: () => 0,
+        step: (longest: number, edit: z.infer<typeof Edit>) => Math.max(longest, edit.channel.length),
+        merge: Math.max,
+      }),
+      emit: (longest) => longest.toFixed(0),
+    });
+  });
+
   it("refuse an aggregate, a result or a key that does not fit", () => {
     edits().window("field", tumbling("1m"), {
       // @ts-expect-error edits have no such field

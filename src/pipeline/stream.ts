@@ -1,5 +1,4 @@
 import { HeadwaterError } from "../core/errors.ts";
-import type { Aggregate, Aggregates } from "./aggregates.ts";
 import type { StageContext } from "./context.ts";
 import type { FunctionOptions, Key, MaybePromise, StageDefinition, StageOptions } from "./definition.ts";
 import type { Output } from "./output.ts";
@@ -242,10 +241,10 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
    * })
    * ```
    */
-  window<A extends Aggregate<T, unknown> | Aggregates<T>, Out>(
+  window<R, Out>(
     name: string,
     windows: Windows,
-    options: WindowOptions<T, K, A, Out>,
+    options: WindowOptions<T, K, R, Out>,
   ): TimedStream<Out, K, T> {
     return new TimedStream(
       this.output.addStage(windowDefinition(name, this.output.name, windows, options as never)),

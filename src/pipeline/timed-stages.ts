@@ -1,5 +1,5 @@
 import { HeadwaterError } from "../core/errors.ts";
-import { type Aggregate, type Aggregates, combined, type ResultOf } from "./aggregates.ts";
+import { type Aggregate, type Aggregates, combined } from "./aggregates.ts";
 import type {
   JoinDefinition,
   Key,
@@ -12,12 +12,11 @@ import { refuseParameters } from "./parameters.ts";
 import type { EarlyFiring, WindowInfo, Windows } from "./windows.ts";
 
 /** What a window makes of its records, and when. */
-export interface WindowOptions<T, K extends Key, A extends Aggregate<T, unknown> | Aggregates<T>, Out>
-  extends StageOptions {
+export interface WindowOptions<T, K extends Key, R, Out> extends StageOptions {
   /** What is kept of the records: an aggregate, or several under the names of the fields that they give. */
-  readonly aggregate: A;
+  readonly aggregate: Aggregate<T, R> | Aggregates<T, R>;
   /** Makes the output of a firing. */
-  readonly emit: (result: ResultOf<A>, window: WindowInfo<K>) => Out;
+  readonly emit: (result: R, window: WindowInfo<K>) => Out;
   /** How long after its end a window is kept: a record that comes by then gives a new result at once. 0 if absent. */
   readonly lateness?: Duration;
   /** Gives results before the end, too. */
@@ -46,7 +45,7 @@ interface Undeclared {
 type AnyAggregate = Aggregate<unknown, unknown>;
 
 interface AnyWindowOptions extends StageOptions {
-  readonly aggregate: AnyAggregate | Aggregates<unknown>;
+  readonly aggregate: AnyAggregate | Aggregates<unknown, unknown>;
   readonly emit: (result: unknown, window: WindowInfo<Key>) => unknown;
   readonly lateness?: Duration;
   readonly early?: EarlyFiring;
@@ -82,7 +81,7 @@ export function windowDefinition(
   };
 }
 
-function aggregateOf(aggregate: AnyAggregate | Aggregates<unknown>, where: string): AnyAggregate {
+function aggregateOf(aggregate: AnyAggregate | Aggregates<unknown, unknown>, where: string): AnyAggregate {
   if (isAggregate(aggregate)) return aggregate;
   const parts = Object.entries(aggregate ?? {});
   if (parts.length === 0)
@@ -96,7 +95,7 @@ function aggregateOf(aggregate: AnyAggregate | Aggregates<unknown>, where: strin
       );
     }
   }
-  return combined(aggregate);
+  return combined(aggregate as never);
 }
 
 function isAggregate(value: unknown): value is AnyAggregate {

@@ -30,10 +30,11 @@ export function checkStreamName(stream: string): void {
   );
 }
 
-/** Bytes that count towards `LIMITS.appendBytes`. */
+/** Bytes that count towards `LIMITS.appendBytes`: EventStoreDB counts each character of a type as two. */
 export function appendBytes(append: Append): number {
   let bytes = 0;
-  for (const event of append.events) bytes += event.data.length + event.metadata.length;
+  for (const { type, data, metadata } of append.events)
+    bytes += type.length * 2 + data.length + metadata.length;
   return bytes;
 }
 

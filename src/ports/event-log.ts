@@ -34,7 +34,7 @@ export type ExpectedRevision = number | "no-stream" | "stream-exists" | "any";
 export interface Append {
   readonly stream: string;
   readonly expected: ExpectedRevision;
-  /** At least one, together at most `LIMITS.appendBytes` of data and metadata. */
+  /** At least one, together at most `LIMITS.appendBytes` of data, metadata and types (two bytes a character). */
   readonly events: readonly NewEvent[];
 }
 
@@ -125,6 +125,14 @@ export interface LogSize {
   readonly bytes: number;
 }
 
+/** Something that whoever opened a log should hear of while it is open. */
+export interface LogNotice {
+  /** What is asked of the log has to wait, for a reason that need not pass by itself. */
+  readonly waiting: boolean;
+  /** What it waits for and what can be done, or that it goes on. */
+  readonly message: string;
+}
+
 /**
  * The event log: the only channel between the parts of a pipeline, and its provenance.
  *
@@ -184,6 +192,7 @@ export interface EventLog {
   streams(filter?: StreamFilter): AsyncIterable<StreamInfo>;
 
   getMetadata(stream: string): Promise<StreamMetadata>;
+  /** Of a deleted stream a store may refuse it with `StreamNotFound`; nor need settings outlive a deletion. */
   setMetadata(stream: string, metadata: StreamMetadata): Promise<void>;
 
   /**
@@ -194,8 +203,11 @@ export interface EventLog {
   /** Ends the stream for ever. */
   tombstone(stream: string, expected: ExpectedRevision): Promise<void>;
 
-  /** Makes the space of what truncation and deletion let go usable again. Answers how many bytes. */
-  scavenge(): Promise<{ readonly events: number; readonly bytes: number }>;
+  /**
+   * Makes the space of what truncation and deletion let go usable again. Answers how many bytes, and how many events
+   * if the store counts them.
+   */
+  scavenge(): Promise<{ readonly events: number | undefined; readonly bytes: number }>;
 
   /** A consistent copy of the log in the folder `target`, while it is written to. Not every store can. */
   backup?(target: string): Promise<void>;

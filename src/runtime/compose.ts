@@ -1,4 +1,5 @@
 import { createBundler } from "../adapters/esbuild/bundler.ts";
+import { isTarget, parseTarget } from "../adapters/eventstoredb/target.ts";
 import { createFiles } from "../adapters/files/files.ts";
 import { openLmdbLog } from "../adapters/lmdb/log.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
@@ -6,10 +7,11 @@ import { createSystemClock } from "../adapters/system/clock.ts";
 import { createIds } from "../adapters/system/ids.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
 import { HeadwaterError } from "../core/errors.ts";
+import { withoutCredentials } from "../core/log-spec.ts";
 import * as library from "../pipeline/library.ts";
 import type { Bundler } from "../ports/bundler.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { EventLog } from "../ports/event-log.ts";
+import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { Files } from "../ports/files.ts";
 import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
@@ -19,13 +21,17 @@ export interface OpenLogOptions {
   readonly readOnly?: boolean;
   /** Makes the log if it is not there; the default unless it is opened only to read. */
   readonly create?: boolean;
+  /** Told when the log keeps everyone waiting, and why. */
+  readonly onNotice?: (notice: LogNotice) => void;
   /** The id of a log that is made now; random if absent. */
   readonly id?: string;
 }
 
 /**
- * Opens the log that `spec` names: `lmdb:<dir>`, or `memory:` (one that ends with the process). Throws
- * `BadUsage` for anything else, and what the store throws.
+ * Opens the log that `spec` names: `lmdb:<dir>`, `esdb://…` or `esdb+discover://…` (see {@link parseTarget}), or
+ * `memory:` (one that ends with the process). User and password of an EventStoreDB may be left to the environment
+ * variables HEADWATER_ESDB_USER and HEADWATER_ESDB_PASSWORD. Throws `BadUsage` for anything else, and what the store
+ * throws.
  */
 export async function openLog(spec: string, options: OpenLogOptions = {}): Promise<EventLog> {
   const clock = createSystemClock();
@@ -35,11 +41,19 @@ export async function openLog(spec: string, options: OpenLogOptions = {}): Promi
   if (scheme === "memory:" && rest === "") return MemoryLog.create({ id: ids.uuid(), clock });
   if (scheme === "lmdb:" && rest !== "") {
     const readOnly = options.readOnly ?? false;
-    return openLmdbLog({ dir: rest, clock, ids, readOnly, create: options.create ?? !readOnly });
+    const { create = !readOnly, onNotice } = options;
+    return openLmdbLog({ dir: rest, clock, ids, readOnly, create, ...(onNotice && { onNotice }) });
   }
-  throw new HeadwaterError("BadUsage", `not a log: ${JSON.stringify(spec)}`, {
+  if (isTarget(spec)) {
+    const target = parseTarget(spec, process.env);
+    const readOnly = options.readOnly ?? false;
+    // Loaded only when it is used: it is larger than everything else together.
+    const { openEventStoreDbLog } = await import("../adapters/eventstoredb/log.ts");
+    return openEventStoreDbLog({ target, clock, ids, readOnly, create: options.create ?? !readOnly });
+  }
+  throw new HeadwaterError("BadUsage", `not a log: ${JSON.stringify(withoutCredentials(spec))}`, {
     where: "--log",
-    hint: "Use lmdb:<folder>, such as lmdb:.headwater, or memory: for one that is gone afterwards.",
+    hint: "Use lmdb:<folder>, such as lmdb:.headwater, esdb://host:2113 for an EventStoreDB, or memory: for one that is gone afterwards.",
   });
 }
 

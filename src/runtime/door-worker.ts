@@ -274,22 +274,16 @@ export class DoorWorker {
     if (time !== undefined) batch.times.push(time);
     const first = this.#eventTime.place.ahead?.least;
     const disbelief = this.#eventTime.accept(time, ordinal);
-    if (disbelief === "this") this.#noteAhead(n, time);
-    else if (disbelief === "before") this.#noteAhead(n - 1, first);
+    // The first record may be in an event before: what events say of a row must not depend on batches.
+    if (disbelief === "this") batch.ahead.push(batch.ordinals.length - 1);
+    if (disbelief !== undefined) {
+      const [of, ahead] = disbelief === "this" ? [n, time] : [n - 1, first];
+      batch.settle.push(() => this.#options.onTimeAhead(`${this.#stream}@${of}`, ahead ?? Number.NaN));
+    }
     if (record.settle !== undefined) {
       const { settle } = record;
       batch.settle.push(() => settle({ kind: "accepted", address: `${this.#stream}@${n}` }));
     }
-  }
-
-  /** The record N = `n` has a time that is far ahead of the others'. */
-  #noteAhead(n: number, time: number | undefined): void {
-    const batch = this.#batch;
-    const row = n - this.#claimed().next;
-    // The first record may have been in the batch before.
-    if (row >= 0) batch.ahead.push(row);
-    const where = `${this.#stream}@${n}`;
-    batch.settle.push(() => this.#options.onTimeAhead(where, time ?? Number.NaN));
   }
 
   #ordinalFor(record: IntakeRecord): number {

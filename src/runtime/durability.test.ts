@@ -63,6 +63,7 @@ function run(log: EventLog, queue: OfferQueue, target: SinkTarget) {
       onResumed: nothing,
       onTimeAhead: nothing,
       onStandBy: nothing,
+      onBegunAgain: nothing,
       onRestarted: nothing,
     },
   );

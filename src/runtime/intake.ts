@@ -68,6 +68,8 @@ export class FileIntake implements Intake {
 
   async locate(known: readonly InputProgress[]): Promise<InputProgress | undefined> {
     if (!this.#input.repeatable) return undefined;
+    // Whoever stood by since it was opened finds more in it, and that another process has taken that.
+    this.#input = await this.#options.open();
     const taken = known
       .filter((progress) => progress.bytes > 0)
       .sort((a, b) => a.bytes - b.bytes || a.round - b.round);
@@ -119,9 +121,21 @@ export class FileIntake implements Intake {
       if (!this.#options.follow || signal.aborted) return;
       // A door may still hold records of the old content in an open batch.
       if (end > 0) this.#reached = { end, digest: this.digestUpTo(end) };
-      await sleep(this.#options.clock, FOLLOW_MS, signal);
-      this.#input = await this.#options.open();
+      const grown = await this.#untilGrown(signal);
+      if (grown === undefined) return;
+      this.#input = grown;
     }
+  }
+
+  /** The input, opened anew once it has another size than it had; `undefined` when `signal` aborts. */
+  async #untilGrown(signal: AbortSignal): Promise<Input | undefined> {
+    const { bytes } = this.#input;
+    while (!signal.aborted) {
+      await sleep(this.#options.clock, FOLLOW_MS, signal);
+      const input = await this.#options.open();
+      if (bytes === undefined || input.bytes !== bytes) return input;
+    }
+    return undefined;
   }
 
   digestUpTo(end: number): Uint8Array {

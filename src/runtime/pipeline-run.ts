@@ -5,8 +5,10 @@ import { Arena } from "../core/arena.ts";
 import { RecordDecoder } from "../core/decode-shapes.ts";
 import { type ErrorCode, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { PipelineDeployed } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
 import { overridesOf } from "../pipeline/parameter-overrides.ts";
 import { planPipeline } from "../pipeline/plan.ts";
+import { sleep } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import {
   completedDeployment,
@@ -57,19 +59,49 @@ const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 /**
+ * What a run that follows its inputs outlasts: another process has taken over, so it stands by again; the log could
+ * not be reached, so it tries again.
+ */
+const OUTLASTED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["OwnershipLost", "LogUnavailable"]);
+
+/**
  * Runs a pipeline on a log: claims its supervision, deploys it if it has changed, and works until all intakes have
- * ended and every record has come to its end, or until `signal` aborts. Throws what made it impossible; what was
- * accepted before is kept, and a later run goes on with it.
+ * ended and every record has come to its end, or until `signal` aborts. With `follow` it ends by `signal` alone: it
+ * stands by again when another process has taken over, and begins again when the log failed. Throws what made it
+ * impossible; what was accepted before is kept, and a later run goes on with it.
  */
 export async function runPipeline(
   environment: RunEnvironment,
   options: RunOptions,
 ): Promise<PipelineDeployed> {
-  const { log, clock, processes, ids } = environment;
-  const { name } = options.plan.definition;
+  const { clock, ids } = environment;
+  const { follow, signal } = options;
   const process = ids.uuid();
   const done = await completedDeployment(environment, options);
   if (done !== undefined) return done;
+  for (let delayMs: number = LIMITS.beginAgainMs; ; ) {
+    const begun = clock.monotonic();
+    try {
+      return await runOnce(environment, options, process);
+    } catch (error) {
+      const outlasted = isHeadwaterError(error) && OUTLASTED.has(error.code);
+      if (!follow || !outlasted || signal.aborted) throw error;
+      options.onBegunAgain(error);
+    }
+    // After a while of good work a failure is a new one.
+    if (clock.monotonic() - begun > LIMITS.beginAgainMsMost) delayMs = LIMITS.beginAgainMs;
+    await sleep(clock, delayMs, signal);
+    delayMs = Math.min(2 * delayMs, LIMITS.beginAgainMsMost);
+  }
+}
+
+async function runOnce(
+  environment: RunEnvironment,
+  options: RunOptions,
+  process: string,
+): Promise<PipelineDeployed> {
+  const { log, clock, processes } = environment;
+  const { name } = options.plan.definition;
   const supervision = await Supervision.claim(
     { log, clock, processes, pipeline: name, process, onStandBy: options.onStandBy },
     options.signal,
@@ -246,6 +278,8 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     operation.lost.removeEventListener("abort", onLost);
     actor.stop();
     await pool.close();
+    // Who begins again in this process must not meet what it began before.
+    if (operation.follow) await pool.settled();
   }
   await pool.settled();
 }

@@ -56,5 +56,7 @@ export interface RunOptions {
   /** A record's event time (milliseconds since 1970) is too far ahead to be believed yet. */
   onTimeAhead(source: string, where: string, time: number): void;
   onStandBy(message: string): void;
+  /** A run that follows its inputs has failed for now, and goes on: see `runPipeline`. */
+  onBegunAgain(error: HeadwaterError): void;
   onRestarted(unit: string, error: unknown): void;
 }

@@ -5,7 +5,7 @@ import { supervisorStream } from "../core/streams.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Processes } from "../ports/processes.ts";
-import { StreamTail } from "./stream-tail.ts";
+import { type Draft, StreamTail } from "./stream-tail.ts";
 
 export interface SupervisionOptions {
   readonly log: EventLog;
@@ -19,6 +19,8 @@ export interface SupervisionOptions {
 
 /** How often a stand-by looks at the stream, in milliseconds. */
 const LOOK_MS = 50;
+/** An append that the log did not take is made again this much later, in milliseconds. */
+const REPEAT_MS = 100;
 
 type MarkType = "SupervisorClaimed" | "SupervisorReleased" | "Heartbeat" | "UnitsAssigned";
 
@@ -44,13 +46,15 @@ export class Supervision {
 
   /**
    * Claims the supervision. While another process has it, waits until that one releases it, is seen to be dead, or
-   * has been silent for three heartbeats by this process's own clock. Throws `Stopped` when `signal` aborts.
+   * has been silent for three heartbeats and some jitter by this process's own clock, while this one looked. Throws
+   * `Stopped` when `signal` aborts.
    */
   static async claim(options: SupervisionOptions, signal: AbortSignal): Promise<Supervision> {
     const { log, clock, pipeline } = options;
     const stream = supervisorStream(pipeline);
     let seen = -1;
-    let seenAt = clock.monotonic();
+    let silentMs = 0;
+    let lookedAt = clock.monotonic();
     let told = false;
     for (;;) {
       if (signal.aborted)
@@ -58,12 +62,12 @@ export class Supervision {
           where: pipeline,
         });
       const tail = await StreamTail.open(log, stream);
-      if (tail.revision !== seen) {
-        seen = tail.revision;
-        seenAt = clock.monotonic();
-      }
+      const now = clock.monotonic();
+      // A log that was slow to answer, or a stop of this process itself, says nothing about the other one.
+      silentMs = tail.revision === seen ? silentMs + Math.min(now - lookedAt, LIMITS.heartbeatMs) : 0;
+      seen = tail.revision;
+      lookedAt = now;
       const mark = markOf(tail);
-      const silentMs = clock.monotonic() - seenAt;
       if (mark === undefined || mayClaim(options, mark, silentMs)) {
         const supervision = new Supervision(options, tail, (mark?.epoch ?? 0) + 1, mark?.version ?? 0);
         try {
@@ -128,7 +132,7 @@ export class Supervision {
 
   #append(type: MarkType, more: { readonly units?: readonly Assignment[] }): Promise<void> {
     const append = async () => {
-      const { clock, process, processes, pipeline } = this.#options;
+      const { log, clock, process, processes, pipeline } = this.#options;
       const event = {
         v: 1,
         wall: clock.now(),
@@ -140,14 +144,27 @@ export class Supervision {
         version: this.#version,
         ...more,
       } as EventTypes[MarkType];
-      try {
-        await this.#tail.append([{ type, event } as never]);
-      } catch (cause) {
-        if (!isHeadwaterError(cause, "WrongExpectedRevision")) throw cause;
-        throw new HeadwaterError("OwnershipLost", "another process has taken over the pipeline", {
-          where: supervisorStream(pipeline),
-          cause,
-        });
+      const sealed = this.#tail.seal([{ type, event } as Draft]);
+      const { stream, expected, events } = sealed.append;
+      const begun = clock.monotonic();
+      for (;;) {
+        try {
+          await log.append(stream, expected, events);
+          this.#tail.advance(sealed);
+          return;
+        } catch (cause) {
+          if (isHeadwaterError(cause, "WrongExpectedRevision")) {
+            throw new HeadwaterError("OwnershipLost", "another process has taken over the pipeline", {
+              where: supervisorStream(pipeline),
+              cause,
+            });
+          }
+          // After this time stand-bys take it for dead, and are right to.
+          const patient = clock.monotonic() - begun < LIMITS.heartbeatMs * LIMITS.heartbeatsMissed;
+          if (!isHeadwaterError(cause, "LogUnavailable") || !patient) throw cause;
+        }
+        // The very same append: what is not known to have been made may have been made.
+        await sleep(clock, REPEAT_MS);
       }
     };
     const done = this.#queue.then(append);
@@ -179,5 +196,10 @@ function markOf(tail: StreamTail): Mark | undefined {
 function mayClaim(options: SupervisionOptions, mark: Mark, silentMs: number): boolean {
   if (mark.released) return true;
   if (options.processes.isAlive(mark) === false) return true;
-  return silentMs > LIMITS.heartbeatMs * LIMITS.heartbeatsMissed;
+  return silentMs > LIMITS.heartbeatMs * LIMITS.heartbeatsMissed + jitterMs(options.process);
+}
+
+/** From 0 to `standByJitterMs`, of a process's own: its id is random. */
+function jitterMs(process: string): number {
+  return (Number.parseInt(process.slice(0, 4), 16) / 0x10000) * LIMITS.standByJitterMs;
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -67,6 +68,25 @@ export class Command {
 
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  get pid(): number {
+    const { pid } = this.#child;
+    if (pid === undefined) throw new Error("the command was not started");
+    return pid;
+  }
+
+  /** What it has printed on standard error so far. */
+  get said(): string {
+    return this.#stderr;
+  }
+
+  /** Stops the process, without ending it; resolves when it stands still. */
+  async freeze(): Promise<void> {
+    this.kill("SIGSTOP");
+    const still = () => /^State:\s+T/m.test(readFileSync(`/proc/${this.pid}/status`, "utf8"));
+    while (!this.#exited && !still()) await new Promise((resolve) => setTimeout(resolve, 1));
+    if (this.#exited) throw new Error(`the command ended before it was stopped:\n${this.#stderr}`);
   }
 
   /** Resolves when `text` was printed on standard error. Throws if the command ends without it. */

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { copyFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { EventStoreDbLog } from "../../src/adapters/eventstoredb/log.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { Command, type Ended, projectFile, type Workplace } from "./command.ts";
@@ -66,21 +67,25 @@ export class History {
   readonly folder: string;
   readonly #subject: Subject;
   readonly #nodes: number;
+  readonly #server: string | undefined;
 
-  private constructor(folder: string, subject: Subject, nodes: number) {
+  private constructor(folder: string, subject: Subject, nodes: number, server: string | undefined) {
     this.folder = folder;
     this.#subject = subject;
     this.#nodes = nodes;
+    this.#server = server;
   }
 
-  static async begin(place: Workplace, subject: Subject, nodes: number): Promise<History> {
+  /** @param server a connection string, if the log is not to be in the folder */
+  static async begin(place: Workplace, subject: Subject, nodes: number, server?: string): Promise<History> {
     const folder = await place.folder();
     for (const file of Object.values(subject.inputs)) await copyFile(file, join(folder, basename(file)));
-    return new History(folder, subject, nodes);
+    return new History(folder, subject, nodes, server);
   }
 
+  /** Its folder, or its connection string. */
   get log(): string {
-    return join(this.folder, ".headwater");
+    return this.#server ?? join(this.folder, ".headwater");
   }
 
   get args(): string[] {
@@ -91,6 +96,7 @@ export class History {
       ...Object.entries(inputs).flatMap(([source, file]) => ["--input", `${source}=${basename(file)}`]),
       ...outputs.flatMap((sink) => ["--output", `${sink}=${sink}.jsonl`]),
       ...["--batch", String(batch), "--nodes", String(this.#nodes), "--json"],
+      ...(this.#server === undefined ? [] : ["--log", this.#server]),
     ];
   }
 
@@ -118,29 +124,37 @@ export class History {
     if (command.exited) return;
     const log = await this.#openLog();
     try {
-      await until(async () => command.exited || Number((await log.size()).position.commit) >= count);
+      await until(async () => command.exited || (await eventsIn(log)) >= count);
     } finally {
       await log.close();
     }
   }
 
   #openLog(): Promise<EventLog> {
-    return openLog(`lmdb:${this.log}`, { readOnly: true });
+    return openLog(this.#server ?? `lmdb:${this.log}`, { readOnly: true });
   }
 
   /** How many events the log holds; 0 while it is not there. */
   async events(): Promise<number> {
-    if (!existsSync(join(this.log, "data.mdb"))) return 0;
+    if (this.#server === undefined && !existsSync(join(this.log, "data.mdb"))) return 0;
     try {
       const log = await this.#openLog();
-      const { position } = await log.size();
+      const events = await eventsIn(log);
       await log.close();
-      return Number(position.commit);
+      return events;
     } catch {
       // It is being made at this moment, or was killed while it was.
       return 0;
     }
   }
+}
+
+/** How many events a log holds: LMDB numbers them, EventStoreDB has to be asked for all. */
+async function eventsIn(log: EventLog): Promise<number> {
+  if (!(log instanceof EventStoreDbLog)) return Number((await log.size()).position.commit);
+  let events = 0;
+  for await (const _ of log.readAll()) events++;
+  return events;
 }
 
 /** Lets `most` things be done at the same time; two processes are enough for two cores. */

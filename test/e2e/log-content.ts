@@ -105,7 +105,9 @@ class ContentReader {
       const { data } = event;
       await this.#readAccepted(stream, source, data);
       next += data.count;
-      const steps = data.watermark === undefined ? [] : decodeWatermarks(data.watermark);
+      // Version 1 kept something else under this name.
+      const steps =
+        data.watermark === undefined || version(data) === 1 ? [] : decodeWatermarks(data.watermark);
       for (const step of steps) watermark.set(step.ordinal, step.watermark.time);
       if (data.input !== undefined) {
         const { name, digest, ...progress } = data.input;
@@ -364,6 +366,11 @@ function stepsByOrigin(stage: Stage, ahead: readonly Row[]): Map<number, string[
     next += results;
   }
   return steps;
+}
+
+/** The version that an event was written with: readers of the program see the newest only. */
+function version(data: { readonly v: number }): number {
+  return data.v;
 }
 
 function decode(event: { readonly type: string; readonly data: Uint8Array }): Decoded {

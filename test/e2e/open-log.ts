@@ -10,9 +10,13 @@ import { openLog } from "../../src/runtime/compose.ts";
 import { checkChains } from "./log-chain.ts";
 import { type LogContent, readContent } from "./log-content.ts";
 
-/** Checks everything that can be checked of the log in `folder`, and answers what it holds of `pipeline`. */
-export async function inspectLog(folder: string, pipeline: string): Promise<LogContent> {
-  const log = await openLog(`lmdb:${folder}`, { readOnly: true });
+/**
+ * Checks everything that can be checked of a log, and answers what it holds of `pipeline`.
+ *
+ * @param where its folder, or a connection string
+ */
+export async function inspectLog(where: string, pipeline: string): Promise<LogContent> {
+  const log = await openLog(where.includes("://") ? where : `lmdb:${where}`, { readOnly: true });
   try {
     await checkChains(log);
     return await readContent(log, pipeline);

@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Command, type Ended, Workplace } from "./command.ts";
+import { freezeWithoutLock } from "./freeze.ts";
 import { History, type Subject } from "./kill-history.ts";
 import type { LogContent } from "./log-content.ts";
 import { inspectLog } from "./open-log.ts";
@@ -35,8 +36,7 @@ const GOES_ON = "were taken in before; going on after them";
 async function frozenAfter(events: number): Promise<Command> {
   const command = start();
   await history.untilEvents(events, command);
-  command.kill("SIGSTOP");
-  expect(command.exited, "it was stopped in the middle").toBe(false);
+  await freezeWithoutLock(command, history.log);
   return command;
 }
 

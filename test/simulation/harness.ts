@@ -190,6 +190,7 @@ export class Simulation {
         onResumed: () => {},
         onTimeAhead: () => {},
         onStandBy: () => {},
+        onBegunAgain: () => {},
         onRestarted: (unit, error) => this.restarts.push(`${unit}: ${String(error)}`),
       },
     );

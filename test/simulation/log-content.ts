@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import {
+  ColumnReader,
   decodeByteTexts,
   decodeDeltas,
   decodePlain,
@@ -17,6 +18,7 @@ import type {
   StepsRecorded,
   TypedEvent,
 } from "../../src/core/events.ts";
+import { decodeWatermarks, type WatermarkColumns } from "../../src/core/watermark.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 
 /**
@@ -27,6 +29,14 @@ import type { EventLog } from "../../src/ports/event-log.ts";
 export interface LogContent {
   readonly sources: Readonly<Record<string, readonly SourceRow[]>>;
   readonly partitions: Readonly<Record<string, readonly InputRow[]>>;
+  /** The steps of each stream's watermark that changed something. */
+  readonly watermarks: Readonly<Record<string, readonly WatermarkRow[]>>;
+}
+
+export interface WatermarkRow {
+  readonly ordinal: number;
+  readonly status: "active" | "idle" | "ended";
+  readonly time: number;
 }
 
 export interface SourceRow {
@@ -35,16 +45,20 @@ export interface SourceRow {
   readonly digest: string | undefined;
   readonly partition: number | undefined;
   readonly time: number | undefined;
+  /** Whether its event time is believed. */
+  readonly believed: boolean;
   readonly id: string | undefined;
   readonly record: string;
 }
 
 export interface InputRow {
   readonly n: number;
-  /** `stream@N.K` */
-  readonly parent: string;
+  /** `stream@N.K`; `undefined`: it is a firing. */
+  readonly parent: string | undefined;
   readonly ordinal: number;
+  /** Name of what it descends from, and its place among what inputs may descend from. */
   readonly source: string;
+  readonly rank: number;
   readonly root: number;
   readonly path: string;
   readonly time: number | undefined;
@@ -66,14 +80,27 @@ interface StageRows {
     readonly digest: string | undefined;
     readonly previous: number | undefined;
     readonly path: string;
+    /** At a window or join: what it is, and the N's that it was made of. */
+    readonly kind: number | undefined;
+    readonly members: readonly number[] | undefined;
+    readonly label: string | undefined;
   }[];
   /** Rows of the stage ahead at which it failed. */
   readonly failed: readonly number[];
+  /** Rows of the stage ahead that came too late. */
+  readonly late: readonly number[];
+  /** The stage whose rows it takes; −1: the segment's inputs. */
+  readonly input: number;
 }
 
 interface OutputRow {
   readonly k: number;
   readonly outlet: number;
+  /** The stage that it leaves, and which of its rows for the input it is. */
+  readonly stage: number;
+  readonly row: number;
+  /** Canonical bytes, where they are kept. */
+  readonly key: string | undefined;
   readonly partition: number | undefined;
   readonly path: string;
   readonly record: string;
@@ -99,8 +126,15 @@ export async function readLogContent(log: EventLog): Promise<LogContent> {
     );
   const sources = rowsOf("source_", sourceRows);
   const partitions = rowsOf("steps_", inputRows);
-  checkParents({ sources, partitions });
-  return { sources, partitions };
+  const watermarks = Object.fromEntries(
+    named
+      .filter((name) => name.startsWith("source_") || name.startsWith("steps_"))
+      .map((name) => [name, watermarkRows(streams.get(name) ?? [], name)] as const)
+      .filter(([, rows]) => rows.length > 0),
+  );
+  const content = { sources, partitions, watermarks };
+  checkParents(content);
+  return content;
 }
 
 /** Ordinals of the records that a source has accepted. */
@@ -187,6 +221,7 @@ function acceptedRows(
   const times = data.times === undefined ? undefined : decodeDeltas(data.times, data.count);
   const ids = data.ids === undefined ? undefined : decodeTexts(data.ids, data.count);
   const partitions = partitionsOf(data.sections, data.count, name);
+  const ahead = data.aheadRows === undefined ? [] : decodeDeltas(data.aheadRows);
   const records = storedRecords(streams, name, data.payload, -1);
   must(records.length === data.count, `${records.length} records are stored of ${data.count}`, name);
   return ordinals.map((ordinal, row) => {
@@ -203,10 +238,42 @@ function acceptedRows(
       digest,
       partition: partitions?.[row],
       time: times?.[row],
+      believed: !ahead.includes(row),
       id: ids?.[row],
       record: hex(record),
     };
   });
+}
+
+/** Steps in order, without those that change nothing: a door that is begun again says once more that it has ended. */
+function watermarkRows(events: readonly TypedEvent[], name: string): WatermarkRow[] {
+  const steps: WatermarkRow[] = [];
+  for (const { data } of events) {
+    const columns = (data as { readonly watermark?: WatermarkColumns }).watermark;
+    const through = (data as { readonly through?: number }).through ?? -1;
+    const found = columns === undefined ? [] : decodeWatermarks(columns);
+    const rows = found.map(({ ordinal, watermark }) => ({ ordinal, ...watermark }));
+    const last = steps.at(-1);
+    const [first, ...others] = rows;
+    if (last !== undefined) {
+      must(first !== undefined, "an event does not say which step is in force", name);
+      must(same(first, last), `an event begins with the step ${first.ordinal}, not ${last.ordinal}`, name);
+    }
+    for (const row of last === undefined ? rows : others) {
+      must(row.ordinal > (steps.at(-1)?.ordinal ?? -1), "steps do not rise", name);
+      // Records of its own ordinal may be still to come.
+      must(row.ordinal <= through + 1, "a step is not yet complete", name);
+      steps.push(row);
+    }
+  }
+  return steps.filter((step, at) => {
+    const before = steps[at - 1];
+    return before?.status !== step.status || before.time !== step.time;
+  });
+}
+
+function same(a: WatermarkRow, b: WatermarkRow): boolean {
+  return a.ordinal === b.ordinal && a.status === b.status && a.time === b.time;
 }
 
 function inputRows(streams: Streams, name: string): InputRow[] {
@@ -230,7 +297,16 @@ function inputRows(streams: Streams, name: string): InputRow[] {
     cursors = data.to;
     if (data.count > 0) rows.push(...stepRows(streams, name, data, ordinals));
   }
+  for (const [at, row] of rows.entries()) {
+    const before = rows[at - 1];
+    must(before === undefined || isBefore(before, row), `${row.n} is not in logical order`, name);
+  }
   return rows;
+}
+
+function isBefore(a: InputRow, b: InputRow): boolean {
+  if (a.ordinal !== b.ordinal) return a.ordinal < b.ordinal;
+  return a.rank === b.rank ? a.path < b.path : a.rank < b.rank;
 }
 
 function sameCursors(a: Cursors, b: Cursors): boolean {
@@ -277,19 +353,26 @@ function stepRows(
   };
   const stages: BatchRows[] = [];
   const rowsOf = (stage: number) => (stage < 0 ? inputs : (stages[stage] as BatchRows));
+  const firings = data.firings === undefined ? [] : decodeDeltas(data.firings);
   for (const columns of data.stages ?? []) stages.push(batchRows(columns, rowsOf(columns.input)));
+  const members = (data.stages ?? []).map((columns, at) =>
+    membersOf(streams, name, columns, stages[at] as BatchRows, data.first),
+  );
   const outputs = outputRows(streams, name, data, rowsOf);
   const quarantined = quarantinedRecords(streams, name, data.quarantine);
   return ordinals.map((ordinal, row) => ({
     n: data.first + row,
-    parent: `${data.streams?.[upstream[row] as number]}@${parents[row]}.${parentKs[row]}`,
+    parent: firings.includes(row)
+      ? undefined
+      : `${data.streams?.[upstream[row] as number]}@${parents[row]}.${parentKs[row]}`,
     ordinal,
     source: data.sources?.[source[row] as number] ?? "",
+    rank: source[row] as number,
     root: roots[row] as number,
     path: hex(Buffer.from(inputs.paths[row] as string, "latin1")),
     time: times[row],
     stages: (data.stages ?? []).map((columns, at) =>
-      rowsOfInput(columns, stages[at] as BatchRows, rowsOf(columns.input), row),
+      rowsOfInput(columns, stages[at] as BatchRows, rowsOf(columns.input), row, members[at]),
     ),
     outputs: outputs.filter(({ origin }) => origin === row).map(({ output }) => output),
     quarantined: quarantined
@@ -321,7 +404,52 @@ function indexOnPath(index: number): string {
   return index < 0xf8 ? String.fromCharCode(index) : String.fromCharCode(0xf7 + bytes.length, ...bytes);
 }
 
-function rowsOfInput(columns: StageColumns, rows: BatchRows, ahead: BatchRows, input: number): StageRows {
+/** For each row of a window or join the N's that it was made of. */
+function membersOf(
+  streams: Streams,
+  name: string,
+  { members, membersIn }: StageColumns,
+  rows: BatchRows,
+  first: number,
+): number[][] | undefined {
+  const beside = streams.get(name.replace(/^[a-z]+_/, "members_")) ?? [];
+  const events = membersIn && beside.slice(membersIn.revision, membersIn.revision + membersIn.events);
+  const bytes =
+    events === undefined
+      ? members
+      : Buffer.concat(
+          events.map(({ type, data }) => (type === "MembersNamed" ? data.bytes : Buffer.alloc(0))),
+        );
+  if (bytes === undefined) return undefined;
+  const input = new ColumnReader(bytes);
+  const sets = rows.origin.map((origin) => {
+    const set: number[] = [];
+    let next = 0;
+    for (let runs = input.uvarint(); runs > 0; runs--) {
+      next += input.uvarint();
+      for (let length = input.uvarint(); length > 0; length--) set.push(next++);
+    }
+    must(
+      set.every((n) => n <= first + origin),
+      "a result is made of what comes after it",
+      name,
+    );
+    return set;
+  });
+  must(input.done, "there are more members than results", name);
+  return sets;
+}
+
+function rowsOfInput(
+  columns: StageColumns,
+  rows: BatchRows,
+  ahead: BatchRows,
+  input: number,
+  members: readonly (readonly number[])[] | undefined,
+): StageRows {
+  const kinds = columns.kinds === undefined ? undefined : decodeRuns(columns.kinds, rows.count);
+  const label = columns.label === undefined ? undefined : decodeRuns(columns.label, rows.count);
+  const late = columns.late === undefined ? [] : decodeDeltas(columns.late);
   const offset = ahead.origin.indexOf(input);
   const previous = columns.previous === undefined ? undefined : decodePlain(columns.previous, rows.count);
   const failed = columns.failed === undefined ? [] : decodeDeltas(columns.failed);
@@ -333,8 +461,13 @@ function rowsOfInput(columns: StageColumns, rows: BatchRows, ahead: BatchRows, i
         digest: digestAt(columns.digests, row),
         previous: previous?.[row],
         path: hex(Buffer.from(rows.paths[row] as string, "latin1")),
+        kind: members === undefined ? undefined : (kinds?.[row] ?? 0),
+        members: members?.[row],
+        label: columns.labels?.[label?.[row] ?? -1],
       })),
     failed: failed.filter((row) => ahead.origin[row] === input).map((row) => row - offset),
+    late: late.filter((row) => ahead.origin[row] === input).map((row) => row - offset),
+    input: columns.input,
   };
 }
 
@@ -353,18 +486,23 @@ function outputRows(
     return rows;
   });
   const nextK = new Array<number>(data.count).fill(0);
-  return outlets.flatMap(({ stage, stored, sections }, outlet) => {
+  return outlets.flatMap(({ stage, stored, sections, keys }, outlet) => {
     const reaching = outlets.flatMap((other, at) =>
       other.stored === stored ? (inStored[at] as number[]) : [],
     );
-    const kept = [...new Set(reaching)].sort((a, b) => a - b);
+    const storedRows = [...new Set(reaching)].sort((a, b) => a - b);
     const records = storedRecords(streams, name, data.payload, stored);
-    must(records.length === kept.length, `${records.length} records are stored of ${kept.length}`, name);
+    must(
+      records.length === storedRows.length,
+      `${records.length} records are stored of ${storedRows.length}`,
+      name,
+    );
     const rows = rowsOf(stage);
     const partitions = partitionsOf(sections, rows.count, name);
+    const kept = keys === undefined ? undefined : decodeByteTexts(keys, rows.count);
     return rows.origin.map((origin, row) => {
       const storedRow = inStored[outlet]?.[row] as number;
-      const record = records[kept.indexOf(storedRow)] as Uint8Array;
+      const record = records[storedRows.indexOf(storedRow)] as Uint8Array;
       const digest = stored < 0 ? undefined : digestAt(data.stages?.[stored]?.digests, storedRow);
       const k = nextK[origin] as number;
       must(
@@ -374,7 +512,9 @@ function outputRows(
       );
       nextK[origin] = k + 1;
       const path = hex(Buffer.from(rows.paths[row] as string, "latin1"));
-      return { origin, output: { k, outlet, partition: partitions?.[row], path, record: hex(record) } };
+      const key = kept === undefined ? undefined : hex(Buffer.from(kept[row] as string, "latin1"));
+      const place = { stage, row: row - rows.origin.indexOf(origin), partition: partitions?.[row] };
+      return { origin, output: { k, outlet, ...place, path, key, record: hex(record) } };
     });
   });
 }
@@ -447,6 +587,10 @@ function checkParents({ sources, partitions }: LogContent): void {
     const taken = new Set<string>();
     for (const input of inputs) {
       const where = `${stream}@${input.n}`;
+      if (input.parent === undefined) {
+        must(input.root === input.ordinal, "is a firing with another root than its ordinal", where);
+        continue;
+      }
       const [, name = "", n, k] = /^(.*)@(\d+)\.(\d+)$/.exec(input.parent) ?? [];
       must(!taken.has(`${input.parent} ${input.path}`), `takes ${input.parent} twice`, where);
       taken.add(`${input.parent} ${input.path}`);

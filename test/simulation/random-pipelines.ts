@@ -7,12 +7,17 @@ import type {
   StageDefinition,
 } from "../../src/pipeline/definition.ts";
 import type { Circumstances, Given, Interruption } from "./harness.ts";
+import { joinStage, tableJoinStage, windowStage } from "./random-timed-stages.ts";
 
 /** The records of random pipelines. Functions decide by `k` and `v` only. */
 export interface Item {
   readonly k: number;
   readonly v: number;
+  /** When it happened, in milliseconds after {@link TIME_BASE}; what stages make of records need not have it. */
+  readonly t?: number;
 }
+
+const TIME_BASE = 1_700_000_000_000;
 
 /** A pipeline in few words, so that what fast-check reports can be read. */
 export interface PipelineWords {
@@ -22,14 +27,18 @@ export interface PipelineWords {
   readonly sinks: readonly number[];
 }
 
-interface SourceWords {
+export interface SourceWords {
   readonly keyed: boolean;
   readonly timed: boolean;
   readonly identified: boolean;
+  readonly outOfOrdernessMs: number;
+  readonly aheadMs: number;
+  readonly idleAfterMs?: number;
 }
 
-interface StageWords {
-  readonly kind: StageDefinition["kind"];
+export interface StageWords {
+  /** What it is to be; where it cannot, for want of a key or of event times, it becomes something near to it. */
+  readonly kind: Exclude<StageDefinition["kind"], "select">;
   /** Which of what is there already it reads, modulo their number. */
   readonly inputs: readonly number[];
   /** Beginning of its name: some are prefixes of others. */
@@ -38,19 +47,25 @@ interface StageWords {
   /** It fails at records whose `v` this divides; 0: at none. */
   readonly fails: number;
   readonly how: number;
+  /** Which windows, or bounds of a join. */
+  readonly bounds: number;
+  readonly lateness: number;
+  readonly early: number;
 }
 
 const stageWords: fc.Arbitrary<StageWords> = fc.record({
-  kind: fc.constantFrom<StageDefinition["kind"]>(
-    "map",
-    "filter",
-    "flatMap",
-    "flatMap",
-    "keyBy",
-    "reduce",
-    "reduce",
-    "union",
-    "union",
+  kind: fc.oneof(
+    fc.constantFrom<StageWords["kind"]>(
+      "map",
+      "filter",
+      "flatMap",
+      "keyBy",
+      "reduce",
+      "union",
+      "split",
+      "route",
+    ),
+    fc.constantFrom<StageWords["kind"]>("window", "window", "join", "tableJoin", "late", "union"),
   ),
   inputs: fc.array(fc.oneof(fc.constant(-1), fc.integer({ min: -4, max: -1 }), fc.nat(20)), {
     minLength: 3,
@@ -58,29 +73,41 @@ const stageWords: fc.Arbitrary<StageWords> = fc.record({
   }),
   name: fc.constantFrom("a", "b", "b-a", "z9", "0"),
   variant: fc.nat(11),
-  fails: fc.constantFrom(0, 0, 3, 5),
+  fails: fc.constantFrom(0, 0, 0, 0, 3, 5),
   how: fc.nat(2),
+  bounds: fc.nat(11),
+  lateness: fc.constantFrom(0, 1, 2_000, 20_000, 20_000),
+  early: fc.nat(5),
 });
 
 export const pipelineWords: fc.Arbitrary<PipelineWords> = fc.record({
   partitions: fc.constantFrom(1, 2, 8),
-  sources: fc.array(fc.record({ keyed: fc.boolean(), timed: fc.boolean(), identified: fc.boolean() }), {
-    minLength: 1,
-    maxLength: 3,
-  }),
-  stages: fc.array(stageWords, { maxLength: 9 }),
+  sources: fc.array(
+    fc.record({
+      keyed: fc.constantFrom(true, true, false),
+      timed: fc.constantFrom(true, true, true, false),
+      identified: fc.constantFrom(false, false, true),
+      outOfOrdernessMs: fc.constantFrom(0, 0, 1, 1_500, 10_000, 100_000),
+      aheadMs: fc.constantFrom(86_400_000, 86_400_000, 10_000),
+    }),
+    { minLength: 1, maxLength: 3 },
+  ),
+  stages: fc.array(stageWords, { maxLength: 9, size: "+1" }),
   sinks: fc.array(fc.nat(20), { maxLength: 3 }),
 });
 
 /** Names of sources in an order that is not that of their definition. */
 const SOURCE_NAMES = ["m", "c", "x-c"];
 
-/** For each source its records, each with what is added to the ordinal of the one before it in any source. */
+/** For each source its records, each with what is added to the ordinal and time of the one before it in any source. */
 export type InputWords = readonly {
   readonly source: number;
   readonly gap: number;
   readonly k: number;
   readonly v: number;
+  readonly pass: number;
+  /** How far it is away from where time has come to. */
+  readonly apart: number;
 }[];
 
 export const inputWords: fc.Arbitrary<InputWords> = fc.array(
@@ -88,10 +115,16 @@ export const inputWords: fc.Arbitrary<InputWords> = fc.array(
     source: fc.nat(2),
     // 0: the same ordinal as a record of another source.
     gap: fc.constantFrom(0, 0, 1, 1, 2, 5_000),
-    k: fc.integer({ min: -1, max: 6 }),
+    k: fc.oneof(fc.nat(1), fc.nat(1), fc.integer({ min: -1, max: 6 })),
     v: fc.integer({ min: -20, max: 60 }),
+    pass: fc.constantFrom(0, 1, 300, 1_000, 1_001, 2_500, 12_000),
+    apart: fc.oneof(
+      fc.constant(0),
+      fc.constantFrom(0, -1, -2, -700, -3_000, -9_000, -30_000, 2_000, 15_000),
+      fc.constantFrom(0, 0, 0, -3_000, -3_000, -9_000, -9_000, -9_000, 172_800_000),
+    ),
   }),
-  { maxLength: 60 },
+  { maxLength: 60, size: "+2" },
 );
 
 /** The records of `words` for each source. */
@@ -103,11 +136,14 @@ export function inputsOf(
   const given = new Map<string, Given[]>(definition.sources.map(({ name }) => [name, []]));
   const used = new Map<string, number>();
   let ordinal = 0;
-  for (const { source, gap, k, v } of words) {
+  let time = 0;
+  for (const { source, gap, k, v, pass, apart } of words) {
     const { name } = definition.sources[source % definition.sources.length] as SourceDefinition;
     ordinal = Math.max(ordinal + gap, (used.get(name) ?? 0) + 1);
     used.set(name, ordinal);
-    const value = v === 59 ? { k, v, bad: new Date(0) } : { k, v };
+    time += pass;
+    const t = time + apart;
+    const value = v === 59 ? { k, v, t, bad: new Date(0) } : { k, v, t };
     given.get(name)?.push(withOrdinals ? { value, ordinal } : { value });
   }
   return given;
@@ -139,35 +175,50 @@ export const circumstances: fc.Arbitrary<Circumstances> = fc.record({
   batchRecords: fc.oneof(fc.constantFrom(1, 2, 3), fc.integer({ min: 1, max: 64 })),
   tickMs: fc.constantFrom(1, 10, 50),
   delayMs: fc.constantFrom(0, 3, 30),
+  keepOpen: fc.constantFrom(false, false, false, true),
   interruptions: fc.constant([]),
   losses: fc.constant([]),
   failures: fc.constant([]),
 });
 
+/** What a stage's output is, for those that read it. */
+interface Output {
+  readonly keyed: boolean;
+  /** Whether all sources that it descends from have event times. */
+  readonly timed: boolean;
+}
+
 /** The pipeline that the words stand for. */
 export function definitionOf(words: PipelineWords): PipelineDefinition {
   const sources = words.sources.map(sourceOf);
   const stages: StageDefinition[] = [];
-  const keyed = new Map(sources.map(({ name, key }) => [name, key !== undefined]));
+  const outputs = new Map<string, Output>(
+    sources.map(({ name, key, eventTime }) => [
+      name,
+      { keyed: key !== undefined, timed: eventTime !== undefined },
+    ]),
+  );
   for (const [index, stage] of words.stages.entries()) {
-    const there = [...keyed.keys()];
-    const pick = (which: number | undefined) => there.at((which ?? 0) % there.length) as string;
-    const [input] = [stage.inputs[0]].map(pick) as [string];
-    const inputs = [...new Set(stage.inputs.map(pick))];
-    const made = stageOf(stage, `${stage.name}${index}`, input, inputs, keyed.get(input) ?? false);
-    stages.push(made);
-    keyed.set(made.name, made.kind === "keyBy" || (made.kind !== "union" && keyed.get(input) === true));
+    for (const made of stagesOf(stage, `${stage.name}${index}`, outputs, stages)) {
+      const inputs = made.inputs.map((input) => outputs.get(input) as Output);
+      stages.push(made);
+      outputs.set(made.name, {
+        keyed: made.kind === "keyBy" || inputs.every(({ keyed }) => keyed),
+        timed: inputs.every(({ timed }) => timed),
+      });
+    }
   }
-  const outputs = [...keyed.keys()];
+  const names = [...outputs.keys()];
   const sinks = [-1, ...words.sinks].map((which, index) => ({
     kind: "sink" as const,
     name: `out${index}`,
-    input: outputs.at(which % outputs.length) as string,
+    input: names.at(which % names.length) as string,
   }));
   return { name: "p", partitions: words.partitions, batchRecords: 512, tickMs: 10, sources, stages, sinks };
 }
 
-function sourceOf({ keyed, timed, identified }: SourceWords, index: number): SourceDefinition {
+function sourceOf(words: SourceWords, index: number): SourceDefinition {
+  const { keyed, timed, identified, outOfOrdernessMs, aheadMs, idleAfterMs } = words;
   return {
     kind: "source",
     name: SOURCE_NAMES[index] as string,
@@ -179,31 +230,82 @@ function sourceOf({ keyed, timed, identified }: SourceWords, index: number): Sou
           return (k < 0 ? undefined : k) as Key;
         }
       : undefined,
-    eventTime: timed ? (record) => 1_700_000_000_000 + 777 * (record as Item).v : undefined,
+    eventTime: timed ? (record) => TIME_BASE + ((record as Item).t ?? 0) : undefined,
     id: identified ? (record) => `${(record as Item).k}/${(record as Item).v}` : undefined,
+    watermark: { outOfOrdernessMs, aheadMs, idleAfterMs },
   };
 }
 
-function stageOf(
+/** The stage, and those that select its outputs. */
+function stagesOf(
   words: StageWords,
   name: string,
-  input: string,
-  inputs: readonly string[],
-  keyed: boolean,
-): StageDefinition {
+  outputs: ReadonlyMap<string, Output>,
+  stages: readonly StageDefinition[],
+): StageDefinition[] {
+  const there = [...outputs.keys()];
+  const picked = words.inputs.map((which) => there.at(which % there.length) as string);
+  const [input = "", other = input] = picked;
+  const inputs = [...new Set(picked)];
+  const { keyed, timed } = outputs.get(input) as Output;
   const base = { name, inputs: [input], onError: "skip" as const };
-  const { kind } = words;
-  if (kind === "union" && inputs.length > 1) return { ...base, kind, inputs };
-  if (kind === "union" || kind === "map") return { ...base, kind: "map", fn: mapFunction(words) };
-  if (kind === "filter") return { ...base, kind, fn: filterFunction(words) };
-  if (kind === "flatMap") return { ...base, kind, fn: flatMapFunction(words) };
-  if (kind === "keyBy" || !keyed) return { ...base, kind: "keyBy", fn: keyFunction(words) };
-  return { ...base, kind, ...reduceFunctions(words) };
+  switch (words.kind) {
+    case "union":
+      return [
+        inputs.length > 1
+          ? { ...base, kind: "union", inputs }
+          : { ...base, kind: "map", fn: mapFunction(words) },
+      ];
+    case "map":
+      return [{ ...base, kind: "map", fn: mapFunction(words) }];
+    case "filter":
+      return [{ ...base, kind: "filter", fn: filterFunction(words) }];
+    case "flatMap":
+      return [{ ...base, kind: "flatMap", fn: flatMapFunction(words) }];
+    case "split":
+      return withSelects({ ...base, kind: "split", ...splitFunctions(words) });
+    case "route":
+      return withSelects({ ...base, kind: "route", ...routeFunction(words) });
+    case "late": {
+      const all = stages.filter(({ kind }) => kind === "window" || kind === "join" || kind === "tableJoin");
+      const late = all.at((words.inputs[0] ?? 0) % all.length);
+      if (late !== undefined) return [{ ...base, kind: "late", inputs: [late.name] }];
+      return [{ ...base, kind: "map", fn: mapFunction(words) }];
+    }
+    case "keyBy":
+    case "reduce":
+      if (keyed && words.kind === "reduce") return [{ ...base, kind: "reduce", ...reduceFunctions(words) }];
+      return [{ ...base, kind: "keyBy", fn: keyFunction(words) }];
+    case "window":
+      if (keyed) return [windowStage(words, base, timed)];
+      return [{ ...base, kind: "keyBy", fn: keyFunction(words) }];
+    case "join":
+    case "tableJoin": {
+      if (!keyed) return [{ ...base, kind: "keyBy", fn: keyFunction(words) }];
+      if (!timed) return [windowStage(words, base, timed)];
+      const right = outputs.get(other) as Output;
+      const sides = { ...base, inputs: [input, right.keyed && right.timed ? other : input] };
+      return [words.kind === "join" ? joinStage(words, sides) : tableJoinStage(words, sides)];
+    }
+  }
+}
+
+function withSelects(
+  stage: Extract<StageDefinition, { readonly kind: "split" | "route" }>,
+): StageDefinition[] {
+  const selects = stage.labels.map((label) => ({
+    kind: "select" as const,
+    name: `${stage.name}-${label}`,
+    inputs: [stage.name],
+    onError: "skip" as const,
+    label,
+  }));
+  return [stage, ...selects];
 }
 
 /** Throws, or answers what a stage may not, for the records at which the stage is to fail. */
-function failing<T>(
-  { fails, how }: StageWords,
+export function failing<T>(
+  { fails, how }: Pick<StageWords, "fails" | "how">,
   record: unknown,
   wrong: readonly unknown[],
   right: () => T,
@@ -252,6 +354,28 @@ function mapFunction(words: StageWords): WithContext<unknown> {
 function filterFunction(words: StageWords): WithContext<boolean> {
   return (record) =>
     failing(words, record, ["yes", undefined], () => (record as Item).v % (2 + (words.variant % 3)) !== 0);
+}
+
+function splitFunctions(words: StageWords) {
+  const predicates = [2, 3]
+    .slice(0, 1 + (words.variant % 2))
+    .map(
+      (by) => (record: unknown) =>
+        failing(words, record, ["yes" as never, undefined], () => (record as Item).v % by === 0),
+    );
+  return { labels: [...predicates.map((_, index) => `by${index}`), "rest"], predicates };
+}
+
+function routeFunction(words: StageWords) {
+  const labels = ["main", "b", "b-a"].slice(0, 1 + (words.variant % 3));
+  const wrong = [[{ to: "nowhere", value: 1 }], [{ to: "main", value: undefined }]];
+  const route = (item: Item) =>
+    Array.from({ length: Math.abs(item.v) % 4 }, (_, index) => ({
+      to: labels[(item.k + 1 + index) % labels.length] as string,
+      value: { ...item, v: item.v + index },
+    }));
+  const fn = (record: unknown) => failing(words, record, wrong, () => route(record as Item));
+  return { labels, fn };
 }
 
 function flatMapFunction(words: StageWords): WithContext<Iterable<unknown>> {

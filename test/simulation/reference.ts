@@ -1,6 +1,25 @@
 import type { StageContext } from "../../src/pipeline/context.ts";
-import type { PipelineDefinition, StageDefinition } from "../../src/pipeline/definition.ts";
+import type { PipelineDefinition, SourceDefinition, StageDefinition } from "../../src/pipeline/definition.ts";
 import type { Delivery, Given } from "./harness.ts";
+import {
+  type FiringRow,
+  type Item,
+  indexOnPath,
+  inLogicalOrder,
+  isRecord,
+  keyName,
+  mustBeFew,
+  mustBeKey,
+  mustBeRecord,
+  OUTPUTS_MOST,
+  ranksOf,
+  type StageOutcome,
+  sinkKeyOf,
+} from "./reference-items.ts";
+import { runJoin, runTableJoin } from "./reference-joins.ts";
+import type { TimedStage } from "./reference-timeline.ts";
+import { type DoorEvent, doorSteps, mergedSteps, type Step } from "./reference-watermarks.ts";
+import { runWindow } from "./reference-windows.ts";
 
 /**
  * What a pipeline has to give, worked out with arrays and sorting alone: every stage over all its records at once.
@@ -8,104 +27,189 @@ import type { Delivery, Given } from "./harness.ts";
  */
 export interface Expected {
   readonly sinks: ReadonlyMap<string, readonly Delivery[]>;
+  /** For each sink's outputs, by their keys, the addresses of all records of sources that they were made of. */
+  readonly lineage: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
   /** How many records each stage has quarantined. */
   readonly quarantined: ReadonlyMap<string, number>;
+  /** Ordinals and paths of the firings of each window and join. */
+  readonly firings: ReadonlyMap<string, readonly string[]>;
+  /** How many records came too late for each window and join. */
+  readonly late: ReadonlyMap<string, number>;
+  /** The steps of each source's watermark. */
+  readonly watermarks: ReadonlyMap<string, readonly Step[]>;
+  /** N's of the records of each source whose event times are not believed. */
+  readonly ahead: ReadonlyMap<string, readonly number[]>;
   /** Indexes of the records that each door has to refuse, as duplicates or because of a function that fails. */
   readonly refused: ReadonlyMap<string, ReadonlySet<number>>;
-  readonly accepted: ReadonlyMap<string, number>;
 }
 
-interface Item {
-  readonly value: unknown;
-  readonly ordinal: number;
-  readonly source: string;
-  /** Address of the root. */
-  readonly root: string;
-  /** One character a byte. */
-  readonly path: string;
-  readonly key: unknown;
-  readonly time: number | undefined;
-  /** Tells the input of the segment that the record descends from. */
-  readonly entry: string;
+/** What else happens at a door, with its ordinal. */
+export type DoorMark = DoorEvent & { readonly kind: "idle" | "ended" };
+
+export interface ReferenceOptions {
+  /** For each source that none comes any more, or for a while. Where absent each ends just after its last record. */
+  readonly marks?: ReadonlyMap<string, readonly DoorMark[]>;
+  readonly keepOpen?: boolean;
+  /** Throws {@link TooMuch} where a stage would make more records than this. */
+  readonly most?: number;
 }
 
-/** Outputs of one input of a segment at one stage, at most. */
-const OUTPUTS_MOST = 1_024;
+/** The pipeline makes more of its input than a test has time for. */
+export class TooMuch extends Error {}
 
 export async function reference(
   definition: PipelineDefinition,
   inputs: ReadonlyMap<string, readonly Given[]>,
+  { marks, keepOpen = false, most = Number.POSITIVE_INFINITY }: ReferenceOptions = {},
 ): Promise<Expected> {
+  const ranks = ranksOf(definition);
   const streams = new Map<string, readonly Item[]>();
   const refused = new Map<string, ReadonlySet<number>>();
-  const accepted = new Map<string, number>();
+  const steps = new Map<string, readonly Step[]>();
+  const ahead = new Map<string, readonly number[]>();
   const quarantined = new Map<string, number>();
+  const watched = definition.stages.some(({ kind }) => isTimed(kind));
   for (const source of definition.sources) {
-    const items: Item[] = [];
-    const refusedHere = new Set<number>();
-    const ids = new Set<unknown>();
-    for (const [index, { value, ordinal }] of (inputs.get(source.name) ?? []).entries()) {
-      try {
-        const id = source.id?.(value);
-        const time = source.eventTime?.(value);
-        const key = mustBeKey(source.key === undefined ? null : source.key(value));
-        if (!isRecord(value) || (source.id !== undefined && ids.has(id))) throw new Error("refused");
-        ids.add(id);
-        const root = `source_${definition.name}.${source.name}@${items.length}`;
-        items.push({
-          value,
-          ordinal: ordinal ?? 0,
-          source: source.name,
-          root,
-          path: "",
-          key,
-          time: time === undefined ? undefined : Number(time),
-          entry: "",
-        });
-      } catch {
-        refusedHere.add(index);
-      }
-    }
-    streams.set(source.name, items);
-    refused.set(source.name, refusedHere);
-    accepted.set(source.name, items.length);
+    const door = passDoor(definition, source, inputs.get(source.name) ?? [], ranks.get(source.name) ?? 0);
+    streams.set(source.name, door.items);
+    refused.set(source.name, door.refused);
+    const last = door.items.at(-1)?.ordinal ?? -1;
+    const ends = keepOpen || !watched ? [] : [{ ordinal: last + 1, kind: "ended" } as const];
+    const events: DoorEvent[] = [
+      ...door.items.map(({ ordinal, time }) => ({ ordinal, kind: "record" as const, time })),
+      ...(marks?.get(source.name) ?? ends),
+    ];
+    const seen = doorSteps(
+      source.watermark,
+      events.toSorted((a, b) => a.ordinal - b.ordinal),
+    );
+    steps.set(source.name, seen.steps);
+    ahead.set(source.name, seen.ahead);
   }
+  const watermarks = new Map(definition.sources.map(({ name }) => [name, steps.get(name) ?? []]));
 
   const kinds = new Map(definition.stages.map((stage) => [stage.name, stage.kind]));
+  const late = new Map<string, readonly Item[]>();
+  const firings = new Map<string, readonly FiringRow[]>();
   for (const stage of definition.stages) {
-    const [first] = stage.inputs;
-    const kind = kinds.get(first ?? "");
-    const begins = stage.kind === "union" || kind === undefined || kind === "keyBy";
-    const items = stage.inputs.flatMap((input) => {
-      const readers = definition.stages.filter((other) => other.inputs.includes(input)).length;
-      return (streams.get(input) ?? []).map((item) => {
-        const path = readers > 1 ? `${item.path}${stage.name}\0` : item.path;
-        return { ...item, path, entry: begins ? `${item.root} ${path}` : item.entry };
+    const { name } = stage;
+    steps.set(name, mergedSteps(stage.inputs.map((input) => steps.get(input) ?? [])));
+    const readers = new Map(stage.inputs.map((input) => [input, readersOf(definition, input)]));
+    const twice = new Set(stage.inputs).size < stage.inputs.length;
+    const kind = kinds.get(stage.inputs[0] ?? "");
+    const begins = stage.kind === "union" || isTimed(stage.kind) || kind === undefined || kind === "keyBy";
+    const items = stage.inputs.flatMap((input, side) => {
+      const from = stage.kind === "late" ? late.get(input) : streams.get(input);
+      const branched = stage.kind === "late" || (readers.get(input) ?? 0) > 1;
+      const branch = twice ? `${name}.${side}\0` : branched ? `${name}\0` : "";
+      return (from ?? []).map((item) => {
+        const path = item.path + branch;
+        return { ...item, side, path, entry: begins ? `${item.root} ${path}` : item.entry };
       });
     });
-    const { outputs, failures } = await runStage(stage, items.sort(inLogicalOrder));
-    streams.set(stage.name, outputs);
-    quarantined.set(stage.name, failures);
+    const outcome = await runStage(stage, items.sort(inLogicalOrder), {
+      pipeline: definition.name,
+      name,
+      rank: ranks.get(name) ?? 0,
+      firingRanks: ranks.size - definition.sources.length,
+      steps: steps.get(name) ?? [],
+    });
+    if (outcome.outputs.length > most)
+      throw new TooMuch(`stage ${name} makes ${outcome.outputs.length} records`);
+    streams.set(name, outcome.outputs);
+    quarantined.set(name, outcome.failures);
+    if (!isTimed(stage.kind)) continue;
+    // A side output has what came in, and its own name on its path alone.
+    late.set(name, outcome.late);
+    firings.set(name, outcome.firings);
   }
 
-  const sinks = new Map(
-    definition.sinks.map(({ name, input }) => [
-      name,
-      [...(streams.get(input) ?? [])].sort(inLogicalOrder).map(({ root, path, ordinal, value }) => ({
-        key: path === "" ? root : `${root}~${Buffer.from(path, "latin1").toString("hex")}`,
-        ordinal,
-        value,
-      })),
-    ]),
+  const outputs = new Map(
+    definition.sinks.map(({ name, input }) => [name, [...(streams.get(input) ?? [])].sort(inLogicalOrder)]),
   );
-  return { sinks, quarantined, refused, accepted };
+  return {
+    sinks: mapValues(outputs, (items) =>
+      items.map((item) => ({ key: sinkKeyOf(item), ordinal: item.ordinal, value: item.value })),
+    ),
+    lineage: mapValues(
+      outputs,
+      (items) => new Map(items.map((item) => [sinkKeyOf(item), [...item.lineage].sort()])),
+    ),
+    quarantined,
+    firings: mapValues(firings, (rows) =>
+      rows.map(({ ordinal, path }) => `${ordinal} ${Buffer.from(path, "latin1").toString("hex")}`).sort(),
+    ),
+    late: mapValues(late, (items) => items.length),
+    watermarks,
+    ahead,
+    refused,
+  };
 }
+
+function mapValues<T, U>(map: ReadonlyMap<string, T>, of: (value: T) => U): Map<string, U> {
+  return new Map(Array.from(map, ([name, value]) => [name, of(value)]));
+}
+
+function isTimed(kind: StageDefinition["kind"]): boolean {
+  return kind === "window" || kind === "join" || kind === "tableJoin";
+}
+
+/** How many stages read an output; what came too late is none. */
+function readersOf({ stages }: PipelineDefinition, input: string): number {
+  return stages
+    .filter(({ kind }) => kind !== "late")
+    .flatMap(({ inputs }) => inputs)
+    .filter((name) => name === input).length;
+}
+
+/** The records of a source that are accepted, and the indexes of those that are not. */
+function passDoor(
+  { name: pipeline }: PipelineDefinition,
+  source: SourceDefinition,
+  given: readonly Given[],
+  rank: number,
+): { readonly items: readonly Item[]; readonly refused: ReadonlySet<number> } {
+  const items: Item[] = [];
+  const refused = new Set<number>();
+  const ids = new Set<unknown>();
+  for (const [index, { value, ordinal = 0 }] of given.entries()) {
+    try {
+      const id = source.id?.(value);
+      const time = source.eventTime?.(value);
+      const key = mustBeKey(source.key === undefined ? null : source.key(value));
+      if (!isRecord(value) || (source.id !== undefined && ids.has(id))) throw new Error("refused");
+      ids.add(id);
+      const root = `source_${pipeline}.${source.name}@${items.length}`;
+      items.push({
+        value,
+        ordinal,
+        origin: source.name,
+        rank,
+        root,
+        path: "",
+        key,
+        time: time === undefined ? undefined : Number(time),
+        entry: "",
+        lineage: new Set([root]),
+      });
+    } catch {
+      refused.add(index);
+    }
+  }
+  return { items, refused };
+}
+
+type StageItem = Item & { readonly side: number };
 
 async function runStage(
   stage: StageDefinition,
-  inputs: readonly Item[],
-): Promise<{ outputs: Item[]; failures: number }> {
-  const totals = new Map<string, unknown>();
+  inputs: readonly StageItem[],
+  timed: TimedStage,
+): Promise<StageOutcome> {
+  if (stage.kind === "window") return runWindow(stage, inputs, timed, contextOf);
+  if (stage.kind === "join") return runJoin(stage, inputs, timed);
+  if (stage.kind === "tableJoin") return runTableJoin(stage, inputs, timed);
+  const totals = new Map<string, Total>();
   const results: (Item[] | undefined)[] = [];
   for (const item of inputs) {
     try {
@@ -114,9 +218,13 @@ async function runStage(
       results.push(undefined);
     }
   }
-  if (stage.kind === "flatMap") {
+  if (stage.kind === "flatMap" || stage.kind === "route") {
     const ofEntry = new Map<string, number[]>();
-    for (const [row, { entry }] of inputs.entries()) ofEntry.set(entry, [...(ofEntry.get(entry) ?? []), row]);
+    for (const [row, { entry }] of inputs.entries()) {
+      const rows = ofEntry.get(entry) ?? [];
+      rows.push(row);
+      ofEntry.set(entry, rows);
+    }
     for (const rows of ofEntry.values()) {
       const count = rows.reduce((sum, row) => sum + (results[row]?.length ?? 0), 0);
       if (count > OUTPUTS_MOST) for (const row of rows) results[row] = undefined;
@@ -125,88 +233,70 @@ async function runStage(
   return {
     outputs: results.flatMap((result) => result ?? []),
     failures: results.filter((result) => result === undefined).length,
+    late: [],
+    firings: [],
   };
 }
 
-async function runOne(stage: StageDefinition, item: Item, totals: Map<string, unknown>): Promise<Item[]> {
-  const ctx: StageContext = {
-    parameters: {},
-    eventTime: item.time,
-    ordinal: item.ordinal,
-    source: item.source,
-    root: item.root,
-    random: () => 0,
-    uuid: () => "",
-  };
+function contextOf({ time, ordinal, origin, root }: Item): StageContext {
+  return { eventTime: time, ordinal, source: origin, root, random: () => 0, uuid: () => "", parameters: {} };
+}
+
+/** What a reduce keeps of a key. */
+interface Total {
+  readonly total: unknown;
+  readonly lineage: ReadonlySet<string>;
+}
+
+/** Labels are kept beside the records of a split or route. */
+type Labelled = Item & { readonly label?: string };
+
+type OneByOne = Exclude<StageDefinition, { readonly kind: "window" | "join" | "tableJoin" }>;
+
+async function runOne(stage: OneByOne, item: Labelled, totals: Map<string, Total>): Promise<Labelled[]> {
+  const ctx = contextOf(item);
   const { value } = item;
   switch (stage.kind) {
     case "union":
-      return [{ ...item, key: null }];
+    case "late":
+      return [item];
     case "map":
       return [{ ...item, value: mustBeRecord(await stage.fn(value, ctx)) }];
-    case "filter": {
-      const answer: unknown = await stage.fn(value, ctx);
-      if (typeof answer !== "boolean") throw new Error("not a boolean");
-      return answer ? [item] : [];
-    }
+    case "filter":
+      return mustBeBoolean(await stage.fn(value, ctx)) ? [item] : [];
     case "flatMap":
       return mustBeFew([...(await stage.fn(value, ctx))]).map((each, index) => ({
         ...item,
         value: mustBeRecord(each),
         path: item.path + indexOnPath(index),
       }));
+    case "split": {
+      const { predicates, labels } = stage;
+      const first = predicates.findIndex((predicate) => mustBeBoolean(predicate(value, ctx)));
+      return [{ ...item, label: labels.at(first) as string }];
+    }
+    case "route":
+      return mustBeFew([...(await stage.fn(value, ctx))]).map(({ to, value: each }, index) => {
+        if (!stage.labels.includes(to)) throw new Error("not an output");
+        return { ...item, value: mustBeRecord(each), path: item.path + indexOnPath(index), label: to };
+      });
+    case "select":
+      return item.label === stage.label ? [item] : [];
     case "keyBy":
       return [{ ...item, key: mustBeKey(stage.fn(value)) }];
     case "reduce": {
       const key = item.key as never;
-      const name = `${typeof key}:${String(key)}`;
-      const total = stage.step(totals.has(name) ? totals.get(name) : stage.init(key), value, ctx);
+      const before = totals.get(keyName(key));
+      const total = stage.step(before === undefined ? stage.init(key) : before.total, value, ctx);
       const emitted = mustBeRecord(stage.emit(total, key, value));
-      totals.set(name, total);
-      return [{ ...item, value: emitted }];
+      const lineage = new Set([...(before?.lineage ?? []), ...item.lineage]);
+      totals.set(keyName(key), { total, lineage });
+      return [{ ...item, value: emitted, lineage }];
     }
   }
 }
 
-/** One byte below 0xf8, else how many bytes follow, from 0xf8 for one on, and those, the high one first. */
-function indexOnPath(index: number): string {
-  if (index < 0xf8) return String.fromCharCode(index);
-  if (index < 0x100) return String.fromCharCode(0xf8, index);
-  return String.fromCharCode(0xf9, index >> 8, index & 0xff);
-}
-
-function inLogicalOrder(a: Item, b: Item): number {
-  if (a.ordinal !== b.ordinal) return a.ordinal - b.ordinal;
-  return Buffer.compare(Buffer.from(a.source), Buffer.from(b.source)) || compareBytes(a.path, b.path);
-}
-
-function compareBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a, "latin1"), Buffer.from(b, "latin1"));
-}
-
-function mustBeKey(key: unknown): unknown {
-  if (key === undefined || typeof key === "object" ? key !== null : typeof key === "function") {
-    throw new Error("not a key");
-  }
-  return key === 0 ? 0 : key;
-}
-
-function mustBeFew<T>(results: readonly T[]): readonly T[] {
-  if (results.length > OUTPUTS_MOST) throw new Error("too many");
-  return results;
-}
-
-function mustBeRecord(value: unknown): unknown {
-  if (!isRecord(value)) throw new Error("not a record");
-  return value;
-}
-
-/** As far as the functions of the tests go. */
-function isRecord(value: unknown): boolean {
-  if (value === undefined || typeof value === "function" || value instanceof Date) return false;
-  return (
-    typeof value !== "object" ||
-    value === null ||
-    Object.values(value).every((part) => !(part instanceof Date))
-  );
+function mustBeBoolean(answer: unknown): boolean {
+  if (typeof answer !== "boolean") throw new Error("not a boolean");
+  return answer;
 }

@@ -26,6 +26,10 @@ export const BOUNDS = {
   progressEvents: 1_024,
   /** Events removed in one commit of a scavenge. */
   scavengeEvents: 1_024,
+  /** A writer that waits for the lock this long says so. */
+  lockPatienceMs: 2_000,
+  /** How often it is looked whether a stopped process has let go of the lock. */
+  lockLookMs: 50,
   /** Slots of dead readers are looked for this often. */
   readerCheckMs: 60_000,
 } as const;

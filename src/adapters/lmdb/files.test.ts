@@ -46,7 +46,7 @@ async function filled(): Promise<string> {
 
 describe("opening a folder", () => {
   it("makes it, with its parents, unless told not to", async () => {
-    await expectCode(openLog({ create: false }), "LogUnavailable");
+    await expectCode(openLog({ create: false }), "LogMissing");
     await expect(stat(dir)).rejects.toThrow();
     dir = join(dir, "below");
     await (await openLog()).close();
@@ -80,7 +80,7 @@ describe("opening a folder", () => {
   });
 
   it("for reading reads, follows and refuses to write", async () => {
-    await expectCode(openLog({ readOnly: true }), "LogUnavailable");
+    await expectCode(openLog({ readOnly: true }), "LogMissing");
     await filled();
     const reader = await openLog({ readOnly: true });
     expect(await collect(reader.read("a"))).toHaveLength(40);

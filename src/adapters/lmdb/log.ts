@@ -7,6 +7,7 @@ import type {
   Appended,
   EventLog,
   ExpectedRevision,
+  LogNotice,
   LogSize,
   NewEvent,
   ReadAllOptions,
@@ -34,6 +35,7 @@ import { Feed } from "./feed.ts";
 import { fromPosition, type Head, toPosition } from "./format.ts";
 import { describeStream, hasGone, streamNames } from "./info.ts";
 import { appendsJob, deleteJob, type Job, metadataJob, scavengeJob } from "./jobs.ts";
+import { LockWatch } from "./lock-watch.ts";
 import { Filter, Reader } from "./reader.ts";
 import { readAllChunks, readStreamChunks } from "./reading.ts";
 import { RecentEvents } from "./recent.ts";
@@ -53,16 +55,26 @@ export interface LmdbLogOptions {
   readonly mapSizeBytes?: number;
   /** Only reads and subscriptions; the log has to exist. */
   readonly readOnly?: boolean;
+  /** Told when the log keeps its writers waiting, and why. */
+  readonly onNotice?: (notice: LogNotice) => void;
 }
 
 /**
  * Opens the log in a folder. Several processes may have it open, and one process several times, but only one of
- * a process's threads. Throws `LogUnavailable`, `LogForeign`, `LogTooNew`, `LogDamaged` or `LogFull`.
+ * a process's threads. Throws `LogMissing`, `LogUnavailable`, `LogForeign`, `LogTooNew`, `LogDamaged` or `LogFull`.
  */
 export async function openLmdbLog(options: LmdbLogOptions): Promise<EventLog> {
   const { dir, clock, ids, create = true, readOnly = false } = options;
-  const store = await acquireStore({ dir, clock, ids, create, readOnly });
-  return new LmdbLog(store, clock, options.mapSizeBytes ?? Number.POSITIVE_INFINITY, readOnly);
+  const watch = (place: string) =>
+    new LockWatch({ dir: place, clock, onNotice: options.onNotice ?? (() => {}) });
+  const store = await acquireStore({ dir, clock, ids, create, readOnly, watch });
+  return new LmdbLog(
+    store,
+    clock,
+    options.mapSizeBytes ?? Number.POSITIVE_INFINITY,
+    readOnly,
+    watch(store.dir),
+  );
 }
 
 class LmdbLog implements EventLog {
@@ -78,7 +90,7 @@ class LmdbLog implements EventLog {
   #failure: HeadwaterError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(store: Store, clock: Clock, bytesMost: number, readOnly: boolean) {
+  constructor(store: Store, clock: Clock, bytesMost: number, readOnly: boolean, lockWatch: LockWatch) {
     this.id = store.id;
     this.#store = store;
     this.#readOnly = readOnly;
@@ -93,6 +105,7 @@ class LmdbLog implements EventLog {
     this.#writer = new Writer({
       store,
       clock,
+      lockWatch,
       bytesMost,
       onCommit: (events, before) => this.#feed.committed(events, before),
     });

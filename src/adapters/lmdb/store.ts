@@ -22,6 +22,7 @@ import {
   nameKey,
   type Tail,
 } from "./format.ts";
+import type { LockWatch } from "./lock-watch.ts";
 
 export interface StoreOptions {
   readonly dir: string;
@@ -29,6 +30,8 @@ export interface StoreOptions {
   readonly ids: Ids;
   readonly create: boolean;
   readonly readOnly: boolean;
+  /** Makes what watches for the lock of the log in a folder. */
+  readonly watch: (dir: string) => LockWatch;
 }
 
 /**
@@ -44,7 +47,7 @@ export async function acquireStore(options: StoreOptions): Promise<Store> {
     if (options.create && !options.readOnly) await makeFolder(options.dir);
     const dir = await realpath(options.dir).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
-      throw new HeadwaterError("LogUnavailable", "there is no log here yet", {
+      throw new HeadwaterError("LogMissing", "there is no log here yet", {
         where: options.dir,
         hint: "Run a pipeline, or name the log with --log lmdb:<folder>.",
       });
@@ -75,11 +78,12 @@ export async function acquireStore(options: StoreOptions): Promise<Store> {
 async function openStore(options: StoreOptions): Promise<Store> {
   const exists = await checkDataFile(options.dir);
   if (!exists && (!options.create || options.readOnly)) {
-    throw new HeadwaterError("LogUnavailable", "there is no log in the folder", {
+    throw new HeadwaterError("LogMissing", "there is no log in the folder", {
       where: options.dir,
       hint: "Check the path.",
     });
   }
+  if (exists && !options.readOnly) await options.watch(options.dir).untilNotStopped();
   const environment = openEnvironment(options);
   if (environment === undefined) throw foreignError(options.dir);
   try {
@@ -144,6 +148,7 @@ export class Store {
   readonly dir: string;
   readonly id: string;
   readonly readOnly: boolean;
+  readonly #lockWatch: LockWatch;
   #environment: Environment;
   #users = 0;
   #closing: Promise<void> | undefined;
@@ -155,6 +160,7 @@ export class Store {
   constructor(options: StoreOptions, environment: Environment, id: string) {
     this.dir = options.dir;
     this.readOnly = options.readOnly;
+    this.#lockWatch = options.watch(options.dir);
     this.id = id;
     this.#environment = environment;
   }
@@ -213,6 +219,7 @@ export class Store {
   async #reopen(): Promise<void> {
     try {
       await this.#environment.root.close();
+      if (!this.readOnly) await this.#lockWatch.untilNotStopped();
       const environment = openEnvironment(this);
       if (environment === undefined) throw foreignError(this.dir);
       this.#environment = environment;

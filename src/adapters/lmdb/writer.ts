@@ -5,6 +5,7 @@ import { closedError } from "../../ports/event-log-rules.ts";
 import { BOUNDS } from "./bounds.ts";
 import { commitFault, freeBytes, fullError } from "./faults.ts";
 import type { Job } from "./jobs.ts";
+import type { LockWatch } from "./lock-watch.ts";
 import type { Store } from "./store.ts";
 import { HeadCache, Transaction } from "./transaction.ts";
 
@@ -23,6 +24,7 @@ interface Pending {
 export interface WriterOptions {
   readonly store: Store;
   readonly clock: Clock;
+  readonly lockWatch: LockWatch;
   /** The log may not grow beyond this. */
   readonly bytesMost: number;
   /** Called after each commit, before its appends are answered; `before` is the position it came after. */
@@ -120,15 +122,18 @@ export class Writer {
   }
 
   async #commitGroup(): Promise<void> {
-    const { store, onCommit } = this.#options;
+    const { store, lockWatch, onCommit } = this.#options;
     let group: readonly Pending[] = [];
     let transaction: Transaction | undefined;
+    lockWatch.waiting();
     try {
       await store.environment.root.transaction(() => {
+        lockWatch.over();
         group = this.#takeGroup();
         transaction = this.#run(group);
       });
     } catch (thrown) {
+      lockWatch.over();
       await this.#fail(group.length > 0 ? group : this.#takeGroup(), thrown);
       return;
     }

@@ -10,7 +10,7 @@ export interface Called {
   /** Requests that reached the fake `run`. */
   readonly requests: readonly RunRequest[];
   /** Codes that the process was told to end with at once. */
-  readonly exits: readonly number[];
+  readonly exits: readonly (number | "died")[];
 }
 
 export const REPORT: RunReport = {
@@ -36,7 +36,7 @@ export interface Fakes {
 export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<Called> {
   const written = { stdout: "", stderr: "" };
   const requests: RunRequest[] = [];
-  const exits: number[] = [];
+  const exits: (number | "died")[] = [];
   const listeners = new Set<() => void>();
   const interrupt = () => {
     for (const listener of [...listeners]) listener();
@@ -58,6 +58,7 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
       return () => listeners.delete(listener);
     },
     exit: (code) => exits.push(code),
+    die: () => exits.push("died"),
     loadRun: async () => ({
       run: async (request) => {
         requests.push(request);

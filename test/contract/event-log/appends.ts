@@ -93,9 +93,10 @@ export function appendTests(make: Make, lacking: Lacking): void {
     });
 
     test("takes as much as an append may have, and refuses more", async ({ log, stream }) => {
-      const data = new Uint8Array(LIMITS.appendBytes / 2);
+      const { type } = event();
+      const data = new Uint8Array(LIMITS.appendBytes / 2 - 2 * type.length);
       const metadata = new Uint8Array(0);
-      const half = () => ({ ...event(), data, metadata });
+      const half = () => ({ ...event(), type, data, metadata });
       await log.append(stream("a"), "no-stream", [half(), half()]);
       const tooMuch = [half(), { ...half(), metadata: new Uint8Array(1) }];
       await expectCode(log.append(stream("a"), 1, tooMuch), "AppendTooLarge");

