@@ -3,16 +3,20 @@ import { ERROR_CODES, type ErrorCode, HeadwaterError } from "../core/errors.ts";
 import { call } from "./testing/fake-io.ts";
 
 describe("help and version", () => {
-  it.each([["--help"], ["run", "--help"], ["log", "--help"], ["log", "show", "--help"], ["help", "run"]])(
-    "prints help on standard output: %s",
-    async (...argv) => {
-      const { code, stdout, stderr } = await call(argv.filter((word) => typeof word === "string"));
-      expect(code).toBe(0);
-      expect(stdout).toContain("Usage: headwater");
-      expect(stdout).toContain("--json");
-      expect(stderr).toBe("");
-    },
-  );
+  it.each([
+    ["--help"],
+    ["run", "--help"],
+    ["log", "--help"],
+    ["log", "show", "--help"],
+    ["state", "--help"],
+    ["help", "run"],
+  ])("prints help on standard output: %s", async (...argv) => {
+    const { code, stdout, stderr } = await call(argv.filter((word) => typeof word === "string"));
+    expect(code).toBe(0);
+    expect(stdout).toContain("Usage: headwater");
+    expect(stdout).toContain("--json");
+    expect(stderr).toBe("");
+  });
 
   it("prints the version", async () => {
     expect(await call(["--version"])).toMatchObject({

@@ -7,7 +7,7 @@ import { decodeEvent } from "../core/event-codec.ts";
 import type { DeployedStage, PartitionClaimed, PipelineDeployed, StepsRecorded } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { stepsStream } from "../core/streams.ts";
-import { lastWatermark } from "../core/watermark.ts";
+import { decodeWatermarks, lastWatermark } from "../core/watermark.ts";
 import type { PartitionState } from "../engine/state-entries.ts";
 import type { StageSnapshot, StateSnapshot } from "../engine/state-snapshot.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -123,10 +123,13 @@ async function nothingSince(
   const through = snapshot?.through ?? THROUGH_NOTHING;
   if (through >= ordinal) return true;
   const covering = event.through < ordinal ? (await readPlace(log, stream, revision + 1)).event : event;
-  const next = covering.first + ("count" in covering ? covering.count : 0);
+  const { first, watermark } = covering;
+  const ordinals = "ordinals" in covering && covering.ordinals ? decodeDeltas(covering.ordinals) : [];
+  const next = first + ordinals.filter((other) => other <= ordinal).length;
   if (next === 0) return true;
-  const step = lastWatermark(covering.watermark)?.ordinal;
-  return next === snapshot?.next && step === lastWatermark(snapshot.watermark)?.ordinal;
+  const steps = watermark === undefined ? [] : decodeWatermarks(watermark);
+  const step = steps.findLast((other) => other.ordinal <= ordinal);
+  return next === snapshot?.next && step?.ordinal === lastWatermark(snapshot.watermark)?.ordinal;
 }
 
 /** Runs the inputs since a snapshot again, up to the ordinal. */
