@@ -31,7 +31,7 @@ export interface SourceOptions<Schema extends StandardSchemaV1 | undefined, T, K
   readonly schema?: Schema;
   /** Records of one key stay in one partition and in their order. Without it they are spread evenly. */
   readonly key?: (record: T) => K;
-  /** When it happened: ISO 8601 text, or milliseconds since 1970. */
+  /** When it happened: ISO 8601 text (UTC where it names no offset), or milliseconds since 1970. */
   readonly eventTime?: (record: T) => string | number;
   /** The sender's own identity of the record: a second record with it is a duplicate and is not taken. */
   readonly id?: (record: T) => string | number;
