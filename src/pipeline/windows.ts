@@ -92,7 +92,10 @@ export function globalWindow({ every, then = "clear" }: GlobalWindowOptions): Wi
 
 /** Why a window gives a result. */
 export type FiringKind =
-  /** The watermark has passed its end (of a global window: enough records have come). */
+  /**
+   * The watermark has passed its end (of a global window: enough records have come). It is left out where nothing was
+   * added since an early firing: of the results of a window the latest counts, whatever its kind.
+   */
   | "on-time"
   /** It is open still, and gives what it has so far. */
   | "early"
