@@ -168,7 +168,7 @@ export class PartitionWorker {
     const { totals } = this.#context.board;
     totals.steps += steps.steps;
     totals.quarantined += steps.quarantined.length;
-    totals.late += result.stages[0]?.timed?.late.length ?? 0;
+    this.#context.board.cameLate(this.#segment.name, result.stages[0]?.timed?.late.length ?? 0);
     const stream = stepsStream(this.#context.plan.definition.name, this.#segment.name, this.#partition);
     for (const record of steps.quarantined) {
       this.#context.onQuarantined(record.stage, `${stream}@${record.n}`, record.message);
