@@ -68,11 +68,11 @@ export interface GlobalWindowOptions {
   /** At every so many records. */
   readonly every: number;
   /** What comes after a firing: `clear` begins anew with the next record (if absent), `keep` goes on adding. */
-  readonly then?: "clear" | "keep";
+  readonly afterwards?: "clear" | "keep";
 }
 
 /** One window for all records of a key, whatever their time: `globalWindow({ every: 100 })`. Throws `BadPipeline`. */
-export function globalWindow({ every, then = "clear" }: GlobalWindowOptions): Windows {
+export function globalWindow({ every, afterwards = "clear" }: GlobalWindowOptions): Windows {
   const where = "globalWindow";
   if (!Number.isSafeInteger(every) || every < 1) {
     throw new HeadwaterError(
@@ -81,20 +81,20 @@ export function globalWindow({ every, then = "clear" }: GlobalWindowOptions): Wi
       { where, hint: "Give a whole number from 1 on: globalWindow({ every: 100 })." },
     );
   }
-  if (then !== "clear" && then !== "keep") {
-    throw new HeadwaterError("BadPipeline", `after a firing a global window does not ${String(then)}`, {
+  if (afterwards !== "clear" && afterwards !== "keep") {
+    throw new HeadwaterError("BadPipeline", `after a firing a global window does not ${String(afterwards)}`, {
       where,
-      hint: 'Give then: "clear" or "keep".',
+      hint: 'Give afterwards: "clear" or "keep".',
     });
   }
-  return { kind: "global", records: every, kept: then === "keep" };
+  return { kind: "global", records: every, kept: afterwards === "keep" };
 }
 
 /** Why a window gives a result. */
 export type FiringKind =
   /**
-   * The watermark has passed its end (of a global window: enough records have come). It is left out where nothing was
-   * added since an early firing: of the results of a window the latest counts, whatever its kind.
+   * The watermark has passed its end (of a global window: enough records have come). It comes after early ones even
+   * if nothing was added since; of the results of a window the latest counts, whatever its kind.
    */
   | "on-time"
   /** It is open still, and gives what it has so far. */
