@@ -179,7 +179,7 @@ describe("the definition of windows and joins", () => {
     expect(where(() => sliding("1m", "2m"))).toMatch(/slide by more than their size/);
     expect(where(() => sliding("1d", 1))).toMatch(/would be in 86400000 windows/);
     expect(where(() => tumbling("1 hour" as never))).toMatch(/: tumbling\("1 hour"\)$/);
-    expect(where(() => globalWindow(JSON.parse('{"every":2,"then":"kep"}')))).toMatch(/does not kep/);
+    expect(where(() => globalWindow(JSON.parse('{"every":2,"afterwards":"kep"}')))).toMatch(/does not kep/);
     expect(where(() => globalWindow({ every: 0 }))).toMatch(/every so many records, not 0/);
     const stage = (windows: unknown, options: object) =>
       where(() => edits().window("w", windows as Windows, { ...total, ...options } as never));
