@@ -94,11 +94,17 @@ function channelCredentials({ tls }: Target) {
 }
 
 function readPem(file: string, option: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new HeadwaterError("BadUsage", `the file of ${option} cannot be read: ${describeThrown(error)}`, {
+  const bad = (message: string) =>
+    new HeadwaterError("BadUsage", message, {
       where: "--log",
+      hint: `${option} names a file in PEM, one that begins with "-----BEGIN", by its path from the current folder.`,
     });
+  let pem: Buffer;
+  try {
+    pem = readFileSync(file);
+  } catch (error) {
+    throw bad(`the file of ${option} cannot be read: ${describeThrown(error)}`);
   }
+  if (!pem.includes("-----BEGIN ")) throw bad(`the file of ${option} holds nothing in PEM`);
+  return pem;
 }

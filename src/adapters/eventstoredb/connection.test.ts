@@ -101,11 +101,15 @@ describe("a secure server", () => {
     await expect(open(server.url)).rejects.toMatchObject({ code: "LogUnavailable" });
   });
 
-  test("needs a file that is there", async () => {
-    await expect(open(secure(1, "", "missing.pem"))).rejects.toMatchObject({
-      code: "BadUsage",
-      message: expect.stringContaining("tlsCAFile"),
-    });
+  test("needs a file that is there, and is one in PEM", async () => {
+    await writeFile(join(folder, "notes.md"), "# Where the certificate is");
+    for (const ca of ["missing.pem", "notes.md"]) {
+      await expect(open(secure(1, "", ca))).rejects.toMatchObject({
+        code: "BadUsage",
+        message: expect.stringContaining("tlsCAFile"),
+        hint: expect.stringContaining("PEM"),
+      });
+    }
   });
 });
 
@@ -119,6 +123,7 @@ describe("a server that is not there", () => {
     ]) {
       await expect(open(url)).rejects.toMatchObject({
         code: "LogUnavailable",
+        message: expect.not.stringMatching(/\.$/),
         hint: expect.stringContaining("address"),
         where: expect.stringContaining(`127.0.0.1:${server.port}`),
       });
