@@ -84,6 +84,21 @@ describe("a secure server", () => {
     expect(server.calls).toEqual([]);
   });
 
+  test("of a cluster, too: why none of its nodes can be asked who leads is told", async () => {
+    const server = await startServer({ tls });
+    const one = secure(server.port, "", "other.pem");
+    for (const url of [
+      one.replace("localhost", `localhost:${server.port},127.0.0.1`),
+      one.replace("esdb:", "esdb+discover:"),
+    ]) {
+      await expect(open(url)).rejects.toMatchObject({
+        code: "LogDenied",
+        message: expect.stringContaining("certificate"),
+        hint: expect.stringContaining("tlsCAFile"),
+      });
+    }
+  });
+
   test("whose name is not that of its certificate is not connected to", async () => {
     const elsewhere = await makeCertificate("elsewhere.example");
     await writeFile(join(folder, "elsewhere.pem"), elsewhere.certificate);

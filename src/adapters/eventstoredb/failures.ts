@@ -206,6 +206,9 @@ function plainly(details: string): string {
   return details
     .replace(/^No connection established\. Last error: (Error: )?/, "")
     .replace(/ Resolution note:.*$/s, "")
+    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)/, "")
+    .replace(/\.$/, "")
+    .replace(/^null$/, "no connection was made")
     .replace(/^[0-9A-F]+:error:[0-9A-F]+:([^:]*):[^:]*:([^:]*):.*$/s, "$1: $2")
     .trim()
     .replace(/\.$/, "");
