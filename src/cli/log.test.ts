@@ -67,7 +67,14 @@ describe("headwater log", () => {
   });
 
   it("refuses what is no log", async () => {
-    expect(await call(["log", "streams", "--log", "ftp:x"])).toMatchObject({ code: 2 });
+    expect(await call(["log", "streams", "--log", "ftp:x"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('"ftp:x": --log\n'),
+    });
+    expect(await call(["log", "streams"], { env: { HEADWATER_LOG: "ftp:x" } })).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('"ftp:x": HEADWATER_LOG\n'),
+    });
     expect(await call(["log", "streams", "--log", "memory:"])).toMatchObject({
       code: 0,
       stdout: expect.stringContaining("no events"),
