@@ -191,13 +191,23 @@ export class PartitionWorker {
       if (failure === undefined || planned?.definition.onError !== "fail") continue;
       const inputs = planned.input < 0 ? undefined : result.stages[planned.input];
       const row = inputs?.origin?.[failure.row] ?? failure.row;
-      const upstream = this.#upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
       throw new HeadwaterError("StageFailed", describeThrown(failure.error), {
-        where: `stage ${planned.definition.name}, record ${upstream}@${rows.parents[row]}, input ${first + row}`,
-        hint: 'Mend the stage and run again: it goes on at this record. With onError "skip" it would be quarantined.',
+        where: `stage ${planned.definition.name}, ${this.#describeInput(rows, row)}, input ${first + row}`,
+        hint: 'Mend the stage and run again: it goes on at this input. With onError "skip" it would be quarantined.',
         cause: failure.error,
       });
     }
+  }
+
+  /** A firing has no record upstream: it is named as in docs/format.md. */
+  #describeInput(rows: InputRows, row: number): string {
+    if (rows.firings.includes(row)) {
+      const key = String(rows.keys?.[row]).slice(0, LIMITS.nameChars);
+      const { name } = this.#segment;
+      return `firing_${this.#context.plan.definition.name}.${name}@${rows.ordinals[row]} of the key ${key}`;
+    }
+    const upstream = this.#upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
+    return `record ${upstream}@${rows.parents[row]}`;
   }
 
   #takeSnapshot(at: Progress, next: number): { bytes: Uint8Array; next: number } {
