@@ -241,7 +241,7 @@ export class WindowOperator implements TimedOperator {
     for (let start = first; start <= last; start += slideMs) {
       const end = start + sizeMs;
       if (end + latenessMs <= this.#now) continue;
-      const pane = findPane(panes, start);
+      const pane = findPane(panes, start, end);
       changes.push(this.#change(pane === undefined ? [] : [pane], start, end, record, ctx, output));
     }
     return changes;
@@ -418,10 +418,12 @@ export class WindowOperator implements TimedOperator {
   }
 }
 
-function findPane(panes: readonly Pane[], start: number): Pane | undefined {
+/** A window that was left by a deployment with windows of another size is another one, though it begins there, too. */
+function findPane(panes: readonly Pane[], start: number, end: number): Pane | undefined {
   for (let at = panes.length - 1; at >= 0; at--) {
     const pane = panes[at] as Pane;
-    if (pane.start <= start) return pane.start === start ? pane : undefined;
+    if (pane.start < start) return undefined;
+    if (pane.start === start && pane.end === end) return pane;
   }
   return undefined;
 }
