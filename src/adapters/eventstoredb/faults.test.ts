@@ -14,6 +14,7 @@ import { esdbTests, eventually } from "../../../test/esdb-server/harness.ts";
 import type { TestServer } from "../../../test/esdb-server/server.ts";
 import { START } from "../../core/position.ts";
 import type { EventLog } from "../../ports/event-log.ts";
+import { createSystemClock } from "../system/clock.ts";
 import { BOUNDS } from "./bounds.ts";
 
 const { startServer, open, hurrying } = esdbTests();
@@ -213,7 +214,8 @@ describe("a server that does not answer", () => {
 
   test("holds so many appends at most; the others wait, and all are made in the end", async () => {
     const server = await startServer();
-    const log = await open(server.url);
+    // An answer that is late by a clock that hurries would be asked for again, and be held twice.
+    const log = await open(server.url, { clock: createSystemClock() });
     server.faults.onAppend = () => "hold-answer";
     const count = BOUNDS.appendsInFlight * 2;
     const made = Promise.all(
@@ -228,7 +230,7 @@ describe("a server that does not answer", () => {
 
   test("holds so many bytes of appends at most", async () => {
     const server = await startServer();
-    const log = await open(server.url);
+    const log = await open(server.url, { clock: createSystemClock() });
     server.faults.onAppend = () => "hold-answer";
     const data = new Uint8Array(1_000_000);
     const fit = Math.ceil(BOUNDS.appendBytesInFlight / data.length);
