@@ -12,6 +12,9 @@ export interface Out {
 /** What `log` and its subcommands do. */
 export type LogApp = typeof import("../app/log.ts");
 
+/** What `keygen` and `checkpoint` do. */
+export type ProofApp = typeof import("../app/proof.ts");
+
 /** What `run` does. */
 export interface RunApp {
   run(request: RunRequest): Promise<RunReport>;
@@ -31,6 +34,7 @@ export interface Io {
   /** Loaded only when needed, so that `--help` is fast. */
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
+  loadProof(): Promise<ProofApp>;
 }
 
 /** The program that read our output has ended (`headwater log export | head`): nothing is wrong, and nothing left to do. */
@@ -54,6 +58,7 @@ export function processIo(): Io {
     exit: (code) => process.exit(code),
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
+    loadProof: () => import("../app/proof.ts"),
   };
 }
 

@@ -4,6 +4,7 @@ import { EXIT, reportError } from "./errors.ts";
 import { type Io, processIo, ReaderGone } from "./io.ts";
 import { logCommand } from "./log.ts";
 import { DEFAULT_LOG } from "./options.ts";
+import { keygenCommand } from "./proof.ts";
 import { runCommand } from "./run.ts";
 
 /**
@@ -48,6 +49,7 @@ function createProgram(
     .option("--verbose", "say more; errors with their stack");
   program.addCommand(runCommand(io, done));
   program.addCommand(logCommand(io, done));
+  program.addCommand(keygenCommand(io, done));
   for (const command of all(program)) {
     command.exitOverride();
     command.configureHelp({ showGlobalOptions: true });

@@ -1,10 +1,12 @@
 import { createBundler } from "../adapters/esbuild/bundler.ts";
 import { createFiles } from "../adapters/files/files.ts";
+import { createSmallFiles } from "../adapters/files/small-files.ts";
 import { openLmdbLog } from "../adapters/lmdb/log.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
 import { createIds } from "../adapters/system/ids.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
+import { createSecrets } from "../adapters/system/secrets.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import * as library from "../pipeline/library.ts";
 import type { Bundler } from "../ports/bundler.ts";
@@ -13,6 +15,8 @@ import type { EventLog } from "../ports/event-log.ts";
 import type { Files } from "../ports/files.ts";
 import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
+import type { Secrets } from "../ports/secrets.ts";
+import type { SmallFiles } from "../ports/small-files.ts";
 
 export interface OpenLogOptions {
   /** Only reads and subscriptions; the log has to exist. */
@@ -72,4 +76,15 @@ export function createSurroundings(): Surroundings {
     processes: createProcesses(),
     bundler: createBundler(library),
   };
+}
+
+/** What keys, checkpoints and their files need from outside. */
+export interface ProofSurroundings {
+  readonly clock: Clock;
+  readonly files: SmallFiles;
+  readonly secrets: Secrets;
+}
+
+export function createProofSurroundings(): ProofSurroundings {
+  return { clock: createSystemClock(), files: createSmallFiles(), secrets: createSecrets() };
 }
