@@ -4,7 +4,7 @@ import { EXIT, reportError } from "./errors.ts";
 import { type Io, processIo, ReaderGone } from "./io.ts";
 import { logCommand } from "./log.ts";
 import { DEFAULT_LOG } from "./options.ts";
-import { keygenCommand } from "./proof.ts";
+import { checkpointCommand, keygenCommand } from "./proof.ts";
 import { runCommand } from "./run.ts";
 
 /**
@@ -50,6 +50,7 @@ function createProgram(
   program.addCommand(runCommand(io, done));
   program.addCommand(logCommand(io, done));
   program.addCommand(keygenCommand(io, done));
+  program.addCommand(checkpointCommand(io, done));
   for (const command of all(program)) {
     command.exitOverride();
     command.configureHelp({ showGlobalOptions: true });

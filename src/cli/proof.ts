@@ -1,7 +1,9 @@
 import { Command } from "commander";
 import { EXIT } from "./errors.ts";
+import { formatNumber } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
-import { commonOptions } from "./options.ts";
+import { type CommonOptions, commonOptions } from "./options.ts";
 
 /** The command `headwater keygen`. `done` is told the exit code. */
 export function keygenCommand(io: Io, done: (code: number) => void): Command {
@@ -21,4 +23,40 @@ export function keygenCommand(io: Io, done: (code: number) => void): Command {
       }
       done(EXIT.ok);
     });
+}
+
+/** The command `headwater checkpoint`. */
+export function checkpointCommand(io: Io, done: (code: number) => void): Command {
+  return new Command("checkpoint")
+    .summary("sign what the log holds now")
+    .description(
+      "Signs the log as it is: keep the note elsewhere, and nothing before it can be changed unseen.",
+    )
+    .requiredOption("--key <file>", "the private key that headwater keygen made")
+    .option(
+      "--out <file>",
+      "where the note goes, in place of an older one of this log (default: standard output)",
+    )
+    .action(async (own: { key: string; out?: string }, command: Command) => {
+      await checkpoint(io, own, commonOptions(command.optsWithGlobals(), io));
+      done(EXIT.ok);
+    });
+}
+
+async function checkpoint(io: Io, own: { key: string; out?: string }, common: CommonOptions): Promise<void> {
+  const app = await io.loadProof();
+  const interrupt = listenForInterrupt(io);
+  try {
+    const signed = await app.checkpoint({ log: common.log, ...own, signal: interrupt.signal });
+    const { origin, size, root, note, verifierKey } = signed;
+    if (common.json) {
+      const shown = { origin, size, root: Buffer.from(root).toString("base64"), note, verifierKey };
+      await io.stdout.write(`${JSON.stringify({ ...shown, file: own.out ?? null })}\n`);
+    } else if (own.out === undefined) await io.stdout.write(note);
+    else if (!common.quiet) {
+      await io.stdout.write(`${formatNumber(size)} events signed with ${verifierKey}: ${own.out}\n`);
+    }
+  } finally {
+    interrupt.release();
+  }
 }

@@ -85,6 +85,8 @@ export const LIMITS = {
   /** Leaves of the Merkle tree in one event, and bytes of the names of their streams. */
   leavesPerEvent: 4_096,
   leafNamesBytes: 128 * 1024,
+  /** Times that a checkpoint is tried when other processes are at the same. */
+  sequencerAttempts: 16,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;
