@@ -91,6 +91,7 @@ const USAGE: readonly (readonly [RegExp, string])[] = [
   [/^option '(?<where>[^']+)' argument missing$/, "this option needs a value"],
   [/^unknown option '(?<where>[^']+)'$/, "unknown option"],
   [/^unknown command '(?<where>[^']+)'$/, "unknown command"],
+  [/^required option '(?<where>[^']+)' not specified$/, "an option is missing"],
   [/^missing required argument '(?<where>[^']+)'$/, "an argument is missing"],
   [/^too many arguments for '(?<where>[^']+)'\. (?<hint>.+)$/, "too many arguments"],
 ];

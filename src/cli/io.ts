@@ -15,6 +15,9 @@ export type LogApp = typeof import("../app/log.ts");
 /** What `state` does. */
 type StateApp = typeof import("../app/state.ts");
 
+/** What `keygen` and `checkpoint` do. */
+export type ProofApp = typeof import("../app/proof.ts");
+
 /** What `run` does. */
 export interface RunApp {
   run(request: RunRequest): Promise<RunReport>;
@@ -40,6 +43,7 @@ export interface Io {
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
   loadState(): Promise<StateApp>;
+  loadProof(): Promise<ProofApp>;
 }
 
 /** The program that read our output has ended (`headwater log export | head`): nothing is wrong, and nothing left to do. */
@@ -68,6 +72,7 @@ export function processIo(): Io {
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),
+    loadProof: () => import("../app/proof.ts"),
   };
 }
 

@@ -5,6 +5,7 @@ import { EXIT, reportError } from "./errors.ts";
 import { type Io, processIo, ReaderGone } from "./io.ts";
 import { logCommand } from "./log.ts";
 import { DEFAULT_LOG } from "./options.ts";
+import { checkpointCommand, keygenCommand } from "./proof.ts";
 import { runCommand } from "./run.ts";
 import { stateCommand } from "./state.ts";
 
@@ -54,6 +55,8 @@ function createProgram(
   program.addCommand(runCommand(io, done));
   program.addCommand(logCommand(io, done));
   program.addCommand(stateCommand(io, done));
+  program.addCommand(keygenCommand(io, done));
+  program.addCommand(checkpointCommand(io, done));
   for (const command of all(program)) {
     command.exitOverride();
     command.configureHelp({ showGlobalOptions: true });

@@ -24,6 +24,8 @@ const VERSIONS = {
   SupervisorReleased: 1,
   Heartbeat: 1,
   UnitsAssigned: 1,
+  LeavesSequenced: 1,
+  CheckpointSigned: 1,
 } as const satisfies Record<EventType, number>;
 
 /** What is needed of a recorded event to decode it. */

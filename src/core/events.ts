@@ -300,6 +300,26 @@ export interface UnitsAssigned extends SupervisorMark {
   readonly units: readonly Assignment[];
 }
 
+/** Leaves of the Merkle tree: `first` and `count` are theirs. */
+export interface LeavesSequenced extends Common {
+  readonly first: number;
+  readonly count: number;
+  readonly streams: readonly string[];
+  readonly stream?: Uint8Array;
+  readonly revisions: Uint8Array;
+  readonly digests: Uint8Array;
+  readonly nodes?: Uint8Array;
+  readonly edge: Uint8Array;
+}
+
+/** The tree as it is at `first` leaves was signed. */
+export interface CheckpointSigned extends Common {
+  readonly first: number;
+  readonly count: 0;
+  readonly root: Uint8Array;
+  readonly note: string;
+}
+
 /** Every type of event and the shape of its data. */
 export interface EventTypes {
   DoorClaimed: DoorClaimed;
@@ -321,6 +341,8 @@ export interface EventTypes {
   SupervisorReleased: SupervisorReleased;
   Heartbeat: Heartbeat;
   UnitsAssigned: UnitsAssigned;
+  LeavesSequenced: LeavesSequenced;
+  CheckpointSigned: CheckpointSigned;
 }
 
 export type EventType = keyof EventTypes;

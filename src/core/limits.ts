@@ -84,6 +84,16 @@ export const LIMITS = {
   nameChars: 64,
   /** Canonical bytes of the values of a pipeline's parameters together: they are in the event of its deployment. */
   parametersBytes: 64 * 1024,
+  /** Characters of a signing key's name. */
+  keyNameChars: 256,
+  /** Bytes of a signed note, and of a file with a key, and signatures in a note. */
+  noteBytes: 64 * 1024,
+  noteSignatures: 64,
+  /** Leaves of the Merkle tree in one event, and bytes of the names of their streams. */
+  leavesPerEvent: 4_096,
+  leafNamesBytes: 128 * 1024,
+  /** Times that a checkpoint is tried when other processes are at the same. */
+  sequencerAttempts: 16,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

@@ -34,6 +34,25 @@ export function codeStream(digest: string): string {
   return `code_${digest}`;
 }
 
+/** The leaves and checkpoints of the Merkle tree over all other streams. */
+export const AUDIT_STREAM = "audit_log";
+
+/** What the names of all streams that checkpoints cover begin with: see "audit_log" in docs/format.md. */
+export const COVERED_PREFIXES = [
+  "source_",
+  "steps_",
+  "sink_",
+  "pipeline_",
+  "supervisor_",
+  "code_",
+  "payload_",
+  "transit_",
+  "state_",
+  "effects_",
+  "members_",
+  "quarantine_",
+] as const;
+
 /** `steps_p.s.0003` → `payload_p.s.0003`; the same for a source's stream. */
 export function besideStream(main: string, beside: Beside): string {
   return `${beside}${main.slice(main.indexOf("_"))}`;

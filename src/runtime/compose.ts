@@ -1,11 +1,13 @@
 import { createBundler } from "../adapters/esbuild/bundler.ts";
 import { isTarget, parseTarget } from "../adapters/eventstoredb/target.ts";
 import { createFiles } from "../adapters/files/files.ts";
+import { createSmallFiles } from "../adapters/files/small-files.ts";
 import { openLmdbLog } from "../adapters/lmdb/log.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
 import { createIds } from "../adapters/system/ids.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
+import { createSecrets } from "../adapters/system/secrets.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
 import * as library from "../pipeline/library.ts";
@@ -15,6 +17,8 @@ import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { Files } from "../ports/files.ts";
 import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
+import type { Secrets } from "../ports/secrets.ts";
+import type { SmallFiles } from "../ports/small-files.ts";
 
 export interface OpenLogOptions {
   /** Only reads and subscriptions; the log has to exist. */
@@ -86,4 +90,15 @@ export function createSurroundings(): Surroundings {
     processes: createProcesses(),
     bundler: createBundler(library),
   };
+}
+
+/** What keys, checkpoints and their files need from outside. */
+export interface ProofSurroundings {
+  readonly clock: Clock;
+  readonly files: SmallFiles;
+  readonly secrets: Secrets;
+}
+
+export function createProofSurroundings(): ProofSurroundings {
+  return { clock: createSystemClock(), files: createSmallFiles(), secrets: createSecrets() };
 }

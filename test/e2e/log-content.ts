@@ -99,7 +99,8 @@ class ContentReader {
     const watermark: WatermarkStep[] = [];
     for (const event of await this.#events(stream)) {
       if (!("first" in event.data) || event.data.first !== next) throw new Error(`${stream}: N is not dense`);
-      if (event.data.through < through) throw new Error(`${stream}: its promise was taken back`);
+      if (!("through" in event.data) || event.data.through < through)
+        throw new Error(`${stream}: its promise was taken back`);
       through = event.data.through;
       if (event.type !== "RecordsAccepted" && event.type !== "InputEnded") continue;
       const { data } = event;

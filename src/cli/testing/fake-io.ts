@@ -33,7 +33,7 @@ export interface Fakes {
   readonly terminal?: NodeJS.WriteStream;
 }
 
-/** Calls the command with a fake `run`, and the real `log` and `state`. */
+/** Calls the command with a fake `run`; the other commands are the real ones. */
 export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<Called> {
   const written = { stdout: "", stderr: "" };
   const requests: RunRequest[] = [];
@@ -68,6 +68,7 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     }),
     loadLog: () => import("../../app/log.ts"),
     loadState: () => import("../../app/state.ts"),
+    loadProof: () => import("../../app/proof.ts"),
   };
   const code = await main(argv, io);
   if (listeners.size > 0) throw new Error("the command still listens for Ctrl-C");

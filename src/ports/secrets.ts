@@ -1,0 +1,5 @@
+/** Randomness that nobody can guess. */
+export interface Secrets {
+  /** `count` random bytes. */
+  bytes(count: number): Uint8Array;
+}

@@ -1,0 +1,14 @@
+/** Files that are read and written whole: keys and notes, of at most `LIMITS.noteBytes` bytes. */
+export interface SmallFiles {
+  /** The text of the file. Throws `BadInput` when it is missing, unreadable, too large or no text. */
+  read(path: string): Promise<string>;
+  /** The text of the file; `undefined` if there is none. Throws as {@link SmallFiles.read}. */
+  find(path: string): Promise<string | undefined>;
+  /**
+   * Makes a file, durable when it resolves. A `secret` one can be read by its owner alone. Throws `ForeignOutput` when
+   * there is one already, and `OutputFailed`.
+   */
+  create(path: string, text: string, options?: { readonly secret?: boolean }): Promise<void>;
+  /** Makes or replaces a file: a reader sees the old or the new text, whatever happens. Throws `OutputFailed`. */
+  replace(path: string, text: string): Promise<void>;
+}
