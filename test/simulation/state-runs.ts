@@ -84,6 +84,7 @@ export class StateRuns {
         onTimeAhead: nothing,
         onStandBy: nothing,
         onRestarted: nothing,
+        onBegunAgain: nothing,
       },
     );
   }
