@@ -38,6 +38,12 @@ const meeting: Subject = {
   outputs: ["merged", "counts"],
   batch: 16,
 };
+const timed: Subject = {
+  pipeline: "timed",
+  inputs: { orders: join(inputs, "fewer-orders.jsonl") },
+  outputs: ["windows", "late", "sessions", "pairs"],
+  batch: 16,
+};
 const deep: Subject = {
   pipeline: "deep",
   inputs: { steps: join(inputs, "steps.jsonl") },
@@ -47,6 +53,7 @@ const deep: Subject = {
 
 beforeAll(() => {
   writeFileSync(join(inputs, "orders.jsonl"), orderLines(2_400, 11));
+  writeFileSync(join(inputs, "fewer-orders.jsonl"), orderLines(900, 15));
   writeFileSync(join(inputs, "left.jsonl"), wordLines(2_000, 12));
   writeFileSync(join(inputs, "right.jsonl"), wordLines(1_600, 13));
   writeFileSync(join(inputs, "steps.jsonl"), stepLines(36_000, 14));
@@ -208,6 +215,24 @@ describe.concurrent("runs that are killed and go on", () => {
       10 * MINUTES,
     );
   }
+
+  it(
+    "close windows, and join what comes of them, as an undisturbed run does",
+    async () => {
+      const random = seeded(401);
+      const reference = await undisturbedRun(timed);
+      for (const [sink, bytes] of reference.outputs) expect(bytes.length, sink).toBeGreaterThan(0);
+      const blows = shuffled([...atEveryPoint(random), ...atRandomMoments(random, 12)], random);
+      await endure(
+        timed,
+        4,
+        blows,
+        (history) => mustEqual(history, timed, reference),
+        (history) => mustBeBeginning(history, reference),
+      );
+    },
+    10 * MINUTES,
+  );
 
   it(
     "bring state back from snapshots",

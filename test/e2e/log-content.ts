@@ -12,7 +12,7 @@ import type {
   SnapshotReference,
   StepsRecorded,
 } from "../../src/core/events.ts";
-import { decodeWatermarks } from "../../src/core/watermark.ts";
+import { decodeWatermarks, type WatermarkColumns, type WatermarkStep } from "../../src/core/watermark.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import { sha256 } from "./log-chain.ts";
 import { at, hex, type Input, must, partitionOfRows, type Row, type Stage, stepsRows } from "./steps-rows.ts";
@@ -96,7 +96,7 @@ class ContentReader {
     let through = -1;
     let ends = 0;
     const inputs = new Map<string, string>();
-    const watermark = new Map<number, number>();
+    const watermark: WatermarkStep[] = [];
     for (const event of await this.#events(stream)) {
       if (!("first" in event.data) || event.data.first !== next) throw new Error(`${stream}: N is not dense`);
       if (event.data.through < through) throw new Error(`${stream}: its promise was taken back`);
@@ -108,7 +108,7 @@ class ContentReader {
       // Version 1 kept something else under this name.
       const steps =
         data.watermark === undefined || version(data) === 1 ? [] : decodeWatermarks(data.watermark);
-      for (const step of steps) watermark.set(step.ordinal, step.watermark.time);
+      watermark.push(...steps);
       if (data.input !== undefined) {
         const { name, digest, ...progress } = data.input;
         inputs.set(`${name} ${progress.round}`, `${text(progress)} ${hex(digest, 0)}`);
@@ -118,8 +118,16 @@ class ContentReader {
     this.rows.push(...this.#late.splice(0));
     if (ends === 0) throw new Error(`${stream}: its input never ended`);
     for (const [name, progress] of inputs) this.rows.push(`${stream} input ${basename(name)} ${progress}`);
-    for (const [ordinal, time] of watermark) {
-      this.rows.push(`${stream} watermark ${time} at ${this.#rootAt(source, ordinal)}`);
+    this.#pushWatermark(stream, watermark);
+  }
+
+  /** A step that changes nothing is the one in force, said again, or an input that has ended once more. */
+  #pushWatermark(stream: string, steps: readonly WatermarkStep[]): void {
+    let before = "";
+    for (const { ordinal, watermark } of steps) {
+      const now = `${stream} watermark ${watermark.status} ${watermark.time}`;
+      if (now !== before) this.rows.push(`${now} at ${this.#rootAt(ordinal)}`);
+      before = now;
     }
   }
 
@@ -161,9 +169,10 @@ class ContentReader {
     }
   }
 
-  #rootAt(source: string, ordinal: number): string {
-    for (const [root, of] of this.#ordinals) if (of === ordinal && root.startsWith(`${source}@`)) return root;
-    throw new Error(`no record of ${source} has the ordinal ${ordinal}`);
+  /** The record with an ordinal, or the end of an input: that has an ordinal above all of its records. */
+  #rootAt(ordinal: number): string {
+    const found = Array.from(this.#ordinals).find(([, of]) => of === ordinal);
+    return found?.[0] ?? "an end";
   }
 
   async #readSteps(stream: string): Promise<void> {
@@ -173,6 +182,7 @@ class ContentReader {
     let through = -1;
     let cursors: Readonly<Record<string, number>> | undefined;
     let last: Input | undefined;
+    const watermark: WatermarkStep[] = [];
     for (const { type, data } of await this.#events(stream)) {
       if (type !== "PartitionClaimed" && type !== "StepsRecorded") throw new Error(`${stream}: ${type}`);
       const from = type === "PartitionClaimed" ? data.cursors : data.from;
@@ -187,24 +197,29 @@ class ContentReader {
       through = data.through;
       cursors = type === "PartitionClaimed" ? data.cursors : data.to;
       if (data.snapshot !== undefined) await this.#readSnapshot(stream, data.snapshot);
+      if (data.watermark !== undefined) watermark.push(...decodeWatermarks(data.watermark));
       if (type === "PartitionClaimed" || data.count === 0) continue;
       next += data.count;
       last = await this.#readBatch(stream, data, last);
     }
     this.rows.push(...this.#late.splice(0));
+    this.#pushWatermark(stream, watermark);
     this.rows.push(`${stream} at its end ${text(cursors)}`);
   }
 
   async #readBatch(stream: string, event: StepsRecorded, before: Input | undefined): Promise<Input> {
-    const { inputs, stages, outlets } = stepsRows(event, (upstream, n, k) =>
-      must(this.#digests.get(`${upstream}@${n}.${k}`)),
+    const { inputs, stages, outlets } = stepsRows(
+      event,
+      (upstream, n, k) => must(this.#digests.get(`${upstream}@${n}.${k}`)),
+      await this.#members(stream, event.stages?.[0]?.membersIn),
     );
     const lines = inputs.map((input, row) => {
       this.#checkOrder(stream, row === 0 ? before : inputs[row - 1], input);
       const path = Buffer.from(input.path, "latin1").toString("hex");
+      const parent = input.firing ? "a step" : `${input.upstream}@${input.parentN}.${input.parentK}`;
       return [
-        `${stream}@${event.first + row} of ${input.upstream}@${input.parentN}.${input.parentK}`,
-        `root ${input.source}@${input.root} path ${path} time ${input.time}`,
+        `${stream}@${event.first + row} of ${parent}`,
+        `root ${this.#rootOf(input)} path ${path} time ${input.time}`,
       ];
     });
     for (const [index, stage] of stages.entries()) {
@@ -235,11 +250,28 @@ class ContentReader {
     return must(inputs.at(-1));
   }
 
+  /** Whether an input is, or descends from, a firing of a window or join. */
+  #isFiring({ source }: Input): boolean {
+    return !must(this.#deployed).sources.some(({ name }) => name === source);
+  }
+
+  /** Ordinals are other ones in each run. */
+  #rootOf(input: Input): string {
+    return `${input.source}@${this.#isFiring(input) ? this.#rootAt(input.root) : input.root}`;
+  }
+
+  async #members(stream: string, range: EventRange | undefined): Promise<Buffer | undefined> {
+    if (range === undefined) return undefined;
+    const events = await this.#range(beside("members", stream), range);
+    return Buffer.concat(events.map(({ data }) => (data as Chunk).bytes));
+  }
+
   #checkOrder(stream: string, before: Input | undefined, input: Input): void {
-    if (this.#ordinals.get(`${input.source}@${input.root}`) !== input.ordinal) {
+    const ordinal = this.#isFiring(input) ? input.root : this.#ordinals.get(`${input.source}@${input.root}`);
+    if (ordinal !== input.ordinal) {
       throw new Error(`${stream}: an input of ${input.source}@${input.root} has not its ordinal`);
     }
-    const place = (of: Input) => [of.ordinal, of.source, of.path] as const;
+    const place = (of: Input) => [of.ordinal, of.rank, of.path] as const;
     if (before !== undefined && compare(place(before), place(input)) >= 0) {
       throw new Error(`${stream}: inputs are not in logical order at ${input.source}@${input.root}`);
     }
@@ -279,9 +311,17 @@ class ContentReader {
     const events = await this.#range(beside("state", stream), { revision, events: chunks });
     const bytes = Buffer.concat(events.map(({ data }) => (data as Chunk).bytes));
     mustHave(bytes, hex(digest, 0), `${stream}, snapshot ${revision}`);
-    const { through: _through, ...content } = unpackr.unpack(bytes) as { through: number; next: number };
+    const snapshot = unpackr.unpack(bytes) as {
+      readonly through: number;
+      readonly next: number;
+      readonly watermark?: WatermarkColumns;
+    };
+    const { through: _through, watermark, ...content } = snapshot;
     if (content.next !== next) throw new Error(`${stream}: the snapshot is of another place`);
-    this.snapshots.set(`${stream}@${next}`, text(content));
+    // What windows keep may change with event time alone.
+    const now = watermark === undefined ? undefined : decodeWatermarks(watermark).at(-1)?.watermark;
+    const place = now === undefined ? `${stream}@${next}` : `${stream}@${next} ${now.status} ${now.time}`;
+    this.snapshots.set(place, text(content));
   }
 
   async #readSink(stream: string): Promise<void> {
@@ -363,6 +403,10 @@ function stepsByOrigin(stage: Stage, ahead: readonly Row[]): Map<number, string[
     else if (!stage.own) words.push(String(results));
     else words.push(`[${stage.rows.slice(next, next + results).map((result) => result.digest)}]`);
     if (stage.previous !== undefined) words.push(`after ${stage.previous.slice(next, next + results)}`);
+    if (stage.late.has(row)) words.push("late");
+    for (const column of [stage.kinds, stage.labels, stage.members]) {
+      if (column !== undefined && results > 0) words.push(column.slice(next, next + results).join(" "));
+    }
     next += results;
   }
   return steps;

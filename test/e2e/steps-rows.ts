@@ -1,5 +1,12 @@
-import { decodeByteTexts, decodeDeltas, decodePlain, decodeRuns } from "../../src/core/columns.ts";
-import type { Section, StepsRecorded } from "../../src/core/events.ts";
+import { createHash } from "node:crypto";
+import {
+  ColumnReader,
+  decodeByteTexts,
+  decodeDeltas,
+  decodePlain,
+  decodeRuns,
+} from "../../src/core/columns.ts";
+import type { Section, StageColumns, StepsRecorded } from "../../src/core/events.ts";
 
 /** A row of a stage, or an input. */
 export interface Row {
@@ -19,9 +26,16 @@ export interface Input extends Row {
   readonly parentK: number;
   readonly ordinal: number;
   readonly source: string;
+  /** Place of the source, or of the window or join, in the logical order. */
+  readonly rank: number;
   readonly root: number;
+  /** Whether it is a firing, and no record. */
+  readonly firing: boolean;
   readonly time: number | undefined;
 }
+
+/** The digest of null, which stands for the record that a firing is not. */
+const NO_RECORD = createHash("sha256").update(Uint8Array.of(0xc0)).digest("hex");
 
 /** What a stage did, by its input rows. */
 export interface Stage {
@@ -31,6 +45,13 @@ export interface Stage {
   readonly rows: readonly Row[];
   readonly own: boolean;
   readonly previous: readonly number[] | undefined;
+  /** At a window or join: for each row what it is, and the N's that it was made of. */
+  readonly kinds: readonly number[] | undefined;
+  readonly members: readonly string[] | undefined;
+  /** Input rows that came too late. */
+  readonly late: ReadonlySet<number>;
+  /** At a split or route: for each row its label. */
+  readonly labels: readonly string[] | undefined;
 }
 
 export interface Outlet {
@@ -44,10 +65,14 @@ export interface Outlet {
   }[];
 }
 
-/** A step event's columns as rows. `digestOf` answers the digest of an upstream output. */
+/**
+ * A step event's columns as rows. `digestOf` answers the digest of an upstream output; `members` are those that the
+ * event refers to, if it does.
+ */
 export function stepsRows(
   event: StepsRecorded,
   digestOf: (stream: string, n: number, k: number) => string,
+  members: Uint8Array | undefined,
 ): { inputs: Input[]; stages: Stage[]; outlets: Outlet[] } {
   const inputs = decodeInputs(event, digestOf);
   const stages: Stage[] = [];
@@ -78,6 +103,7 @@ export function stepsRows(
       rows,
       own: columns.digests !== undefined,
       previous: columns.previous === undefined ? undefined : decodePlain(columns.previous, rows.length),
+      ...resultColumns(columns, rows.length, columns.membersIn === undefined ? columns.members : members),
     });
   }
   const nextK = inputs.map(() => 0);
@@ -96,6 +122,39 @@ export function stepsRows(
   return { inputs, stages, outlets };
 }
 
+/** What windows, joins, splits and routes say of each result. */
+function resultColumns(
+  { kinds, labels, label, late }: StageColumns,
+  count: number,
+  members: Uint8Array | undefined,
+): Pick<Stage, "kinds" | "members" | "late" | "labels"> {
+  const named = label === undefined ? undefined : decodeRuns(label, count);
+  const allOnTime = members && new Array<number>(count).fill(0);
+  return {
+    kinds: kinds === undefined ? allOnTime : decodeRuns(kinds, count),
+    members: members && decodeMembers(members, count),
+    late: new Set(late === undefined ? [] : decodeDeltas(late)),
+    labels: named?.map((index) => at(must(labels), index)),
+  };
+}
+
+/** For each row its runs of N's as text: `3-5,8`. */
+function decodeMembers(bytes: Uint8Array, count: number): string[] {
+  const input = new ColumnReader(bytes);
+  const rows = Array.from({ length: count }, () => {
+    const runs: string[] = [];
+    let next = 0;
+    for (let left = input.uvarint(); left > 0; left--) {
+      const first = next + input.uvarint();
+      next = first + input.uvarint();
+      runs.push(next === first + 1 ? String(first) : `${first}-${next - 1}`);
+    }
+    return runs.join();
+  });
+  if (!input.done) throw new Error("a stage has more members than rows");
+  return rows;
+}
+
 function decodeInputs(
   event: StepsRecorded,
   digestOf: (stream: string, n: number, k: number) => string,
@@ -112,6 +171,7 @@ function decodeInputs(
   const roots = deltas(event.roots) ?? parents;
   const times: (number | undefined)[] = deltas(event.times) ?? parents.map(() => undefined);
   for (const row of event.timeless === undefined ? [] : decodeDeltas(event.timeless)) times[row] = undefined;
+  const firings = new Set(event.firings === undefined ? [] : decodeDeltas(event.firings));
   return parents.map((parentN, row) => {
     const stream = at(must(event.streams), upstream?.[row] ?? 0);
     const parentK = ks?.[row] ?? 0;
@@ -119,13 +179,15 @@ function decodeInputs(
       origin: row,
       parent: row,
       path: paths?.[row] ?? "",
-      digest: digestOf(stream, parentN, parentK),
+      digest: firings.has(row) ? NO_RECORD : digestOf(stream, parentN, parentK),
       upstream: stream,
       parentN,
       parentK,
       ordinal: at(ordinals, row),
       source: at(must(event.sources), source?.[row] ?? 0),
+      rank: source?.[row] ?? 0,
       root: at(roots, row),
+      firing: firings.has(row),
       time: times[row],
     };
   });

@@ -140,7 +140,13 @@ describe("event time", () => {
       source(p, "m")
         .window("many", tumbling("1s"), {
           aggregate: { n: count() },
-          emit: ({ n }, { key, start, firing }) => ({ k: key, at: start, n, firing, text: "x".repeat(1_000) }),
+          emit: ({ n }, { key, start, firing }) => ({
+            k: key,
+            at: start,
+            n,
+            firing,
+            text: "x".repeat(1_000),
+          }),
         })
         .sink("out");
       const given = Array.from({ length: 1_500 }, (_, index) => ({

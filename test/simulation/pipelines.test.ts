@@ -7,13 +7,13 @@ import { readLogContent } from "./log-content.ts";
 import {
   circumstances,
   definitionOf,
-  type Item,
   inputsOf,
   inputWords,
   interruptions,
   mishaps,
   pipelineWords,
 } from "./random-pipelines.ts";
+import type { Item } from "./random-words.ts";
 
 /** How many runs each property gets: `HEADWATER_SIM_RUNS=5000 npx vitest run test/simulation` for a long search. */
 const RUNS = Number(process.env["HEADWATER_SIM_RUNS"] ?? 0);

@@ -13,7 +13,7 @@ import {
   type WindowInfo,
   type Windows,
 } from "../../src/pipeline/windows.ts";
-import { failing, type Item, type StageWords } from "./random-pipelines.ts";
+import { failing, type Item, type StageWords } from "./random-words.ts";
 
 interface Base {
   readonly name: string;
