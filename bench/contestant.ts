@@ -8,7 +8,7 @@ import { pipeline, start } from "headwater";
 import { open } from "lmdb";
 import { Packr } from "msgpackr";
 import { openLog } from "../src/runtime/compose.ts";
-import { watchMemory } from "./measure.ts";
+import { LOG_VARIABLE, watchMemory } from "./measure.ts";
 import { orderSchema, orders, stages } from "./workload.ts";
 
 const BATCH = 512;
@@ -113,7 +113,8 @@ async function bare(dir: string, records: number): Promise<Figures> {
   return { seconds, peakMiB: peak(), packAndHash: (packing * MS_PER_SECOND) / records };
 }
 
-const [variant = "a", count = "100000", spec] = process.argv.slice(2);
+const [variant = "a", count = "100000"] = process.argv.slice(2);
+const spec = process.env[LOG_VARIABLE] || undefined;
 const dir = mkdtempSync(join(tmpdir(), "headwater-bench-"));
 const log = spec ?? `lmdb:${dir}`;
 try {

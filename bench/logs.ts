@@ -5,15 +5,19 @@
 import { randomUUID } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { Figures } from "./contestant.ts";
-import { inProcess, median } from "./measure.ts";
+import { inProcess, LOG_VARIABLE, median } from "./measure.ts";
 
 /** The least share of LMDB's rate that a log on a server has to carry. */
 const MARK = 0.5;
 
 export function compareLogs(log: string, records: number, rounds: number): void {
   const contestant = fileURLToPath(new URL("./contestant.js", import.meta.url));
-  const run = (...more: readonly string[]) => inProcess<Figures>(contestant, ["a", String(records), ...more]);
-  const runs = Array.from({ length: rounds }, () => ({ lmdb: run(), other: run(ofItsOwn(log)) }));
+  const run = (on: Readonly<Record<string, string>>) =>
+    inProcess<Figures>(contestant, ["a", String(records)], on);
+  const runs = Array.from({ length: rounds }, () => ({
+    lmdb: run({ [LOG_VARIABLE]: "" }),
+    other: run({ [LOG_VARIABLE]: ofItsOwn(log) }),
+  }));
   const rate = (name: "lmdb" | "other") => median(runs.map((each) => records / each[name].seconds));
   const peak = (name: "lmdb" | "other") => Math.max(...runs.map((each) => each[name].peakMiB));
   const kind = log.slice(0, Math.max(0, log.indexOf(":")));

@@ -3,6 +3,9 @@ import { readFileSync } from "node:fs";
 
 const SAMPLE_MS = 20;
 
+/** Names the log that a contestant is to run on; empty, or not set, for LMDB in a folder of its own. */
+export const LOG_VARIABLE = "HEADWATER_BENCH_LOG";
+
 /** Peak of anonymous memory (RssAnon) of this process, in MiB, sampled until it is asked for. */
 export function watchMemory(): () => number {
   let peak = 0;
@@ -19,10 +22,18 @@ export function watchMemory(): () => number {
   };
 }
 
-/** Runs `file` in a process of its own and answers the JSON that it prints last. */
-export function inProcess<T>(file: string, args: readonly string[]): T {
+/**
+ * Runs `file` in a process of its own and answers the JSON that it prints last. What may hold a password goes into
+ * `environment`, where no list of processes shows it.
+ */
+export function inProcess<T>(
+  file: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): T {
   const done = spawnSync(process.execPath, [file, ...args], {
     encoding: "utf8",
+    env: { ...process.env, ...environment },
     stdio: ["ignore", "pipe", "inherit"],
   });
   const last = done.stdout.trim().split("\n").at(-1) ?? "";

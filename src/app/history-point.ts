@@ -1,4 +1,5 @@
 import { HeadwaterError } from "../core/errors.ts";
+import { parseIsoTime } from "../core/iso-time.ts";
 import { ORDINAL_MOST } from "../core/ordinal.ts";
 import { createSurroundings } from "../runtime/compose.ts";
 
@@ -19,7 +20,6 @@ const UNITS: Readonly<Record<string, number>> = {
   d: 86_400_000,
   w: 604_800_000,
 };
-const ISO = /^\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?$/;
 
 /**
  * An ISO 8601 time, or a time before `now` (`-2h`), in milliseconds since 1970; `undefined` for anything else. Whole
@@ -28,13 +28,8 @@ const ISO = /^\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2
 export function parseTime(text: string, now: number): number | undefined {
   const relative = /^-(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$/.exec(text);
   const unit = UNITS[relative?.[2] ?? ""];
-  const time =
-    relative !== null && unit !== undefined
-      ? Math.floor(now - Number(relative[1]) * unit)
-      : ISO.test(text)
-        ? Date.parse(text)
-        : Number.NaN;
-  return Number.isNaN(time) ? undefined : time;
+  if (relative === null || unit === undefined) return parseIsoTime(text);
+  return Math.floor(now - Number(relative[1]) * unit);
 }
 
 /**

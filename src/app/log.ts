@@ -93,7 +93,10 @@ export async function* showStream(
   const info = await log.streamInfo(stream);
   throw new HeadwaterError("BadUsage", `the stream has no event ${revision}`, {
     where: stream,
-    hint: info === undefined ? "It is empty." : `It has ${info.firstRevision} to ${info.lastRevision}.`,
+    hint:
+      info === undefined
+        ? "It is empty."
+        : `It has ${info.firstRevision} to ${info.lastRevision}. An address counts records, not events: the event with record N is the last whose "first" is N at most.`,
   });
 }
 

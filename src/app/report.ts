@@ -77,6 +77,7 @@ export async function reportOf(
       late: totals.late,
       pending: board.pending,
     },
+    late: Object.fromEntries(board.late),
     steps: totals.steps,
     outputs: Object.fromEntries(definition.sinks.map(({ name }) => [name, board.outputs.get(name) ?? 0])),
     nodes,

@@ -88,10 +88,12 @@ export interface RunReport {
     readonly duplicate: number;
     readonly rejected: number;
     readonly quarantined: number;
-    /** Came too late for a window or join. */
+    /** Came too late for a window or join; counted at each that they came too late for. */
     readonly late: number;
     readonly pending: number;
   };
+  /** How many came too late for which window or join; only those with some. */
+  readonly late: Readonly<Record<string, number>>;
   /** Stage executions recorded by this run. */
   readonly steps: number;
   /** Records delivered to each sink by this run. */

@@ -2,7 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { count } from "../pipeline/aggregates.ts";
 import { pipeline } from "../pipeline/pipeline.ts";
+import { tumbling } from "../pipeline/windows.ts";
 import { start } from "./start.ts";
 
 let dir: string;
@@ -39,6 +41,24 @@ describe("start", () => {
     expect(report.records).toMatchObject({ accepted: 2, duplicate: 1, rejected: 1, pending: 0 });
     expect(seen).toEqual([1, 2]);
     await expect(running.offer("in", { id: 4 })).rejects.toMatchObject({ code: "Stopped" });
+  });
+
+  test("tells how many records came too late, and for which stage", async () => {
+    const p = pipeline("late", { partitions: 2 });
+    const source = p.source("in", {
+      key: (record) => (record as { key: string }).key,
+      eventTime: (record) => (record as { time: number }).time,
+    });
+    const counted = { aggregate: count(), emit: (records: number) => records };
+    source.window("minutes", tumbling("1m"), counted).sink("minutes");
+    source.window("hours", tumbling("1h"), counted).sink("hours");
+    source.window("patient", tumbling("1m"), { ...counted, lateness: "1d" }).sink("patient");
+    // For the second record with a time of 0 it is too late to be in a minute, for the third in an hour, too.
+    const times = [0, 120_000, 0, 7_200_000, 0];
+    const inputs = { in: times.map((time, at) => ({ key: `k${at}`, time })) };
+    const report = await (await start(p, { log: "memory:", inputs })).finished;
+    expect(report.late).toEqual({ minutes: 2, hours: 1 });
+    expect(report.records.late).toBe(3);
   });
 
   test("settles every offer when it is stopped, and keeps what it said is kept", async () => {

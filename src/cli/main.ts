@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { HeadwaterError } from "../core/errors.ts";
 import { EXIT, reportError } from "./errors.ts";
 import { type Io, processIo, ReaderGone } from "./io.ts";
 import { logCommand } from "./log.ts";
@@ -31,7 +32,7 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
     return code;
   } catch (error) {
     if (error instanceof ReaderGone) return EXIT.ok;
-    return await reportError(io, error, style(argv)).catch(() => EXIT.failed);
+    return await reportError(io, fromWhere(error, argv), style(argv)).catch(() => EXIT.failed);
   }
 }
 
@@ -72,9 +73,25 @@ function all(command: Command): Command[] {
 
 /** How errors are shown is asked of the words themselves: what failed may be the reading of the options. */
 function style(argv: readonly string[]): { readonly json: boolean; readonly verbose: boolean } {
-  const end = argv.indexOf("--");
-  const options = end < 0 ? argv : argv.slice(0, end);
+  const options = optionWords(argv);
   return { json: options.includes("--json"), verbose: options.includes("--verbose") };
+}
+
+/** What is wrong with a log's name is looked for where it was given: not in an option that is not there. */
+function fromWhere(thrown: unknown, argv: readonly string[]): unknown {
+  if (!(thrown instanceof HeadwaterError) || thrown.where !== "--log") return thrown;
+  if (optionWords(argv).some((word) => word === "--log" || word.startsWith("--log="))) return thrown;
+  const { code, message, hint } = thrown;
+  return new HeadwaterError(code, message, {
+    where: "HEADWATER_LOG",
+    cause: thrown,
+    ...(hint !== undefined && { hint }),
+  });
+}
+
+function optionWords(argv: readonly string[]): readonly string[] {
+  const end = argv.indexOf("--");
+  return end < 0 ? argv : argv.slice(0, end);
 }
 
 /** package.json is two folders above the source, and three above what is built from it. */

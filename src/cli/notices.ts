@@ -70,7 +70,7 @@ function describe(notice: RunNotice): string {
     case "no-input":
       return `the source ${notice.source} has no input: name one with --input ${notice.source}=FILE`;
     case "time-ahead":
-      return `${notice.source}: the event time ${new Date(notice.time).toISOString()} is far ahead of all before it, and moves no window: ${notice.where}`;
+      return `${notice.source}: the event time ${new Date(notice.time).toISOString()} is far ahead of all before it (by more than the watermark's maxAhead), and moves no window: ${notice.where}`;
     case "restarted":
       return `${notice.node} was started again: ${notice.message}`;
   }

@@ -110,6 +110,14 @@ describe("headwater run", () => {
     expect((await call(["run", "p.ts", "--quiet"])).stdout).toBe("");
   });
 
+  it("says for which windows and joins records came too late", async () => {
+    const records = { ...REPORT.records, late: 1_203 };
+    const run = () => ({ ...REPORT, records, late: { minutes: 1_200, pairs: 3 } });
+    const { stdout } = await call(["run", "p.ts"], { run });
+    expect(stdout).toContain("3 rejected, 1,203 late\n");
+    expect(stdout).toContain("late       for minutes 1,200, pairs 3\n");
+  });
+
   it("prints the report as it is with --json, also with --quiet", async () => {
     for (const more of [[], ["--quiet"]]) {
       const { stdout } = await call(["run", "p.ts", "--json", ...more]);

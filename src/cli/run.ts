@@ -152,10 +152,12 @@ function reportLines(report: RunReport): string[] {
     .filter((kind) => kind === "accepted" || records[kind] > 0)
     .map((kind) => `${formatNumber(records[kind])} ${kind}`);
   const outputs = Object.entries(report.outputs).map(([sink, count]) => `${sink} ${formatNumber(count)}`);
+  const late = Object.entries(report.late).map(([stage, count]) => `${stage} ${formatNumber(count)}`);
   const nodes = report.nodes === 1 ? "1 node" : `${formatNumber(report.nodes)} nodes`;
   return [
     `pipeline   ${report.pipeline}  deployment ${report.deployment.slice(0, 12)}  ${nodes}`,
     `records    ${formatNumber(records.read)} read: ${counts.join(", ")}`,
+    ...(late.length === 0 ? [] : [`late       for ${late.join(", ")}`]),
     `steps      ${formatNumber(report.steps)}`,
     `outputs    ${outputs.length === 0 ? "none" : outputs.join(", ")}`,
     `time       ${formatSeconds(report.seconds)}  ${formatNumber(report.recordsPerSecond)} records/s`,

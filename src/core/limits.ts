@@ -21,6 +21,8 @@ export const LIMITS = {
   partitionsMost: 128,
   /** Data, metadata and types of one append, all its events together: what every store takes. */
   appendBytes: 1024 * 1024,
+  /** Events of one append: what is sent with each of them has to fit into one message, too. */
+  appendEvents: 16_384,
   /** Outputs of one input of a segment; more quarantine the input. Their digests have to fit into one append. */
   outputsPerInput: 1_024,
   /** Canonical bytes of the outputs of one input of a flatMap; more quarantine the input. */

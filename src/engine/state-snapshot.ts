@@ -16,6 +16,7 @@ export interface ReduceSnapshot {
 /** Flags of a kept window: it has fired at its end; something was added since it last fired. */
 export const FIRED = 1;
 export const CHANGED = 2;
+export const EARLY = 4;
 
 /** A window stage's open windows as they are kept: key by key, the windows of each by their start. */
 export interface WindowSnapshot {

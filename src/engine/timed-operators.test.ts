@@ -120,6 +120,25 @@ describe("a window", () => {
       expect(results(cut).seen, `cut ${cut}`).toEqual(whole.seen);
   });
 
+  it("of another size, left by the deployment before, ends with what it has, and takes nothing more", () => {
+    const emit = (n: number, { start, end }: { start: number; end: number }) => ({ start, end, n });
+    const before = new Driver(windowOf(tumbling(100), { emit }));
+    for (const time of [5, 55, 75]) before.take({ key: "k", time });
+    for (const [size, ends] of [
+      [50, [50, 100]],
+      [200, [200]],
+    ] as const) {
+      const driver = new Driver(windowOf(tumbling(size), { emit }));
+      driver.operator.restore(before.operator.snapshot("w"), undefined);
+      for (const time of [10, 60]) driver.take({ key: "k", time });
+      driver.advance(1_000);
+      const added = ends.map((end) => ({ start: end - size, end, n: 2 / ends.length }));
+      expect(driver.output.records).toHaveLength(1 + added.length);
+      expect(driver.output.records).toEqual(expect.arrayContaining([{ start: 0, end: 100, n: 3 }, ...added]));
+      expect(driver.operator.size).toBe(0);
+    }
+  });
+
   it("whose aggregate fails takes nothing of the record, and goes on", () => {
     const aggregate = reducer({
       init: () => 0,

@@ -26,7 +26,7 @@ import {
 } from "./members.ts";
 import { freezeValues, packValues, thaw } from "./packed-values.ts";
 import { sortedByKey } from "./reduce-state.ts";
-import { CHANGED, FIRED, type StageSnapshot, type WindowSnapshot } from "./state-snapshot.ts";
+import { CHANGED, EARLY, FIRED, type StageSnapshot, type WindowSnapshot } from "./state-snapshot.ts";
 import type { Firing, TimedInput, TimedOperator } from "./timed-operator.ts";
 import type { TimedOutput } from "./timed-output.ts";
 import { Timers } from "./timers.ts";
@@ -46,6 +46,8 @@ class Pane {
   fired: boolean;
   /** Whether something was added since it last fired. */
   changed: boolean;
+  /** Whether its last result was an early one: the last word is still to come. */
+  early: boolean;
   /** When something is to happen next; ∞: never. */
   timer = FOREVER;
   /** For when it stands in the timers; at most `timer`. ∞: it does not. */
@@ -61,6 +63,7 @@ class Pane {
     added: number,
     fired: boolean,
     changed: boolean,
+    early: boolean,
   ) {
     this.key = key;
     this.start = start;
@@ -70,6 +73,12 @@ class Pane {
     this.added = added;
     this.fired = fired;
     this.changed = changed;
+    this.early = early;
+  }
+
+  /** Whether it has more to say when its end comes. */
+  get unfinished(): boolean {
+    return this.changed || this.early;
   }
 }
 
@@ -131,7 +140,7 @@ export class WindowOperator implements TimedOperator {
     const open: DuePane[] = [];
     for (const panes of this.#panes.values()) {
       for (const pane of panes)
-        if (pane.changed) open.push({ path: pathOf(pane.end, pane), pane, end: true });
+        if (pane.unfinished) open.push({ path: pathOf(pane.end, pane), pane, end: true });
     }
     this.#due.addEnd(open);
   }
@@ -143,7 +152,7 @@ export class WindowOperator implements TimedOperator {
       const { path, pane, end } = next;
       if (pane.gone) continue;
       if (end) {
-        if (pane.changed) return this.#firing(pane, "end", path, output);
+        if (pane.unfinished) return this.#firing(pane, "end", path, output);
         continue;
       }
       const firing = this.#expire(pane, path, output);
@@ -164,7 +173,11 @@ export class WindowOperator implements TimedOperator {
       windows: encodeRuns(keys.map(([, ofKey]) => ofKey.length)),
       starts: encodeDeltas(panes.map((pane) => finite(pane.start))),
       ends: encodeDeltas(panes.map((pane) => finite(pane.end))),
-      flags: encodeRuns(panes.map((pane) => (pane.fired ? FIRED : 0) + (pane.changed ? CHANGED : 0))),
+      flags: encodeRuns(
+        panes.map(
+          (pane) => (pane.fired ? FIRED : 0) + (pane.changed ? CHANGED : 0) + (pane.early ? EARLY : 0),
+        ),
+      ),
       added: encodePlain(panes.map((pane) => pane.added)),
       totals: packValues(panes.map((pane) => pane.total)),
       members: members.finish(),
@@ -189,8 +202,13 @@ export class WindowOperator implements TimedOperator {
         const start = global ? NO_TIME : (starts[at] as number);
         const end = global ? FOREVER : (ends[at] as number);
         const count = added[at] as number;
-        const [fired, changed] = [(flag & FIRED) !== 0, (flag & CHANGED) !== 0];
-        this.#insert(new Pane(key, start, end, totals[at], readMembers(members), count, fired, changed));
+        const [fired, changed, early] = [FIRED, CHANGED, EARLY].map((bit) => (flag & bit) !== 0) as [
+          boolean,
+          boolean,
+          boolean,
+        ];
+        const total = totals[at];
+        this.#insert(new Pane(key, start, end, total, readMembers(members), count, fired, changed, early));
       }
     }
   }
@@ -223,7 +241,7 @@ export class WindowOperator implements TimedOperator {
     for (let start = first; start <= last; start += slideMs) {
       const end = start + sizeMs;
       if (end + latenessMs <= this.#now) continue;
-      const pane = findPane(panes, start);
+      const pane = findPane(panes, start, end);
       changes.push(this.#change(pane === undefined ? [] : [pane], start, end, record, ctx, output));
     }
     return changes;
@@ -267,9 +285,11 @@ export class WindowOperator implements TimedOperator {
     for (const pane of from.slice(1)) this.#remove(pane);
     const added = 1 + from.reduce((sum, pane) => sum + pane.added, 0);
     const changed = fires === undefined;
+    // What was said early of windows that are joined now is not their last word either.
+    const early = fires === "early" || (changed && from.some((pane) => pane.early));
     const fired = end <= this.#now;
     if (first === undefined) {
-      this.#insert(new Pane(key, start, end, total, [n, 1], added, fired, changed));
+      this.#insert(new Pane(key, start, end, total, [n, 1], added, fired, changed, early));
       return;
     }
     if (from.length > 1) first.members = withMember(from, n);
@@ -280,6 +300,7 @@ export class WindowOperator implements TimedOperator {
     first.added = added;
     first.fired = fired;
     first.changed = changed;
+    first.early = early;
     this.#schedule(first);
   }
 
@@ -342,9 +363,9 @@ export class WindowOperator implements TimedOperator {
     pane.fired = true;
     if (latenessMs > 0) {
       this.#schedule(pane);
-      return pane.changed ? this.#firing(pane, "on-time", path, output) : undefined;
+      return pane.unfinished ? this.#firing(pane, "on-time", path, output) : undefined;
     }
-    if (!pane.changed) return this.#purge(pane, path, output);
+    if (!pane.unfinished) return this.#purge(pane, path, output);
     this.#remove(pane);
     return this.#firing(pane, "on-time", path, output);
   }
@@ -357,6 +378,7 @@ export class WindowOperator implements TimedOperator {
   #firing(pane: Pane, kind: FiringKind, path: string, output: TimedOutput): Firing {
     // Whatever comes of it: it would not end otherwise at the next try.
     pane.changed = false;
+    pane.early = kind === "early";
     return this.#record(pane, path, output, () => {
       pane.total = thaw(pane.total);
       const value = this.#emit(pane.total, pane.key, pane.start, pane.end, kind);
@@ -396,10 +418,12 @@ export class WindowOperator implements TimedOperator {
   }
 }
 
-function findPane(panes: readonly Pane[], start: number): Pane | undefined {
+/** A window that was left by a deployment with windows of another size is another one, though it begins there, too. */
+function findPane(panes: readonly Pane[], start: number, end: number): Pane | undefined {
   for (let at = panes.length - 1; at >= 0; at--) {
     const pane = panes[at] as Pane;
-    if (pane.start <= start) return pane.start === start ? pane : undefined;
+    if (pane.start < start) return undefined;
+    if (pane.start === start && pane.end === end) return pane;
   }
   return undefined;
 }

@@ -39,7 +39,10 @@ export function describeAggregate(aggregate: Aggregate<never, unknown>): string[
 export function reducer<T, Total, R = Total>(options: ReducerOptions<T, Total, R>): Aggregate<T, R> {
   for (const part of ["init", "step", "merge"] as const) {
     if (typeof options?.[part] === "function") continue;
-    throw new HeadwaterError("BadPipeline", `a reducer has no ${part}`, { where: "aggregate" });
+    throw new HeadwaterError("BadPipeline", `a reducer has no ${part}`, {
+      where: "aggregate",
+      hint: "Give reducer({ init, step, merge }); merge makes one total of two.",
+    });
   }
   return erased(options);
 }
@@ -67,8 +70,9 @@ export function count(): Aggregate<unknown, number> {
   );
 }
 
-/** The sum of a number of each record. A record at which `of` answers anything but a number fails. */
+/** The sum of a number of each record. A record at which `of` answers anything but a number fails. Throws `BadPipeline` without a function. */
 export function sum<T>(of: (record: T) => number): Aggregate<T, number> {
+  mustBeFunction(of, "sum");
   return erased<T, number, number>(
     {
       init: () => 0,
@@ -79,8 +83,9 @@ export function sum<T>(of: (record: T) => number): Aggregate<T, number> {
   );
 }
 
-/** The mean of a number of each record. A record at which `of` answers anything but a number fails. */
+/** The mean of a number of each record. A record at which `of` answers anything but a number fails. Throws `BadPipeline` without a function. */
 export function mean<T>(of: (record: T) => number): Aggregate<T, number> {
+  mustBeFunction(of, "mean");
   type Total = { readonly sum: number; readonly count: number };
   return erased<T, Total, number>(
     {
@@ -99,12 +104,12 @@ export function mean<T>(of: (record: T) => number): Aggregate<T, number> {
 /** What can be put in order: numbers by value, texts by their UTF-16 units. */
 type Ordered = number | bigint | string;
 
-/** The least of a value of each record. */
+/** The least of a value of each record. Throws `BadPipeline` without a function. */
 export function min<T, V extends Ordered>(of: (record: T) => V): Aggregate<T, V> {
   return extreme(of, (value, best) => value < best, "min");
 }
 
-/** The greatest of a value of each record. */
+/** The greatest of a value of each record. Throws `BadPipeline` without a function. */
 export function max<T, V extends Ordered>(of: (record: T) => V): Aggregate<T, V> {
   return extreme(of, (value, best) => value > best, "max");
 }
@@ -114,6 +119,7 @@ function extreme<T, V extends Ordered>(
   beats: (value: V, best: V) => boolean,
   name: string,
 ): Aggregate<T, V> {
+  mustBeFunction(of, name);
   const merge = (a: V | null, b: V | null) => (a === null || (b !== null && beats(b, a)) ? b : a);
   return erased<T, V | null, V>(
     {
@@ -125,6 +131,14 @@ function extreme<T, V extends Ordered>(
     },
     { parts: [name, of] },
   );
+}
+
+function mustBeFunction(of: unknown, name: string): void {
+  if (typeof of === "function") return;
+  throw new HeadwaterError("BadPipeline", `${name} has no function that tells of what`, {
+    where: "aggregate",
+    hint: `Give one: ${name}((record) => record.price).`,
+  });
 }
 
 function mustBeNumber(value: number, what: string): number {

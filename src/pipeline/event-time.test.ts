@@ -77,6 +77,13 @@ describe("the types of windows and joins", () => {
       // @ts-expect-error there is no such result
       emit: ({ added }) => added,
     });
+    expect(() =>
+      edits().window("early", tumbling("1m"), {
+        ...total,
+        // @ts-expect-error one or the other
+        early: { every: "1s", records: 3 },
+      }),
+    ).toThrow(/either/);
     // @ts-expect-error a duration has a unit
     expect(() => tumbling("10")).toThrow(/not a duration/);
   });
@@ -171,6 +178,8 @@ describe("the definition of windows and joins", () => {
     }
     expect(where(() => sliding("1m", "2m"))).toMatch(/slide by more than their size/);
     expect(where(() => sliding("1d", 1))).toMatch(/would be in 86400000 windows/);
+    expect(where(() => tumbling("1 hour" as never))).toMatch(/: tumbling\("1 hour"\)$/);
+    expect(where(() => globalWindow(JSON.parse('{"every":2,"afterwards":"kep"}')))).toMatch(/does not kep/);
     expect(where(() => globalWindow({ every: 0 }))).toMatch(/every so many records, not 0/);
     const stage = (windows: unknown, options: object) =>
       where(() => edits().window("w", windows as Windows, { ...total, ...options } as never));
@@ -183,10 +192,26 @@ describe("the definition of windows and joins", () => {
       /lateness is not a duration: "soon": stage w/,
     );
     expect(stage(tumbling("1m"), { early: { records: 0 } })).toMatch(/early.records has to be .*: stage w/);
+    for (const early of [{}, true, { records: 3, every: "1s" }]) {
+      expect(stage(tumbling("1m"), { early })).toMatch(/either a time or a number of records: stage w/);
+    }
+    expect(where(() => edits().window("w", tumbling("1m"), undefined as never))).toMatch(
+      /has no emit: stage w/,
+    );
     expect(stage(globalWindow({ every: 2 }), { lateness: 1 })).toMatch(/global window has neither/);
     expect(where(() => edits().join("j", edits(), () => 1, {} as never))).toMatch(/another pipeline/);
     const own = edits();
-    expect(where(() => own.join("j", own, () => 1, {} as never))).toMatch(/no bound in time: stage j/);
+    for (const options of [{}, { within: null }, { within: {} }, { within: { befor: "5m" } }]) {
+      expect(where(() => own.join("j", own, () => 1, options as never))).toMatch(/no bound in time: stage j/);
+    }
+    expect(where(() => own.join("j", undefined as never, () => 1, { within: 1 }))).toMatch(
+      /no other stream: stage j/,
+    );
+    expect(where(() => own.split("s", undefined as never))).toMatch(/no outputs: stage s/);
+    expect(where(() => own.route("r", undefined as never, () => []))).toMatch(/no outputs: stage r/);
+    for (const aggregate of [sum, mean, min, max]) {
+      expect(where(() => aggregate("added" as never))).toMatch(/has no function that tells of what/);
+    }
     expect(where(() => reducer({ init: () => 0 } as never))).toMatch(/a reducer has no step/);
   });
 
@@ -198,6 +223,10 @@ describe("the definition of windows and joins", () => {
     );
     expect(source({ outOfOrderness: "late" }, () => 0)).toMatch(
       /outOfOrderness is not a duration: "late": source s/,
+    );
+    expect(source({ outOfOrdernes: "1m" }, () => 0)).toMatch(/no option "outOfOrdernes": source s/);
+    expect(where(() => pipeline("p").source("s", { eventTime: "time" } as never))).toMatch(
+      /eventTime is not a function: source s/,
     );
     expect(source({ idleAfter: 0 }, () => 0)).toMatch(/idleAfter is not a duration: 0: source s/);
   });

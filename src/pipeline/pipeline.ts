@@ -31,7 +31,7 @@ export interface SourceOptions<Schema extends StandardSchemaV1 | undefined, T, K
   readonly schema?: Schema;
   /** Records of one key stay in one partition and in their order. Without it they are spread evenly. */
   readonly key?: (record: T) => K;
-  /** When it happened: ISO 8601 text, or milliseconds since 1970. */
+  /** When it happened: ISO 8601 text (UTC where it names no offset), or milliseconds since 1970. */
   readonly eventTime?: (record: T) => string | number;
   /** The sender's own identity of the record: a second record with it is a duplicate and is not taken. */
   readonly id?: (record: T) => string | number;
@@ -104,6 +104,13 @@ export class Pipeline {
     checkName("source", name);
     this.#claimName(name, "source");
     const options = declared as Partial<SourceDefinition> & { readonly watermark?: WatermarkOptions };
+    for (const part of ["key", "eventTime", "id"] as const) {
+      if (options[part] === undefined || typeof options[part] === "function") continue;
+      throw new HeadwaterError("BadPipeline", `the source's ${part} is not a function`, {
+        where: `source ${name}`,
+        hint: `Give one that answers it for a record, such as ${part}: (record) => record.${SUCH_AS[part]}.`,
+      });
+    }
     const source: SourceDefinition = {
       kind: "source",
       name,
@@ -197,11 +204,26 @@ export class Pipeline {
   }
 }
 
+const SUCH_AS = { key: "customer", eventTime: "time", id: "id" } as const;
+
+const WATERMARK_OPTIONS: readonly string[] = [
+  "outOfOrderness",
+  "idleAfter",
+  "maxAhead",
+] satisfies (keyof WatermarkOptions)[];
+
 function watermarkPolicy(options: WatermarkOptions, where: string, timed: boolean): WatermarkPolicy {
   if (!timed && Object.keys(options).length > 0) {
     throw new HeadwaterError("BadPipeline", "the source has a watermark and no event time", {
       where,
       hint: "Give it an eventTime, or leave the watermark out.",
+    });
+  }
+  const unknown = Object.keys(options).find((name) => !WATERMARK_OPTIONS.includes(name));
+  if (unknown !== undefined) {
+    throw new HeadwaterError("BadPipeline", `a watermark has no option ${JSON.stringify(unknown)}`, {
+      where,
+      hint: `It has ${WATERMARK_OPTIONS.join(", ")}.`,
     });
   }
   const { outOfOrderness = 0, idleAfter, maxAhead = LIMITS.timeAheadMs } = options;

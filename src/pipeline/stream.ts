@@ -127,7 +127,7 @@ export class Stream<T> {
     predicates: Readonly<Record<string, unknown>>,
     options: FunctionOptions<ParameterDeclarations> = {},
   ): [string, Output][] {
-    const labels = Object.keys(predicates);
+    const labels = Object.keys(predicates ?? {});
     for (const label of labels) mustBeFunction(predicates[label], name, `predicate ${label}`);
     return labelled(this.output, [...labels, REST], {
       kind: "split",
@@ -135,7 +135,7 @@ export class Stream<T> {
       inputs: [this.output.name],
       onError: options.onError ?? "skip",
       labels: [...labels, REST],
-      predicates: Object.values(predicates) as never,
+      predicates: Object.values(predicates ?? {}) as never,
       ...declareParameters(name, options.parameters),
     });
   }
@@ -147,12 +147,12 @@ export class Stream<T> {
     options: FunctionOptions<ParameterDeclarations> = {},
   ): [string, Output][] {
     mustBeFunction(fn, name, "function");
-    return labelled(this.output, labels, {
+    return labelled(this.output, labels ?? [], {
       kind: "route",
       name,
       inputs: [this.output.name],
       onError: options.onError ?? "skip",
-      labels: [...labels],
+      labels: [...(labels ?? [])],
       fn: fn as never,
       ...declareParameters(name, options.parameters),
     });
@@ -261,7 +261,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
     fn: (left: T, right: R, key: K) => Out,
     options: JoinOptions,
   ): TimedStream<Out, K, T | R> {
-    return this.#join("inner", name, right.output, fn, options);
+    return this.#join("inner", name, right?.output, fn, options);
   }
 
   /** {@link join}, and each record of this stream that has found no counterpart, with `undefined`. */
@@ -271,7 +271,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
     fn: (left: T, right: R | undefined, key: K) => Out,
     options: JoinOptions,
   ): TimedStream<Out, K, T | R> {
-    return this.#join("left", name, right.output, fn, options);
+    return this.#join("left", name, right?.output, fn, options);
   }
 
   /**
@@ -285,7 +285,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
     fn: (left: T, right: R, key: K) => Out,
     options: TableJoinOptions = {},
   ): TimedStream<Out, K, T | R> {
-    return this.#joinTable("inner", name, table.output, fn, options);
+    return this.#joinTable("inner", name, table?.output, fn, options);
   }
 
   /** {@link joinTable}, with `undefined` where the table had nothing. */
@@ -295,10 +295,10 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
     fn: (left: T, right: R | undefined, key: K) => Out,
     options: TableJoinOptions = {},
   ): TimedStream<Out, K, T | R> {
-    return this.#joinTable("left", name, table.output, fn, options);
+    return this.#joinTable("left", name, table?.output, fn, options);
   }
 
-  #join(type: "inner" | "left", name: string, right: Output, fn: unknown, options: JoinOptions) {
+  #join(type: "inner" | "left", name: string, right: Output | undefined, fn: unknown, options: JoinOptions) {
     mustBeFunction(fn, name, "function");
     mustBeOfOne(this.output, right, name);
     const inputs = [this.output.name, right.name] as const;
@@ -307,7 +307,13 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
     );
   }
 
-  #joinTable(type: "inner" | "left", name: string, table: Output, fn: unknown, options: TableJoinOptions) {
+  #joinTable(
+    type: "inner" | "left",
+    name: string,
+    table: Output | undefined,
+    fn: unknown,
+    options: TableJoinOptions,
+  ) {
     mustBeFunction(fn, name, "function");
     mustBeOfOne(this.output, table, name);
     const inputs = [this.output.name, table.name] as const;
@@ -350,10 +356,17 @@ export class TimedStream<T, K extends Key, Late> extends KeyedStream<T, K> {
   }
 }
 
-function mustBeOfOne(left: Output, right: Output, stage: string): void {
+function mustBeOfOne(left: Output, right: Output | undefined, stage: string): asserts right is Output {
+  if (right === undefined) {
+    throw new HeadwaterError("BadPipeline", "the join has no other stream", {
+      where: `stage ${stage}`,
+      hint: 'Name it after the stage\'s name: orders.join("paid", payments, …).',
+    });
+  }
   if (left.owner === right.owner) return;
   throw new HeadwaterError("BadPipeline", "a join reads a stream of another pipeline", {
     where: `stage ${stage}`,
+    hint: "Define both in one pipeline: it may have several sources.",
   });
 }
 

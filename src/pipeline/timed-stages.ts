@@ -59,14 +59,20 @@ export function windowDefinition(
   options: AnyWindowOptions,
 ): WindowDefinition {
   const where = `stage ${name}`;
-  refuseParameters(name, "window", (options as Undeclared).parameters);
+  refuseParameters(name, "window", (options as Undeclared | undefined)?.parameters);
+  if (typeof options?.emit !== "function") {
+    throw bad("the stage has no emit", where, "Give { aggregate, emit }: emit makes the output of a window.");
+  }
   const { aggregate, emit, lateness = 0, early, onError = "skip" } = options;
-  if (typeof emit !== "function") throw bad("the stage has no emit", where);
   if (!["time", "session", "global"].includes(windows?.kind)) {
     throw bad("the stage has no windows", where, 'Give tumbling("10m"), sliding, session or globalWindow.');
   }
   if (windows.kind === "global" && (lateness !== 0 || early !== undefined)) {
-    throw bad("a global window has neither lateness nor early firings", where);
+    throw bad(
+      "a global window has neither lateness nor early firings",
+      where,
+      "Leave them out: it fires at every so many records.",
+    );
   }
   return {
     kind: "window",
@@ -103,10 +109,16 @@ function isAggregate(value: unknown): value is AnyAggregate {
   return [parts?.init, parts?.step, parts?.merge, parts?.result].every((part) => typeof part === "function");
 }
 
+const EARLY = 'Give early: { every: "10s" }, or early: { records: 100 }.';
+
 function earlyOf(early: EarlyFiring, where: string): { everyMs: number } | { records: number } {
-  if ("every" in early) return { everyMs: durationMs(early.every, "early.every", where, 1) };
-  if (Number.isSafeInteger(early.records) && early.records >= 1) return { records: early.records };
-  throw bad("early.records has to be a whole number from 1 on", where);
+  const { every, records } = early;
+  if ((every === undefined) === (records === undefined)) {
+    throw bad("early has to be either a time or a number of records", where, EARLY);
+  }
+  if (every !== undefined) return { everyMs: durationMs(every, "early.every", where, 1) };
+  if (Number.isSafeInteger(records) && records >= 1) return { records };
+  throw bad(`early.records has to be a whole number from 1 on, not ${String(records)}`, where, EARLY);
 }
 
 /** A stream–stream join as data. Throws `BadPipeline`. */
@@ -120,10 +132,14 @@ export function joinDefinition(
   const where = `stage ${name}`;
   refuseParameters(name, "join", (options as Undeclared | undefined)?.parameters);
   const within = options?.within;
-  if (within === undefined) {
-    throw bad("the join has no bound in time", where, 'Give within: "10m", or { before, after }.');
+  const bounds = typeof within === "object" ? within : { before: within, after: within };
+  if ((bounds?.before ?? bounds?.after) === undefined) {
+    throw bad(
+      "the join has no bound in time",
+      where,
+      'Give within: "10m", or { before, after } or one of them.',
+    );
   }
-  const bounds = typeof within === "object" && within !== null ? within : { before: within, after: within };
   return {
     kind: "join",
     name,

@@ -45,6 +45,13 @@ export function checkAppend(append: Append): void {
   if (append.events.length === 0) {
     throw new HeadwaterError("BadUsage", "an append without events", { where: append.stream });
   }
+  if (append.events.length > LIMITS.appendEvents) {
+    throw new HeadwaterError(
+      "AppendTooLarge",
+      `an append of ${append.events.length} events; one may have ${LIMITS.appendEvents}`,
+      { hint: "Split it into several appends.", where: append.stream },
+    );
+  }
   for (const event of append.events) {
     if (!UUID.test(event.id)) {
       throw new HeadwaterError("BadUsage", `not a lower-case UUID: ${JSON.stringify(event.id)}`, {

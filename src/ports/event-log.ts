@@ -34,7 +34,10 @@ export type ExpectedRevision = number | "no-stream" | "stream-exists" | "any";
 export interface Append {
   readonly stream: string;
   readonly expected: ExpectedRevision;
-  /** At least one, together at most `LIMITS.appendBytes` of data, metadata and types (two bytes a character). */
+  /**
+   * At least one and at most `LIMITS.appendEvents`, together at most `LIMITS.appendBytes` of data, metadata and types
+   * (two bytes a character).
+   */
   readonly events: readonly NewEvent[];
 }
 

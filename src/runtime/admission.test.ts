@@ -36,12 +36,17 @@ describe("what a source's functions may answer", () => {
     expect(given({ eventTime: () => time }, {})).toMatchObject({ time: ms });
   });
 
-  test.each([["yesterday"], [Number.NaN], [null], [8.64e15 + 1], [new Date()]])(
-    "no event time like %s",
-    (time) => {
-      expect(() => given({ eventTime: () => time }, {})).toThrow(/not a time/);
-    },
-  );
+  test.each([
+    ["yesterday"],
+    ["channel 12"],
+    ["2015-02-30"],
+    [Number.NaN],
+    [null],
+    [8.64e15 + 1],
+    [new Date()],
+  ])("no event time like %s", (time) => {
+    expect(() => given({ eventTime: () => time }, {})).toThrow(/not a time/);
+  });
 
   test("no key that is an object, and what a function throws", () => {
     expect(() => given({ key: () => ({}) }, {})).toThrow(/key function answered object/);

@@ -1,4 +1,5 @@
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
+import { parseIsoTime } from "../core/iso-time.ts";
 import { LIMITS } from "../core/limits.ts";
 import { checkKey } from "../engine/operators.ts";
 import type { Key, SourceDefinition } from "../pipeline/definition.ts";
@@ -70,8 +71,8 @@ const TIME_MOST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 function timeOf(time: unknown): number {
   const ms =
-    typeof time === "number" ? Math.floor(time) : typeof time === "string" ? Date.parse(time) : Number.NaN;
-  if (ms >= TIME_LEAST && ms <= TIME_MOST) return ms;
+    typeof time === "number" ? Math.floor(time) : typeof time === "string" ? parseIsoTime(time) : undefined;
+  if (ms !== undefined && ms >= TIME_LEAST && ms <= TIME_MOST) return ms;
   throw reject(
     `the event time is not a time: ${JSON.stringify(time) ?? typeof time}`.slice(0, LIMITS.reasonChars),
     "$",

@@ -68,7 +68,7 @@ export class PartitionWorker {
     const { plan, log, clock, deployment, process } = this.#context;
     const stream = stepsStream(plan.definition.name, this.#segment.name, this.#partition);
     this.#log = await UnitLog.open(log, stream);
-    const place = placeOf(this.#log);
+    const place = placeOf(this.#log, this.#context.deployedFrom);
     const now = await currentCursors(this.#context, this.#upstreams, place.cursors);
     this.#place = { ...place, cursors: now, epoch: place.epoch + 1 };
     const { cursors, epoch, next, snapshot, through, watermark } = this.#place;
@@ -96,11 +96,8 @@ export class PartitionWorker {
     const context = this.#context;
     const engine = partitionEngine(context, this.#segment);
     this.#engine = engine;
-    // What a unit without history has not taken was for deployments that did not have it.
-    const before = context.deployedFrom - 1;
     if (!this.#segment.stateful) {
-      const through = Math.max(place.through, before);
-      this.#reader = readInputs(context, engine, this.#upstreams, { ...place, through });
+      this.#reader = readInputs(context, engine, this.#upstreams, place);
       return;
     }
     const { stream } = this.#unitLog().main;
@@ -111,7 +108,7 @@ export class PartitionWorker {
       engine,
       this.#upstreams,
       from.next === place.next
-        ? { ...from, cursors: place.cursors, through: Math.max(from.through, before) }
+        ? { ...from, cursors: place.cursors }
         : { ...from, cursors: await currentCursors(context, this.#upstreams, from.cursors) },
     );
     this.#reader = reader;
@@ -168,7 +165,7 @@ export class PartitionWorker {
     const { totals } = this.#context.board;
     totals.steps += steps.steps;
     totals.quarantined += steps.quarantined.length;
-    totals.late += result.stages[0]?.timed?.late.length ?? 0;
+    this.#context.board.cameLate(this.#segment.name, result.stages[0]?.timed?.late.length ?? 0);
     const stream = stepsStream(this.#context.plan.definition.name, this.#segment.name, this.#partition);
     for (const record of steps.quarantined) {
       this.#context.onQuarantined(record.stage, `${stream}@${record.n}`, record.message);
@@ -194,13 +191,23 @@ export class PartitionWorker {
       if (failure === undefined || planned?.definition.onError !== "fail") continue;
       const inputs = planned.input < 0 ? undefined : result.stages[planned.input];
       const row = inputs?.origin?.[failure.row] ?? failure.row;
-      const upstream = this.#upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
       throw new HeadwaterError("StageFailed", describeThrown(failure.error), {
-        where: `stage ${planned.definition.name}, record ${upstream}@${rows.parents[row]}, input ${first + row}`,
-        hint: 'Mend the stage and run again: it goes on at this record. With onError "skip" it would be quarantined.',
+        where: `stage ${planned.definition.name}, ${this.#describeInput(rows, row)}, input ${first + row}`,
+        hint: 'Mend the stage and run again: it goes on at this input. With onError "skip" it would be quarantined.',
         cause: failure.error,
       });
     }
+  }
+
+  /** A firing has no record upstream: it is named as in docs/format.md. */
+  #describeInput(rows: InputRows, row: number): string {
+    if (rows.firings.includes(row)) {
+      const key = String(rows.keys?.[row]).slice(0, LIMITS.nameChars);
+      const { name } = this.#segment;
+      return `firing_${this.#context.plan.definition.name}.${name}@${rows.ordinals[row]} of the key ${key}`;
+    }
+    const upstream = this.#upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
+    return `record ${upstream}@${rows.parents[row]}`;
   }
 
   #takeSnapshot(at: Progress, next: number): { bytes: Uint8Array; next: number } {
@@ -303,8 +310,12 @@ function membersAt(
   return first === undefined ? {} : { stages: [{ ...first, membersIn }, ...others] };
 }
 
-/** Where a partition goes on, with the cursors that it had: none if it has no history. */
-function placeOf(log: UnitLog): PartitionPlace {
+/**
+ * Where a partition goes on, with the cursors that it had: none if it has no history. What came before it was for
+ * deployments that did not have it. Its first claim says so, because whoever replays its history later, when another
+ * deployment runs, has to begin with the same step of the watermark.
+ */
+function placeOf(log: UnitLog, deployedFrom: number): PartitionPlace {
   const { last } = log.main;
   switch (last?.type) {
     case undefined:
@@ -312,7 +323,7 @@ function placeOf(log: UnitLog): PartitionPlace {
         epoch: 0,
         next: 0,
         cursors: {},
-        through: THROUGH_NOTHING,
+        through: Math.max(THROUGH_NOTHING, deployedFrom - 1),
         watermark: undefined,
         snapshot: undefined,
       };

@@ -36,6 +36,8 @@ export class ProgressBoard {
     steps: 0,
   };
   readonly outputs = new Map<string, number>();
+  /** How many records came too late for each window or join: a part of `totals.late` each. */
+  readonly late = new Map<string, number>();
   readonly #through = new Map<string, number>();
   readonly #doors = new Map<string, number>();
   #ending = false;
@@ -51,6 +53,12 @@ export class ProgressBoard {
   report(unit: string, through: number): void {
     this.#through.set(unit, Math.max(through, this.#through.get(unit) ?? THROUGH_NOTHING));
     this.#changed();
+  }
+
+  cameLate(stage: string, records: number): void {
+    if (records === 0) return;
+    this.totals.late += records;
+    this.late.set(stage, records + (this.late.get(stage) ?? 0));
   }
 
   accept(batch: AcceptedBatch): void {

@@ -213,6 +213,37 @@ describe("stages that fail", () => {
     expect(mended.stderr).toMatch(/deployed strict version 2/);
     expect(output()).toEqual([{ a: 1 }, { a: 3 }, { a: 3 }]);
   });
+
+  it("names the firing at which a window fails, and goes on there when it is mended", async () => {
+    const stage = (body: string) => `
+      import { count, pipeline, tumbling } from "headwater";
+      const p = pipeline("strict", { partitions: 1 });
+      p.source("in", { key: (r) => r.key, eventTime: (r) => r.time })
+        .window("seconds", tumbling("1s"), {
+          aggregate: count(),
+          emit: (n, { key, start }) => { ${body} return { key, n, start }; },
+          onError: "fail",
+        })
+        .sink("out");
+      export default p;`;
+    write("pipeline.ts", stage(`if (start === 2_000 && key === "b") throw new Error("a bad second");`));
+    const readings = Array.from({ length: 12 }, (_, at) => ({ key: at % 2 ? "b" : "a", time: at * 500 }));
+    write("in.jsonl", lines(...readings));
+    const args = ["pipeline.ts", "--input", "in=in.jsonl", "--output", "out=out.jsonl"];
+    const failed = await run(...args, "--json");
+    expect(failed.code).toBe(3);
+    expect(jsonError(failed)).toMatchObject({ code: "StageFailed", message: "a bad second" });
+    expect(jsonError(failed).where).toMatch(
+      /^stage seconds, firing_strict\.seconds@\d+ of the key b, input \d+$/,
+    );
+
+    write("pipeline.ts", stage(""));
+    const mended = await run(...args);
+    expect(mended.code, mended.stderr).toBe(0);
+    expect(output()).toEqual(
+      readings.map(({ key, time }) => ({ key, n: 1, start: Math.floor(time / 1_000) * 1_000 })),
+    );
+  });
 });
 
 describe("inputs that break off", () => {

@@ -18,7 +18,7 @@ import type { Item } from "./random-words.ts";
 /** How many runs each property gets: `HEADWATER_SIM_RUNS=5000 npx vitest run test/simulation` for a long search. */
 const RUNS = Number(process.env["HEADWATER_SIM_RUNS"] ?? 0);
 const runs = (short: number) => ({ numRuns: RUNS > 0 ? RUNS : short });
-const TIMEOUT_MS = RUNS > 0 ? 24 * 3_600_000 : 120_000;
+const TIMEOUT_MS = RUNS > 0 ? 24 * 3_600_000 : 300_000;
 
 // XState's development build tells of messages to actors that have stopped.
 beforeAll(() => {
@@ -237,7 +237,7 @@ describe("a running pipeline", () => {
             }
           },
         ),
-        runs(60),
+        runs(40),
       );
     },
     TIMEOUT_MS,
@@ -295,7 +295,7 @@ describe("a running pipeline", () => {
             await expectLog(outcome, expected);
           },
         ),
-        runs(60),
+        runs(40),
       );
     },
     TIMEOUT_MS,

@@ -24,6 +24,8 @@ interface Window {
   readonly closed: boolean;
   /** Something was added since it fired last. */
   readonly changed: boolean;
+  /** What it gave last was early. */
+  readonly early: boolean;
 }
 
 /** What a window has to do when event time comes to `time`. */
@@ -70,6 +72,7 @@ export function runWindow(
       members: [...from.flatMap(({ members }) => members), item],
       closed: end <= now,
       changed: true,
+      early: from.some((window) => window.early),
     };
   };
 
@@ -88,7 +91,10 @@ export function runWindow(
         const fires = firesAt(window);
         const begunAnew = fires === "on-time" && windows.kind === "global" && !windows.kept;
         for (const other of from) gone.add(other);
-        if (!begunAnew) added.push({ ...window, changed: fires === undefined });
+        if (!begunAnew) {
+          const early = fires === undefined ? window.early : fires === "early";
+          added.push({ ...window, changed: fires === undefined, early });
+        }
         return fires === undefined ? [] : [resultOf(window, fires)];
       }),
     );
@@ -115,23 +121,24 @@ export function runWindow(
       );
     };
     for (const each of due.toSorted((a, b) => compareBytes(a.path, b.path))) fire(each);
-    const fired = new Set(due.filter(({ fires }) => fires !== undefined).map(({ window }) => window));
+    const fired = new Map(due.flatMap(({ window, fires }) => (fires === undefined ? [] : [[window, fires]])));
     open = open
       .filter(({ end }) => end + latenessMs > now)
       .map((window) => ({
         ...window,
         closed: window.end <= now,
         changed: window.changed && !fired.has(window),
+        early: fired.has(window) ? fired.get(window) === "early" : window.early,
       }));
     if (status !== "ended") return;
-    const unfinished = open.filter(({ changed }) => changed);
+    const unfinished = open.filter(({ changed, early }) => changed || early);
     const ends = unfinished.map((window) => ({
       window,
       path: pathOf(window.end, window),
       fires: "end" as const,
     }));
     for (const each of ends.toSorted((a, b) => compareBytes(a.path, b.path))) fire(each);
-    open = open.map((window) => ({ ...window, changed: false }));
+    open = open.map((window) => ({ ...window, changed: false, early: false }));
   };
 
   for (const event of timelineOf(items, stage)) {
@@ -176,6 +183,7 @@ function intervalsOf(
 /** What a window has to do on the way of event time from `before` to `now`. */
 function dueOf({ early, latenessMs }: WindowDefinition, window: Window, before: number, now: number): Due[] {
   const { start, end, changed, closed } = window;
+  const unfinished = changed || window.early;
   if (end > now) {
     if (early === undefined || !("everyMs" in early) || !changed) return [];
     const multiple = (Math.floor(Math.max(before, start) / early.everyMs) + 1) * early.everyMs;
@@ -183,9 +191,9 @@ function dueOf({ early, latenessMs }: WindowDefinition, window: Window, before: 
     return [{ window, path: pathOf(multiple, window), fires: "early" }];
   }
   const purge = { window, path: pathOf(end + latenessMs, window), fires: undefined };
-  const purged = end + latenessMs <= now && (latenessMs > 0 || !changed);
+  const purged = end + latenessMs <= now && (latenessMs > 0 || !unfinished);
   const onTime = { window, path: pathOf(end, window), fires: "on-time" as const };
-  return [...(!closed && changed ? [onTime] : []), ...(purged ? [purge] : [])];
+  return [...(!closed && unfinished ? [onTime] : []), ...(purged ? [purge] : [])];
 }
 
 function pathOf(time: number, { key, start }: Window): string {

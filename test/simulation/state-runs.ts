@@ -83,6 +83,7 @@ export class StateRuns {
         onResumed: nothing,
         onTimeAhead: nothing,
         onStandBy: nothing,
+        onBegunAgain: nothing,
         onRestarted: nothing,
         onBegunAgain: nothing,
       },

@@ -4,6 +4,8 @@ export const BOUNDS = {
   answerMs: 10_000,
   /** The same for a read that the server may have to look for through many events that a filter holds back. */
   scanMs: 300_000,
+  /** The same for a node that is asked why no node of its cluster could be found. */
+  gossipMs: 2_000,
   /** A call is repeated for this long; after that the log is unavailable. Longer than an election, or a restart. */
   outageMs: 60_000,
   /** The same when a log is opened: a wrong address is told soon. */

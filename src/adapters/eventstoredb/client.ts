@@ -1,8 +1,12 @@
 import { readFileSync } from "node:fs";
 import { EventStoreDBClient } from "@eventstore/db-client";
+import { GossipClient } from "@eventstore/db-client/generated/gossip_grpc_pb.js";
 import { OperationsClient } from "@eventstore/db-client/generated/operations_grpc_pb.js";
+import sharedPb from "@eventstore/db-client/generated/shared_pb.js";
 import { StreamsClient } from "@eventstore/db-client/generated/streams_grpc_pb.js";
 import { describeThrown, HeadwaterError } from "../../core/errors.ts";
+import { BOUNDS } from "./bounds.ts";
+import { readFailure } from "./failures.ts";
 import type { Endpoint, Target } from "./target.ts";
 
 /** Passed as what the client expects: it tells the kinds of settings apart by which of these they have. */
@@ -22,6 +26,7 @@ const DISCOVER_ATTEMPTS = 3;
  */
 export class NodeClient extends EventStoreDBClient {
   readonly #requiresLeader: boolean;
+  readonly #seeds: Target | undefined;
   #streams: Promise<StreamsClient> | undefined;
 
   /** @param leader the node to connect to, if it is known which one leads */
@@ -33,12 +38,30 @@ export class NodeClient extends EventStoreDBClient {
       target.credentials,
     );
     this.#requiresLeader = requiresLeader;
+    this.#seeds = leader === undefined && isCluster(target) ? target : undefined;
   }
 
   /** The calls of the Streams service. Rejects if no node is found to connect to. */
   streams(): Promise<StreamsClient> {
-    this.#streams ??= this.execute(StreamsClient, "streams", async (client) => client);
+    this.#streams ??= this.#connect();
     return this.#streams;
+  }
+
+  async #connect(): Promise<StreamsClient> {
+    try {
+      return await this.execute(StreamsClient, "streams", async (client) => client);
+    } catch (thrown) {
+      throw (this.#seeds && (await whyNotFound(this.#seeds))) ?? thrown;
+    }
+  }
+
+  /** Asks this one node who is in its cluster; rejects with what keeps it from answering. */
+  async gossip(): Promise<void> {
+    const gossip = await this.execute(GossipClient, "gossip", async (client) => client);
+    const call = this.callArguments({}, { deadline: this.createDeadline(BOUNDS.gossipMs) });
+    await new Promise<void>((resolve, reject) => {
+      gossip.read(new sharedPb.Empty(), ...call, (error) => (error === null ? resolve() : reject(error)));
+    });
   }
 
   operations(): Promise<OperationsClient> {
@@ -64,6 +87,31 @@ export class NodeClient extends EventStoreDBClient {
       // It never was connected.
     }
   }
+}
+
+/**
+ * What keeps the nodes that were named from saying who leads, which the client's discovery keeps to itself. What may
+ * mend itself comes first: one node with a wrong certificate does not end a wait for the others. `undefined` if one
+ * of them answers, and knows of no leader.
+ */
+async function whyNotFound(target: Target): Promise<unknown> {
+  const failures: unknown[] = [];
+  for (const endpoint of target.endpoints) {
+    const node = new NodeClient(target, false, endpoint);
+    try {
+      await node.gossip();
+      return undefined;
+    } catch (thrown) {
+      failures.push(thrown);
+    } finally {
+      await node.dispose();
+    }
+  }
+  return failures.find((thrown) => readFailure(thrown).retryable) ?? failures[0];
+}
+
+function isCluster({ endpoints, discover }: Target): boolean {
+  return discover || endpoints.length > 1;
 }
 
 function settingsOf({ endpoints, discover }: Target, leader: Endpoint | undefined): Settings {
@@ -94,11 +142,17 @@ function channelCredentials({ tls }: Target) {
 }
 
 function readPem(file: string, option: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new HeadwaterError("BadUsage", `the file of ${option} cannot be read: ${describeThrown(error)}`, {
+  const bad = (message: string) =>
+    new HeadwaterError("BadUsage", message, {
       where: "--log",
+      hint: `${option} names a file in PEM, one that begins with "-----BEGIN", by its path from the current folder.`,
     });
+  let pem: Buffer;
+  try {
+    pem = readFileSync(file);
+  } catch (error) {
+    throw bad(`the file of ${option} cannot be read: ${describeThrown(error)}`);
   }
+  if (!pem.includes("-----BEGIN ")) throw bad(`the file of ${option} holds nothing in PEM`);
+  return pem;
 }

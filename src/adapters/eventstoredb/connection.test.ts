@@ -84,6 +84,21 @@ describe("a secure server", () => {
     expect(server.calls).toEqual([]);
   });
 
+  test("of a cluster, too: why none of its nodes can be asked who leads is told", async () => {
+    const server = await startServer({ tls });
+    const one = secure(server.port, "", "other.pem");
+    for (const url of [
+      one.replace("localhost", `localhost:${server.port},127.0.0.1`),
+      one.replace("esdb:", "esdb+discover:"),
+    ]) {
+      await expect(open(url)).rejects.toMatchObject({
+        code: "LogDenied",
+        message: expect.stringContaining("certificate"),
+        hint: expect.stringContaining("tlsCAFile"),
+      });
+    }
+  });
+
   test("whose name is not that of its certificate is not connected to", async () => {
     const elsewhere = await makeCertificate("elsewhere.example");
     await writeFile(join(folder, "elsewhere.pem"), elsewhere.certificate);
@@ -101,11 +116,15 @@ describe("a secure server", () => {
     await expect(open(server.url)).rejects.toMatchObject({ code: "LogUnavailable" });
   });
 
-  test("needs a file that is there", async () => {
-    await expect(open(secure(1, "", "missing.pem"))).rejects.toMatchObject({
-      code: "BadUsage",
-      message: expect.stringContaining("tlsCAFile"),
-    });
+  test("needs a file that is there, and is one in PEM", async () => {
+    await writeFile(join(folder, "notes.md"), "# Where the certificate is");
+    for (const ca of ["missing.pem", "notes.md"]) {
+      await expect(open(secure(1, "", ca))).rejects.toMatchObject({
+        code: "BadUsage",
+        message: expect.stringContaining("tlsCAFile"),
+        hint: expect.stringContaining("PEM"),
+      });
+    }
   });
 });
 
@@ -119,6 +138,7 @@ describe("a server that is not there", () => {
     ]) {
       await expect(open(url)).rejects.toMatchObject({
         code: "LogUnavailable",
+        message: expect.not.stringMatching(/\.$/),
         hint: expect.stringContaining("address"),
         where: expect.stringContaining(`127.0.0.1:${server.port}`),
       });

@@ -88,7 +88,7 @@ const CERTIFICATE = /certificate|altname|self.signed|unable to verify|CERT_|wron
 /** Reads what a call rejected or ended with. */
 export function readFailure(thrown: unknown): CallFailure {
   if (thrown instanceof CallFailure) return thrown;
-  if (!isServiceError(thrown)) return new CallFailure("lost", describeThrown(thrown));
+  if (!isServiceError(thrown)) return new CallFailure("lost", plainly(describeThrown(thrown)));
   const sent = thrown.metadata?.getMap() ?? {};
   const text = (key: string) => (sent[key] === undefined ? undefined : String(sent[key]));
   const details = plainly(thrown.details ?? "");
@@ -206,8 +206,12 @@ function plainly(details: string): string {
   return details
     .replace(/^No connection established\. Last error: (Error: )?/, "")
     .replace(/ Resolution note:.*$/s, "")
+    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)/, "")
+    .replace(/\.$/, "")
+    .replace(/^null$/, "no connection was made")
     .replace(/^[0-9A-F]+:error:[0-9A-F]+:([^:]*):[^:]*:([^:]*):.*$/s, "$1: $2")
-    .trim();
+    .trim()
+    .replace(/\.$/, "");
 }
 
 function isServiceError(thrown: unknown): thrown is ServiceError {

@@ -30,9 +30,9 @@ export async function identify(
   const found = await readIdentity(reads, where);
   if (found !== undefined) return found;
   if (!create) {
-    throw new HeadwaterError("LogMissing", "there is no log on this server", {
+    throw new HeadwaterError("LogMissing", "there is no log here yet", {
       where,
-      hint: "Check the connection string and its prefix. A run makes the log.",
+      hint: "Check the address and the prefix; without ?prefix=NAME it is the log that has the server to itself. A run makes a log.",
     });
   }
   const id = ids.uuid();

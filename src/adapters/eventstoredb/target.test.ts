@@ -58,6 +58,9 @@ describe("a connection string", () => {
       password: PASSWORD,
     });
     expect(parseTarget("esdb://admin@host", environment).credentials?.username).toBe("admin");
+    expect(parseTarget("esdb://a:b@host", environment).credentials).toEqual({ username: "a", password: "b" });
+    const empty = { HEADWATER_ESDB_USER: "", HEADWATER_ESDB_PASSWORD: "" };
+    expect(parseTarget("esdb://host", empty).credentials).toBeUndefined();
     expect(parseTarget("esdb://admin:own@host", environment).credentials?.password).toBe("own");
     expect(refusal("esdb://admin@host").code).toBe("BadUsage");
     expect(refusal("esdb://host", { HEADWATER_ESDB_PASSWORD: PASSWORD }).hint).toContain(
@@ -95,6 +98,7 @@ describe("a connection string", () => {
     "esdb://host?prefix=a.b",
     "esdb://host?prefix=%24",
     "esdb://host?userCertFile=c",
+    "esdb://host?tls=false&tls=true",
     "esdb://host?nodePreference=best",
     "esdb://host?tlsCAFile=%zz",
     "kurrentdb://host",
@@ -123,9 +127,14 @@ describe("a connection string", () => {
     for (const shown of [message, hint, where, stack?.split("\n")[0]]) expect(shown).not.toContain(PASSWORD);
   });
 
+  test("with an option that is not known is told which one, as it was written", () => {
+    expect(refusal("esdb://host?tlsVerifyCert=false").message).toContain("tlsVerifyCert");
+  });
+
   test("is named without what is nobody's business", () => {
     expect(describeTarget(parseTarget(`esdb://u:${PASSWORD}@a:1,b?tls=false`))).toBe("esdb://a:1,b:2113");
     expect(describeTarget(parseTarget("esdb+discover://c"))).toBe("esdb+discover://c:2113");
+    expect(describeTarget(parseTarget("esdb://a?tls=false&prefix=one"))).toBe("esdb://a:2113?prefix=one");
   });
 
   test("is told from other logs", () => {

@@ -70,7 +70,8 @@ const NUMBERS: Readonly<Record<NumberOption, readonly [least: number, most: numb
  * for a cluster. Options: `tls` (`false` for a server without), `tlsCAFile`, `userCertFile`, `userKeyFile`,
  * `nodePreference`, `keepAliveInterval`, `keepAliveTimeout`, `connectionName`, `maxDiscoverAttempts`,
  * `discoveryInterval`, `gossipTimeout`, and `prefix`: several logs may share a server, each under a prefix of its
- * own. User and password may be left to `HEADWATER_ESDB_USER` and `HEADWATER_ESDB_PASSWORD` in `environment`.
+ * own. User and password may be left to `HEADWATER_ESDB_USER` and `HEADWATER_ESDB_PASSWORD` in `environment`; what
+ * the string says counts before them.
  *
  * Throws `BadUsage` for anything else. What it says never repeats the string: that may hold a password, also where
  * none is expected.
@@ -115,10 +116,11 @@ export function isTarget(text: string): boolean {
   return /^\s*esdb(\+discover)?:/i.test(text);
 }
 
-/** How a target is named in messages: without user, password and options. */
-export function describeTarget({ endpoints, discover }: Target): string {
+/** How a target is named in messages: without user and password, and of the options only with the prefix. */
+export function describeTarget({ endpoints, discover, prefix }: Target): string {
   const hosts = endpoints.map(({ address, port }) => `${address}:${port}`).join(",");
-  return `esdb${discover ? "+discover" : ""}://${hosts}`;
+  const log = prefix === "" ? "" : `?prefix=${prefix.slice(0, -1)}`;
+  return `esdb${discover ? "+discover" : ""}://${hosts}${log}`;
 }
 
 const OPTIONS = new Map(
@@ -139,17 +141,19 @@ function readOptions(query: string): ReadonlyMap<string, string> {
   const options = new Map<string, string>();
   for (const pair of query.split("&").filter((part) => part !== "")) {
     const at = pair.indexOf("=");
-    const name = flat(at < 0 ? pair : pair.slice(0, at));
+    const written = (at < 0 ? pair : pair.slice(0, at)).trim();
+    const name = flat(written);
     const value = at < 0 ? "" : decode(pair.slice(at + 1).trim());
     if (!OPTIONS.has(name)) {
       // A password with a "?" in it looks like an option: only what cannot be one is repeated.
-      const shown = /^[a-z]{1,24}$/.test(name) && !query.includes("@") ? `: ${name}` : "";
+      const shown = /^[A-Za-z]{1,24}$/.test(written) && !query.includes("@") ? `: ${written}` : "";
       throw bad(
         `an option that is not known${shown}`,
         `Options are ${[...OPTIONS.values()].join(", ")}. Deadlines and what happens when an append fails are Headwater's own.`,
       );
     }
     if (value === "") throw bad(`the option ${OPTIONS.get(name)} has no value`, "Write it like tls=false.");
+    if (options.has(name)) throw bad(`the option ${OPTIONS.get(name)} is there twice`, "Give it once.");
     options.set(name, value);
   }
   return options;
@@ -161,7 +165,7 @@ function readEndpoint(host: string): Endpoint {
   if (groups === undefined || port < 1 || port > 65_535) {
     throw bad(
       "a host in the connection string cannot be read",
-      "Write hosts like node1.example.org:2113, with a comma between them.",
+      "Write hosts like node1.example.org:2113, with a port from 1 to 65535 and a comma between them.",
     );
   }
   return { address: groups.address, port };
@@ -193,8 +197,9 @@ function readCredentials(
     username: user === undefined ? undefined : decode(at < 0 ? user : user.slice(0, at)),
     password: user === undefined || at < 0 ? undefined : decode(user.slice(at + 1)),
   };
-  const username = inString.username ?? environment[USER_VARIABLE];
-  const password = inString.password ?? environment[PASSWORD_VARIABLE];
+  // A variable that is set to nothing is one that is not set, as HEADWATER_LOG is.
+  const username = inString.username ?? (environment[USER_VARIABLE] || undefined);
+  const password = inString.password ?? (environment[PASSWORD_VARIABLE] || undefined);
   if (username === undefined && password === undefined) return undefined;
   if (!username || !password) {
     throw bad(

@@ -17,6 +17,7 @@ export const REPORT: RunReport = {
   pipeline: "wikipedia-edits",
   deployment: "0123456789abcdef".repeat(4),
   records: { read: 1_234, accepted: 1_230, duplicate: 1, rejected: 3, quarantined: 0, late: 0, pending: 0 },
+  late: {},
   steps: 3_690,
   outputs: { channels: 51 },
   nodes: 1,

@@ -102,6 +102,14 @@ export function appendTests(make: Make, lacking: Lacking): void {
       await expectCode(log.append(stream("a"), 1, tooMuch), "AppendTooLarge");
       expect((await collect(log.read(stream("a")))).length).toBe(2);
     });
+
+    test("takes as many events as an append may have, and refuses more", async ({ log, stream }) => {
+      const many = Array.from({ length: LIMITS.appendEvents }, () => event());
+      const last = LIMITS.appendEvents - 1;
+      expect((await log.append(stream("a"), "no-stream", many)).revision).toBe(last);
+      await expectCode(log.append(stream("a"), last, [...many, event()]), "AppendTooLarge");
+      expect((await log.streamInfo(stream("a")))?.lastRevision).toBe(last);
+    });
   });
 
   describe("expected revisions", () => {
