@@ -85,7 +85,6 @@ export class StateRuns {
         onStandBy: nothing,
         onBegunAgain: nothing,
         onRestarted: nothing,
-        onBegunAgain: nothing,
       },
     );
   }
