@@ -13,7 +13,7 @@ export type { HistoryPoint } from "./history-point.ts";
 
 /** Whose state is asked for, and as of when. */
 export interface StateRequest {
-  /** `lmdb:<dir>`. Another process may be at work on it. */
+  /** `lmdb:<dir>` or `esdb://…`. Another process may be at work on it. */
   readonly log: string;
   /** The name of a pipeline that is deployed in the log, or its module's path. The code that counts is the log's. */
   readonly pipeline: string;
