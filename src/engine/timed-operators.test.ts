@@ -4,7 +4,14 @@ import { count, reducer } from "../pipeline/aggregates.ts";
 import type { StageContext } from "../pipeline/context.ts";
 import type { JoinDefinition, TimedDefinition } from "../pipeline/definition.ts";
 import { pipeline } from "../pipeline/pipeline.ts";
-import { session, sliding, tumbling, type Windows } from "../pipeline/windows.ts";
+import {
+  globalWindow,
+  session,
+  sliding,
+  tumbling,
+  type WindowInfo,
+  type Windows,
+} from "../pipeline/windows.ts";
 import { JoinOperator } from "./join-operator.ts";
 import { TableJoinOperator } from "./table-join-operator.ts";
 import type { TimedInput, TimedOperator } from "./timed-operator.ts";
@@ -120,8 +127,83 @@ describe("a window", () => {
       expect(results(cut).seen, `cut ${cut}`).toEqual(whole.seen);
   });
 
+  it("is closed exactly when its end and the allowed lateness have passed", () => {
+    const emit = (n: number, { start, end, firing }: WindowInfo<string>) => [start, end, n, firing];
+    for (const windows of [tumbling(100), session(100)]) {
+      const driver = new Driver(windowOf(windows, { lateness: 50, emit }));
+      driver.take({ key: "k", time: 0 });
+      driver.advance(99);
+      expect(driver.output.records).toEqual([]);
+      driver.advance(100);
+      driver.advance(149);
+      driver.take({ key: "k", time: 0 });
+      driver.advance(150);
+      driver.take({ key: "k", time: 0 });
+      expect(driver.output.records).toEqual([
+        [0, 100, 1, "on-time"],
+        [0, 100, 2, "late"],
+      ]);
+      expect(driver.output.late.length).toBe(1);
+      expect(driver.operator.size).toBe(0);
+    }
+  });
+
+  it("of a session holds what is less than the gap apart, and no more", () => {
+    const emit = (n: number, { start, end }: WindowInfo<string>) => [start, end, n];
+    const driver = new Driver(windowOf(session(100), { emit }));
+    for (const time of [0, 100, 399, 300]) driver.take({ key: "k", time });
+    driver.advance(1_000);
+    expect(driver.output.records).toEqual([
+      [0, 100, 1],
+      [100, 200, 1],
+      [300, 499, 2],
+    ]);
+  });
+
+  it("fires at its end, where an early firing would come after it", () => {
+    const emit = (n: number, { firing }: WindowInfo<string>) => [n, firing];
+    const driver = new Driver(windowOf(tumbling(100), { early: { every: 60 }, emit }));
+    driver.take({ key: "k", time: 70 });
+    driver.advance(70);
+    driver.take({ key: "k", time: 80 });
+    driver.advance(100);
+    expect(driver.output.records).toEqual([
+      [1, "early"],
+      [2, "on-time"],
+    ]);
+  });
+
+  it("without end has none after a snapshot either, and goes on counting", () => {
+    const emit = (n: number, { start, end }: WindowInfo<string>) => [start, end, n];
+    const windows = globalWindow({ every: 3 });
+    const before = new Driver(windowOf(windows, { emit }));
+    for (const time of [5, 6]) before.take({ key: "k", time });
+    const driver = new Driver(windowOf(windows, { emit }));
+    driver.operator.restore(before.operator.snapshot("w"), undefined);
+    driver.advance(1_000);
+    expect(driver.output.records).toEqual([]);
+    driver.take({ key: "k", time: 7 });
+    expect(driver.output.records).toEqual([[Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 3]]);
+  });
+
+  it("refuses a record without event time, and one that makes a total that cannot be kept", () => {
+    const aggregate = reducer<Item, unknown>({
+      init: () => null,
+      step: (_, { key }) => (key === "bad" ? new Date(0) : key),
+      merge: (one) => one,
+    });
+    const driver = new Driver(windowOf(tumbling(100), { aggregate, emit: () => "fired" }));
+    driver.take({ key: "good", time: 5 });
+    driver.take({ key: "bad", time: 5 });
+    driver.take({ key: "good", time: undefined as never });
+    driver.advance(100);
+    expect(driver.output.failures.map(({ row }) => row)).toEqual([1, 2]);
+    expect(driver.output.late).toEqual([]);
+    expect(driver.output.records).toEqual(["fired"]);
+  });
+
   it("of another size, left by the deployment before, ends with what it has, and takes nothing more", () => {
-    const emit = (n: number, { start, end }: { start: number; end: number }) => ({ start, end, n });
+    const emit = (n: number, { start, end }: WindowInfo<string>) => ({ start, end, n });
     const before = new Driver(windowOf(tumbling(100), { emit }));
     for (const time of [5, 55, 75]) before.take({ key: "k", time });
     for (const [size, ends] of [
@@ -175,6 +257,21 @@ describe("a join", () => {
     expect(largest).toBeLessThan(60);
     driver.advance(40_000);
     expect(driver.operator.size).toBe(0);
+  });
+
+  it("takes a record until the watermark is past it and the lateness, and meets the others as they came", () => {
+    const driver = new Driver(joinOf("join", { within: 40, lateness: 20 }));
+    for (const time of [110, 90, 140, 141]) driver.take({ key: "k", time }, 1);
+    driver.advance(120);
+    driver.take({ key: "k", time: 100 }, 0);
+    driver.take({ key: "k", time: 99 }, 0);
+    const met = driver.output.records as { left: Item; right: Item }[];
+    expect(met.map(({ left, right }) => [left.time, right.time])).toEqual([
+      [100, 110],
+      [100, 90],
+      [100, 140],
+    ]);
+    expect(driver.output.late.length).toBe(1);
   });
 
   it("with a table keeps of each key what may still be asked for", () => {
