@@ -1,4 +1,5 @@
 import { performance } from "node:perf_hooks";
+import type { AuditReport, AuditRequest } from "../app/audit-types.ts";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
 
 /** Where the command writes to. */
@@ -14,6 +15,11 @@ export type LogApp = typeof import("../app/log.ts");
 
 /** What `keygen` and `checkpoint` do. */
 export type ProofApp = typeof import("../app/proof.ts");
+
+/** What `audit` does. */
+export interface AuditApp {
+  audit(request: AuditRequest): Promise<AuditReport>;
+}
 
 /** What `run` does. */
 export interface RunApp {
@@ -35,6 +41,7 @@ export interface Io {
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
   loadProof(): Promise<ProofApp>;
+  loadAudit(): Promise<AuditApp>;
 }
 
 /** The program that read our output has ended (`headwater log export | head`): nothing is wrong, and nothing left to do. */
@@ -59,6 +66,7 @@ export function processIo(): Io {
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadProof: () => import("../app/proof.ts"),
+    loadAudit: () => import("../app/audit.ts"),
   };
 }
 

@@ -66,6 +66,7 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     }),
     loadLog: () => import("../../app/log.ts"),
     loadProof: () => import("../../app/proof.ts"),
+    loadAudit: () => import("../../app/audit.ts"),
   };
   const code = await main(argv, io);
   if (listeners.size > 0) throw new Error("the command still listens for Ctrl-C");
