@@ -1,4 +1,5 @@
 import { performance } from "node:perf_hooks";
+import type { AuditReport, AuditRequest } from "../app/audit-types.ts";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
 
 /** Where the command writes to. */
@@ -17,6 +18,11 @@ type StateApp = typeof import("../app/state.ts");
 
 /** What `keygen` and `checkpoint` do. */
 export type ProofApp = typeof import("../app/proof.ts");
+
+/** What `audit` does. */
+export interface AuditApp {
+  audit(request: AuditRequest): Promise<AuditReport>;
+}
 
 /** What `run` does. */
 export interface RunApp {
@@ -44,6 +50,7 @@ export interface Io {
   loadLog(): Promise<LogApp>;
   loadState(): Promise<StateApp>;
   loadProof(): Promise<ProofApp>;
+  loadAudit(): Promise<AuditApp>;
 }
 
 /** The program that read our output has ended (`headwater log export | head`): nothing is wrong, and nothing left to do. */
@@ -73,6 +80,7 @@ export function processIo(): Io {
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),
     loadProof: () => import("../app/proof.ts"),
+    loadAudit: () => import("../app/audit.ts"),
   };
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { HeadwaterError } from "../core/errors.ts";
+import { auditCommand } from "./audit.ts";
 import { EXIT, reportError } from "./errors.ts";
 import { type Io, processIo, ReaderGone } from "./io.ts";
 import { logCommand } from "./log.ts";
@@ -57,6 +58,7 @@ function createProgram(
   program.addCommand(stateCommand(io, done));
   program.addCommand(keygenCommand(io, done));
   program.addCommand(checkpointCommand(io, done));
+  program.addCommand(auditCommand(io, done));
   for (const command of all(program)) {
     command.exitOverride();
     command.configureHelp({ showGlobalOptions: true });

@@ -101,14 +101,27 @@ export function eventMetadata(
 
 /** The digest that an event's metadata claims; `undefined` if it claims none. */
 export function digestInMetadata(metadata: Uint8Array): Uint8Array | undefined {
+  return linkInMetadata(metadata)?.digest;
+}
+
+/** The digests that an event's metadata claims for the event before it and for itself; `undefined` without both. */
+export function linkInMetadata(
+  metadata: Uint8Array,
+): { readonly previous: Uint8Array; readonly digest: Uint8Array } | undefined {
   try {
     const parsed: unknown = JSON.parse(Buffer.from(metadata).toString("utf8"));
-    const digest = (parsed as { readonly digest?: unknown } | null)?.digest;
-    if (typeof digest === "string" && /^[0-9a-f]{64}$/.test(digest)) return Buffer.from(digest, "hex");
+    const claimed = parsed as { readonly previous?: unknown; readonly digest?: unknown } | null;
+    const previous = digestIn(claimed?.previous);
+    const digest = digestIn(claimed?.digest);
+    if (previous !== undefined && digest !== undefined) return { previous, digest };
   } catch {
     // Not ours: the caller says so.
   }
   return undefined;
+}
+
+function digestIn(text: unknown): Uint8Array | undefined {
+  return typeof text === "string" && /^[0-9a-f]{64}$/.test(text) ? Buffer.from(text, "hex") : undefined;
 }
 
 function binHeader(length: number): Uint8Array {

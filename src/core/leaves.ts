@@ -51,16 +51,24 @@ export function sequenceLeaves(edge: MerkleEdge, leaves: readonly Leaf[], wall: 
   };
 }
 
-/** The leaves of an event. Throws `LogDamaged` when its columns do not fit each other. */
+/** The leaves of an event. Throws `LogDamaged` when its columns are not there or do not fit each other. */
 export function decodeLeaves(event: LeavesSequenced): Leaf[] {
   const { count, streams } = event;
+  const columns = [
+    event.revisions,
+    event.digests,
+    event.edge,
+    event.nodes ?? event.edge,
+    event.stream ?? event.edge,
+  ];
+  if (!Array.isArray(streams) || !columns.every((column) => column instanceof Uint8Array)) throw damaged();
   const stream = event.stream === undefined ? undefined : decodeRuns(event.stream, count);
   const digests = parted(event.digests);
   if (digests.length !== count) throw damaged();
   return decodeDeltas(event.revisions, count).map((revision, row) => {
     const name = streams[stream?.[row] ?? 0];
     const digest = digests[row];
-    if (name === undefined || digest === undefined) throw damaged();
+    if (typeof name !== "string" || digest === undefined) throw damaged();
     return { stream: name, revision, digest };
   });
 }

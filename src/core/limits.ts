@@ -94,6 +94,10 @@ export const LIMITS = {
   leafNamesBytes: 128 * 1024,
   /** Times that a checkpoint is tried when other processes are at the same. */
   sequencerAttempts: 16,
+  /** Failures of one check that an audit tells one by one. */
+  auditFailures: 100,
+  /** Events after which an audit says how far it is. */
+  auditProgressEvents: 256,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

@@ -69,6 +69,7 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     loadLog: () => import("../../app/log.ts"),
     loadState: () => import("../../app/state.ts"),
     loadProof: () => import("../../app/proof.ts"),
+    loadAudit: () => import("../../app/audit.ts"),
   };
   const code = await main(argv, io);
   if (listeners.size > 0) throw new Error("the command still listens for Ctrl-C");

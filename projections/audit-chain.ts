@@ -1,0 +1,162 @@
+import { decodeCanonical } from "../src/core/canonical.ts";
+import { chainStart, eventDigest, eventId, eventMetadata, linkInMetadata } from "../src/core/chain.ts";
+import { equalBytes } from "../src/core/digest.ts";
+import type { EventType, EventTypes } from "../src/core/events.ts";
+import { type Audit, type AuditedEvent, emptyTally, fail, type Tally } from "./audit.ts";
+
+interface State extends Tally {
+  readonly logId: string;
+  readonly streams: Map<string, Stream>;
+}
+
+interface Stream {
+  /** What is below has been let go. */
+  readonly first: number;
+  /** The last revision that the store says it has. */
+  readonly last: number;
+  /** The revision that comes next. */
+  next: number;
+  /**
+   * What the next event may begin with: the digest that the last one has, and the one that it claims to have, if they
+   * differ, so that one fault is told once. Empty: not known, because it has been let go or is missing.
+   */
+  digests: readonly Uint8Array[];
+  /** An event that came before others that belong ahead of it, as far as can be told yet. */
+  early: AuditedEvent | undefined;
+}
+
+/**
+ * Each stream's digests: every event has the id, the digest and the metadata that follow from its content and the
+ * event before it, and none is missing, twice, or in another place.
+ */
+export const chainAudit: Audit<State> = {
+  name: "chain",
+  version: 1,
+  init: ({ id }) => ({ ...emptyTally(), logId: id, streams: new Map() }),
+  apply: (state, item) => {
+    switch (item.kind) {
+      case "stream":
+        state.streams.set(item.stream, {
+          first: item.first,
+          last: item.last,
+          next: 0,
+          digests: [],
+          early: undefined,
+        });
+        break;
+      case "event":
+        applyEvent(state, item);
+        break;
+      case "damage":
+        // What is wrong with an event of the tree shows in its chain, too, where it has its turn.
+        if (item.of === "log") fail(state, item.address, "LogDamaged", item.message);
+        break;
+      case "end":
+        for (const [name, stream] of state.streams) endStream(state, name, stream);
+        break;
+    }
+    return state;
+  },
+};
+
+function applyEvent(state: State, event: AuditedEvent): void {
+  const { stream: name, revision } = event;
+  const stream = state.streams.get(name) ?? { first: 0, last: -1, next: 0, digests: [], early: undefined };
+  state.streams.set(name, stream);
+  state.checked++;
+  const { early } = stream;
+  stream.early = undefined;
+  if (early !== undefined && revision === stream.next) {
+    fail(state, addressOf(early), "OutOfPlace", "the event comes before others that belong ahead of it");
+  } else if (early !== undefined) {
+    takeAfterGap(state, stream, early);
+  }
+  if (revision < stream.next) {
+    fail(state, addressOf(event), "OutOfPlace", "the event comes twice, or later than those after it");
+  } else if (revision > Math.max(stream.first, stream.next)) {
+    // Whether others are missing, or this one comes too early, is told by what follows.
+    stream.early = event;
+  } else {
+    takeAfterGap(state, stream, event);
+  }
+}
+
+/** Takes an event that comes after those of its stream so far; what is in between has been let go, or is missing. */
+function takeAfterGap(state: State, stream: Stream, event: AuditedEvent): void {
+  const { stream: name, revision } = event;
+  const address = addressOf(event);
+  if (revision > stream.next) {
+    const gone = Math.min(revision, Math.max(stream.first, stream.next));
+    state.unverifiable += gone - stream.next;
+    if (gone < revision) missing(state, name, gone, revision - 1);
+    stream.digests = [];
+  } else if (revision === 0) {
+    stream.digests = [chainStart(state.logId, name)];
+  }
+  const claimed = linkInMetadata(event.metadata);
+  const begins = claimed && stream.digests.find((digest) => equalBytes(digest, claimed.previous));
+  const previous = begins ?? stream.digests[0] ?? claimed?.previous;
+  stream.next = revision + 1;
+  if (claimed === undefined || previous === undefined) {
+    fail(state, address, "BadMetadata", "the event's metadata does not hold its digest");
+    const digest = previous && digestOf(event, previous);
+    stream.digests = digest === undefined ? [] : [digest];
+    return;
+  }
+  const digest = digestOf(event, previous);
+  stream.digests = equalBytes(digest, claimed.digest) ? [digest] : [digest, claimed.digest];
+  const [code, message] = faultOf(event, previous, digest, claimed) ?? [];
+  if (code !== undefined && message !== undefined) fail(state, address, code, message);
+}
+
+function faultOf(
+  event: AuditedEvent,
+  previous: Uint8Array,
+  digest: Uint8Array,
+  claimed: { readonly previous: Uint8Array; readonly digest: Uint8Array },
+): readonly [string, string] | undefined {
+  if (eventId(event, event.data) !== event.id) {
+    return ["BadId", "the event's id is not that of its content: its data or its id was changed"];
+  }
+  if (!equalBytes(previous, claimed.previous)) {
+    return ["BadLink", "the event does not follow the one before it: one of them was changed or replaced"];
+  }
+  if (!equalBytes(digest, claimed.digest)) {
+    return ["BadDigest", "the event's digest is not that of its content: it was changed"];
+  }
+  const metadata = metadataOf(event, previous, digest);
+  if (metadata === undefined) return ["BadData", "the event's data cannot be decoded"];
+  if (equalBytes(metadata, event.metadata)) return undefined;
+  return ["BadMetadata", "the event's metadata is not what follows from its data: it was changed"];
+}
+
+function digestOf(event: AuditedEvent, previous: Uint8Array): Uint8Array {
+  return eventDigest(previous, event, event.id, event.type, event.data);
+}
+
+/** Of what was written, not of what it is in the newest version: that is what was hashed. */
+function metadataOf(event: AuditedEvent, previous: Uint8Array, digest: Uint8Array): Uint8Array | undefined {
+  try {
+    const data = decodeCanonical(event.data, Number.MAX_SAFE_INTEGER) as unknown as EventTypes[EventType];
+    return eventMetadata(data, previous, digest);
+  } catch {
+    return undefined;
+  }
+}
+
+function endStream(state: State, name: string, stream: Stream): void {
+  if (stream.early !== undefined) takeAfterGap(state, stream, stream.early);
+  const { next, first, last } = stream;
+  const kept = Math.max(next, Math.min(first, last + 1));
+  state.unverifiable += kept - next;
+  if (kept <= last) missing(state, name, kept, last);
+}
+
+function addressOf({ stream, revision }: AuditedEvent): string {
+  return `${stream}@${revision}`;
+}
+
+function missing(state: State, stream: string, first: number, last: number): void {
+  const which = first === last ? "the event is" : `the events up to ${stream}@${last} are`;
+  fail(state, `${stream}@${first}`, "Missing", `${which} missing`);
+}

@@ -1,0 +1,179 @@
+import { digestInMetadata } from "../src/core/chain.ts";
+import { equalBytes } from "../src/core/digest.ts";
+import { hashLeaf, KEPT_LEVEL, type Leaf } from "../src/core/leaves.ts";
+import { EMPTY_ROOT, MerkleEdge } from "../src/core/merkle.ts";
+import { AUDIT_STREAM } from "../src/core/streams.ts";
+import {
+  type Audit,
+  type AuditedCheckpoint,
+  type AuditedEvent,
+  emptyTally,
+  fail,
+  type Sequenced,
+  type Tally,
+} from "./audit.ts";
+
+interface State extends Tally {
+  /** Made again from the leaves. */
+  readonly edge: MerkleEdge;
+  /** Nodes that the event with the next leaf has to hold. */
+  nodes: Uint8Array[];
+  /** Those whose sizes have not been reached. */
+  readonly checkpoints: AuditedCheckpoint[];
+  /** Those whose notes the log does not keep, as far as it has been read. */
+  readonly notKept: Set<AuditedCheckpoint>;
+  /** Leaves up to which the tree is what was signed. */
+  readonly covered: number;
+  /** The first leaf after the last good checkpoint: the first that can be another than was signed. */
+  suspect: Leaf | undefined;
+  /** A leaf whose event has not come yet. */
+  pending: Leaf | undefined;
+  /** Leaves and events have come apart: which belongs to which is not known any more. */
+  apart: boolean;
+  /** First revision that is kept, of streams that were let go of in part. */
+  readonly first: Map<string, number>;
+}
+
+/**
+ * The log still extends what was signed: its events have the digests that the leaves of the Merkle tree have, in the
+ * order of the log, and the tree has the roots of the checkpoints. Events that no checkpoint covers are unverifiable.
+ */
+export const checkpointAudit: Audit<State> = {
+  name: "checkpoint",
+  version: 1,
+  init: ({ checkpoints }) => {
+    const state: State = {
+      ...emptyTally(),
+      edge: new MerkleEdge(),
+      nodes: [],
+      checkpoints: [...checkpoints],
+      notKept: new Set(checkpoints),
+      covered: checkpoints.at(-1)?.size ?? 0,
+      suspect: undefined,
+      pending: undefined,
+      apart: false,
+      first: new Map(),
+    };
+    compareRoots(state);
+    return state;
+  },
+  apply: (state, item) => {
+    switch (item.kind) {
+      case "stream":
+        if (item.first > 0) state.first.set(item.stream, item.first);
+        break;
+      case "leaf":
+        settle(state);
+        takeLeaf(state, item.leaf, item.ends);
+        break;
+      case "event":
+        if (item.stream !== AUDIT_STREAM) takeEvent(state, item);
+        break;
+      case "signed":
+        if (item.event.first !== state.edge.size || !equalBytes(item.event.root, state.edge.root())) {
+          fail(
+            state,
+            item.address,
+            "BadRoot",
+            "the root that was signed is not that of the leaves before it",
+          );
+        }
+        for (const checkpoint of state.notKept) {
+          if (item.event.first === checkpoint.size && equalBytes(item.event.root, checkpoint.root)) {
+            state.notKept.delete(checkpoint);
+          }
+        }
+        break;
+      case "damage":
+        if (item.address.startsWith(`${AUDIT_STREAM}@`))
+          fail(state, item.address, "LogDamaged", item.message);
+        break;
+      case "end":
+        settle(state);
+        for (const { where, size } of state.checkpoints) {
+          const message = `the log has ${state.edge.size} leaves, but ${size} were signed (${where}): it was rolled back or cut`;
+          fail(state, AUDIT_STREAM, "RolledBack", message);
+        }
+        for (const { where } of state.notKept) {
+          fail(
+            state,
+            AUDIT_STREAM,
+            "RolledBack",
+            `the log does not keep the checkpoint in ${where} any more`,
+          );
+        }
+        break;
+    }
+    return state;
+  },
+};
+
+function takeLeaf(state: State, leaf: Leaf, ends: Sequenced | undefined): void {
+  state.suspect ??= leaf;
+  state.pending = leaf;
+  state.edge.append(hashLeaf(leaf), (level, hash) => {
+    if (level >= KEPT_LEVEL) state.nodes.push(hash);
+  });
+  compareRoots(state);
+  if (ends === undefined) return;
+  const { event, address } = ends;
+  const fits =
+    event.first + event.count === state.edge.size &&
+    equalBytes(event.edge, Buffer.concat(state.edge.hashes)) &&
+    equalBytes(event.nodes ?? Buffer.alloc(0), Buffer.concat(state.nodes));
+  if (!fits)
+    fail(state, address, "BadTree", "the tree's nodes are not those of its leaves: they were changed");
+  state.nodes = [];
+}
+
+function compareRoots(state: State): void {
+  for (let next = state.checkpoints[0]; next?.size === state.edge.size; next = state.checkpoints[0]) {
+    state.checkpoints.shift();
+    const root = state.edge.size === 0 ? EMPTY_ROOT : state.edge.root();
+    if (equalBytes(next.root, root)) {
+      state.suspect = undefined;
+      continue;
+    }
+    const address = state.suspect === undefined ? AUDIT_STREAM : addressOf(state.suspect);
+    const message = `the first ${next.size} events are not those that were signed (${next.where}): the first that differs is this one or a later one`;
+    fail(state, address, "NotAsSigned", message);
+  }
+}
+
+/** The leaf before has got no event of its own. */
+function settle(state: State): void {
+  const leaf = state.pending;
+  state.pending = undefined;
+  if (leaf === undefined) return;
+  if (state.apart || leaf.revision < (state.first.get(leaf.stream) ?? 0)) state.unverifiable++;
+  else comeApart(state, leaf, "the event that has this place in the tree is missing");
+}
+
+function takeEvent(state: State, event: AuditedEvent): void {
+  const leaf = state.pending;
+  state.pending = undefined;
+  if (leaf === undefined || state.apart) {
+    state.unverifiable++;
+    return;
+  }
+  if (leaf.stream !== event.stream || leaf.revision !== event.revision) {
+    comeApart(state, leaf, `the log has ${event.stream}@${event.revision} where the tree has this event`);
+    return;
+  }
+  const digest = digestInMetadata(event.metadata);
+  if (digest === undefined || !equalBytes(digest, leaf.digest)) {
+    fail(state, addressOf(leaf), "NotInTree", "the event has another digest than its leaf in the tree");
+  }
+  if (state.edge.size <= state.covered) state.checked++;
+  else state.unverifiable++;
+}
+
+function comeApart(state: State, leaf: Leaf, message: string): void {
+  state.apart = true;
+  state.unverifiable++;
+  fail(state, addressOf(leaf), "NotInTree", `${message}; what comes after it is not compared`);
+}
+
+function addressOf({ stream, revision }: Leaf): string {
+  return `${stream}@${revision}`;
+}

@@ -1,0 +1,103 @@
+import type { CheckpointSigned, LeavesSequenced, TypedEvent } from "../src/core/events.ts";
+import type { Leaf } from "../src/core/leaves.ts";
+import { LIMITS } from "../src/core/limits.ts";
+
+/**
+ * An audit is a pure fold over a log: `init`, then `apply` for each item in order. `apply` may change and answer the
+ * state that it was given; it does nothing else. The state has the tally that becomes the report, and must not grow
+ * with the log, but for a bounded entry for each stream.
+ */
+export interface Audit<State extends Tally = Tally> {
+  readonly name: string;
+  /** Goes up when the same log may give another tally. */
+  readonly version: number;
+  init(about: AuditedLog): State;
+  apply(state: State, item: AuditItem): State;
+}
+
+/** What an audit is told before it begins. */
+export interface AuditedLog {
+  readonly id: string;
+  /** Checkpoints whose signatures are good, in the order of their sizes. */
+  readonly checkpoints: readonly AuditedCheckpoint[];
+  /** Only this pipeline's records; of all pipelines if absent. */
+  readonly pipeline?: string;
+}
+
+export interface AuditedCheckpoint {
+  /** The file that it is in. */
+  readonly where: string;
+  readonly size: number;
+  readonly root: Uint8Array;
+}
+
+/** An event as the log has it. Nothing of it is known to be true. */
+export interface AuditedEvent {
+  readonly kind: "event";
+  readonly stream: string;
+  readonly revision: number;
+  readonly id: string;
+  readonly type: string;
+  readonly data: Uint8Array;
+  readonly metadata: Uint8Array;
+  /** Decoded; `undefined` if it cannot be. */
+  readonly typed: TypedEvent | undefined;
+}
+
+/**
+ * What an audit sees, in this order: every stream, then the events in the order of the log, each event that the Merkle
+ * tree covers after its leaf, then the end.
+ */
+export type AuditItem =
+  /** A stream as the store knows it: what is below `first` has been let go. */
+  | { readonly kind: "stream"; readonly stream: string; readonly first: number; readonly last: number }
+  | AuditedEvent
+  /**
+   * The tree's next leaf. An event that was let go has a leaf without an event after it. `ends` is the event that it
+   * is in, if it is the last one there.
+   */
+  | { readonly kind: "leaf"; readonly leaf: Leaf; readonly ends?: Sequenced }
+  /** The tree was signed when it had the leaves up to here. */
+  | { readonly kind: "signed"; readonly address: string; readonly event: CheckpointSigned }
+  /** What is stored of the log, or only of the tree in it, cannot be read any further or made sense of. */
+  | {
+      readonly kind: "damage";
+      readonly of: "log" | "tree";
+      readonly address: string;
+      readonly message: string;
+    }
+  | { readonly kind: "end" };
+
+/** An event with leaves, and its address. */
+export interface Sequenced {
+  readonly address: string;
+  readonly event: LeavesSequenced;
+}
+
+/** Something that is not as it has to be. */
+export interface AuditFailure {
+  readonly address: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** What an audit has found so far. */
+export interface Tally {
+  /** How many were looked at and are as they have to be, or are among the failures. */
+  checked: number;
+  /** How many could not be looked at: never counted as good. */
+  unverifiable: number;
+  /** How many failures there are; the first ones are in `failures`. */
+  failed: number;
+  readonly failures: AuditFailure[];
+}
+
+export function emptyTally(): Tally {
+  return { checked: 0, unverifiable: 0, failed: 0, failures: [] };
+}
+
+/** Notes a failure. */
+export function fail(tally: Tally, address: string, code: string, message: string): void {
+  tally.failed++;
+  if (tally.failures.length < LIMITS.auditFailures) tally.failures.push({ address, code, message });
+}

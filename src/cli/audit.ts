@@ -1,0 +1,95 @@
+import { Command } from "commander";
+import type { AuditReport } from "../app/audit-types.ts";
+import { badUsage, EXIT } from "./errors.ts";
+import { formatNumber, paint, table } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
+import type { Io } from "./io.ts";
+import { type CommonOptions, collect, commonOptions } from "./options.ts";
+import { Bar } from "./progress.ts";
+
+interface AuditOptions {
+  readonly checkpoint?: readonly string[];
+  readonly verifier?: readonly string[];
+}
+
+const EXAMPLES = `
+Checks:
+  chain        each stream's events, none missing, each as it was written
+  checkpoint   the log still goes on from what was signed
+
+Examples:
+  headwater audit
+  headwater audit --checkpoint monday.note --verifier example.com/audit+12345678+AbC…`;
+
+/** The command `headwater audit`. `done` is told the exit code. */
+export function auditCommand(io: Io, done: (code: number) => void): Command {
+  return new Command("audit")
+    .summary("check that nothing in the log was changed")
+    .description("Checks the log, and exits with 1 when something in it is not as it was written.")
+    .argument("[pipeline]", "only the records of this pipeline, where a check is about records")
+    .option("--checkpoint <file>", "a note that headwater checkpoint signed; repeat it for several", collect)
+    .option("--verifier <key>", "whose notes are believed: name+id+base64; repeat it for several", collect)
+    .addHelpText("after", EXAMPLES)
+    .action(async (pipeline: string | undefined, own: AuditOptions, command: Command) => {
+      done(await audit(io, pipeline, own, commonOptions(command.optsWithGlobals(), io)));
+    });
+}
+
+async function audit(
+  io: Io,
+  pipeline: string | undefined,
+  { checkpoint = [], verifier = [] }: AuditOptions,
+  common: CommonOptions,
+): Promise<number> {
+  if (checkpoint.length > 0 && verifier.length === 0) {
+    const hint = "Give the key that headwater keygen printed: without it the note proves nothing.";
+    throw badUsage("a checkpoint needs the key that verifies it", "--verifier", hint);
+  }
+  const app = await io.loadAudit();
+  const bar = new Bar(io, common.quiet, "{events} events read");
+  const interrupt = listenForInterrupt(io, { second: () => bar.stop() });
+  let report: AuditReport;
+  try {
+    report = await app.audit({
+      log: common.log,
+      ...(pipeline !== undefined && { pipeline }),
+      checkpoints: checkpoint,
+      verifiers: verifier,
+      signal: interrupt.signal,
+      onProgress: (events, of) => bar.update(events, of, { events: formatNumber(events) }),
+    });
+  } finally {
+    interrupt.release();
+    bar.stop();
+  }
+  if (common.json) await io.stdout.write(`${JSON.stringify(report)}\n`);
+  else if (!common.quiet)
+    await io.stdout.write(`${reportLines(io, report, checkpoint.length > 0).join("\n")}\n`);
+  return report.ok ? EXIT.ok : EXIT.problem;
+}
+
+function reportLines(io: Io, report: AuditReport, signed: boolean): string[] {
+  const rows = report.checks.map(({ name, ok, checked, unverifiable, failed }) => [
+    name,
+    ok ? "ok" : "FAILED",
+    formatNumber(checked),
+    unverifiable === 0 ? "" : formatNumber(unverifiable),
+    failed === 0 ? "" : formatNumber(failed),
+  ]);
+  const [head = "", ...lines] = table(
+    ["check", "", "checked", "unverifiable", "failures"],
+    rows,
+    new Set([2, 3, 4]),
+  );
+  const failures = report.checks.flatMap(({ name, failures: [first] }) =>
+    first === undefined ? [] : [`${paint(io, io.stdout, "red", first.address)}: ${first.message} (${name})`],
+  );
+  return [
+    paint(io, io.stdout, "dim", head),
+    ...lines,
+    ...(failures.length === 0 ? [] : ["", "The first failure of each check:", ...failures]),
+    ...(signed
+      ? []
+      : ["", "Without --checkpoint a log that was changed and chained anew as a whole is not found."]),
+  ];
+}

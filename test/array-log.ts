@@ -1,0 +1,85 @@
+import type { Position } from "../src/core/position.ts";
+import type {
+  EventLog,
+  ReadAllOptions,
+  ReadOptions,
+  RecordedEvent,
+  StreamFilter,
+  StreamInfo,
+} from "../src/ports/event-log.ts";
+import { filterTest } from "../src/ports/event-log-rules.ts";
+
+/** The events of a log, each as a copy that may be changed. */
+export async function copyEvents(log: EventLog): Promise<RecordedEvent[]> {
+  const events: RecordedEvent[] = [];
+  for await (const event of log.readAll()) {
+    events.push({ ...event, data: Uint8Array.from(event.data), metadata: Uint8Array.from(event.metadata) });
+  }
+  return events;
+}
+
+/**
+ * A store that answers with `events`, in their order, whatever they are: what a log looks like through its interface
+ * after somebody has been at its file. Only for reading.
+ */
+export function arrayLog(id: string, events: readonly RecordedEvent[]): EventLog {
+  const refuse = () => Promise.reject(new Error("only for reading"));
+  const ofStream = (stream: string) => events.filter((event) => event.stream === stream);
+  const infoOf = (stream: string): StreamInfo | undefined => {
+    const revisions = ofStream(stream).map(({ revision }) => revision);
+    if (revisions.length === 0) return undefined;
+    return {
+      stream,
+      firstRevision: 0,
+      lastRevision: Math.max(...revisions),
+      deleted: false,
+      tombstoned: false,
+      bytes: undefined,
+      firstCreated: undefined,
+      lastCreated: undefined,
+    };
+  };
+  return {
+    id,
+    async *read(stream: string, { direction = "forwards", from, limit = Infinity }: ReadOptions = {}) {
+      const found = ofStream(stream).toSorted((a, b) => a.revision - b.revision);
+      const kept = found.filter(({ revision }) =>
+        direction === "forwards" ? revision >= (from ?? 0) : revision <= (from ?? Infinity),
+      );
+      yield* (direction === "forwards" ? kept : kept.toReversed()).slice(0, limit);
+    },
+    async *readAll({ filter }: ReadAllOptions = {}) {
+      const passes = filterTest(filter);
+      for (const [at, event] of events.entries()) {
+        if (passes(event.stream)) yield { ...event, position: toPosition(at + 1) };
+      }
+    },
+    async *streams(filter?: StreamFilter) {
+      const passes = filterTest(filter);
+      for (const stream of [...new Set(events.map((event) => event.stream))].filter(passes).sort()) {
+        const info = infoOf(stream);
+        if (info !== undefined) yield info;
+      }
+    },
+    streamInfo: async (stream) => infoOf(stream),
+    size: async () => ({ position: toPosition(events.length), bytes: 0 }),
+    getMetadata: async () => ({}),
+    close: async () => {},
+    append: refuse,
+    appendInOrder: refuse,
+    setMetadata: refuse,
+    delete: refuse,
+    tombstone: refuse,
+    scavenge: refuse,
+    subscribe: () => {
+      throw new Error("only for reading");
+    },
+    subscribeAll: () => {
+      throw new Error("only for reading");
+    },
+  };
+}
+
+function toPosition(position: number): Position {
+  return { commit: BigInt(position), prepare: BigInt(position) };
+}
