@@ -289,6 +289,7 @@ describe("a running pipeline", () => {
             // In each source's order, and merged in the order of the ordinals that the log has.
             const expected = await expectedOf(definition, given, {
               marks: marksOf(content),
+              keepOpen: how.keepOpen ?? false,
               most: STAGE_RECORDS_MOST,
             });
             expectOutputs(outcome, expected);
