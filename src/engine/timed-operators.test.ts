@@ -288,4 +288,23 @@ describe("a join", () => {
     driver.advance(0, "ended");
     expect(driver.output.records.length).toBe(2_000);
   });
+
+  it("with a table keeps what a record may still ask for that is late, but not too late", () => {
+    const stage = stageOf("tableJoin", (s) =>
+      s.joinTable("t", s, (left, right) => [left, right], { lateness: 100 }),
+    );
+    const driver = new Driver(
+      new TableJoinOperator(stage as Extract<TimedDefinition, { kind: "tableJoin" }>, decode),
+    );
+    for (const time of [10, 50]) driver.take({ key: "k", time }, 1);
+    driver.advance(60);
+    driver.take({ key: "k", time: 70 }, 1);
+    driver.take({ key: "k", time: 20 }, 0);
+    expect(driver.output.records).toEqual([
+      [
+        { key: "k", time: 20 },
+        { key: "k", time: 10 },
+      ],
+    ]);
+  });
 });

@@ -2,6 +2,7 @@ import { decodeEvent } from "../core/event-codec.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { sourceStream, stepsStream } from "../core/streams.ts";
+import { lastWatermark } from "../core/watermark.ts";
 import { isStateful } from "../pipeline/definition.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { currentDeployment, describeDeployment, isDeployed } from "./deployment.ts";
@@ -20,7 +21,7 @@ export async function completedDeployment(
   { log, runtime }: RunEnvironment,
   options: RunOptions,
 ): Promise<PipelineDeployed | undefined> {
-  const { plan, follow, intakes, targets, signal, onResumed } = options;
+  const { plan, follow, keepOpen, intakes, targets, signal, onResumed } = options;
   const known: (() => void)[] = [];
   const { name } = plan.definition;
   if (follow) return undefined;
@@ -36,6 +37,13 @@ export async function completedDeployment(
       if (records.some((record) => !isRefusedAlready(record, taken))) return undefined;
     }
   }
+  // Windows that an earlier run left open are still to give what they have.
+  if (
+    !keepOpen &&
+    plan.segments.some((segment) => segment.watched) &&
+    !(await timeHasEnded(log, name, current))
+  )
+    return undefined;
   if (!(await everythingThrough(log, name, current))) return undefined;
   const promised = await highestThrough(log, name, current);
   for (const sink of plan.sinks) {
@@ -49,6 +57,21 @@ export async function completedDeployment(
   }
   for (const tell of known) tell();
   return current;
+}
+
+/** Whether the watermark of every source has come to the end of its input. */
+async function timeHasEnded(
+  log: EventLog,
+  pipeline: string,
+  { sources }: PipelineDeployed,
+): Promise<boolean> {
+  for (const { name } of sources) {
+    const last = await lastEvent(log, sourceStream(pipeline, name));
+    const data = last && decodeEvent(last).data;
+    const step = data !== undefined && "watermark" in data ? lastWatermark(data.watermark) : undefined;
+    if (step?.watermark.status !== "ended") return false;
+  }
+  return true;
 }
 
 /** The highest ordinal that the doors of a deployment have given or promised. */

@@ -169,6 +169,18 @@ describe("windows that are open at the end of an input", () => {
     appendFileSync(join(cwd, "edits.jsonl"), linesOf(edits.slice(1_500)));
     await mustBeWindowsOf(edits, "log", await windows("edits.jsonl", "log"));
   });
+
+  it("give what they have in the next run without --keep-open, though the input has not grown", async () => {
+    const edits = someEdits();
+    writeFileSync(join(cwd, "edits.jsonl"), linesOf(edits));
+    const first = await windows("edits.jsonl", "log", "--keep-open");
+    expect(first.code, first.stderr).toBe(0);
+    expect(sorted("log-c").length).toBeLessThan(tenMinutes(edits).length);
+    // Another run that leaves them open has nothing to do.
+    const same = await windows("edits.jsonl", "log", "--keep-open");
+    expect(JSON.parse(same.stdout).log).toEqual(JSON.parse(first.stdout).log);
+    await mustBeWindowsOf(edits, "log", await windows("edits.jsonl", "log"));
+  });
 });
 
 describe("a record with a time a year ahead", () => {
