@@ -47,7 +47,7 @@ export interface Expected {
 export type DoorMark = DoorEvent & { readonly kind: "idle" | "ended" };
 
 export interface ReferenceOptions {
-  /** For each source that none comes any more, or for a while. Where absent each ends just after its last record. */
+  /** For each source that none comes any more, or for a while. Absent: each ends just after its last record. */
   readonly marks?: ReadonlyMap<string, readonly DoorMark[]>;
   readonly keepOpen?: boolean;
   /** Throws {@link TooMuch} where a stage would make more records than this. */
@@ -77,7 +77,7 @@ export async function reference(
     const ends = keepOpen || !watched ? [] : [{ ordinal: last + 1, kind: "ended" } as const];
     const events: DoorEvent[] = [
       ...door.items.map(({ ordinal, time }) => ({ ordinal, kind: "record" as const, time })),
-      ...(marks?.get(source.name) ?? ends),
+      ...(marks === undefined ? ends : (marks.get(source.name) ?? [])),
     ];
     const seen = doorSteps(
       source.watermark,
