@@ -7,7 +7,7 @@ import type { Given } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
 import { seededRandom, upTo } from "./virtual-world.ts";
 
-const TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = 1_200_000;
 
 interface Reading {
   readonly k: number;

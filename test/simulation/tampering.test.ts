@@ -15,7 +15,7 @@ import { type Random, seededRandom, upTo } from "./virtual-world.ts";
 
 /** How many faults are tried: `npm run tamper` tries many. */
 const FAULTS = Number(process.env["HEADWATER_TAMPER_FAULTS"] ?? 300);
-const TIMEOUT_MS = Math.max(60_000, FAULTS * 200);
+const TIMEOUT_MS = Math.max(600_000, FAULTS * 200);
 
 const CIRCUMSTANCES: Circumstances = {
   seed: 7,
