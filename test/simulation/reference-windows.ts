@@ -77,6 +77,12 @@ export function runWindow(
   };
 
   const take = (item: TimedItem) => {
+    if (item.time === undefined && windows.kind !== "global") {
+      outcome.positional(item, item.key, () => {
+        throw new Error("no event time");
+      });
+      return;
+    }
     const ofKey = open.filter(({ key }) => keyName(key) === keyName(item.key));
     const intervals = intervalsOf(definition, item, ofKey).filter(({ end }) => end + latenessMs > now);
     if (intervals.length === 0) {
