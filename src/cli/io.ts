@@ -66,7 +66,7 @@ export function processIo(): Io {
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadProof: () => import("../app/proof.ts"),
-    loadAudit: () => import("../app/audit.ts"),
+    loadAudit: () => import("../app/audit-apart.ts"),
   };
 }
 
