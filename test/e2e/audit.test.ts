@@ -23,11 +23,13 @@ describe("an audit of a log of a real run", () => {
   it("is clean, and goes on being so", async () => {
     const { code, stdout } = await audit();
     expect(code).toBe(0);
-    const [chain, checkpoint] = JSON.parse(stdout).checks;
+    const [chain, checkpoint, payload] = JSON.parse(stdout).checks;
     const signed = Number((await readFile(join(folder, "now.note"), "utf8")).split("\n")[1]);
     expect(chain).toMatchObject({ ok: true, unverifiable: 0 });
     expect(chain.checked).toBeGreaterThan(signed);
     expect(checkpoint).toMatchObject({ ok: true, checked: signed, unverifiable: 0 });
+    // What came in, and what both branches handed out.
+    expect(payload).toMatchObject({ ok: true, checked: 1_707 + 1_679 + 39, unverifiable: 0 });
   });
 
   it("tells of a log that is not there as every command does", async () => {

@@ -27,7 +27,7 @@ import { type Random, seededRandom, upTo } from "./virtual-world.ts";
 /** How many faults are tried: `npm run tamper` tries many. */
 const FAULTS = Number(process.env["HEADWATER_TAMPER_FAULTS"] ?? 300);
 /** How many logs of random pipelines are audited. */
-const LOGS = Number(process.env["HEADWATER_TAMPER_LOGS"] ?? 30);
+const LOGS = Number(process.env["HEADWATER_TAMPER_LOGS"] ?? 20);
 const TIMEOUT_MS = Math.max(60_000, FAULTS * 200);
 
 const CIRCUMSTANCES: Circumstances = {
