@@ -7,6 +7,7 @@ import {
 } from "../../projections/audit.ts";
 import { chainAudit } from "../../projections/audit-chain.ts";
 import { checkpointAudit } from "../../projections/audit-checkpoint.ts";
+import { payloadAudit } from "../../projections/audit-payload.ts";
 import { originOf, parseCheckpoint } from "../core/checkpoint.ts";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -19,7 +20,7 @@ import { createProofSurroundings, openLog } from "../runtime/compose.ts";
 import type { AuditReport, AuditRequest, CheckReport } from "./audit-types.ts";
 
 /** In the order of the report. */
-const AUDITS: readonly Audit[] = [erased(chainAudit), erased(checkpointAudit)];
+const AUDITS: readonly Audit[] = [erased(chainAudit), erased(checkpointAudit), erased(payloadAudit)];
 
 /**
  * Checks a log. Throws `BadInput` for a checkpoint that none of the keys has signed, that was changed, or that is of

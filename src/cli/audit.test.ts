@@ -49,6 +49,7 @@ describe("headwater audit", () => {
       checks: [
         { name: "chain", checked: 59, unverifiable: 0, ...check },
         { name: "checkpoint", checked: 50, unverifiable: 5, ...check },
+        { name: "payload", checked: 0, unverifiable: 0, ...check },
       ],
     });
     expect(code).toBe(0);

@@ -16,6 +16,7 @@ const EXAMPLES = `
 Checks:
   chain        each stream's events, none missing, each as it was written
   checkpoint   the log still goes on from what was signed
+  payload      the records that are kept have the digests that the steps have
 
 Examples:
   headwater audit

@@ -80,7 +80,7 @@ export function processIo(): Io {
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),
     loadProof: () => import("../app/proof.ts"),
-    loadAudit: () => import("../app/audit.ts"),
+    loadAudit: () => import("../app/audit-apart.ts"),
   };
 }
 

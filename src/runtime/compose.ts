@@ -4,6 +4,7 @@ import { createFiles } from "../adapters/files/files.ts";
 import { createSmallFiles } from "../adapters/files/small-files.ts";
 import { openLmdbLog } from "../adapters/lmdb/log.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
+import { createChildren } from "../adapters/system/children.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
 import { createIds } from "../adapters/system/ids.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
@@ -12,6 +13,7 @@ import { HeadwaterError } from "../core/errors.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
 import * as library from "../pipeline/library.ts";
 import type { Bundler } from "../ports/bundler.ts";
+import type { Children } from "../ports/children.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { Files } from "../ports/files.ts";
@@ -92,13 +94,19 @@ export function createSurroundings(): Surroundings {
   };
 }
 
-/** What keys, checkpoints and their files need from outside. */
+/** What keys, checkpoints and audits need from outside. */
 export interface ProofSurroundings {
+  readonly children: Children;
   readonly clock: Clock;
   readonly files: SmallFiles;
   readonly secrets: Secrets;
 }
 
 export function createProofSurroundings(): ProofSurroundings {
-  return { clock: createSystemClock(), files: createSmallFiles(), secrets: createSecrets() };
+  return {
+    children: createChildren(),
+    clock: createSystemClock(),
+    files: createSmallFiles(),
+    secrets: createSecrets(),
+  };
 }

@@ -1,9 +1,11 @@
-import { beforeAll, describe, expect, test, vi } from "vitest";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { AuditedCheckpoint } from "../../projections/audit.ts";
 import { auditLog } from "../../src/app/audit.ts";
 import type { AuditReport } from "../../src/app/audit-types.ts";
 import { decodeCanonical, encodeCanonical, type Value } from "../../src/core/canonical.ts";
 import { eventDigest, eventId, eventMetadata, linkInMetadata } from "../../src/core/chain.ts";
+import { decodePlain } from "../../src/core/columns.ts";
 import type { EventType, EventTypes } from "../../src/core/events.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import type { EventLog, RecordedEvent } from "../../src/ports/event-log.ts";
@@ -11,10 +13,21 @@ import { Sequencer } from "../../src/runtime/sequencer.ts";
 import { arrayLog, copyEvents } from "../array-log.ts";
 import { emptyLog, fill, STILL } from "../small-log.ts";
 import { type Circumstances, simulate } from "./harness.ts";
+import {
+  circumstances,
+  definitionOf,
+  inputsOf,
+  inputWords,
+  interruptions,
+  mishaps,
+  pipelineWords,
+} from "./random-pipelines.ts";
 import { type Random, seededRandom, upTo } from "./virtual-world.ts";
 
 /** How many faults are tried: `npm run tamper` tries many. */
 const FAULTS = Number(process.env["HEADWATER_TAMPER_FAULTS"] ?? 300);
+/** How many logs of random pipelines are audited. */
+const LOGS = Number(process.env["HEADWATER_TAMPER_LOGS"] ?? 20);
 const TIMEOUT_MS = Math.max(600_000, FAULTS * 200);
 
 const CIRCUMSTANCES: Circumstances = {
@@ -63,6 +76,9 @@ beforeAll(async () => {
   await fill(log, 20, { streams: ["supervisor_q", "supervisor_r"] });
   checkpoints.push(await sign(log, "second"));
   events = await copyEvents(log);
+});
+
+afterAll(() => {
   vi.restoreAllMocks();
 });
 
@@ -117,17 +133,20 @@ function flipped(bytes: Uint8Array, random: Random): Uint8Array {
   return copy;
 }
 
+type Data = { readonly wall: number; readonly [field: string]: Value };
+type Change = (data: Data) => Data;
+
 /** `event` with other data, and all after it in its stream linked anew, as the program itself would have. */
-function rewritten(at: number): RecordedEvent[] {
+function rewritten(
+  at: number,
+  change: Change = (data) => ({ ...data, wall: data.wall + 1 }),
+): RecordedEvent[] {
   const changed = events[at] as RecordedEvent;
   let previous: Uint8Array | undefined;
   return events.map((event, index) => {
     if (event.stream !== changed.stream || index < at) return event;
-    const data = decodeCanonical(event.data, Number.MAX_SAFE_INTEGER) as {
-      wall: number;
-      [field: string]: Value;
-    };
-    if (index === at) data.wall++;
+    const before = decodeCanonical(event.data, Number.MAX_SAFE_INTEGER) as Data;
+    const data = index === at ? change(before) : before;
     const bytes = encodeCanonical(data, Number.MAX_SAFE_INTEGER);
     previous ??= linkInMetadata(event.metadata)?.previous as Uint8Array;
     const newId = eventId(event, bytes);
@@ -300,3 +319,77 @@ test("a log whose tree was made anew after the change is not the one that was si
   expect(first).toMatchObject({ code: "NotAsSigned" });
   expect(addressOf(events.find(covered) as RecordedEvent)).toBe(first?.address);
 });
+
+describe("a record that was changed, and the chain made anew after it", () => {
+  /** The last byte of the record `row` in the only block of the stream's first event. */
+  const changed = (stream: string, row: number) => {
+    const at = events.findIndex((event) => event.stream === stream);
+    return rewritten(at, (data) => {
+      const [block] = data["blocks"] as unknown as [{ lengths: Uint8Array; bytes: Uint8Array }];
+      const bytes = Uint8Array.from(block.bytes);
+      const last =
+        decodePlain(block.lengths)
+          .slice(0, row + 1)
+          .reduce((sum, length) => sum + length, 0) - 1;
+      bytes[last] = (bytes[last] as number) ^ 1;
+      return { ...data, blocks: [{ ...block, bytes }] };
+    });
+  };
+  test("is found without a checkpoint, at a source", async () => {
+    const report = await audit(changed("payload_p.s", 3), []);
+    expect(check(report, "chain")).toMatchObject({ ok: true });
+    expect(check(report, "payload")).toMatchObject({ failed: 1, failures: [{ address: "source_p.s@3" }] });
+  });
+
+  test("is found without a checkpoint, at a segment", async () => {
+    const stream = events.find((event) => event.stream.startsWith("payload_p.twice."))?.stream ?? "";
+    const report = await audit(changed(stream, 0), []);
+    expect(check(report, "chain")).toMatchObject({ ok: true });
+    expect(check(report, "payload")?.failures[0]).toMatchObject({
+      code: "BadPayload",
+      address: expect.stringMatching(/^steps_p\.twice\.000\d@\d+\.0$/),
+    });
+  });
+
+  test("is looked at in the pipeline that is asked for", async () => {
+    const log = arrayLog(id, changed("payload_p.s", 3));
+    expect((await auditLog(log, { checkpoints: [], pipeline: "p" })).ok).toBe(false);
+    await expect(auditLog(log, { checkpoints: [], pipeline: "q" })).rejects.toMatchObject({
+      code: "UnknownPipeline",
+    });
+  });
+
+  test("is found when it is taken out", async () => {
+    const gone = events.filter(({ stream }) => stream !== "payload_p.s");
+    expect(check(await audit(gone, []), "payload")?.failures[0]).toMatchObject({ address: "payload_p.s@0" });
+  });
+});
+
+test(
+  "logs of random pipelines that nobody has touched are good, whatever has befallen them",
+  async () => {
+    let covered = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        pipelineWords,
+        inputWords,
+        circumstances,
+        interruptions,
+        mishaps,
+        async (words, input, how, befalls, wrong) => {
+          const definition = definitionOf(words);
+          const inputs = inputsOf(definition, input, true);
+          const { log } = await simulate(definition, inputs, { ...how, ...wrong, interruptions: befalls });
+          const signed = await sign(log, "now");
+          const report = await auditLog(log, { checkpoints: [signed], pipeline: definition.name });
+          expect(report.checks.flatMap(({ failures }) => failures)).toEqual([]);
+          expect(check(report, "checkpoint")).toMatchObject({ checked: signed.size, unverifiable: 0 });
+          covered += check(report, "payload")?.checked ?? 0;
+        },
+      ),
+      { numRuns: LOGS },
+    );
+    expect(covered).toBeGreaterThan(0);
+  },
+  Math.max(120_000, LOGS * 2_000),
+);

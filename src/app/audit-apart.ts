@@ -1,0 +1,60 @@
+import { HeadwaterError } from "../core/errors.ts";
+import type { ChildEnd, Children } from "../ports/children.ts";
+import { createProofSurroundings } from "../runtime/compose.ts";
+import type { ChildRequest, FromChild } from "./audit-messages.ts";
+import type { AuditReport, AuditRequest } from "./audit-types.ts";
+
+/** Built beside this module. */
+const CHILD = new URL("./audit-child.js", import.meta.url);
+
+/**
+ * Checks a log as `audit` does, in a process of its own: a damaged page of the log's file may end whoever reads it,
+ * and is then what the report says.
+ */
+export function audit(request: AuditRequest): Promise<AuditReport> {
+  return auditIn(createProofSurroundings().children, request);
+}
+
+/** Checks a log in one of `children`. */
+export async function auditIn(
+  children: Children,
+  { signal, onProgress, ...request }: AuditRequest,
+): Promise<AuditReport> {
+  let report: AuditReport | undefined;
+  let error: HeadwaterError | undefined;
+  let events = 0;
+  const hear = (message: FromChild) => {
+    if (message.kind === "report") report = message.report;
+    else if (message.kind === "error") error = errorOf(message);
+    else {
+      events = message.events;
+      onProgress?.(message.events, message.of);
+    }
+  };
+  const asked: ChildRequest = request;
+  const end = await children.run(CHILD, asked, (message) => hear(message as FromChild), signal);
+  if (error !== undefined) throw error;
+  if (report !== undefined) return report;
+  if (signal?.aborted) throw new HeadwaterError("Stopped", "stopped before the audit was through");
+  return crashed(end, events);
+}
+
+function errorOf(told: Extract<FromChild, { readonly kind: "error" }>): HeadwaterError {
+  const { code, message, hint, where, stack } = told;
+  const cause = Object.assign(new Error(message), stack === undefined ? {} : { stack });
+  return new HeadwaterError(code, message, {
+    ...(hint !== undefined && { hint }),
+    ...(where !== undefined && { where }),
+    cause,
+  });
+}
+
+function crashed({ code, signal }: ChildEnd, events: number): AuditReport {
+  const how = signal ?? `exit code ${code}`;
+  const message = `what reads the log was ended by it (${how}) after ${events} events or more: a part of its file is damaged`;
+  const failures = [{ address: "the log", code: "LogDamaged", message }];
+  return {
+    ok: false,
+    checks: [{ name: "chain", ok: false, checked: events, unverifiable: 0, failed: 1, failures }],
+  };
+}

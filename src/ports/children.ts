@@ -1,0 +1,24 @@
+/** How a process has ended. */
+export interface ChildEnd {
+  /** `undefined`: a signal ended it. */
+  readonly code: number | undefined;
+  /** `undefined`: it ended by itself. */
+  readonly signal: string | undefined;
+}
+
+/** Processes of our own, for work that may end the process that does it. */
+export interface Children {
+  /**
+   * Runs the module at `entry` in a process of its own, gives it `request`, and calls `onMessage` with all that it
+   * says. When `signal` aborts it is told so, once. It ends with this process at the latest. Messages are JSON.
+   */
+  run(
+    entry: URL,
+    request: unknown,
+    onMessage: (message: unknown) => void,
+    signal?: AbortSignal,
+  ): Promise<ChildEnd>;
+}
+
+/** What a child hears. */
+export type ToChild = { readonly kind: "begin"; readonly request: unknown } | { readonly kind: "stop" };

@@ -1,0 +1,73 @@
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Ended, headwater, jsonError, projectFile, Workplace } from "./command.ts";
+
+const place = new Workplace();
+let folder = "";
+let verifier = "";
+const run = (...args: string[]): Promise<Ended> => headwater(args, { cwd: folder });
+const audit = (...more: string[]) =>
+  run("audit", "--checkpoint", "now.note", "--verifier", verifier, "--json", ...more);
+
+beforeAll(async () => {
+  folder = await place.folder();
+  const input = projectFile("node_modules/vega-datasets/data/earthquakes.json");
+  await run("run", projectFile("examples/earthquakes.ts"), "--input", `usgs=${input}`, "--quiet");
+  verifier = (await run("keygen", "k")).stdout.trimEnd();
+  await run("checkpoint", "--key", "k.key", "--out", "now.note");
+});
+afterAll(() => place.clear());
+
+describe("an audit of a log of a real run", () => {
+  it("is clean, and goes on being so", async () => {
+    const { code, stdout } = await audit();
+    expect(code).toBe(0);
+    const [chain, checkpoint, payload] = JSON.parse(stdout).checks;
+    const signed = Number((await readFile(join(folder, "now.note"), "utf8")).split("\n")[1]);
+    expect(chain).toMatchObject({ ok: true, unverifiable: 0 });
+    expect(chain.checked).toBeGreaterThan(signed);
+    expect(checkpoint).toMatchObject({ ok: true, checked: signed, unverifiable: 0 });
+    // What came in, and what both branches handed out.
+    expect(payload).toMatchObject({ ok: true, checked: 1_707 + 1_679 + 39, unverifiable: 0 });
+  });
+
+  it("tells of a log that is not there as every command does", async () => {
+    const ended = await audit("--log", "lmdb:none");
+    expect(ended.code).toBe(3);
+    expect(jsonError(ended).hint).not.toBeNull();
+  });
+
+  it("finds changed bytes of the file, whatever they do to who reads it", async () => {
+    const source = join(folder, ".headwater");
+    const dataFile = (await readdir(source)).find((name) => name === "data.mdb") as string;
+    const bytes = await readFile(join(source, dataFile));
+    const { size } = await stat(join(source, dataFile));
+    const found = bytes.indexOf("M 2.6 -"); // A record, as it is kept.
+    expect(found).toBeGreaterThan(0);
+    expect(size).toBeGreaterThan(4_096 * 10);
+    const copy = await place.folder();
+    await run("log", "backup", join(copy, "log"));
+    const target = join(copy, "log", dataFile);
+    const kept = await readFile(target);
+
+    const record = Buffer.from(kept);
+    const at = record.indexOf("M 2.6 -");
+    record[at + 2] = (record[at + 2] as number) ^ 1;
+    await writeFile(target, record);
+    const changed = await audit("--log", `lmdb:${join(copy, "log")}`);
+    expect(changed.code).toBe(1);
+    expect(JSON.parse(changed.stdout).checks[0].failures[0].address).toMatch(
+      /^payload_earthquakes\.\S+@\d+$/,
+    );
+
+    // Whole pages of nonsense, but for those that say what kind of file it is.
+    const broken = Buffer.from(kept);
+    broken.fill(0xff, 4_096 * 4);
+    await writeFile(target, broken);
+    const { code, signal, stdout, stderr } = await audit("--log", `lmdb:${join(copy, "log")}`);
+    expect(signal).toBeNull();
+    if (code === 1) expect(JSON.parse(stdout).checks[0]).toMatchObject({ ok: false });
+    else expect({ code, error: JSON.parse(stderr).error.code }).toEqual({ code: 3, error: "LogDamaged" });
+  });
+});
