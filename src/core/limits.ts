@@ -68,6 +68,8 @@ export const LIMITS = {
   /** A process says that it lives this often; three silent intervals count as dead. */
   heartbeatMs: 1_000,
   heartbeatsMissed: 3,
+  /** Times that a claim is tried where a former owner's last append comes between. */
+  claimAttempts: 4,
   /** Stand-bys claim at different times: each waits up to this much longer. */
   standByJitterMs: 1_000,
   /** A run that follows its inputs begins again this long after its log failed; after each failure in a row twice as long. */

@@ -1,7 +1,7 @@
 import type { WorkerInput } from "../../actors/worker.ts";
 import { encodeCanonical } from "../core/canonical.ts";
 import { sha256 } from "../core/digest.ts";
-import { describeThrown, HeadwaterError } from "../core/errors.ts";
+import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { Cursors, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
@@ -18,7 +18,7 @@ import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
 import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
 import { loadSnapshot } from "./snapshots.ts";
-import type { Draft } from "./stream-tail.ts";
+import { type Draft, StreamTail } from "./stream-tail.ts";
 import { chunkDrafts, UnitLog } from "./unit-log.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
 
@@ -63,8 +63,30 @@ export class PartitionWorker {
     this.#upstreams = upstreamsOfPartition(context.plan, segment, partition);
   }
 
-  /** Appends the claim. From here on whoever owned the partition before can append nothing more. */
+  /**
+   * Appends the claim. From here on whoever owned the partition before can append nothing more. What a former owner
+   * had on its way may come to the log between the look at its end and the claim: then this one looks again.
+   */
   async claim(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#claimAtEnd();
+        return;
+      } catch (error) {
+        const lost = isHeadwaterError(error, "OwnershipLost");
+        if (!lost || attempt === LIMITS.claimAttempts || !(await this.#isBehindFormerOwner())) throw error;
+      }
+    }
+  }
+
+  /** Whether what stands at the stream's end now is of an owner before this one: its claim, or its steps. */
+  async #isBehindFormerOwner(): Promise<boolean> {
+    const { last } = await StreamTail.open(this.#context.log, this.#unitLog().main.stream);
+    if (last?.type === "PartitionClaimed") return last.data.assignment < this.#order.assignment;
+    return last?.type === "StepsRecorded" && last.data.epoch < this.#claimed().epoch;
+  }
+
+  async #claimAtEnd(): Promise<void> {
     const { plan, log, clock, deployment, process } = this.#context;
     const stream = stepsStream(plan.definition.name, this.#segment.name, this.#partition);
     this.#log = await UnitLog.open(log, stream);
@@ -73,6 +95,10 @@ export class PartitionWorker {
     this.#place = { ...place, cursors: now, epoch: place.epoch + 1 };
     const { cursors, epoch, next, snapshot, through, watermark } = this.#place;
     await this.#context.probe?.("claim:before");
+    // The end of the stream may be a successor's claim already, which this one would fence off.
+    if (this.#stop.signal.aborted) {
+      throw new HeadwaterError("Stopped", "let go of before the claim", { where: stream });
+    }
     await this.#log.append("PartitionClaimed", () => ({
       v: 2,
       wall: clock.now(),

@@ -30,7 +30,10 @@ export class WorkerPool {
   get workerLogic() {
     return workerMachine.provide({
       actors: {
-        claim: fromPromise<void, WorkerInput>(({ input }) => this.#track(this.#begin(input).claim())),
+        claim: fromPromise<void, WorkerInput>(({ input, signal }) => {
+          this.#begin(input);
+          return this.#track(this.#watch(input, signal).claim());
+        }),
         restore: fromPromise<void, WorkerInput>(({ input, signal }) =>
           this.#track(this.#restore(input, signal)),
         ),
@@ -68,10 +71,9 @@ export class WorkerPool {
     return step;
   }
 
-  #begin(order: WorkerInput): Worker {
+  #begin(order: WorkerInput): void {
     const worker = this.#make(order, this.#tooLarge.get(order.unit) ?? 0);
     this.#workers.set(keyOf(order), { worker, drain: new AbortController() });
-    return worker;
   }
 
   /** A worker whose actor is stopped from outside is let go of, too: its `dispose` action would not run. */

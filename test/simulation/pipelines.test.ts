@@ -120,6 +120,28 @@ describe("a running pipeline", () => {
   );
 
   test(
+    "gives a lost node's partitions away while its claims are on their way",
+    async () => {
+      const p = pipeline("p", { partitions: 8 });
+      p.source<undefined>("m")
+        .map("first", (record) => record)
+        .sink("out");
+      const given = Array.from({ length: 20 }, (_, v) => ({ value: { k: v % 9, v }, ordinal: v + 1 }));
+      for (let at = 3; at <= 30; at++) {
+        const outcome = await check(p.definition, new Map([["m", given]]), {
+          ...ORDINARY,
+          seed: at,
+          nodes: 3,
+          delayMs: 400,
+          losses: [at],
+        });
+        expect(outcome.restarts).toEqual([]);
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
     "comes to its end whenever a process dies and another brings the state back",
     async () => {
       const p = pipeline("p", { partitions: 4 });
