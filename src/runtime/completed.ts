@@ -123,16 +123,21 @@ export async function statesKept(
   const stateful = deployed.stages.filter(isStateful).map((stage) => stage.segment);
   for (const segment of new Set(stateful)) {
     for (let partition = 0; partition < deployed.partitions; partition++) {
-      const last = await lastEvent(log, stepsStream(pipeline, segment, partition));
-      if (last === undefined) continue;
-      const { data } = decodeEvent(last);
-      if (!("first" in data)) continue;
-      const next = data.first + ("count" in data ? data.count : 0);
-      const kept = "snapshot" in data ? data.snapshot?.next : undefined;
-      if (next > 0 && kept !== next) return false;
+      if (!(await isStateKept(log, stepsStream(pipeline, segment, partition)))) return false;
     }
   }
   return true;
+}
+
+/** Whether a partition's state is in a snapshot up to its last input. */
+export async function isStateKept(log: EventLog, stream: string): Promise<boolean> {
+  const last = await lastEvent(log, stream);
+  if (last === undefined) return true;
+  const { data } = decodeEvent(last);
+  if (!("first" in data)) return true;
+  const next = data.first + ("count" in data ? data.count : 0);
+  const kept = "snapshot" in data ? data.snapshot?.next : undefined;
+  return next === 0 || kept === next;
 }
 
 /** How far the last event of a unit's stream says it is complete. */

@@ -29,6 +29,7 @@ import {
 import { DoorWorker } from "./door-worker.ts";
 import type { HostContext } from "./host-context.ts";
 import { ProgramIntake } from "./intake.ts";
+import { keepStates } from "./keep-states.ts";
 import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
 import { unitsOf } from "./routes.ts";
@@ -141,14 +142,7 @@ async function deployIfChanged(
   if (current !== undefined && isDeployed(content, current, name)) return current;
   let from = 0;
   if (current !== undefined) {
-    // What was accepted for the deployment that ran is brought to its end by that deployment's own code.
-    const failure = await drainDeployment(environment, options, process, supervision, lost, current).then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-    // A stage at whose failure everything stops is what the new code mends: it goes on at that record.
-    const stuck = isHeadwaterError(failure, "StageFailed");
-    if (failure !== undefined && !stuck) throw failure;
+    const stuck = await drainDeployment(environment, options, process, supervision, lost, current);
     if (options.signal.aborted) {
       throw new HeadwaterError("Stopped", "stopped before the new version was deployed", {
         where: `pipeline ${name}`,
@@ -163,6 +157,10 @@ async function deployIfChanged(
   return deployed;
 }
 
+/**
+ * Brings what was accepted for the deployment that ran to its end, by that deployment's own code. Answers whether a
+ * stage at whose failure everything stops is in the way: that is what the new code mends, and goes on at.
+ */
 async function drainDeployment(
   environment: RunEnvironment,
   options: RunOptions,
@@ -170,16 +168,15 @@ async function drainDeployment(
   supervision: Supervision,
   lost: AbortSignal,
   current: PipelineDeployed,
-): Promise<void> {
+): Promise<boolean> {
   if (current.code === undefined) {
     await mustNeedNoCode(environment.log, options.plan.definition.name, current);
-    return;
+    return false;
   }
   const { bundle, exported } = await loadDeployedCode(environment.log, environment.bundler, current);
-  const plan = planPipeline(definitionOf(exported, bundle.module), overridesOf(current.parameters));
-  await operate(environment, {
+  const operation: Operation = {
     ...options,
-    plan,
+    plan: planPipeline(definitionOf(exported, bundle.module), overridesOf(current.parameters)),
     bundle,
     provenance: current.provenance,
     intakes: new Map(),
@@ -190,7 +187,15 @@ async function drainDeployment(
     deployed: current,
     supervision,
     lost,
-  });
+  };
+  try {
+    await operate(environment, operation);
+    return false;
+  } catch (error) {
+    if (!isHeadwaterError(error, "StageFailed")) throw error;
+    await keepStates(hostContext(environment, operation), supervision.version);
+    return true;
+  }
 }
 
 /** Throws `IncompatibleDeployment` where only code that is not in the log could finish what a deployment began. */

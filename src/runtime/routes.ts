@@ -46,10 +46,15 @@ export function unitsOf(plan: Plan): { doors: string[]; partitions: string[]; si
   return {
     doors: plan.sources.map((source) => `door:${source.name}`),
     partitions: plan.segments.flatMap((segment) =>
-      Array.from({ length: partitions }, (_, partition) => `partition:${segment.name}.${partition}`),
+      Array.from({ length: partitions }, (_, partition) => partitionUnit(segment, partition)),
     ),
     sinks: plan.sinks.map((sink) => `sink:${sink.name}`),
   };
+}
+
+/** The unit of work that a segment's partition is. */
+export function partitionUnit(segment: Segment, partition: number): string {
+  return `partition:${segment.name}.${partition}`;
 }
 
 /** The segment and partition that a unit `partition:G.Q` names. */

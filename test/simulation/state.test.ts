@@ -178,6 +178,12 @@ describe("the state of a reduce", () => {
       const k1 = state.kind === "reduce" ? [...state.entries].find(({ key }) => key === "k1") : undefined;
       expect(k1?.total ?? 0, `as of ${ordinal}`).toBe(total);
     }
+    // The successor goes on from those totals, and from no others.
+    let total = 0;
+    for (const { value, ordinal } of given) {
+      if (value.key === "k1") total += value.value * (ordinal <= 40 ? 1 : ordinal < failed ? 10 : 100);
+    }
+    expect(entriesOf(await runs.state("sums"))).toContainEqual(expect.objectContaining({ key: "k1", total }));
   });
 
   test("is there as long as its stage was, and where the stage is another one later", async () => {
