@@ -1,0 +1,175 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { createSystemClock } from "../../src/adapters/system/clock.ts";
+import type { StepDivergence } from "../../src/engine/steps-comparison.ts";
+import { StepsComparison } from "../../src/engine/steps-comparison.ts";
+import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
+import { pipeline } from "../../src/pipeline/pipeline.ts";
+import { planPipeline } from "../../src/pipeline/plan.ts";
+import type { EventLog } from "../../src/ports/event-log.ts";
+import { DeploymentHistory } from "../../src/runtime/deployment-history.ts";
+import { readMembersNamed, reexecutePartition } from "../../src/runtime/reexecution.ts";
+import { ORDINARY } from "./expectations.ts";
+import { simulate } from "./harness.ts";
+import {
+  circumstances,
+  definitionOf,
+  inputsOf,
+  inputWords,
+  interruptions,
+  mishaps,
+  pipelineWords,
+} from "./random-pipelines.ts";
+import type { Item } from "./random-words.ts";
+
+const RUNS = Number(process.env["HEADWATER_SIM_RUNS"] ?? 0);
+const TIMEOUT_MS = RUNS > 0 ? 24 * 3_600_000 : 300_000;
+
+beforeAll(() => {
+  vi.spyOn(console, "warn").mockImplementation(() => {});
+});
+afterAll(() => {
+  vi.restoreAllMocks();
+});
+
+interface Window {
+  readonly from: number;
+  readonly to: number;
+}
+
+const EVERYTHING: Window = { from: 0, to: Number.MAX_SAFE_INTEGER };
+
+/** Runs everything in the log again by `definition` and compares. */
+async function rerun(log: EventLog, definition: PipelineDefinition, { from, to }: Window) {
+  const plan = planPipeline(definition);
+  const history = await DeploymentHistory.read(log, { bundle: never, load: never }, "p");
+  if (history === undefined) throw new Error("nothing was deployed");
+  const clock = createSystemClock();
+  const divergences: (StepDivergence & { readonly stream: string })[] = [];
+  let steps = 0;
+  let inputs = 0;
+  for (const segment of plan.segments) {
+    for (let partition = 0; partition < definition.partitions; partition++) {
+      let comparison: StepsComparison | undefined;
+      const pieces = reexecutePartition({
+        log,
+        clock,
+        history: {
+          pipeline: "p",
+          withIdentity: (identity, through) => history.withIdentity(identity, through),
+          after: (deployed) => history.after(deployed),
+          planOf: async () => plan,
+        },
+        segment: segment.name,
+        partition,
+        from,
+        to,
+        signal: new AbortController().signal,
+      });
+      for await (const { stream, event, rows, result, segment: run } of pieces) {
+        if (comparison === undefined || comparison.left === 0) {
+          comparison = new StepsComparison(event, run, await readMembersNamed(log, stream, event));
+        }
+        const compared = comparison.compare(rows, result);
+        steps += compared.steps;
+        inputs += rows.count;
+        divergences.push(...compared.divergences.map((divergence) => ({ ...divergence, stream })));
+      }
+    }
+  }
+  return { divergences, steps, inputs };
+}
+
+function never(): never {
+  throw new Error("the code is given");
+}
+
+describe("history run again", () => {
+  test(
+    "gives what was recorded, whatever befell the runs that made it, from any point to any other",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          pipelineWords,
+          inputWords,
+          circumstances,
+          interruptions,
+          mishaps,
+          fc.tuple(fc.nat({ max: 1_000 }), fc.nat({ max: 1_000 })),
+          async (words, input, how, befalls, wrong, [start, length]) => {
+            const definition = definitionOf(words);
+            const given = inputsOf(definition, input, true);
+            const { log } = await simulate(definition, given, { ...how, ...wrong, interruptions: befalls });
+            const whole = await rerun(log, definition, EVERYTHING);
+            expect(whole.divergences).toEqual([]);
+            const part = await rerun(log, definition, { from: start, to: start + length });
+            expect(part.divergences).toEqual([]);
+            expect(part.inputs).toBeLessThanOrEqual(whole.inputs);
+          },
+        ),
+        { numRuns: RUNS > 0 ? RUNS : 40 },
+      );
+    },
+    TIMEOUT_MS,
+  );
+
+  const given = Array.from({ length: 60 }, (_, v) => ({ value: { k: v % 3, v }, ordinal: v + 1 }));
+  const inputs = new Map([["s", given]]);
+
+  /** What `change` makes of the stages shows at the record with v = 20, and at none before it. */
+  test.each([
+    ["another record", { double: (v: number) => (v === 20 ? 41 : 2 * v) }, "double", "digest"],
+    ["a record that is held back", { keep: (v: number) => v !== 40 }, "keep", "results"],
+    ["one result more", { parts: (v: number) => (v === 20 ? 3 : 2) }, "parts", "results"],
+    ["one result less", { parts: (v: number) => (v === 20 ? 1 : 2) }, "parts", "results"],
+    [
+      "a failure",
+      {
+        double: (v: number) => {
+          if (v === 20) throw new Error("20");
+          return 2 * v;
+        },
+      },
+      "double",
+      "failed",
+    ],
+    ["another output", { to: (v: number) => (v === 40 ? "other" : "ten") }, "to", "label"],
+  ] as const)(
+    "differs at the first record of which a function makes something else: %s",
+    async (_, change, stage, kind) => {
+      const { log } = await simulate(made({}), inputs, ORDINARY);
+      const same = await rerun(log, made({}), EVERYTHING);
+      expect(same.divergences).toEqual([]);
+      expect(same.inputs).toBe(given.length);
+      // Four stages, the last two of them read what parts gave, twice as much: the route, and each of its outputs.
+      expect(same.steps).toBe(given.length * (1 + 1 + 1 + 2 + 2 * 2));
+      const { divergences } = await rerun(log, made(change), EVERYTHING);
+      expect(divergences[0]).toMatchObject({ kind, n: 20 });
+      const [first] = divergences;
+      const segment = planPipeline(made({})).segments.find(
+        ({ name }) => first?.stream === `steps_p.${name}.0000`,
+      );
+      expect(segment?.stages[first?.stage ?? -1]?.definition.name).toBe(stage);
+    },
+  );
+});
+
+interface Functions {
+  readonly double?: (v: number) => number;
+  readonly keep?: (v: number) => boolean;
+  readonly parts?: (v: number) => number;
+  readonly to?: (v: number) => "ten" | "other";
+}
+
+function made({ double = (v) => 2 * v, keep = () => true, parts = () => 2, to = () => "ten" }: Functions) {
+  const p = pipeline("p", { partitions: 1 });
+  const outputs = p
+    .source<undefined>("s")
+    .map("double", (record) => ({ v: double((record as Item).v), was: (record as Item).v }))
+    .filter("keep", ({ v }) => keep(v))
+    .flatMap("parts", ({ v, was }) => Array.from({ length: parts(was) }, (_, part) => ({ v, part })))
+    .route("to", ["ten", "other"], ({ v, part }) => [{ to: to(v), value: { v, part } }]);
+  outputs.ten.sink("ten");
+  outputs.other.sink("other");
+  return p.definition;
+}
