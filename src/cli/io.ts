@@ -16,6 +16,9 @@ export type LogApp = typeof import("../app/log.ts");
 /** What `state` does. */
 type StateApp = typeof import("../app/state.ts");
 
+/** What `replay` does. */
+type ReplayApp = typeof import("../app/replay.ts");
+
 /** What `keygen` and `checkpoint` do. */
 export type ProofApp = typeof import("../app/proof.ts");
 
@@ -51,6 +54,7 @@ export interface Io {
   loadState(): Promise<StateApp>;
   loadProof(): Promise<ProofApp>;
   loadAudit(): Promise<AuditApp>;
+  loadReplay(): Promise<ReplayApp>;
 }
 
 /** The program that read our output has ended (`headwater log export | head`): nothing is wrong, and nothing left to do. */
@@ -81,6 +85,7 @@ export function processIo(): Io {
     loadState: () => import("../app/state.ts"),
     loadProof: () => import("../app/proof.ts"),
     loadAudit: () => import("../app/audit-apart.ts"),
+    loadReplay: () => import("../app/replay.ts"),
   };
 }
 

@@ -7,6 +7,7 @@ import { type Io, processIo, ReaderGone } from "./io.ts";
 import { logCommand } from "./log.ts";
 import { DEFAULT_LOG } from "./options.ts";
 import { checkpointCommand, keygenCommand } from "./proof.ts";
+import { replayCommand } from "./replay.ts";
 import { runCommand } from "./run.ts";
 import { stateCommand } from "./state.ts";
 
@@ -59,6 +60,7 @@ function createProgram(
   program.addCommand(keygenCommand(io, done));
   program.addCommand(checkpointCommand(io, done));
   program.addCommand(auditCommand(io, done));
+  program.addCommand(replayCommand(io, done));
   for (const command of all(program)) {
     command.exitOverride();
     command.configureHelp({ showGlobalOptions: true });

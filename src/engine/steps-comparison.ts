@@ -85,10 +85,22 @@ export class StepsComparison {
     return this.#event.count - this.#taken;
   }
 
-  /** Compares the next inputs of the event with what came of them. */
-  compare(rows: InputRows, result: SegmentResult): Comparison {
+  /**
+   * Compares the next inputs of the event with what came of them; told are those with ordinals from `least` up to
+   * `most`.
+   */
+  compare(
+    rows: InputRows,
+    result: SegmentResult,
+    least = 0,
+    most: number = Number.MAX_SAFE_INTEGER,
+  ): Comparison {
     const from = this.#taken;
     const to = from + rows.count;
+    const told = {
+      from: from + rows.ordinals.filter((ordinal) => ordinal < least).length,
+      to: from + rows.ordinals.filter((ordinal) => ordinal <= most).length,
+    };
     const { first } = this.#event;
     const divergences: StepDivergence[] = [];
     const firings = new Set(rows.firings);
@@ -103,7 +115,7 @@ export class StepsComparison {
     }
     let steps = 0;
     for (const [stage, recorded] of this.#stages.entries()) {
-      steps += recorded.inputsBetween(from, to);
+      steps += recorded.inputsBetween(told.from, told.to);
       const made = result.stages[stage] as StageRows;
       const ahead = recorded.input === SEGMENT_INPUT ? undefined : result.stages[recorded.input];
       for (const difference of recorded.compare(made, ahead, from, to)) {
@@ -112,7 +124,8 @@ export class StepsComparison {
       }
     }
     this.#taken = to;
-    return { steps, divergences };
+    const isTold = ({ n }: StepDivergence) => n >= first + told.from && n < first + told.to;
+    return { steps, divergences: divergences.filter(isTold) };
   }
 }
 

@@ -45,6 +45,11 @@ export class DeploymentHistory {
     return deployments.length === 0 ? undefined : new DeploymentHistory(log, bundler, pipeline, deployments);
   }
 
+  /** All of them, the first first. */
+  get all(): readonly PipelineDeployed[] {
+    return this.#deployments;
+  }
+
   /** The one that is deployed now. */
   get current(): PipelineDeployed {
     return this.#deployments.at(-1) as PipelineDeployed;

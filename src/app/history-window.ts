@@ -1,0 +1,79 @@
+import { HeadwaterError } from "../core/errors.ts";
+import type { PipelineDeployed } from "../core/events.ts";
+import { timeToOrdinal } from "../core/ordinal.ts";
+import { sourceStream } from "../core/streams.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { highestThrough } from "../runtime/completed.ts";
+import type { DeploymentHistory } from "../runtime/deployment-history.ts";
+import { ordinalOfLater } from "../runtime/seek-time.ts";
+import type { HistoryPoint } from "./history-point.ts";
+
+/** Records with ordinals from `from` up to and with `to`. */
+export interface HistoryWindow {
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * The part of a pipeline's history between two points: records that are not before `from` and not after `to`; where
+ * one is absent, from the beginning or to the end of what was promised by now. A point in event time is looked for in
+ * all sources that have one: the earliest record that is later counts, as records need not be in the order of their
+ * times. Throws `BadUsage` for a window that is reversed or empty, or for event times where there are none.
+ */
+export async function windowOf(
+  log: EventLog,
+  history: DeploymentHistory,
+  from: HistoryPoint | undefined,
+  to: HistoryPoint | undefined,
+): Promise<HistoryWindow> {
+  const end = await highestThrough(log, history.pipeline, history.current);
+  const first = from === undefined ? 0 : await firstFrom(log, history, from);
+  const last = to === undefined ? end : await lastUpTo(log, history, to);
+  const window = { from: first ?? end + 1, to: Math.min(last ?? end, end) };
+  if (window.from <= window.to) return window;
+  const reversed = from !== undefined && to !== undefined && first !== undefined && last !== undefined;
+  throw new HeadwaterError(
+    "BadUsage",
+    reversed
+      ? "the window ends before it begins, or there is nothing in it"
+      : "there is nothing in the window",
+    {
+      where: `ordinals ${window.from} to ${window.to}`,
+      hint: `What pipeline ${history.pipeline} has in this log ends at ordinal ${end}; --from comes before --to.`,
+    },
+  );
+}
+
+async function firstFrom(log: EventLog, history: DeploymentHistory, at: HistoryPoint) {
+  if ("ordinal" in at) return at.ordinal;
+  if ("logTime" in at) return timeToOrdinal(at.logTime);
+  return firstLater(log, history, at.eventTime - 1);
+}
+
+async function lastUpTo(log: EventLog, history: DeploymentHistory, at: HistoryPoint) {
+  if ("ordinal" in at) return at.ordinal;
+  if ("logTime" in at) return timeToOrdinal(at.logTime + 1) - 1;
+  const later = await firstLater(log, history, at.eventTime);
+  return later === undefined ? undefined : later - 1;
+}
+
+/** The first ordinal of a record whose event time is later. */
+async function firstLater(
+  log: EventLog,
+  { pipeline, current }: DeploymentHistory,
+  time: number,
+): Promise<number | undefined> {
+  const timed = current.sources.filter(({ eventTime }: PipelineDeployed["sources"][number]) => eventTime);
+  if (timed.length === 0) {
+    throw new HeadwaterError("BadUsage", "the pipeline's sources have no event time", {
+      where: `pipeline ${pipeline}`,
+      hint: "Give ordinals, or the times at which records were accepted with --log-time.",
+    });
+  }
+  const found: number[] = [];
+  for (const { name } of timed) {
+    const ordinal = await ordinalOfLater(log, sourceStream(pipeline, name), time);
+    if (ordinal !== undefined) found.push(ordinal);
+  }
+  return found.length === 0 ? undefined : Math.min(...found);
+}

@@ -1,0 +1,70 @@
+import type { DivergenceKind } from "../engine/steps-comparison.ts";
+import type { HistoryPoint } from "./history-point.ts";
+
+export type { DivergenceKind } from "../engine/steps-comparison.ts";
+export type { HistoryPoint } from "./history-point.ts";
+
+/** What is run again. */
+export interface ReplayRequest {
+  /** `lmdb:<dir>` or `esdb://…`. Another process may be at work on it. */
+  readonly log: string;
+  /** The name of a pipeline that is deployed in the log, or its module's path. The code that runs is the log's. */
+  readonly pipeline: string;
+  /** Records after this point; the beginning if absent. */
+  readonly from?: HistoryPoint;
+  /** Records up to this point; the end of the log if absent. */
+  readonly to?: HistoryPoint;
+  /** Aborting it rejects with `Stopped`. */
+  readonly signal?: AbortSignal;
+  onProgress?(progress: ReplayProgress): void;
+}
+
+/** How far a replay is. */
+export interface ReplayProgress {
+  /** Steps that were compared. */
+  readonly steps: number;
+  /** Units of work that are done, of so many. */
+  readonly units: number;
+  readonly of: number;
+}
+
+/** The first step, in the order of records, that did not give what was recorded. */
+export interface Divergence {
+  /** Of the input at which it shows, `steps_P.G.Q@N`. */
+  readonly address: string;
+  /** The stage; `undefined`: the input itself is another. */
+  readonly stage: string | undefined;
+  readonly kind: DivergenceKind;
+  readonly ordinal: number;
+  /** Version of the deployment whose code ran. */
+  readonly version: number;
+  /** Index of the result among those of the input. */
+  readonly k: number;
+  /** The recorded digest, hex; `undefined` where there was no result. */
+  readonly expected: string | undefined;
+  /** The digest now, hex; `undefined` where there is no result. */
+  readonly actual: string | undefined;
+  /** The result now. */
+  readonly value: unknown;
+}
+
+/** What came of running history again; `headwater replay --json` prints it. */
+export interface ReplayReport {
+  readonly id: string;
+  readonly mode: "verify";
+  readonly pipeline: string;
+  /** The window: records after the ordinal `from` up to and with `to`. */
+  readonly from: number;
+  readonly to: number;
+  /** Records that sources had accepted in it. */
+  readonly records: number;
+  /** Steps that were recorded for it: input rows of all stages. `matched` and `diverged` make them up. */
+  readonly steps: number;
+  readonly matched: number;
+  readonly diverged: number;
+  readonly firstDivergence: Divergence | undefined;
+  /** Steps that were run, and such whose recorded result was taken for granted. */
+  readonly reexecuted: number;
+  readonly reused: number;
+  readonly seconds: number;
+}

@@ -1,0 +1,160 @@
+import { resolve } from "node:path";
+import { decodeDeltas } from "../core/columns.ts";
+import { DIGEST_BYTES, toHex } from "../core/digest.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import { sourceStream } from "../core/streams.ts";
+import { type StepDivergence, StepsComparison } from "../engine/steps-comparison.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
+import { definitionOf } from "../runtime/deployment.ts";
+import { DeploymentHistory } from "../runtime/deployment-history.ts";
+import { type ReexecutedPiece, readMembersNamed, reexecutePartition } from "../runtime/reexecution.ts";
+import { seekThrough } from "../runtime/seek.ts";
+import { type HistoryWindow, windowOf } from "./history-window.ts";
+import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import type { Divergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
+
+export { parsePoint } from "./history-point.ts";
+
+/**
+ * Runs a part of a pipeline's history again, by the code that ran then, and compares every step with what was
+ * recorded: `headwater replay`. Nothing is written, no sink is reached. Throws `UnknownPipeline`, `BadUsage` for a
+ * window in which nothing is, `IncompatibleDeployment` where the code was not kept, `Stopped`.
+ */
+export async function replay(request: ReplayRequest): Promise<ReplayReport> {
+  const surroundings = createSurroundings();
+  const { bundler, ids, clock } = surroundings;
+  const name = isModulePath(request.pipeline)
+    ? definitionOf(bundler.load(await bundler.bundle(resolve(request.pipeline))), request.pipeline).name
+    : request.pipeline;
+  const log = await openLog(request.log, { readOnly: true });
+  const begun = clock.monotonic();
+  try {
+    const history = await DeploymentHistory.read(log, bundler, name);
+    if (history === undefined) throw unknownPipeline(name);
+    const window = await windowOf(log, history, request.from, request.to);
+    const { steps, diverged, first } = await verify(surroundings, log, history, window, request);
+    return {
+      id: ids.uuid(),
+      mode: "verify",
+      pipeline: name,
+      ...window,
+      records: await recordsIn(log, history, window),
+      steps,
+      matched: steps - diverged,
+      diverged,
+      firstDivergence: first,
+      reexecuted: steps,
+      reused: 0,
+      seconds: (clock.monotonic() - begun) / 1_000,
+    };
+  } finally {
+    await log.close();
+  }
+}
+
+interface Verified {
+  readonly steps: number;
+  readonly diverged: number;
+  readonly first: Divergence | undefined;
+}
+
+async function verify(
+  { clock }: Surroundings,
+  log: EventLog,
+  history: DeploymentHistory,
+  window: HistoryWindow,
+  { signal = new AbortController().signal, onProgress }: ReplayRequest,
+): Promise<Verified> {
+  const units = unitsIn(history);
+  let steps = 0;
+  let diverged = 0;
+  let first: Divergence | undefined;
+  for (const [done, { segment, partition }] of units.entries()) {
+    let comparison: StepsComparison | undefined;
+    for await (const piece of reexecutePartition({
+      log,
+      clock,
+      history,
+      segment,
+      partition,
+      ...window,
+      signal,
+    })) {
+      if (comparison === undefined || comparison.left === 0) {
+        const members = await readMembersNamed(log, piece.stream, piece.event);
+        comparison = new StepsComparison(piece.event, piece.segment, members);
+      }
+      const compared = comparison.compare(piece.rows, piece.result, window.from, window.to);
+      steps += compared.steps;
+      diverged += compared.divergences.length;
+      const [divergence] = compared.divergences;
+      // Segments come in the order of the pipeline: of two at one record the one further up is told.
+      const found = divergence && describe(piece, divergence);
+      if (found !== undefined && (first === undefined || found.ordinal < first.ordinal)) first = found;
+      onProgress?.({ steps, units: done, of: units.length });
+    }
+  }
+  return { steps, diverged, first };
+}
+
+/** Every partition that any version of the pipeline had, segments in the order of the pipeline. */
+function unitsIn(history: DeploymentHistory) {
+  const units = new Map<string, { readonly segment: string; readonly partition: number }>();
+  for (const { stages, partitions } of history.all) {
+    for (const { segment } of stages) {
+      for (let partition = 0; partition < partitions; partition++) {
+        units.set(`${segment}.${partition}`, { segment, partition });
+      }
+    }
+  }
+  return [...units.values()];
+}
+
+function describe(piece: ReexecutedPiece, { n, stage, k, kind, expected, row }: StepDivergence): Divergence {
+  const made = piece.result.stages[stage];
+  const digest =
+    row === undefined ? undefined : made?.digests?.subarray(row * DIGEST_BYTES, (row + 1) * DIGEST_BYTES);
+  const { first, ordinals } = piece.event;
+  return {
+    address: `${piece.stream}@${n}`,
+    stage: piece.segment.stages[stage]?.definition.name,
+    kind,
+    ordinal: (ordinals === undefined ? [] : decodeDeltas(ordinals))[n - first] ?? 0,
+    version: piece.deployed.version,
+    k,
+    expected: expected && toHex(expected),
+    actual: digest && toHex(digest),
+    value: row === undefined ? undefined : made?.records[row],
+  };
+}
+
+/** How many records the sources have accepted in the window. */
+async function recordsIn(
+  log: EventLog,
+  history: DeploymentHistory,
+  { from, to }: HistoryWindow,
+): Promise<number> {
+  const sources = new Set(history.all.flatMap(({ sources: some }) => some.map(({ name }) => name)));
+  let records = 0;
+  for (const source of sources) {
+    const stream = sourceStream(history.pipeline, source);
+    records += (await recordsUpTo(log, stream, to)) - (await recordsUpTo(log, stream, from - 1));
+  }
+  return records;
+}
+
+/** How many records of a source have ordinals up to `ordinal`: the N of the first one after it. */
+async function recordsUpTo(log: EventLog, stream: string, ordinal: number): Promise<number> {
+  const revision = await seekThrough(log, stream, ordinal);
+  if (revision === undefined) return 0;
+  let before = 0;
+  for await (const recorded of log.read(stream, { from: revision, limit: 2 })) {
+    const { data } = decodeEvent(recorded);
+    if (!("first" in data)) continue;
+    const ordinals = "ordinals" in data && data.ordinals !== undefined ? decodeDeltas(data.ordinals) : [];
+    before = data.first + ordinals.filter((other) => other <= ordinal).length;
+    if (ordinals.some((other) => other > ordinal)) break;
+  }
+  return before;
+}
