@@ -32,16 +32,19 @@ export async function windowOf(
   const window = { from: first ?? end + 1, to: Math.min(last ?? end, end) };
   if (window.from <= window.to) return window;
   const reversed = from !== undefined && to !== undefined && first !== undefined && last !== undefined;
-  throw new HeadwaterError(
-    "BadUsage",
-    reversed
-      ? "the window ends before it begins, or there is nothing in it"
-      : "there is nothing in the window",
-    {
-      where: `ordinals ${window.from} to ${window.to}`,
-      hint: `What pipeline ${history.pipeline} has in this log ends at ordinal ${end}; --from comes before --to.`,
-    },
-  );
+  throw nothingIn(history.pipeline, window, reversed ? "the window ends before it begins" : undefined);
+}
+
+/** The error of a window in which nothing is. */
+export function nothingIn(
+  pipeline: string,
+  { from, to }: HistoryWindow,
+  message = "there is nothing in the window",
+): HeadwaterError {
+  return new HeadwaterError("BadUsage", message, {
+    where: `ordinals ${from} to ${to}`,
+    hint: `headwater log tail shows what pipeline ${pipeline} has in this log, with ordinals and times.`,
+  });
 }
 
 async function firstFrom(log: EventLog, history: DeploymentHistory, at: HistoryPoint) {

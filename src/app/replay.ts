@@ -10,7 +10,7 @@ import { definitionOf } from "../runtime/deployment.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { type ReexecutedPiece, readMembersNamed, reexecutePartition } from "../runtime/reexecution.ts";
 import { seekThrough } from "../runtime/seek.ts";
-import { type HistoryWindow, windowOf } from "./history-window.ts";
+import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import type { Divergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
 
@@ -33,13 +33,15 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
     const history = await DeploymentHistory.read(log, bundler, name);
     if (history === undefined) throw unknownPipeline(name);
     const window = await windowOf(log, history, request.from, request.to);
+    const records = await recordsIn(log, history, window);
     const { steps, diverged, first } = await verify(surroundings, log, history, window, request);
+    if (records === 0 && steps === 0) throw nothingIn(name, window);
     return {
       id: ids.uuid(),
       mode: "verify",
       pipeline: name,
       ...window,
-      records: await recordsIn(log, history, window),
+      records,
       steps,
       matched: steps - diverged,
       diverged,

@@ -1,0 +1,110 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openLog } from "../../src/runtime/compose.ts";
+import { acceptedOrdinals } from "../simulation/log-content.ts";
+import { headwater, jsonError, Workplace } from "./command.ts";
+
+const place = new Workplace();
+let cwd: string;
+
+beforeEach(async () => {
+  cwd = await place.folder();
+});
+afterEach(() => place.clear());
+
+/** `weigh` is the body of a stage's function of `n`; totals of three keys go on through every version. */
+function define(weigh: string): void {
+  const text = `import { pipeline } from "headwater";
+let calls = 0;
+const p = pipeline("weights", { partitions: 2 });
+p.source("in", { key: (row) => (row as { n: number }).n % 3 })
+  .map("weigh", (row) => { const { n } = row as { n: number }; calls++; ${weigh} })
+  .reduce("total", { init: () => 0, step: (sum, w) => sum + (w as number), emit: (sum, key) => ({ key, sum }) })
+  .sink("out");
+export default p;
+`;
+  writeFileSync(join(cwd, "p.ts"), text);
+}
+
+/** Takes in the numbers from `from` up to `to`. */
+async function run(from: number, to: number): Promise<void> {
+  const rows = Array.from({ length: to - from }, (_, at) => `${JSON.stringify({ n: from + at })}\n`);
+  writeFileSync(join(cwd, "in.jsonl"), rows.join(""));
+  const ended = await headwater(["run", "p.ts", "--input", "in=in.jsonl", "--batch", "7"], { cwd });
+  expect(ended.code, ended.stderr).toBe(0);
+}
+
+async function ordinalsOf(pipeline: string, source: string): Promise<number[]> {
+  const log = await openLog(`lmdb:${join(cwd, ".headwater")}`, { readOnly: true });
+  try {
+    return await acceptedOrdinals(log, pipeline, source);
+  } finally {
+    await log.close();
+  }
+}
+
+async function replay(...args: readonly string[]) {
+  const ended = await headwater(["replay", "weights", "--json", ...args], { cwd });
+  return { ...ended, report: ended.code === 2 ? undefined : JSON.parse(ended.stdout) };
+}
+
+describe("headwater replay", () => {
+  it("finds every step of every version as it was recorded, by that version's own code", async () => {
+    define("return n");
+    await run(0, 100);
+    define("return 10 * n");
+    await run(100, 160);
+    define("return 100 * n");
+    await run(160, 200);
+    const { code, report } = await replay();
+    expect(report).toMatchObject({ mode: "verify", records: 200, steps: 400, matched: 400, diverged: 0 });
+    expect(code).toBe(0);
+
+    // The parts of the history add up to it, wherever it is parted: state is that of the point where they begin.
+    const middle = (await ordinalsOf("weights", "in"))[120] as number;
+    const early = await replay("--to", String(middle));
+    const late = await replay("--from", String(middle + 1));
+    expect([early.code, late.code]).toEqual([0, 0]);
+    expect(early.report).toMatchObject({ records: 121, steps: 242 });
+    expect(late.report).toMatchObject({ records: 79, steps: 158 });
+  });
+
+  it.each([
+    ["the clock", "return n === 31 ? Date.now() : n"],
+    ["random numbers", "return n === 31 ? Math.random() : n"],
+    // The process that replays has called it less often.
+    ["what the module kept from earlier records", "return n === 31 ? calls + process.pid / 1e7 : n"],
+  ])("names the first step at which a stage depends on %s", async (_, weigh) => {
+    define(weigh);
+    await run(0, 60);
+    const { code, report } = await replay();
+    expect(code).toBe(1);
+    const { firstDivergence: first } = report;
+    expect(first).toMatchObject({ stage: "weigh", kind: "digest", version: 1 });
+    // Its own step, and the totals of 31, 34, … 58: those of its key from there on.
+    expect(report.diverged).toBe(1 + 10);
+    expect(first.address).toMatch(/^steps_weights\.weigh\.000[01]@\d+$/);
+    expect(first.actual).toMatch(/^[0-9a-f]{64}$/);
+    expect(first.expected).not.toBe(first.actual);
+    const people = await headwater(["replay", "weights"], { cwd });
+    expect(people.code).toBe(1);
+    expect(people.stdout).toContain(`first      ${first.address} at stage weigh`);
+  });
+
+  it("says what is wrong with what it is asked", async () => {
+    define("return n");
+    await run(0, 10);
+    for (const [args, code, exit] of [
+      [["weights", "--from", "9", "--to", "3"], "BadUsage", 2],
+      [["weights", "--to", "5"], "BadUsage", 2],
+      [["weights", "--from", "2020-01-01T00:00:00Z"], "BadUsage", 2],
+      [["weights", "--from", "yesterday"], "BadUsage", 2],
+      [["nothing"], "UnknownPipeline", 2],
+    ] as const) {
+      const ended = await headwater(["replay", ...args, "--json"], { cwd });
+      expect(jsonError(ended)).toMatchObject({ code });
+      expect(ended.code, args.join(" ")).toBe(exit);
+    }
+  });
+});
