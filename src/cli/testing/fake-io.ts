@@ -20,6 +20,7 @@ export const REPORT: RunReport = {
   late: {},
   steps: 3_690,
   outputs: { channels: 51 },
+  backpressure: [],
   nodes: 1,
   seconds: 0.5,
   recordsPerSecond: 2_460,
