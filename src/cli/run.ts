@@ -115,12 +115,10 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
   const say = (line: string) => {
     if (!common.quiet) progress.note(line).catch(() => {});
   };
-  let logWaits = false;
   const interrupt = listenForInterrupt(io, {
     first: () => say("headwater: finishing what is in flight; Ctrl-C again stops at once"),
     // Gives the cursor back.
     second: () => progress.stop(),
-    stuck: () => logWaits,
   });
   let report: RunReport;
   try {
@@ -129,7 +127,6 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
       signal: interrupt.signal,
       onProgress: (now) => progress.update(now),
       onNotice: (notice) => {
-        if (notice.kind === "log") logWaits = notice.waiting;
         const line = notices.line(notice);
         if (line !== undefined) say(line);
       },

@@ -11,7 +11,7 @@ import {
   type Located,
   NO_BYTES,
 } from "./intake.ts";
-import { mustBegin, newInput } from "./located-input.ts";
+import { mustBegin, newInput, sameProgress } from "./located-input.ts";
 import { rotatedFiles } from "./rotated-files.ts";
 import { WatchedFile } from "./watched-file.ts";
 
@@ -68,7 +68,10 @@ export class FilesIntake implements Intake {
     const found = await files.filesIn(path);
     if (found === undefined) await mustBegin(await files.openInput(path, format));
     else mustNotBeTooMany(path, found.length);
-    return new FilesIntake(options, found !== undefined);
+    const intake = new FilesIntake(options, found !== undefined);
+    // From now on it is known what the name stood for, however long it takes until it is read.
+    if (found === undefined) await intake.#discover();
+    return intake;
   }
 
   get name(): string {
@@ -95,7 +98,7 @@ export class FilesIntake implements Intake {
   /** The name may stand for another file than in the last run. */
   async #findEarlier(known: readonly InputProgress[]): Promise<void> {
     const { path } = this.#options;
-    const [watched] = this.#watched;
+    const watched = this.#watched.find(({ unnamedSince }) => unnamedSince === undefined);
     const progress = watched?.progress;
     if (watched === undefined || progress === undefined) return;
     const latest = known.at(-1);
@@ -105,7 +108,9 @@ export class FilesIntake implements Intake {
       return;
     }
     const left = known.findLast(({ name, bytes, ended }) => name === path && bytes > 0 && !ended);
-    if (progress.bytes === 0 && left !== undefined) await this.#readFirst(watched, left);
+    if (progress.bytes > 0 || left === undefined) return;
+    const isOpen = this.#watched.some(({ progress: at }) => at !== undefined && sameProgress(at, left));
+    if (!isOpen) await this.#readFirst(watched, left);
   }
 
   /** Puts what a file was rotated or copied to ahead of it, if that has more than was taken. */
@@ -287,7 +292,7 @@ export class FilesIntake implements Intake {
       try {
         const watched = await WatchedFile.open(() => files.openGrowing(file, format), clock);
         this.#watched.push(watched);
-        if (this.#folder || !this.#began) continue;
+        if (this.#folder || this.#watched.length === 1) continue;
         this.#options.onFile({ event: "rotated", file });
       } catch (error) {
         if (!isHeadwaterError(error, "BadInput")) throw error;

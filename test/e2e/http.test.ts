@@ -196,8 +196,8 @@ describe("a run that is asked to stop", () => {
     command.kill("SIGTERM");
     await command.says("again stops at once");
     command.kill("SIGTERM");
-    const { code, stderr } = await command.ended;
-    expect(code, stderr).toBe(130);
+    const { signal, stderr } = await command.ended;
+    expect(signal, stderr).toBe("SIGINT");
     expect(stderr).not.toContain("not finished within");
   });
 });

@@ -261,6 +261,22 @@ describe("inputs", () => {
     await expect(createFiles({ stdin }).openInput("-", "json")).rejects.toMatchObject({ code: "BadInput" });
   });
 
+  it("takes the end of a line that had none for its end, and not for a blank line", async () => {
+    for (const ending of ["\n", "\r\n"]) {
+      const path = await put("a.log", "one\ntwo");
+      const files = createFiles();
+      expect((await drain(await files.openInput(path))).values).toHaveLength(2);
+      await appendFile(path, `${ending}${ending}three${ending}`);
+      for (const other of [files, createFiles()]) {
+        const { records } = await drain(await other.openInput(path), { from: 7 });
+        expect(records.map(({ line, value }) => [line, value])).toEqual([
+          [3, { line: "" }],
+          [4, { line: "three" }],
+        ]);
+      }
+    }
+  });
+
   it("refuses a line that is not UTF-8, and reads on", async () => {
     const path = await put("a.log", Buffer.concat([Buffer.from("one\n"), Buffer.from([0xff, 0x0a, 0x78])]));
     const { records } = await drain(await createFiles().openInput(path));

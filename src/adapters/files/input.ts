@@ -13,7 +13,7 @@ import type { Framer } from "./framer.ts";
 import { frame, surveyJson } from "./framing.ts";
 import { jsonFramer } from "./json-elements.ts";
 import { JSON_LINES, type LineKind, SUPPOSED_TEXT_LINES, TEXT_LINES } from "./line-kinds.ts";
-import { LineFramer } from "./lines.ts";
+import { LineFramer, type LineStart } from "./lines.ts";
 
 /** Name, perhaps the number or time of a rotation, perhaps `.gz`. */
 const ENDING = /\.(jsonl|ndjson|json|csv|log|txt)(?:[.-]\d[-\d.:_TZ]*)?(?:\.gz)?$/i;
@@ -45,6 +45,8 @@ export function kindOf(path: string, format?: InputFormat): FileKind {
 export interface KnownPlace {
   readonly state: DigestState;
   readonly lines?: number;
+  /** The line that ends there has no line end. */
+  readonly open?: boolean;
 }
 
 /**
@@ -172,7 +174,7 @@ export class FileInput implements Input {
     const seek = !zipped && byLine && place?.lines !== undefined ? from : 0;
     const framer = await this.framer(
       from,
-      { offset: seek, lines: seek > 0 ? (place?.lines ?? 0) : 0 },
+      { offset: seek, lines: seek > 0 ? (place?.lines ?? 0) : 0, open: seek > 0 && place?.open === true },
       signal,
     );
     if (framer === undefined) return;
@@ -181,6 +183,7 @@ export class FileInput implements Input {
     const chunks = this.digested(seek, Math.max(seek, place?.state.at ?? 0), content);
     let end = from;
     let lines: number | undefined = place?.lines;
+    let open = place?.open ?? false;
     for await (const { records, last } of frame(chunks, name, framer, signal)) {
       if (last && growing && format !== "json") break;
       const final = records.at(-1);
@@ -189,18 +192,19 @@ export class FileInput implements Input {
       if (final === undefined) continue;
       // A last line without a line end: what is added to the file may begin with it.
       lines = last ? final.line - 1 : final.line;
+      open = last;
       yield last && format !== "json"
         ? records.map((record) => ({ ...record, unfinished: true as const }))
         : records;
     }
     if (signal?.aborted || end === from) return;
     places.delete(from);
-    places.set(end, { state: content.stateAt(end), ...(lines === undefined ? {} : { lines }) });
+    places.set(end, { state: content.stateAt(end), open, ...(lines === undefined ? {} : { lines }) });
   }
 
   private async framer(
     from: number,
-    start: { readonly offset: number; readonly lines: number },
+    start: LineStart,
     signal: AbortSignal | undefined,
   ): Promise<Framer | undefined> {
     const { format, name, supposed } = this.options;

@@ -8,6 +8,14 @@ import { FRAME_BYTES, type Frame, frameOf, Pieces, TOO_LONG } from "./pieces.ts"
 const LF = 0x0a;
 const CR = 0x0d;
 
+/** Where a {@link LineFramer} begins. */
+export interface LineStart {
+  readonly offset: number;
+  readonly lines: number;
+  /** The line before has no end yet. */
+  readonly open?: boolean;
+}
+
 /** One record a line; a line ends with LF, or CR and LF. Blank lines are counted, and skipped where the kind says so. */
 export class LineFramer implements Framer {
   private readonly held = new Pieces();
@@ -15,13 +23,16 @@ export class LineFramer implements Framer {
   private readonly from: number;
   private offset: number;
   private line: number;
+  /** The line before `from` was taken as it is, and had no end: what ends it is not a line of its own. */
+  private open: boolean;
 
   /** `start`: the bytes that are given begin at this offset of the content, after so many lines. */
-  constructor(kind: LineKind, from: number, start: { readonly offset: number; readonly lines: number }) {
+  constructor(kind: LineKind, from: number, start: LineStart) {
     this.kind = kind;
     this.from = from;
     this.offset = start.offset;
     this.line = start.lines;
+    this.open = start.open ?? false;
   }
 
   /** Lines that have ended so far. */
@@ -35,7 +46,7 @@ export class LineFramer implements Framer {
     if (base === 0) this.kind.mustBegin?.(chunk);
     let start = this.skip(chunk);
     // A line that began in an earlier chunk, and the first of all, which may have a byte order mark, go alone.
-    if (start < chunk.length && (this.held.length > 0 || this.line === 0)) {
+    if (start < chunk.length && (this.held.length > 0 || this.line === 0 || this.open)) {
       const end = chunk.indexOf(LF, start);
       this.held.add(end < 0 ? chunk.subarray(start) : chunk.subarray(start, end));
       if (end >= 0) this.one(this.held.take(), base + end + 1, records);
@@ -61,18 +72,21 @@ export class LineFramer implements Framer {
   private skip(chunk: Uint8Array): number {
     const skipped = Math.min(chunk.length, Math.max(0, this.from - this.offset));
     for (let at = 0; at < skipped; at++) if (chunk[at] === LF) this.line++;
+    if (skipped > 0) this.open = chunk[skipped - 1] !== LF;
     return skipped;
   }
 
   private one(held: Frame, end: number, records: InputRecord[]): void {
     this.line++;
-    const { line } = this;
+    const { line, open } = this;
+    this.open = false;
     if (held.tooLong) {
       records.push(problem({ line, frame: held.bytes, end }, TOO_LONG));
       return;
     }
     const whole = line === 1 ? withoutMark(held.bytes) : held.bytes;
     const frame = whole.at(-1) === CR ? whole.subarray(0, -1) : whole;
+    if (open && frame.length === 0) return;
     if (!this.kind.skipsBlank || !isBlank(frame)) records.push(this.kind.ofBytes({ line, frame, end }));
   }
 
