@@ -290,7 +290,8 @@ export class FilesIntake implements Intake {
     for (const [identity, file] of found) {
       if (this.#leftOut.has(identity)) continue;
       try {
-        const watched = await WatchedFile.open(() => files.openGrowing(file, format), clock);
+        const open = (at: string) => files.openGrowing(at, format);
+        const watched = await WatchedFile.open(file, open, clock);
         this.#watched.push(watched);
         if (this.#folder || this.#watched.length === 1) continue;
         this.#options.onFile({ event: "rotated", file });

@@ -25,8 +25,8 @@ export async function rotatedFiles(
     .slice(0, LIMITS.rotatedFiles);
   const found: WatchedFile[] = [];
   for (const { path: candidate } of newest) {
-    const open = () => files.openGrowing(candidate, format);
-    const watched = await WatchedFile.open(open, clock).catch((error: unknown) => {
+    const open = (at: string) => files.openGrowing(at, format);
+    const watched = await WatchedFile.open(candidate, open, clock).catch((error: unknown) => {
       if (isHeadwaterError(error, "BadInput")) return undefined;
       throw error;
     });

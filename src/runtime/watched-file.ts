@@ -1,8 +1,12 @@
+import { HeadwaterError } from "../core/errors.ts";
 import type { InputProgress } from "../core/events.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { GrowingFile, Input, InputFormat } from "../ports/files.ts";
 import type { IntakeRecord } from "./intake-record.ts";
 import { locateInput } from "./located-input.ts";
+
+/** Opens the file that there is at a path. */
+type OpenFile = (path: string) => Promise<GrowingFile>;
 
 /** A file that is read, perhaps again and again as it grows, whatever becomes of its name. */
 export class WatchedFile {
@@ -19,7 +23,7 @@ export class WatchedFile {
   /** When it gave something last, by the monotonic clock. */
   readAt: number;
   readonly #clock: Clock;
-  readonly #open: () => Promise<GrowingFile>;
+  readonly #open: OpenFile;
   #file: GrowingFile | undefined;
   #input: Input | undefined;
   #end = 0;
@@ -28,7 +32,7 @@ export class WatchedFile {
   /** It is a new input, even if it begins as another one does. */
   #fresh = false;
 
-  private constructor(file: GrowingFile, open: () => Promise<GrowingFile>, clock: Clock) {
+  private constructor(file: GrowingFile, open: OpenFile, clock: Clock) {
     this.#file = file;
     this.#open = open;
     this.#clock = clock;
@@ -39,8 +43,8 @@ export class WatchedFile {
   }
 
   /** Throws `BadInput`. */
-  static async open(open: () => Promise<GrowingFile>, clock: Clock): Promise<WatchedFile> {
-    return new WatchedFile(await open(), open, clock);
+  static async open(path: string, open: OpenFile, clock: Clock): Promise<WatchedFile> {
+    return new WatchedFile(await open(path), open, clock);
   }
 
   /** It is an input of its own, of which nothing was taken: it was truncated, or came in the place of another one. */
@@ -111,7 +115,16 @@ export class WatchedFile {
   }
 
   async #opened(): Promise<GrowingFile> {
-    this.#file ??= await this.#open();
-    return this.#file;
+    if (this.#file !== undefined) return this.#file;
+    const file = await this.#open(this.path);
+    if (file.identity !== this.identity) {
+      await file.close();
+      throw new HeadwaterError("InputFailed", "the file was replaced by another one while it was read", {
+        where: this.path,
+        hint: "Run again: what was taken in is kept. With --follow files may be replaced at any time.",
+      });
+    }
+    this.#file = file;
+    return file;
   }
 }

@@ -97,3 +97,42 @@ describe.skipIf(missing !== "")(`apache-log on an access log${missing}`, () => {
     expect(await countEvents(log)).toBe(events);
   });
 });
+
+describe("apache-log on standard input", () => {
+  const place = new Workplace();
+  afterAll(() => place.clear());
+
+  it("reads lines of text, and quarantines those that do not parse", async () => {
+    const cwd = await place.folder();
+    const good =
+      '::1 - ada [01/Mar/2026:10:05:03 +0130] "GET /a\\"b HTTP/1.1" 304 - "-" "Mozilla/5.0 (\\"quoted\\")"';
+    const bad = ["", "no line of an access log", good.slice(0, -1), good.replace("/Mar/", "/Mrz/")];
+    const args = [
+      "run",
+      projectFile("examples/apache-log.ts"),
+      "--input",
+      "lines=-",
+      "--format",
+      "lines=lines",
+    ];
+    const stdin = [good, ...bad].join("\n");
+    const ended = await headwater([...args, "--output", "requests=-", "--json"], { cwd, stdin });
+    expect(ended.code, ended.stderr).toBe(0);
+    expect(JSON.parse(ended.stdout)).toEqual({
+      host: "::1",
+      ident: null,
+      user: "ada",
+      time: "2026-03-01T08:35:03.000Z",
+      method: "GET",
+      path: '/a\\"b',
+      protocol: "HTTP/1.1",
+      status: 304,
+      bytes: null,
+      referrer: null,
+      agent: 'Mozilla/5.0 (\\"quoted\\")',
+    });
+    expect(ended.stderr).toContain("quarantined in parse: not a line of the combined log format");
+    const report = JSON.parse(ended.stderr.trimEnd().split("\n").at(-1) ?? "");
+    expect(report.records).toMatchObject({ accepted: 5, quarantined: 4, rejected: 0 });
+  });
+});
