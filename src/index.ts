@@ -4,8 +4,15 @@ import type { RunningPipeline, StartOptions } from "./app/start-types.ts";
 import type { StageState, StateRequest } from "./app/state-types.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
 
-export type { RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
-export type { Delivery, RunningPipeline, StartOptions } from "./app/start-types.ts";
+export type { Backpressure, RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
+export type {
+  BatchDelivery,
+  Delivery,
+  Feed,
+  RunningPipeline,
+  SinkBinding,
+  StartOptions,
+} from "./app/start-types.ts";
 export type {
   HistoryPoint,
   JoinStateEntry,

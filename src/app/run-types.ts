@@ -1,5 +1,7 @@
 import type { HeadwaterError } from "../core/errors.ts";
 import type { ParameterInForce, ParameterSettings } from "../pipeline/parameter-overrides.ts";
+import type { InputFormat } from "../ports/files.ts";
+import type { FileNotice } from "../runtime/files-intake.ts";
 
 /** What `headwater run` is asked to do. */
 export interface RunRequest {
@@ -7,10 +9,17 @@ export interface RunRequest {
   readonly pipeline: string;
   /** `lmdb:<dir>` or `memory:`. */
   readonly log: string;
-  /** Source → file, or `-` for standard input. */
+  /** Source → file, folder (all files in it), or `-` for standard input. */
   readonly inputs: ReadonlyMap<string, string>;
-  /** Sink → file, or `-` for standard output. Sinks that are not named only count. */
+  /** Source → what its input holds, where the name does not tell, or tells otherwise. */
+  readonly formats?: ReadonlyMap<string, InputFormat>;
+  /**
+   * Sink → file, `http://…` or `https://…` (batches are POSTed there as JSON lines), or `-` for standard output. Sinks
+   * that are not named only count.
+   */
   readonly outputs: ReadonlyMap<string, string>;
+  /** Sink → size or time after which its file is followed by the next one, such as `64MB` or `1h`; `""`: of all others. */
+  readonly rotations?: ReadonlyMap<string, string>;
   /**
    * Values of the pipeline's parameters, by stage and name. Those that are not named have their default or, in a
    * pipeline that is run by its deployed name, the value that it is deployed with.
@@ -30,6 +39,8 @@ export interface RunRequest {
   readonly again?: boolean;
   /** First abort: finish what is in flight and stop. */
   readonly signal?: AbortSignal;
+  /** How long finishing may take, in milliseconds; then it stops at once. 30,000 if absent. */
+  readonly drainMs?: number;
   onProgress?(progress: RunProgress): void;
   onNotice?(notice: RunNotice): void;
 }
@@ -41,6 +52,8 @@ export interface RunProgress {
   /** Of all inputs together; `undefined` if some size is unknown. */
   readonly bytes: number | undefined;
   readonly bytesRead: number;
+  /** Who holds back the rest just now. */
+  readonly heldBackBy?: Pick<Backpressure, "by" | "reason"> | undefined;
 }
 
 /** Something that a person should hear of while the run goes on. */
@@ -74,7 +87,26 @@ export type RunNotice =
   | { readonly kind: "begun-again"; readonly message: string }
   /** What the log says: it keeps everyone waiting, or goes on. */
   | { readonly kind: "log"; readonly waiting: boolean; readonly message: string }
+  /** What was in flight when the run was stopped is not finished in time: it is left to the next start. */
+  | { readonly kind: "drain-timeout"; readonly drainMs: number }
+  /** The receiver of a sink does not take a batch for now, or (without a reason) does so again. */
+  | { readonly kind: "output-waits"; readonly sink: string; readonly reason: string | undefined }
+  /** What became of a file that is read: see `FileNotice`. */
+  | ({ readonly kind: "file"; readonly source: string } & FileNotice)
   | { readonly kind: "restarted"; readonly node: string; readonly message: string };
+
+/** Something that held back what is ahead of it, up to the door. */
+export interface Backpressure {
+  /** `sink NAME`, `stage NAME` (or `stages A, B`, which run as one), or `log`. */
+  readonly by: string;
+  /** What a sink waited for last, such as `HTTP 503`. */
+  readonly reason?: string;
+  /** Whom it holds back, from itself up to the sources. */
+  readonly chain: readonly string[];
+  readonly seconds: number;
+  /** Of the run's time. */
+  readonly share: number;
+}
 
 /** What a run did; `headwater run --json` prints it as it is. */
 export interface RunReport {
@@ -98,6 +130,8 @@ export interface RunReport {
   readonly steps: number;
   /** Records delivered to each sink by this run. */
   readonly outputs: Readonly<Record<string, number>>;
+  /** Who kept doors from taking in more, and for how long; the worst first. Empty if nobody did. */
+  readonly backpressure: readonly Backpressure[];
   readonly nodes: number;
   readonly seconds: number;
   readonly recordsPerSecond: number;

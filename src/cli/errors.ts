@@ -38,6 +38,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   LogClosed: EXIT.failed,
   InputFailed: EXIT.failed,
   OutputFailed: EXIT.failed,
+  OutputRefused: EXIT.failed,
   StageFailed: EXIT.failed,
   OwnershipLost: EXIT.failed,
   Overloaded: EXIT.failed,

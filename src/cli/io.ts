@@ -38,11 +38,9 @@ export interface Io {
   monotonic(): number;
   /** Calls `listener` at each Ctrl-C and request to end, until the returned function is called. */
   onInterrupt(listener: () => void): () => void;
-  /** Ends the process at once. */
-  exit(code: number): void;
   /**
    * Ends the process at once by the signal of Ctrl-C, which a shell shows as 130. An exit would wait for the
-   * process's other threads, and one of them may wait for the log.
+   * process's other threads, and one of them may be in the middle of writing the log, or wait for it.
    */
   die(): void;
   /** Loaded only when needed, so that `--help` is fast. */
@@ -71,7 +69,6 @@ export function processIo(): Io {
         process.off("SIGTERM", listener);
       };
     },
-    exit: (code) => process.exit(code),
     die: () => {
       process.removeAllListeners("SIGINT");
       process.kill(process.pid, "SIGINT");

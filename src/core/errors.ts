@@ -35,6 +35,7 @@ export const ERROR_CODES = {
   // Running.
   InputFailed: { retryable: false },
   OutputFailed: { retryable: true },
+  OutputRefused: { retryable: false },
   StageFailed: { retryable: false },
   OwnershipLost: { retryable: true },
   Overloaded: { retryable: true },

@@ -17,6 +17,7 @@ const VERSIONS = {
   RecordsQuarantined: 1,
   SinkClaimed: 1,
   SinkOpened: 1,
+  OutputsPrepared: 1,
   OutputsDelivered: 1,
   PipelineDeployed: 1,
   CodeChunk: 1,

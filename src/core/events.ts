@@ -43,6 +43,8 @@ export interface DoorClaimed extends Claim<2>, Extent {
   readonly ahead?: TimesAhead;
   readonly watermark?: WatermarkColumns;
   readonly inputs: readonly InputProgress[];
+  /** The others are in the claims from this epoch on. */
+  readonly inputsSince?: number;
   readonly input?: InputProgress;
 }
 
@@ -219,6 +221,18 @@ export interface SinkOpened extends Common {
   readonly cursors: Cursors;
 }
 
+/** A batch is about to be handed over; if it is not known whether it was, it is handed over again as the same one. */
+export interface OutputsPrepared extends Common, Extent {
+  readonly epoch: number;
+  readonly node: string;
+  readonly target: string;
+  readonly count: number;
+  /** Where the records begin. */
+  readonly from: Cursors;
+  /** Files that are begun by the batch, of a target that has several. */
+  readonly parts?: readonly string[];
+}
+
 export interface OutputsDelivered extends Common, Extent {
   readonly epoch: number;
   readonly node: string;
@@ -227,6 +241,8 @@ export interface OutputsDelivered extends Common, Extent {
   readonly from: Cursors;
   readonly to: Cursors;
   readonly bytes: number;
+  /** Which file `bytes` is the length of, of a target that has several. */
+  readonly part?: string;
   readonly digest?: Uint8Array;
 }
 
@@ -334,6 +350,7 @@ export interface EventTypes {
   RecordsQuarantined: RecordsQuarantined;
   SinkClaimed: SinkClaimed;
   SinkOpened: SinkOpened;
+  OutputsPrepared: OutputsPrepared;
   OutputsDelivered: OutputsDelivered;
   PipelineDeployed: PipelineDeployed;
   CodeChunk: Chunk;

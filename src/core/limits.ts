@@ -36,8 +36,17 @@ export const LIMITS = {
   inFlightRecords: 16_384,
   /** Sender's ids that a door remembers to find duplicates. */
   duplicateHorizonIds: 131_072,
-  /** Inputs whose progress a door keeps in mind. */
-  knownInputs: 1_024,
+  /** Inputs whose progress a door keeps in mind, and inputs after which it says all of them again. */
+  knownInputs: 2_048,
+  inputsPerClaim: 64,
+  /** Files that one folder may have. */
+  filesPerFolder: 1_024,
+  /** How often a followed file or folder is looked at. */
+  followMs: 200,
+  /** A followed file that no name stands for any more is looked at for so long after it was written last. */
+  rotatedWatchMs: 60_000,
+  /** At most so many of them, and so many are looked through for the one in which the last run stopped. */
+  rotatedFiles: 16,
   /** Characters of a sender's id. */
   idChars: 1_024,
   /** Bytes of a refused record that are kept. */
@@ -82,6 +91,25 @@ export const LIMITS = {
   flushRecords: 4_096,
   flushBytes: 4 * 1024 * 1024,
   flushMs: 200,
+  /** Bytes and records of one POST to a receiver, unless a single record is larger. */
+  postBytes: 1024 * 1024,
+  postRecords: 1_024,
+  /** A receiver has to answer within this time, unless it is said otherwise, and at most. */
+  postTimeoutMs: 30_000,
+  postTimeoutMsMost: 3_600_000,
+  /** What a receiver did not take is sent again after this long; after each failure in a row twice as long. */
+  sendAgainMs: 250,
+  sendAgainMsMost: 30_000,
+  /** What a receiver asks to wait counts up to this. */
+  retryAfterMsMost: 300_000,
+  /** Characters of a receiver's answer that are read. */
+  answerChars: 300,
+  /** The least size, and time, for which an output file is begun. */
+  rotateBytesLeast: 1_024,
+  rotateMsLeast: 1_000,
+  /** A run that is asked to stop takes this long at most to finish what is in flight, unless it is said otherwise. */
+  drainMs: 30_000,
+  drainMsMost: 86_400_000,
   /** Characters of a pipeline's, source's, stage's, sink's or parameter's name. */
   nameChars: 64,
   /** Canonical bytes of the values of a pipeline's parameters together: they are in the event of its deployment. */

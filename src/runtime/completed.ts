@@ -6,7 +6,6 @@ import { lastWatermark } from "../core/watermark.ts";
 import { isStateful } from "../pipeline/definition.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { currentDeployment, describeDeployment, isDeployed } from "./deployment.ts";
-import { isRefusedAlready } from "./intake.ts";
 import { knownInputs } from "./known-inputs.ts";
 import type { RunEnvironment, RunOptions } from "./run-options.ts";
 import { sinkHistory } from "./sink-history.ts";
@@ -29,13 +28,9 @@ export async function completedDeployment(
   if (current === undefined || !isDeployed(describeDeployment({ ...options, runtime }), current, name))
     return undefined;
   for (const [source, intake] of intakes) {
-    if (!intake.repeatable) return undefined;
-    const taken = await intake.locate(await knownInputs(log, sourceStream(name, source)));
-    if (taken === undefined || !taken.ended) return undefined;
-    if (taken.read > 0) known.push(() => onResumed(source, intake.name, taken.read));
-    for await (const records of intake.records(taken, signal)) {
-      if (records.some((record) => !isRefusedAlready(record, taken))) return undefined;
-    }
+    const taken = await intake.exhausted(await knownInputs(log, sourceStream(name, source)), signal);
+    if (taken === undefined) return undefined;
+    if (taken > 0) known.push(() => onResumed(source, intake.name, taken));
   }
   // Windows that an earlier run left open are still to give what they have.
   if (
@@ -53,7 +48,7 @@ export async function completedDeployment(
     if (history === undefined && (target.fills || promised > THROUGH_NOTHING)) return undefined;
     if (history === undefined) continue;
     if (history.place.through < promised) return undefined;
-    if (history.place.bytes > 0 && target.fills && !(await target.hasContent())) return undefined;
+    if (history.place.bytes > 0 && target.refills && !(await target.hasContent())) return undefined;
   }
   for (const tell of known) tell();
   return current;

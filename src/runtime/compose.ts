@@ -2,6 +2,7 @@ import { createBundler } from "../adapters/esbuild/bundler.ts";
 import { isTarget, parseTarget } from "../adapters/eventstoredb/target.ts";
 import { createFiles } from "../adapters/files/files.ts";
 import { createSmallFiles } from "../adapters/files/small-files.ts";
+import { createHttpClient } from "../adapters/http/client.ts";
 import { openLmdbLog } from "../adapters/lmdb/log.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
 import { createChildren } from "../adapters/system/children.ts";
@@ -17,6 +18,7 @@ import type { Children } from "../ports/children.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { Files } from "../ports/files.ts";
+import type { HttpClient } from "../ports/http.ts";
 import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
 import type { Secrets } from "../ports/secrets.ts";
@@ -80,15 +82,18 @@ export interface Surroundings {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly files: Files;
+  readonly http: HttpClient;
   readonly processes: Processes;
   readonly bundler: Bundler;
 }
 
 export function createSurroundings(): Surroundings {
+  const clock = createSystemClock();
   return {
-    clock: createSystemClock(),
+    clock,
     ids: createIds(),
     files: createFiles(),
+    http: createHttpClient(clock),
     processes: createProcesses(),
     bundler: createBundler(library),
   };

@@ -3,7 +3,7 @@ import { Arena } from "../core/arena.ts";
 import { encodeDeltas, encodePlain, encodeTexts } from "../core/columns.ts";
 import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
-import type { InputProgress, RecordsAccepted } from "../core/events.ts";
+import type { DoorClaimed, InputProgress, RecordsAccepted } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
 import { partitionOfKey } from "../core/partition.ts";
@@ -19,6 +19,7 @@ import { DuplicateHorizon } from "./duplicates.ts";
 import type { HostContext } from "./host-context.ts";
 import { type Intake, isRefusedAlready } from "./intake.ts";
 import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
+import { sameProgress } from "./located-input.ts";
 import { OpenBatch } from "./open-batch.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
@@ -56,6 +57,9 @@ export class DoorWorker {
   #clock = new OrdinalClock(THROUGH_NOTHING);
   #eventTime: EventTime;
   #input: InputProgress | undefined;
+  /** The other inputs that are known, and the epoch in which they were all said. */
+  #others: readonly InputProgress[] = [];
+  #listedIn = 0;
   /** When a record was last taken, by the monotonic clock. */
   #lastTakenAt: number;
   #batch = new OpenBatch();
@@ -70,7 +74,7 @@ export class DoorWorker {
   }
 
   async claim(): Promise<void> {
-    const { log, clock, process, deployment, deployedFrom, probe } = this.#context;
+    const { log, deployedFrom, probe } = this.#context;
     this.#log = await UnitLog.open(log, this.#stream);
     const place = await readDoorPlace(log, this.#log.main);
     place.epoch++;
@@ -78,14 +82,28 @@ export class DoorWorker {
     this.#place = place;
     this.#clock = new OrdinalClock(place.through);
     this.#eventTime = new EventTime(this.#options.source.watermark, place.eventTime);
-    const known = place.inputs;
-    this.#input = await this.#options.intake.locate(known);
-    const current = this.#input;
-    if (current !== undefined && current.read > 0) {
-      this.#options.onResumed(this.#options.intake.name, current.read);
-    }
+    const { intake } = this.#options;
+    const { input, taken } = await intake.locate(place.inputs);
+    this.#goOnWith(input, place.inputs);
+    if (taken > 0) this.#options.onResumed(intake.name, taken);
     await probe?.("door-claim:before");
-    await this.#log.append("DoorClaimed", () => ({
+    this.#listedIn = place.epoch;
+    await this.#appendClaim({ inputs: this.#others });
+    await probe?.("door-claim:after");
+  }
+
+  /** From now on records are of `input`; the others are those of `known` that it does not go on with. */
+  #goOnWith(input: InputProgress | undefined, known: readonly InputProgress[]): void {
+    this.#others = known.filter(
+      (other) => other.bytes > 0 && (input === undefined || !sameProgress(other, input)),
+    );
+    this.#input = input;
+  }
+
+  async #appendClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): Promise<void> {
+    const { clock, process, deployment } = this.#context;
+    const place = this.#claimed();
+    await this.#unitLog().append("DoorClaimed", () => ({
       v: 2,
       wall: clock.now(),
       epoch: place.epoch,
@@ -96,10 +114,25 @@ export class DoorWorker {
       first: place.next,
       through: place.through,
       ...this.#timeColumns(),
-      inputs: known.filter((input) => input !== current && input.bytes > 0),
-      ...(current !== undefined && { input: current }),
+      ...inputs,
+      ...(this.#input !== undefined && { input: this.#input }),
     }));
-    await probe?.("door-claim:after");
+  }
+
+  /** All that is known of the source's inputs; the one that is read comes last. */
+  #known(): readonly InputProgress[] {
+    return this.#input === undefined ? this.#others : [...this.#others, this.#input];
+  }
+
+  /** The intake gives another input's records from here on: says so in a claim of its own. */
+  async #turnTo(input: InputProgress): Promise<void> {
+    const place = this.#claimed();
+    const left = this.#input === undefined || this.#input.bytes === 0 ? [] : [this.#input];
+    this.#goOnWith(input, this.#known().slice(-LIMITS.knownInputs));
+    place.epoch++;
+    const all = place.epoch - this.#listedIn >= LIMITS.inputsPerClaim;
+    if (all) this.#listedIn = place.epoch;
+    await this.#appendClaim(all ? { inputs: this.#others } : { inputs: left, inputsSince: this.#listedIn });
   }
 
   /** Brings back which ids were taken before. */
@@ -116,15 +149,21 @@ export class DoorWorker {
    */
   async work(until: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([until, this.#stop.signal]);
-    const records = new PullAhead(this.#options.intake.records(this.#input, signal), this.#context.clock);
-    signal.addEventListener("abort", () => records.interrupt(), { once: true });
+    const { intake } = this.#options;
+    const steps = new PullAhead(
+      intake.steps(this.#input, () => this.#known(), signal),
+      this.#context.clock,
+    );
+    signal.addEventListener("abort", () => steps.interrupt(), { once: true });
     // Ordinals from outside are not to be overtaken by promises of this door's own.
-    let injected = this.#options.intake.givesOrdinals ?? false;
+    let injected = intake.givesOrdinals ?? false;
     try {
       while (!signal.aborted) {
-        const next = await records.next(this.#patienceMs(injected));
+        const next = await steps.next(this.#patienceMs(injected));
         if (next?.done) break;
-        for (const record of next?.value ?? []) {
+        if (next?.value.kind === "left") await this.#leave(next.value.final, signal);
+        if (next?.value.kind === "input") await this.#turnTo(next.value.input);
+        for (const record of next?.value.kind === "records" ? next.value.records : []) {
           injected ||= record.ordinal !== undefined;
           await this.#take(record);
           if (this.#full()) await this.#flush(signal);
@@ -148,6 +187,12 @@ export class DoorWorker {
     await this.#append("InputEnded");
     this.#options.onEnded();
     await this.#keepUp(signal);
+  }
+
+  /** What was read of an input becomes durable before the intake looks for the next one. */
+  async #leave(final: boolean, signal: AbortSignal): Promise<void> {
+    await this.#flush(signal);
+    if (final && this.#input !== undefined) this.#input = { ...this.#input, ended: true };
   }
 
   /** Raises this door's promise to the other doors' until `signal` aborts. */
@@ -419,7 +464,7 @@ export class DoorWorker {
     return {
       ...known,
       ...(unfinished !== undefined && { unfinished }),
-      name: this.#options.intake.name,
+      name: batch.read === 0 ? input.name : this.#options.intake.name,
       bytes,
       digest: batch.end === undefined ? input.digest : this.#options.intake.digestUpTo(bytes),
       read: input.read + batch.read,
@@ -432,14 +477,17 @@ export class DoorWorker {
   }
 
   async #waitForRoom(signal: AbortSignal): Promise<void> {
-    const { board } = this.#context;
-    while (!signal.aborted) {
-      if (!board.crowded(this.#order.unit)) return;
-      await board.changed(signal);
-    }
+    const { board, clock } = this.#context;
+    const { unit } = this.#order;
+    if (!board.crowded(unit)) return;
+    board.pressure.enters(unit, { kind: "held" }, clock.monotonic());
+    while (!signal.aborted && board.crowded(unit)) await board.changed(signal);
+    board.pressure.enters(unit, { kind: "working" }, clock.monotonic());
   }
 
   dispose(): void {
+    const { board, clock } = this.#context;
+    board.pressure.leaves(this.#order.unit, clock.monotonic());
     this.#stop.abort();
   }
 

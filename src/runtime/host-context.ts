@@ -25,6 +25,8 @@ export interface HostContext {
   readonly keepOpen: boolean;
   /** For tests: called at named points, such as `steps:before`, to kill or stall the process there. */
   readonly probe: Probe | undefined;
+  /** The receiver of a sink does not take what it is given for now; without a reason: it does so again. */
+  onOutputWaits(sink: string, reason: string | undefined): void;
   onQuarantined(stage: string, address: string, message: string): void;
 }
 

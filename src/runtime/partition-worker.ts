@@ -16,6 +16,7 @@ import type { HostContext } from "./host-context.ts";
 import type { MergedBatch, MergeReader } from "./merge-reader.ts";
 import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
+import type { Activity } from "./pressure.ts";
 import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
 import { loadSnapshot } from "./snapshots.ts";
 import { type Draft, StreamTail } from "./stream-tail.ts";
@@ -157,8 +158,10 @@ export class PartitionWorker {
       throw new HeadwaterError("Internal", "a partition works before it was restored");
     this.#context.board.report(this.#order.unit, this.#claimed().through);
     for (;;) {
+      this.#enters({ kind: "waiting" });
       const batch = await reader.next(this.#batchMost, signal);
       if (batch === undefined) break;
+      this.#enters({ kind: "working" });
       await this.#record(batch);
     }
     if (this.#inputsSinceSnapshot > 0 && this.#segment.stateful) await this.#recordSnapshot();
@@ -166,8 +169,15 @@ export class PartitionWorker {
 
   /** Lets go of everything at once. */
   dispose(): void {
+    const { board, clock } = this.#context;
+    board.pressure.leaves(this.#order.unit, clock.monotonic());
     this.#stop.abort();
     this.#reader?.stop();
+  }
+
+  #enters(activity: Activity): void {
+    const { board, clock } = this.#context;
+    board.pressure.enters(this.#order.unit, activity, clock.monotonic());
   }
 
   async #record(batch: MergedBatch): Promise<void> {
@@ -261,6 +271,7 @@ export class PartitionWorker {
     const watermarks = [...(place.watermark === undefined ? [] : [place.watermark]), ...at.steps];
     const state: Draft[] = snapshot === undefined ? [] : chunkDrafts("SnapshotChunk", snapshot.bytes, wall);
     let reference = place.snapshot;
+    this.#enters({ kind: "log" });
     await this.#unitLog().append(
       "StepsRecorded",
       (places) => {

@@ -48,6 +48,7 @@ const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "IncompatibleDeployment",
   "InputFailed",
   "OutputFailed",
+  "OutputRefused",
   "StageFailed",
   "NotCanonical",
   "RecordTooLarge",
@@ -111,8 +112,15 @@ async function runOnce(
   supervision.beat((error) => lost.abort(error));
   try {
     const deployed = await deployIfChanged(environment, options, process, supervision, lost.signal);
-    await operate(environment, { ...options, process, deployed, supervision, lost: lost.signal });
-    await supervision.release();
+    const finished = await operate(environment, {
+      ...options,
+      process,
+      deployed,
+      supervision,
+      lost: lost.signal,
+    });
+    // What was let go of may hold the log up: others find out by the silence.
+    if (finished) await supervision.release();
     return deployed;
   } finally {
     supervision.abandon();
@@ -219,8 +227,11 @@ async function mustNeedNoCode(log: EventLog, pipeline: string, current: Pipeline
   }
 }
 
-/** Runs the actors of a deployment until its intakes have ended and everything is through, or it is stopped. */
-async function operate(environment: RunEnvironment, operation: Operation): Promise<void> {
+/**
+ * Runs the actors of a deployment until its intakes have ended and everything is through, or it is stopped. Answers
+ * whether what was in flight was finished in the time that there was for it.
+ */
+async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
   const { plan, board, supervision } = operation;
   const units = unitsOf(plan);
   for (const unit of [...units.partitions, ...units.sinks]) board.expect(unit);
@@ -272,7 +283,20 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   const finished = new AbortController();
   actor.start();
   environment.onOperating?.({ loseNode: (node) => actor.send({ type: "NODE_LOST", node }) });
-  const watch = watchForEnd(operation, ended, finished.signal).then(() => actor.send({ type: "DRAIN" }));
+  let late = false;
+  let cancelDeadline = () => {};
+  const stopAtDeadline = () => {
+    const { drainMs = LIMITS.drainMs } = operation;
+    cancelDeadline = environment.clock.setTimeout(() => {
+      late = true;
+      operation.onDrainTimeout?.(drainMs);
+      actor.send({ type: "STOP" });
+    }, drainMs);
+  };
+  const watch = watchForEnd(operation, ended, finished.signal).then(() => {
+    if (operation.signal.aborted && !finished.signal.aborted) stopAtDeadline();
+    actor.send({ type: "DRAIN" });
+  });
   try {
     const error = await done;
     if (error !== undefined) throw error;
@@ -280,13 +304,16 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   } finally {
     finished.abort();
     await watch;
+    cancelDeadline();
     operation.lost.removeEventListener("abort", onLost);
     actor.stop();
     await pool.close();
     // Who begins again in this process must not meet what it began before.
-    if (operation.follow) await pool.settled();
+    if (operation.follow && !late) await pool.settled();
   }
-  await pool.settled();
+  // Whoever did not come to an end in time may never do so.
+  if (!late) await pool.settled();
+  return !late;
 }
 
 /** Resolves when all doors have ended and every unit is through what they promised, or when the run is stopped. */
@@ -328,6 +355,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     board,
     keepOpen,
     probe,
+    onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,
   };
 }

@@ -1,5 +1,6 @@
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
+import { Pressure } from "./pressure.ts";
 
 /** What the units of a process have done since it started; the only thing they share beside the log. */
 export interface Totals {
@@ -38,6 +39,11 @@ export class ProgressBoard {
   readonly outputs = new Map<string, number>();
   /** How many records came too late for each window or join: a part of `totals.late` each. */
   readonly late = new Map<string, number>();
+  /** Who holds back whom. */
+  readonly pressure = new Pressure((unit) => {
+    const through = this.#through.get(unit);
+    return through !== undefined && through < this.doorsThrough;
+  });
   readonly #through = new Map<string, number>();
   readonly #doors = new Map<string, number>();
   #ending = false;

@@ -10,7 +10,7 @@ import type { RuntimeVersions } from "./deployment.ts";
 import type { Probe } from "./host-context.ts";
 import type { Intake } from "./intake.ts";
 import type { ProgressBoard } from "./progress-board.ts";
-import type { SinkTarget } from "./sink-targets.ts";
+import type { SinkTarget } from "./sink-target.ts";
 
 /** What a pipeline runs on. */
 export interface RunEnvironment {
@@ -47,6 +47,8 @@ export interface RunOptions {
   readonly keepOpen: boolean;
   /** First abort: finish what is in flight and stop. */
   readonly signal: AbortSignal;
+  /** What is in flight when `signal` aborts has so many milliseconds to be finished; 30 s if absent. */
+  readonly drainMs?: number;
   readonly board: ProgressBoard;
   /** `before` is what was deployed until then. */
   onDeployed(deployed: PipelineDeployed, before: PipelineDeployed | undefined): void;
@@ -55,6 +57,10 @@ export interface RunOptions {
   onResumed(source: string, input: string, records: number): void;
   /** A record's event time (milliseconds since 1970) is too far ahead to be believed yet. */
   onTimeAhead(source: string, where: string, time: number): void;
+  /** See `HostContext.onOutputWaits`. */
+  onOutputWaits?(sink: string, reason: string | undefined): void;
+  /** The time to finish what was in flight is over: the rest is left to the next start. */
+  onDrainTimeout?(drainMs: number): void;
   onStandBy(message: string): void;
   /** A run that follows its inputs has failed for now, and goes on: see `runPipeline`. */
   onBegunAgain(error: HeadwaterError): void;

@@ -9,8 +9,8 @@ export interface Called {
   readonly stderr: string;
   /** Requests that reached the fake `run`. */
   readonly requests: readonly RunRequest[];
-  /** Codes that the process was told to end with at once. */
-  readonly exits: readonly (number | "died")[];
+  /** How often the process was told to end at once. */
+  readonly deaths: number;
 }
 
 export const REPORT: RunReport = {
@@ -20,6 +20,7 @@ export const REPORT: RunReport = {
   late: {},
   steps: 3_690,
   outputs: { channels: 51 },
+  backpressure: [],
   nodes: 1,
   seconds: 0.5,
   recordsPerSecond: 2_460,
@@ -37,7 +38,7 @@ export interface Fakes {
 export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<Called> {
   const written = { stdout: "", stderr: "" };
   const requests: RunRequest[] = [];
-  const exits: (number | "died")[] = [];
+  let deaths = 0;
   const listeners = new Set<() => void>();
   const interrupt = () => {
     for (const listener of [...listeners]) listener();
@@ -58,8 +59,9 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    exit: (code) => exits.push(code),
-    die: () => exits.push("died"),
+    die: () => {
+      deaths++;
+    },
     loadRun: async () => ({
       run: async (request) => {
         requests.push(request);
@@ -73,5 +75,5 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
   };
   const code = await main(argv, io);
   if (listeners.size > 0) throw new Error("the command still listens for Ctrl-C");
-  return { code, ...written, requests, exits };
+  return { code, ...written, requests, deaths };
 }
