@@ -39,6 +39,10 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   InputFailed: EXIT.failed,
   OutputFailed: EXIT.failed,
   StageFailed: EXIT.failed,
+  BadEffect: EXIT.failed,
+  EffectFailed: EXIT.failed,
+  EffectTimedOut: EXIT.failed,
+  EffectMissing: EXIT.failed,
   OwnershipLost: EXIT.failed,
   Overloaded: EXIT.failed,
   Internal: EXIT.failed,
@@ -119,7 +123,12 @@ function usageError(error: CommanderError): HeadwaterError {
 }
 
 function stackOf(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown);
-  const own = thrown.stack ?? thrown.message;
-  return thrown.cause === undefined ? own : `${own}\nCaused by: ${stackOf(thrown.cause)}`;
+  try {
+    if (!(thrown instanceof Error)) return describeThrown(thrown);
+    const own = thrown.stack ?? thrown.message;
+    return thrown.cause === undefined ? own : `${own}\nCaused by: ${stackOf(thrown.cause)}`;
+  } catch {
+    // What was thrown may refuse to be read.
+    return describeThrown(thrown);
+  }
 }

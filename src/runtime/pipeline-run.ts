@@ -27,6 +27,7 @@ import {
   loadDeployedCode,
 } from "./deployment.ts";
 import { DoorWorker } from "./door-worker.ts";
+import { EffectGates } from "./effect-gates.ts";
 import type { HostContext } from "./host-context.ts";
 import { ProgramIntake } from "./intake.ts";
 import { PartitionWorker } from "./partition-worker.ts";
@@ -48,6 +49,7 @@ const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "InputFailed",
   "OutputFailed",
   "StageFailed",
+  "EffectMissing",
   "NotCanonical",
   "RecordTooLarge",
   "LogFull",
@@ -320,6 +322,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     tickMs,
     arena: new Arena(),
     decode: (bytes, start, end) => decoder.decode(bytes, start, end),
+    gates: new EffectGates(),
     board,
     keepOpen,
     probe,
