@@ -25,20 +25,23 @@ export type {
 } from "./app/state-types.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
 export type { Aggregate, Aggregates, ReducerOptions } from "./pipeline/aggregates.ts";
-export type { StageContext } from "./pipeline/context.ts";
+export type { EffectContext, StageContext } from "./pipeline/context.ts";
 export type {
-  FailurePolicy,
   FunctionOptions,
   Key,
   MaybePromise,
   PipelineDefinition,
   StageOptions,
+  WaitingOptions,
 } from "./pipeline/definition.ts";
 export type { Duration } from "./pipeline/duration.ts";
+export type { EffectCall, EffectOptions } from "./pipeline/effects.ts";
+export type { FailurePolicy, RetryPolicy } from "./pipeline/failure-policy.ts";
 export * from "./pipeline/library.ts";
 export type { ParameterInForce, ParameterSettings } from "./pipeline/parameter-overrides.ts";
 export type { Parameter, ParameterDeclarations, ParameterValues } from "./pipeline/parameters.ts";
 export type { PipelineOptions, SourceOptions, WatermarkOptions } from "./pipeline/pipeline.ts";
+export type { RetrySettings } from "./pipeline/retries.ts";
 export type { ReduceOptions } from "./pipeline/stream.ts";
 export type { JoinOptions, TableJoinOptions, WindowOptions } from "./pipeline/timed-stages.ts";
 export type { EarlyFiring, FiringKind, WindowInfo, Windows } from "./pipeline/windows.ts";

@@ -40,6 +40,10 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   OutputFailed: EXIT.failed,
   OutputRefused: EXIT.failed,
   StageFailed: EXIT.failed,
+  BadEffect: EXIT.failed,
+  EffectFailed: EXIT.failed,
+  EffectTimedOut: EXIT.failed,
+  EffectMissing: EXIT.failed,
   OwnershipLost: EXIT.failed,
   Overloaded: EXIT.failed,
   Internal: EXIT.failed,
@@ -120,7 +124,12 @@ function usageError(error: CommanderError): HeadwaterError {
 }
 
 function stackOf(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown);
-  const own = thrown.stack ?? thrown.message;
-  return thrown.cause === undefined ? own : `${own}\nCaused by: ${stackOf(thrown.cause)}`;
+  try {
+    if (!(thrown instanceof Error)) return describeThrown(thrown);
+    const own = thrown.stack ?? thrown.message;
+    return thrown.cause === undefined ? own : `${own}\nCaused by: ${stackOf(thrown.cause)}`;
+  } catch {
+    // What was thrown may refuse to be read.
+    return describeThrown(thrown);
+  }
 }

@@ -13,6 +13,7 @@ const VERSIONS = {
   RecordsStored: 1,
   SnapshotChunk: 1,
   MembersNamed: 1,
+  EffectsRecorded: 1,
   RecordsRejected: 1,
   RecordsQuarantined: 1,
   SinkClaimed: 1,

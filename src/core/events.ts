@@ -103,10 +103,17 @@ export interface SnapshotReference {
   readonly next: number;
 }
 
+/** Where the results of a step event's effects are: see `effects` of StepsRecorded in docs/format.md. */
+export interface EffectRange extends EventRange {
+  /** Where the range of the next step event begins; behind this one if absent. */
+  readonly next?: number;
+}
+
 export interface PartitionClaimed extends Claim<2>, Extent {
   readonly cursors: Cursors;
   readonly watermark?: WatermarkColumns;
   readonly snapshot?: SnapshotReference;
+  readonly effects?: EffectRange;
 }
 
 /** What one stage made of a batch. */
@@ -161,6 +168,7 @@ export interface StepsRecorded extends Common<2>, Extent {
   readonly payload?: EventRange;
   readonly quarantine?: EventRange;
   readonly snapshot?: SnapshotReference;
+  readonly effects?: EffectRange;
 }
 
 export interface PayloadBlock {
@@ -182,6 +190,26 @@ export interface Chunk extends Common {
 
 /** Results' members that are too many for a step event. */
 export type MembersNamed = Chunk;
+
+/** What became of effects: each column has a row for each. */
+export interface EffectsRecorded extends Common {
+  readonly epoch: number;
+  readonly node: string;
+  readonly deployment: Uint8Array;
+  readonly ns: Uint8Array;
+  readonly ks?: Uint8Array;
+  readonly stages: readonly string[];
+  readonly stage?: Uint8Array;
+  readonly names: readonly string[];
+  readonly name?: Uint8Array;
+  readonly keys: Uint8Array;
+  readonly turns?: Uint8Array;
+  readonly outcomes?: Uint8Array;
+  readonly calls?: Uint8Array;
+  readonly millis: Uint8Array;
+  readonly lengths: Uint8Array;
+  readonly bytes: Uint8Array;
+}
 
 export interface RejectedRecord {
   readonly input: string;
@@ -205,6 +233,8 @@ export interface QuarantinedRecord {
   readonly message: string;
   readonly where?: string;
   readonly stack?: string;
+  /** How often the stage's function was called, where its policy tries again. */
+  readonly attempts?: number;
   readonly record: Uint8Array;
 }
 
@@ -346,6 +376,7 @@ export interface EventTypes {
   RecordsStored: RecordsStored;
   SnapshotChunk: Chunk;
   MembersNamed: MembersNamed;
+  EffectsRecorded: EffectsRecorded;
   RecordsRejected: RecordsRejected;
   RecordsQuarantined: RecordsQuarantined;
   SinkClaimed: SinkClaimed;

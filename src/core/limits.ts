@@ -128,6 +128,25 @@ export const LIMITS = {
   auditFailures: 100,
   /** Events after which an audit says how far it is. */
   auditProgressEvents: 256,
+  /** Times that a stage or effect tries again at most, how long it waits first and at most, and how that grows. */
+  retriesMost: 100,
+  retryBackoffMs: 100,
+  retryBackoffMsMost: 10_000,
+  retryFactor: 2,
+  retryFactorMost: 100,
+  /** The longest that may be waited before a try, or for an answer. */
+  waitMsMost: 3_600_000,
+  /** How long an effect waits for an answer unless it says otherwise. */
+  effectTimeoutMs: 30_000,
+  /** Calls of one effect of one stage that are under way in a process, unless it says otherwise, and at most. */
+  effectConcurrency: 16,
+  effectConcurrencyMost: 1_024,
+  /** What came of an effect is on its way to the log after this long at most, whatever a pipeline's tick is. */
+  effectFlushMs: 10,
+  /** Characters of an effect's name. */
+  effectNameChars: 128,
+  /** Records of a batch whose functions wait at a time. */
+  waitingRecords: 1_024,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

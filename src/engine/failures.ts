@@ -5,6 +5,8 @@ export interface StageFailure {
   /** Row among the stage's inputs. */
   readonly row: number;
   readonly error: unknown;
+  /** How often the stage's function was called, where its policy tries again. */
+  readonly attempts?: number;
 }
 
 /** The error of a window or join at a record without event time. */

@@ -7,10 +7,13 @@ import { isTimed } from "../pipeline/definition.ts";
 import { NO_VALUES } from "../pipeline/parameters.ts";
 import { makesRecords, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { RowContext, type StageScope } from "./context.ts";
-import { type OperatorInput, runFunction, runKeyBy, runReduce, runSplit } from "./operators.ts";
-import type { Origins } from "./origins.ts";
+import { runFunction } from "./function-runner.ts";
+import { type OperatorInput, runKeyBy, runReduce, runSplit } from "./operators.ts";
+import { type Origins, rootName } from "./origins.ts";
+import { NO_OUTSIDE, type Outside } from "./outside.ts";
 import { ReduceState } from "./reduce-state.ts";
 import type { InputRows } from "./rows.ts";
+import { StageEffects } from "./stage-effects.ts";
 import { type Keeping, StageOutput, type StageRows, timedStageRows } from "./stage-output.ts";
 import type { StateSnapshot } from "./state-snapshot.ts";
 import { rowsInStored } from "./stored-rows.ts";
@@ -39,6 +42,14 @@ interface Batch {
   readonly keys: readonly (() => unknown)[];
   /** What the window or join that the segment begins with made of it. */
   readonly timed: TimedRows | undefined;
+  readonly outside: Outside;
+}
+
+/** A stage that is run again over a batch, because it made too much of some rows. */
+interface Again {
+  readonly refused: ReadonlySet<number>;
+  /** What its rows were given the first time. */
+  readonly effects: StageEffects;
 }
 
 /** What a segment made of a batch: the rows of each of its stages. */
@@ -97,11 +108,18 @@ export class SegmentEngine {
     return entries;
   }
 
-  /** Runs one batch whose first input is N = `first`. Answers at once unless a stage's function is asynchronous. */
-  process(rows: InputRows, first: number): SegmentResult | Promise<SegmentResult> {
+  /**
+   * Runs one batch whose first input is N = `first`. Answers at once unless a stage's function is asynchronous, or is
+   * tried again. Rejects with what `outside` cannot go on for.
+   */
+  process(
+    rows: InputRows,
+    first: number,
+    outside: Outside = NO_OUTSIDE,
+  ): SegmentResult | Promise<SegmentResult> {
     // Before any stage can have changed a record.
     const keys = this.#options.segment.keyed ? this.#keysOf(rows) : [];
-    return this.#runFrom(0, { rows, first, keys, timed: this.head?.finish() }, []);
+    return this.#runFrom(0, { rows, first, keys, timed: this.head?.finish(), outside }, []);
   }
 
   /** The state as of after the last batch. Throws `NotCanonical` for a total that no record may hold. */
@@ -153,7 +171,7 @@ export class SegmentEngine {
     at: number,
     batch: Batch,
     done: readonly StageRows[],
-    refused?: ReadonlySet<number>,
+    again?: Again,
   ): StageRows | Promise<StageRows> {
     const { segment, arena, partitions, pipeline, origins } = this.#options;
     const planned = segment.stages[at];
@@ -168,6 +186,7 @@ export class SegmentEngine {
     const scope: StageScope = {
       pipeline,
       stage: definition.name,
+      kind: definition.kind,
       origins,
       parameters: definition.parameters?.values ?? NO_VALUES,
       rows,
@@ -176,7 +195,6 @@ export class SegmentEngine {
     const input: OperatorInput = {
       count: inputs.count,
       records: this.#recordsFor(at, rows, inputs, done),
-      refused,
       contextOf: (row) => new RowContext(scope, origin?.[row] ?? row, row),
     };
 
@@ -216,13 +234,46 @@ export class SegmentEngine {
       case "map":
       case "filter":
       case "flatMap":
-      case "route":
-        return whenDone(runFunction(definition, input, output), () => {
+      case "route": {
+        const effects = again?.effects ?? this.#effectsOf(batch, inputs, scope);
+        const waiting = { ...scope, effects };
+        const functionInput = {
+          count: inputs.count,
+          records: input.records,
+          refused: again?.refused,
+          effects,
+          contextOf: (row: number, before?: RowContext) =>
+            new RowContext(waiting, origin?.[row] ?? row, row, before),
+        };
+        const finish = () => {
           const finished = output.finish();
-          const tooMany = refused === undefined ? rowsOverLimit(inputs, finished) : undefined;
-          return tooMany === undefined ? finished : this.#runStage(at, batch, done, tooMany);
-        });
+          const refused = again === undefined ? rowsOverLimit(inputs, finished) : undefined;
+          return refused === undefined ? finished : this.#runStage(at, batch, done, { refused, effects });
+        };
+        const running = runFunction(definition, functionInput, output);
+        return running === undefined ? finish() : running.finally(() => effects.close()).then(finish);
+      }
     }
+  }
+
+  #effectsOf({ rows, first, outside }: Batch, { origin }: StageRows, scope: StageScope): StageEffects {
+    const { pipeline, stage, origins, pathOf } = scope;
+    return new StageEffects({
+      pipeline,
+      stage,
+      outside,
+      numberOf: (row) => {
+        const from = origin?.[row] ?? row;
+        let k = 0;
+        while (origin !== undefined && row > k && origin[row - k - 1] === from) k++;
+        return { n: first + from, k };
+      },
+      placeOf: (row) => {
+        const from = origin?.[row] ?? row;
+        const root = rootName(pipeline, origins, rows.sources?.[from] ?? 0, rows.roots[from] as number);
+        return { root, path: pathOf(row) };
+      },
+    });
   }
 
   /** The key of each input, or what its key function threw. */
@@ -334,8 +385,4 @@ function rowsOverLimit(inputs: StageRows, outputs: StageRows): ReadonlySet<numbe
     if ((totals.get(from) ?? 0) > LIMITS.outputsPerInput) rows.add(row);
   }
   return rows.size === 0 ? undefined : rows;
-}
-
-function whenDone<T>(waiting: Promise<void> | undefined, then: () => T | Promise<T>): T | Promise<T> {
-  return waiting === undefined ? then() : waiting.then(then);
 }

@@ -135,9 +135,10 @@ export class StageOutput {
     this.#results.push(0);
   }
 
-  /** The stage failed at the next input. */
-  fail(error: unknown): void {
-    this.#failures.push({ row: this.#results.length, error });
+  /** The stage failed at the next input; `attempts` is how often its function was called, if that is to be told. */
+  fail(error: unknown, attempts?: number): void {
+    const row = this.#results.length;
+    this.#failures.push({ row, error, ...(attempts !== undefined && { attempts }) });
     this.none();
   }
 

@@ -1,6 +1,5 @@
 import { encodeCanonical } from "../core/canonical.ts";
 import { ColumnWriter, encodeByteTexts, encodeDeltas, encodePlain, encodeRuns } from "../core/columns.ts";
-import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import type {
   OutletColumns,
   PayloadBlock,
@@ -15,6 +14,7 @@ import { type InputRows, NO_BYTES, recordBytes } from "./rows.ts";
 import type { SegmentResult } from "./segment-engine.ts";
 import type { Packed, StageRows } from "./stage-output.ts";
 import { storedRows } from "./stored-rows.ts";
+import { reasonOf } from "./thrown.ts";
 import type { TimedRows } from "./timed-output.ts";
 
 /** The part of a StepsRecorded event that a batch decides; the rest is the owner's. */
@@ -245,10 +245,17 @@ function quarantined(
     const planned = segment.stages[at];
     if (planned === undefined || stage.failures.length === 0) continue;
     const inputs = planned.input === SEGMENT_INPUT ? undefined : result.stages[planned.input];
-    for (const { row, error } of stage.failures) {
+    for (const { row, error, attempts } of stage.failures) {
       const from = inputs?.origin?.[row] ?? row;
       const record = bytesOfInput(segment, rows, result, planned.input, row);
-      records.push({ n: first + from, stage: planned.definition.name, row, ...reasonOf(error), record });
+      records.push({
+        n: first + from,
+        stage: planned.definition.name,
+        row,
+        ...reasonOf(error),
+        ...(attempts !== undefined && { attempts }),
+        record,
+      });
     }
   }
   return records;
@@ -276,16 +283,4 @@ function bytesOfInput(
   if (made?.packed === undefined) return encodeCanonical(made?.records[there] ?? null);
   const start = made.packed.lengths.slice(0, there).reduce((sum, length) => sum + length, 0);
   return made.packed.bytes.slice(start, start + (made.packed.lengths[there] ?? 0));
-}
-
-function reasonOf(error: unknown): Pick<QuarantinedRecord, "code" | "message" | "where" | "stack"> {
-  const cut = (text: string) => text.slice(0, LIMITS.reasonChars).toWellFormed();
-  return {
-    code: error instanceof HeadwaterError ? error.code : "StageFailed",
-    message: cut(describeThrown(error)),
-    ...(error instanceof HeadwaterError && error.where !== undefined && { where: cut(error.where) }),
-    ...(error instanceof Error &&
-      !(error instanceof HeadwaterError) &&
-      typeof error.stack === "string" && { stack: cut(error.stack) }),
-  };
 }

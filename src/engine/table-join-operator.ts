@@ -6,6 +6,7 @@ import { type Due, DueList } from "./due-list.ts";
 import { noEventTime } from "./failures.ts";
 import { type JoinBuffers, JoinState } from "./join-buffers.ts";
 import { encodeMembers, pairOf } from "./members.ts";
+import { answered } from "./promises.ts";
 import type { JoinSnapshot, StageSnapshot } from "./state-snapshot.ts";
 import type { Buffered, TimeOrdered } from "./time-ordered.ts";
 import type { DecodeBytes, Firing, TimedInput, TimedOperator } from "./timed-operator.ts";
@@ -117,7 +118,7 @@ export class TableJoinOperator implements TimedOperator {
     const left = this.#decode(bytes, 0, bytes.length);
     const right = found && this.#decode(found.bytes, 0, found.bytes.length);
     const members = found === undefined ? [n, 1] : pairOf(n, found.n);
-    output.result(this.#stage.fn(left, right, key), kind, encodeMembers(members));
+    output.result(answered(this.#stage.fn(left, right, key), "a join"), kind, encodeMembers(members));
   }
 
   /** Lets go of the changes of a table that no record can ask for any more. */

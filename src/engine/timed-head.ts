@@ -137,6 +137,7 @@ export class TimedHead {
       this.#scope = {
         pipeline,
         stage: stage.name,
+        kind: stage.kind === "window" ? "window" : "join",
         parameters: NO_VALUES,
         origins,
         rows,

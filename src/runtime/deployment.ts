@@ -84,7 +84,14 @@ function digestWith(functions: Uint8Array, settings: Readonly<Record<string, unk
   return sha256(encodeCanonical([functions, settings]));
 }
 
+/** That a stage tries again counts where it does: none did in the first version. */
 function digestOfStage(stage: StageDefinition): Uint8Array {
+  const digest = digestOfKind(stage);
+  const { retry, onError } = stage;
+  return retry === undefined ? digest : digestWith(digest, { retry, onError });
+}
+
+function digestOfKind(stage: StageDefinition): Uint8Array {
   switch (stage.kind) {
     case "reduce":
       return digestOfFunctions(stage.init, stage.step, stage.emit);

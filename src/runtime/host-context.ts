@@ -2,6 +2,7 @@ import type { Arena } from "../core/arena.ts";
 import type { Plan } from "../pipeline/plan.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
+import type { EffectGates } from "./effect-gates.ts";
 import type { DecodeRecord } from "./merge-reader.ts";
 import type { ProgressBoard } from "./progress-board.ts";
 
@@ -20,6 +21,8 @@ export interface HostContext {
   readonly tickMs: number;
   readonly arena: Arena;
   readonly decode: DecodeRecord;
+  /** Bounds the calls of effects that are under way in this process. */
+  readonly gates: EffectGates;
   readonly board: ProgressBoard;
   /** The end of an input does not close windows: they are left to the next run. */
   readonly keepOpen: boolean;

@@ -17,6 +17,7 @@ import type { DeploymentHistory } from "./deployment-history.ts";
 import { type EngineContext, partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
 import { upstreamsOfPartition } from "./routes.ts";
 import { readOne, seekRecord, seekThrough } from "./seek.ts";
+import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 export {
@@ -160,12 +161,13 @@ async function replay(
   const upstreams = upstreamsOfPartition(plan, segment, partition);
   const cursors = await currentCursors({ log, deployedFrom: deployed.from }, upstreams, from.cursors);
   const reader = readInputs(context, engine, upstreams, { ...from, cursors }, ordinal);
+  const effects = new ServedEffects({ log, clock, steps: stream, signal });
   let { next } = from;
   try {
     for (let { through } = from; through < ordinal; ) {
       const batch = await reader.next(plan.definition.batchRecords, signal);
       if (batch === undefined) throw new HeadwaterError("Stopped", "stopped before the state was there");
-      if (batch.rows.count > 0) await engine.process(batch.rows, next);
+      if (batch.rows.count > 0) await engine.process(batch.rows, next, effects);
       next += batch.rows.count;
       through = batch.through;
     }

@@ -1,8 +1,9 @@
+import { setMaxListeners } from "node:events";
 import type { WorkerInput } from "../../actors/worker.ts";
 import { encodeCanonical } from "../core/canonical.ts";
 import { sha256 } from "../core/digest.ts";
-import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
-import type { Cursors, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import type { Cursors, EffectRange, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { stepsStream } from "../core/streams.ts";
@@ -10,14 +11,17 @@ import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/wat
 import type { InputRows } from "../engine/rows.ts";
 import type { SegmentEngine, SegmentResult } from "../engine/segment-engine.ts";
 import { type EncodedSteps, encodeSteps, type StepColumns } from "../engine/steps-encoder.ts";
+import { messageOf } from "../engine/thrown.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { HostContext } from "./host-context.ts";
+import { LiveEffects, letGo } from "./live-effects.ts";
 import type { MergedBatch, MergeReader } from "./merge-reader.ts";
 import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
 import type { Activity } from "./pressure.ts";
 import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
+import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
 import { type Draft, StreamTail } from "./stream-tail.ts";
 import { chunkDrafts, UnitLog } from "./unit-log.ts";
@@ -32,6 +36,8 @@ interface PartitionPlace {
   /** The last step of the watermark that was worked off. */
   readonly watermark: WatermarkStep | undefined;
   readonly snapshot: SnapshotReference | undefined;
+  /** Where results of effects begin that belong to the next input, or one after it; `undefined`: there were none. */
+  readonly effectsFrom: number | undefined;
 }
 
 /**
@@ -51,6 +57,7 @@ export class PartitionWorker {
   #place: PartitionPlace | undefined;
   #engine: SegmentEngine | undefined;
   #reader: MergeReader | undefined;
+  #effects: LiveEffects | undefined;
   #inputsSinceSnapshot = 0;
 
   /** `batchMost` bounds the records of a batch below what the pipeline says. */
@@ -62,6 +69,8 @@ export class PartitionWorker {
     this.#segment = segment;
     this.#partition = partition;
     this.#upstreams = upstreamsOfPartition(context.plan, segment, partition);
+    // Every effect that is under way listens; how many may be has a bound of its own.
+    setMaxListeners(0, this.#stop.signal);
   }
 
   /**
@@ -94,7 +103,7 @@ export class PartitionWorker {
     const place = placeOf(this.#log, this.#context.deployedFrom);
     const now = await currentCursors(this.#context, this.#upstreams, place.cursors);
     this.#place = { ...place, cursors: now, epoch: place.epoch + 1 };
-    const { cursors, epoch, next, snapshot, through, watermark } = this.#place;
+    const { cursors, epoch, next, snapshot, through, watermark, effectsFrom } = this.#place;
     await this.#context.probe?.("claim:before");
     // The end of the stream may be a successor's claim already, which this one would fence off.
     if (this.#stop.signal.aborted) {
@@ -113,8 +122,31 @@ export class PartitionWorker {
       cursors,
       ...(watermark !== undefined && { watermark: encodeWatermarks([watermark]) }),
       ...(snapshot !== undefined && { snapshot }),
+      ...(effectsFrom !== undefined && { effects: { revision: effectsFrom, events: 0 } }),
     }));
     await this.#context.probe?.("claim:after");
+  }
+
+  /** What the stages reach of the outside while the partition works. */
+  #openEffects(): LiveEffects {
+    const { log, clock, deployment, tickMs, gates, probe } = this.#context;
+    const { epoch, next, effectsFrom: from } = this.#claimed();
+    const unit = this.#unitLog();
+    return new LiveEffects({
+      log,
+      clock,
+      gates,
+      steps: unit.main.stream,
+      epoch,
+      node: this.#order.node,
+      deployment,
+      flushMs: Math.min(tickMs, LIMITS.effectFlushMs),
+      from,
+      next,
+      probe,
+      signal: this.#stop.signal,
+      mustStillOwn: (cause) => unit.mustStillOwn(cause),
+    });
   }
 
   /** Brings the state back: the last snapshot, and the inputs since then run again without being recorded. */
@@ -141,10 +173,12 @@ export class PartitionWorker {
     this.#reader = reader;
     this.#inputsSinceSnapshot = place.next - from.next;
     const steps: WatermarkStep[] = [];
+    const { log, clock } = context;
+    const recorded = new ServedEffects({ log, clock, steps: stream, signal: this.#stop.signal });
     for (let next = from.next; next < place.next; ) {
       const batch = await reader.next(Math.min(this.#batchMost, place.next - next), this.#stop.signal);
       if (batch === undefined) return;
-      await engine.process(batch.rows, next);
+      await engine.process(batch.rows, next, recorded);
       next += batch.rows.count;
       steps.push(...batch.steps);
     }
@@ -157,6 +191,7 @@ export class PartitionWorker {
     if (reader === undefined)
       throw new HeadwaterError("Internal", "a partition works before it was restored");
     this.#context.board.report(this.#order.unit, this.#claimed().through);
+    this.#effects = this.#openEffects();
     for (;;) {
       this.#enters({ kind: "waiting" });
       const batch = await reader.next(this.#batchMost, signal);
@@ -171,7 +206,7 @@ export class PartitionWorker {
   dispose(): void {
     const { board, clock } = this.#context;
     board.pressure.leaves(this.#order.unit, clock.monotonic());
-    this.#stop.abort();
+    this.#stop.abort(letGo(this.#order.unit));
     this.#reader?.stop();
   }
 
@@ -187,7 +222,9 @@ export class PartitionWorker {
       await this.#append(batch, undefined, undefined);
       return;
     }
-    const result = await engine.process(batch.rows, next);
+    const result = await engine.process(batch.rows, next, this.#effects);
+    // Whoever was let go of while functions were waiting leaves the batch to the next owner.
+    this.#stop.signal.throwIfAborted();
     this.#failIfAsked(batch.rows, next, result);
     const steps = encodeSteps(this.#encoderOptions(), batch.rows, next, result);
     this.#inputsSinceSnapshot += batch.rows.count;
@@ -227,7 +264,7 @@ export class PartitionWorker {
       if (failure === undefined || planned?.definition.onError !== "fail") continue;
       const inputs = planned.input < 0 ? undefined : result.stages[planned.input];
       const row = inputs?.origin?.[failure.row] ?? failure.row;
-      throw new HeadwaterError("StageFailed", describeThrown(failure.error), {
+      throw new HeadwaterError("StageFailed", messageOf(failure.error), {
         where: `stage ${planned.definition.name}, ${this.#describeInput(rows, row)}, input ${first + row}`,
         hint: 'Mend the stage and run again: it goes on at this input. With onError "skip" it would be quarantined.',
         cause: failure.error,
@@ -272,6 +309,7 @@ export class PartitionWorker {
     const state: Draft[] = snapshot === undefined ? [] : chunkDrafts("SnapshotChunk", snapshot.bytes, wall);
     let reference = place.snapshot;
     this.#enters({ kind: "log" });
+    const effects = this.#effectsUpTo(count);
     await this.#unitLog().append(
       "StepsRecorded",
       (places) => {
@@ -297,6 +335,7 @@ export class PartitionWorker {
           ...(places.payload !== undefined && { payload: places.payload }),
           ...(places.quarantine !== undefined && { quarantine: places.quarantine }),
           ...(reference !== undefined && { snapshot: reference }),
+          ...(effects !== undefined && { effects }),
         };
       },
       {
@@ -318,8 +357,16 @@ export class PartitionWorker {
       through: at.through,
       watermark,
       snapshot: reference,
+      effectsFrom: effectsAfter(effects),
     };
     board.report(this.#order.unit, at.through);
+  }
+
+  /** The results of the effects of the next `count` inputs. */
+  #effectsUpTo(count: number): EffectRange | undefined {
+    const { next, effectsFrom } = this.#claimed();
+    if (count > 0 && this.#effects !== undefined) return this.#effects.rangeUpTo(effectsFrom, next + count);
+    return effectsFrom === undefined ? undefined : { revision: effectsFrom, events: 0 };
   }
 
   #claimed(): PartitionPlace {
@@ -333,6 +380,11 @@ export class PartitionWorker {
       throw new HeadwaterError("Internal", "a partition works before it was claimed");
     return this.#log;
   }
+}
+
+/** Where the range behind one begins. */
+function effectsAfter(effects: EffectRange | undefined): number | undefined {
+  return effects && (effects.next ?? effects.revision + effects.events);
 }
 
 /** How far a batch has come. */
@@ -363,9 +415,10 @@ function placeOf(log: UnitLog, deployedFrom: number): PartitionPlace {
         through: Math.max(THROUGH_NOTHING, deployedFrom - 1),
         watermark: undefined,
         snapshot: undefined,
+        effectsFrom: undefined,
       };
     case "PartitionClaimed": {
-      const { epoch, first, cursors, through, snapshot } = last.data;
+      const { epoch, first, cursors, through, snapshot, effects } = last.data;
       return {
         epoch,
         next: first,
@@ -373,12 +426,14 @@ function placeOf(log: UnitLog, deployedFrom: number): PartitionPlace {
         through,
         watermark: lastWatermark(last.data.watermark),
         snapshot,
+        effectsFrom: effectsAfter(effects),
       };
     }
     case "StepsRecorded": {
-      const { epoch, first, count, to, through, snapshot } = last.data;
+      const { epoch, first, count, to, through, snapshot, effects } = last.data;
       const watermark = lastWatermark(last.data.watermark);
-      return { epoch, next: first + count, cursors: to, through, watermark, snapshot };
+      const effectsFrom = effectsAfter(effects);
+      return { epoch, next: first + count, cursors: to, through, watermark, snapshot, effectsFrom };
     }
     default:
       throw new HeadwaterError("LogDamaged", `a partition's stream ends in ${last?.type}`, {

@@ -27,6 +27,7 @@ import {
   loadDeployedCode,
 } from "./deployment.ts";
 import { DoorWorker } from "./door-worker.ts";
+import { EffectGates } from "./effect-gates.ts";
 import type { HostContext } from "./host-context.ts";
 import { ProgramIntake } from "./intake.ts";
 import { keepStates } from "./keep-states.ts";
@@ -50,6 +51,7 @@ const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "OutputFailed",
   "OutputRefused",
   "StageFailed",
+  "EffectMissing",
   "NotCanonical",
   "RecordTooLarge",
   "LogFull",
@@ -352,6 +354,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     tickMs,
     arena: new Arena(),
     decode: (bytes, start, end) => decoder.decode(bytes, start, end),
+    gates: new EffectGates(),
     board,
     keepOpen,
     probe,

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import type { StageContext } from "../../src/pipeline/context.ts";
+import type { EffectContext } from "../../src/pipeline/context.ts";
 import type {
   Key,
   PipelineDefinition,
@@ -262,7 +262,7 @@ function withSelects(
   return [stage, ...selects];
 }
 
-type WithContext<T> = (record: unknown, ctx: StageContext) => T;
+type WithContext<T> = (record: unknown, ctx: EffectContext) => T;
 
 function mapFunction(words: StageWords): WithContext<unknown> {
   const map: WithContext<unknown> = (record, ctx) => {
@@ -279,6 +279,7 @@ function mapFunction(words: StageWords): WithContext<unknown> {
           ...item,
           time: ctx.eventTime ?? null,
           ordinal: ctx.ordinal,
+          now: ctx.now(),
           root: ctx.root,
           source: ctx.source,
         };
@@ -293,7 +294,8 @@ function mapFunction(words: StageWords): WithContext<unknown> {
   if (words.variant < 9) return checked;
   return async (record, ctx) => {
     const answer = checked(record, ctx);
-    await null;
+    if (words.variant === 9) await null;
+    else await ctx.effect("outside", () => (record as Item).v);
     return answer;
   };
 }

@@ -1,4 +1,4 @@
-import type { StageContext } from "../../src/pipeline/context.ts";
+import type { EffectContext } from "../../src/pipeline/context.ts";
 import type { PipelineDefinition, SourceDefinition, StageDefinition } from "../../src/pipeline/definition.ts";
 import type { Delivery, Given } from "./harness.ts";
 import {
@@ -238,8 +238,21 @@ async function runStage(
   };
 }
 
-function contextOf({ time, ordinal, origin, root }: Item): StageContext {
-  return { eventTime: time, ordinal, source: origin, root, random: () => 0, uuid: () => "", parameters: {} };
+/** Ordinals count 4,096ths of milliseconds from 2020 on. */
+const YEAR_2020 = Date.UTC(2020, 0, 1);
+
+function contextOf({ time, ordinal, origin, root }: Item): EffectContext {
+  return {
+    eventTime: time,
+    ordinal,
+    source: origin,
+    root,
+    random: () => 0,
+    uuid: () => "",
+    now: () => YEAR_2020 + Math.floor(ordinal / 4_096),
+    effect: async (_name, fn) => fn({ key: "", signal: new AbortController().signal, attempt: 1 }),
+    parameters: {},
+  };
 }
 
 /** What a reduce keeps of a key. */
