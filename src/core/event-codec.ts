@@ -15,6 +15,8 @@ const VERSIONS = {
   MembersNamed: 1,
   RecordsRejected: 1,
   RecordsQuarantined: 1,
+  RetryAsked: 1,
+  RecordsDiscarded: 1,
   SinkClaimed: 1,
   SinkOpened: 1,
   OutputsDelivered: 1,

@@ -4,7 +4,7 @@ import { formatUuid } from "../core/uuid.ts";
 import type { StageContext } from "../pipeline/context.ts";
 import type { StageValues } from "../pipeline/parameters.ts";
 import type { Origins } from "./origins.ts";
-import { rootName } from "./origins.ts";
+import { originBefore, RETRIED, rootName } from "./origins.ts";
 import type { InputRows } from "./rows.ts";
 
 /** What the contexts of one stage's rows in one batch have in common. */
@@ -48,7 +48,9 @@ export class RowContext implements StageContext {
 
   get source(): string {
     const { rows, origins } = this.#scope;
-    return origins.names[rows.sources?.[this.#origin] ?? 0] as string;
+    const origin = rows.sources?.[this.#origin] ?? 0;
+    if (origin === RETRIED) return originBefore(rows.paths?.[this.#origin] ?? "");
+    return origins.names[origin] as string;
   }
 
   get root(): string {
