@@ -7,7 +7,7 @@ import type { InputProgress, RecordsAccepted } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
 import { partitionOfKey } from "../core/partition.ts";
-import { sourceStream } from "../core/streams.ts";
+import { retryStream, sourceStream } from "../core/streams.ts";
 import { encodeWatermarks } from "../core/watermark.ts";
 import { EventTime, type EventTimePlace } from "../engine/event-time.ts";
 import { sectionsOf } from "../engine/steps-encoder.ts";
@@ -22,6 +22,8 @@ import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
 import { OpenBatch } from "./open-batch.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
+import { loadRejected, readableValue } from "./rejected-records.ts";
+import { RetryReader } from "./retry-reader.ts";
 import { UnitLog } from "./unit-log.ts";
 
 const NOTHING_KNOWN: EventTimePlace = { maxTime: undefined, ahead: undefined, watermark: undefined };
@@ -59,6 +61,13 @@ export class DoorWorker {
   /** When a record was last taken, by the monotonic clock. */
   #lastTakenAt: number;
   #batch = new OpenBatch();
+  #retries: RetryReader | undefined;
+  /** What has come back into partitions up to this ordinal is seen to. */
+  #putBack = THROUGH_NOTHING;
+  /** Its intake has ended, and it has said so. */
+  #ended = false;
+  /** Ordinals come with the records: what has none takes the least that is free. */
+  #injected: boolean;
 
   constructor(context: HostContext, order: WorkerInput, options: DoorOptions) {
     this.#context = context;
@@ -67,6 +76,7 @@ export class DoorWorker {
     this.#stream = sourceStream(context.plan.definition.name, options.source.name);
     this.#eventTime = new EventTime(options.source.watermark, NOTHING_KNOWN);
     this.#lastTakenAt = context.clock.monotonic();
+    this.#injected = options.intake.givesOrdinals ?? false;
   }
 
   async claim(): Promise<void> {
@@ -96,6 +106,7 @@ export class DoorWorker {
       first: place.next,
       through: place.through,
       ...this.#timeColumns(),
+      ...(place.retry > 0 && { retry: place.retry }),
       inputs: known.filter((input) => input !== current && input.bytes > 0),
       ...(current !== undefined && { input: current }),
     }));
@@ -110,6 +121,16 @@ export class DoorWorker {
     this.#context.board.reportDoor(this.#order.unit, place.through);
   }
 
+  /** Follows what is asked to be put back. `changed` is called when there is more. */
+  #openRetries(changed: () => void): void {
+    const { log, plan, takesRetries } = this.#context;
+    if (!takesRetries) return;
+    const stream = retryStream(plan.definition.name);
+    const next = this.#claimed().retry;
+    this.#retries = new RetryReader({ log, stream, unit: this.#stream, next, changed });
+    this.#retries.start();
+  }
+
   /**
    * Takes records in until the intake ends or `signal` aborts. After the end it keeps its promise up with the other
    * doors', until `signal` aborts.
@@ -118,23 +139,14 @@ export class DoorWorker {
     const signal = AbortSignal.any([until, this.#stop.signal]);
     const records = new PullAhead(this.#options.intake.records(this.#input, signal), this.#context.clock);
     signal.addEventListener("abort", () => records.interrupt(), { once: true });
-    // Ordinals from outside are not to be overtaken by promises of this door's own.
-    let injected = this.#options.intake.givesOrdinals ?? false;
+    const { board } = this.#context;
+    this.#openRetries(() => {
+      records.interrupt();
+      board.touch();
+    });
+    const putBack = board.onPutBack(() => records.interrupt());
     try {
-      while (!signal.aborted) {
-        const next = await records.next(this.#patienceMs(injected));
-        if (next?.done) break;
-        for (const record of next?.value ?? []) {
-          injected ||= record.ordinal !== undefined;
-          await this.#take(record);
-          if (this.#full()) await this.#flush(signal);
-          if (signal.aborted) break;
-        }
-        if (this.#overdue()) await this.#flush(signal);
-        if (next === undefined && !injected && this.#hasPeers) await this.#raiseToOthers();
-        if (next === undefined && !injected && this.#idleInMs() <= 0) await this.#becomeIdle();
-      }
-      await this.#flush(signal);
+      await this.#takeIn(records, signal);
     } catch (error) {
       if (!isHeadwaterError(error, "InputFailed")) throw error;
       // What was read before the input failed is taken and brought to its end.
@@ -142,12 +154,66 @@ export class DoorWorker {
       this.#options.onInputFailed(error);
       await this.#keepUp(signal);
       return;
+    } finally {
+      putBack();
     }
+    if (signal.aborted) return;
+    await this.#retries?.caughtUp();
+    await this.#takeRetries(signal);
     if (signal.aborted) return;
     this.#endTime();
     await this.#append("InputEnded");
+    this.#ended = true;
     this.#options.onEnded();
     await this.#keepUp(signal);
+  }
+
+  /** Takes records in until there are no more, or `signal` aborts. */
+  async #takeIn(records: PullAhead<readonly IntakeRecord[]>, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const next = await records.next(this.#patienceMs());
+      if (next?.done) break;
+      for (const record of next?.value ?? []) {
+        this.#injected ||= record.ordinal !== undefined;
+        await this.#take(record);
+        if (this.#full()) await this.#flush(signal);
+        if (signal.aborted) break;
+      }
+      if (this.#overdue()) await this.#flush(signal);
+      // Ordinals from outside are not to be overtaken by those, and promises, of this door's own.
+      if (this.#injected) continue;
+      if (next === undefined && this.#hasPeers) await this.#raiseToOthers();
+      if (next === undefined && this.#idleInMs() <= 0) await this.#becomeIdle();
+      if (this.#batch.empty) await this.#takeRetries(signal);
+    }
+    await this.#flush(signal);
+  }
+
+  /** Takes what was rejected and is put back, each in a batch of nothing else. */
+  async #takeRetries(signal: AbortSignal): Promise<boolean> {
+    const retries = this.#retries;
+    if (retries === undefined) return false;
+    const { board, log, batchRecords } = this.#context;
+    let some = false;
+    while (retries.items.length > 0 && !signal.aborted) {
+      const items = retries.items.slice(0, batchRecords);
+      const batch = this.#batch;
+      batch.retried = { rows: [], items: [] };
+      let taken = 0;
+      for await (const record of loadRejected(log, this.#stream, items)) {
+        await this.#take(record);
+        taken++;
+        if (this.#full()) break;
+      }
+      this.#claimed().retry = (items[taken - 1]?.item ?? -1) + 1;
+      await this.#append("RecordsAccepted");
+      board.totals.retried += taken;
+      retries.take(taken);
+      some = true;
+      await this.#waitForRoom(signal);
+    }
+    board.reportRetries(this.#order.unit, retries.taken);
+    return some;
   }
 
   /** Raises this door's promise to the other doors' until `signal` aborts. */
@@ -155,16 +221,29 @@ export class DoorWorker {
     while (!signal.aborted) {
       // Listening begins before looking: what the others promise during an append is not to be missed.
       const changed = this.#context.board.changed(signal);
-      await this.#raiseToOthers();
+      const back = await this.#takeRetries(signal);
+      await this.#raiseToOthers(back);
       await changed;
     }
   }
 
-  async #raiseToOthers(): Promise<void> {
-    const others = this.#context.board.doorsThrough;
-    if (others <= this.#clock.floor || !this.#batch.empty) return;
+  /**
+   * Promises what others have promised, or put back into partitions. What came back after the end, also through this
+   * door (`back`), has to be closed by an end of its own; both are said in one event.
+   */
+  async #raiseToOthers(back = false): Promise<void> {
+    const { board, plan } = this.#context;
+    const { doorsThrough: others, putBack } = board;
+    const anew = putBack > this.#putBack;
+    if ((others <= this.#clock.floor && !anew && !back) || !this.#batch.empty) return;
     this.#clock.raise(others);
-    await this.#append("RecordsAccepted");
+    if (anew && plan.segments.some((segment) => segment.watched)) {
+      this.#clock.raise(this.#clock.floor + 1);
+      this.#eventTime.resume(this.#clock.floor);
+    }
+    this.#putBack = putBack;
+    if ((anew || back) && this.#ended) this.#endTime();
+    if (this.#clock.floor > this.#claimed().through) await this.#append("RecordsAccepted");
   }
 
   /** Says that others need not wait for this source's event time. */
@@ -193,16 +272,16 @@ export class DoorWorker {
     this.#eventTime.end(this.#clock.floor);
   }
 
-  /** Whether other doors have to know how far this one is. */
+  /** Whether others have to know how far this one is. */
   get #hasPeers(): boolean {
-    return this.#context.plan.sources.length > 1;
+    return this.#context.plan.sources.length > 1 || this.#context.board.putBack > this.#putBack;
   }
 
   /** How long the next record may take before something has to be done without it; `undefined`: for ever. */
-  #patienceMs(injected: boolean): number | undefined {
+  #patienceMs(): number | undefined {
     const { clock, tickMs } = this.#context;
     if (!this.#batch.empty) return Math.max(0, this.#batch.openedAt + tickMs - clock.monotonic());
-    if (injected) return undefined;
+    if (this.#injected) return undefined;
     const wait = Math.min(this.#hasPeers ? tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
     return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
   }
@@ -225,14 +304,14 @@ export class DoorWorker {
   async #take(record: IntakeRecord): Promise<void> {
     const batch = this.#batch;
     const { totals } = this.#context.board;
-    if (isRefusedAlready(record, this.#input)) return;
+    if (record.retried === undefined && isRefusedAlready(record, this.#input)) return;
     const endBefore = batch.end;
     if (batch.read === 0) {
       batch.openedAt = this.#context.clock.monotonic();
       this.#lastTakenAt = batch.openedAt;
     }
     batch.read++;
-    totals.read++;
+    if (record.retried === undefined) totals.read++;
     if (record.end !== undefined) batch.end = record.end;
     try {
       const pending = admit(this.#options.source, record);
@@ -263,6 +342,10 @@ export class DoorWorker {
     const partition = keyed ? partitionOfKey(key, partitions) : n % partitions;
     const ordinal = this.#ordinalFor(record);
     this.#arena.append(value);
+    if (record.retried !== undefined) {
+      batch.retried?.rows.push(batch.ordinals.length);
+      batch.retried?.items.push(record.retried.item);
+    }
     if (id !== undefined) {
       this.#horizon.add(id);
       batch.ids.push(id);
@@ -288,6 +371,8 @@ export class DoorWorker {
 
   #ordinalFor(record: IntakeRecord): number {
     if (record.ordinal === undefined) {
+      // The clock would leave no room for those that come with the records.
+      if (this.#injected && record.retried !== undefined) return this.#clock.floor + 1;
       return this.#clock.peek(this.#context.clock.now());
     }
     if (
@@ -321,7 +406,8 @@ export class DoorWorker {
         : new HeadwaterError("BadInput", describeThrown(thrown), { where: "$" });
     const frame = record.frame ?? new Uint8Array(0);
     const cut = frame.length > LIMITS.rejectedFrameBytes;
-    const { name } = this.#options.intake;
+    const name = record.retried?.input ?? this.#options.intake.name;
+    const value = readableValue(record);
     this.#batch.rejected.push({
       input: name,
       line: record.line,
@@ -330,6 +416,8 @@ export class DoorWorker {
       where: (error.where ?? "$").slice(0, LIMITS.reasonChars).toWellFormed(),
       frame: cut ? frame.slice(0, LIMITS.rejectedFrameBytes) : frame,
       ...(cut && { cut: true as const }),
+      ...(value !== undefined && { value }),
+      ...(record.retried !== undefined && { item: record.retried.item }),
     });
     const field = error.where === undefined || error.where === "$" ? "" : ` ${error.where}`;
     const where = `${name}:${record.line}${field}`;
@@ -353,7 +441,9 @@ export class DoorWorker {
     const wall = clock.now();
     const count = batch.ordinals.length;
     const through = this.#clock.floor;
-    if (this.#input !== undefined) this.#input = this.#advance(this.#input, batch, type === "InputEnded");
+    const { retried } = batch;
+    if (this.#input !== undefined && retried === undefined)
+      this.#input = this.#advance(this.#input, batch, type === "InputEnded");
     const columns: Partial<RecordsAccepted> =
       count === 0
         ? {}
@@ -366,6 +456,7 @@ export class DoorWorker {
             ...(batch.ids.length > 0 && { ids: encodeTexts(batch.ids) }),
           };
     const time = this.#timeColumns();
+    const { main } = this.#unitLog();
     await this.#unitLog().append(
       type,
       (places) => ({
@@ -384,9 +475,17 @@ export class DoorWorker {
         ...(places.quarantine !== undefined && {
           rejected: { ...places.quarantine, count: batch.rejected.length },
         }),
+        ...(retried !== undefined &&
+          retried.rows.length > 0 && {
+            retried: { rows: encodeDeltas(retried.rows), items: encodeDeltas(retried.items) },
+          }),
+        ...(place.retry > 0 && { retry: place.retry }),
         ...(this.#input !== undefined && { input: this.#input }),
       }),
-      { payload: this.#payload(count, wall), quarantine: rejectedDrafts(batch.rejected, wall) },
+      {
+        payload: this.#payload(count, wall),
+        quarantine: rejectedDrafts(batch.rejected, wall, main.revision + 1),
+      },
       probe && ((point) => probe(`door:${point}`)),
     );
     const bytes = this.#arena.all().length;
@@ -401,7 +500,7 @@ export class DoorWorker {
     totals.duplicate += batch.duplicate;
     totals.rejected += batch.rejected.length;
     board.reportDoor(this.#order.unit, through);
-    this.#options.intake.taken(batch.read);
+    if (retried === undefined) this.#options.intake.taken(batch.read);
     for (const settle of batch.settle) settle();
   }
 
@@ -441,6 +540,7 @@ export class DoorWorker {
 
   dispose(): void {
     this.#stop.abort();
+    this.#retries?.stop();
   }
 
   #claimed(): DoorPlace {
