@@ -91,6 +91,7 @@ export async function reportOf(
       rejected: totals.rejected,
       quarantined: totals.quarantined,
       late: totals.late,
+      retried: totals.retried,
       pending: board.pending,
     },
     late: Object.fromEntries(board.late),

@@ -122,6 +122,8 @@ export interface RunReport {
     readonly quarantined: number;
     /** Came too late for a window or join; counted at each that they came too late for. */
     readonly late: number;
+    /** Put back after they had been quarantined or rejected. */
+    readonly retried: number;
     readonly pending: number;
   };
   /** How many came too late for which window or join; only those with some. */

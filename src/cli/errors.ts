@@ -20,6 +20,8 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   UnknownPipeline: EXIT.usage,
   UnknownStage: EXIT.usage,
   ForeignOutput: EXIT.usage,
+  NotQuarantined: EXIT.usage,
+  NotRetryable: EXIT.usage,
   IncompatibleDeployment: EXIT.usage,
   StreamNotFound: EXIT.usage,
   StreamTombstoned: EXIT.usage,

@@ -16,6 +16,9 @@ export type LogApp = typeof import("../app/log.ts");
 /** What `state` does. */
 type StateApp = typeof import("../app/state.ts");
 
+/** What `quarantine` and its subcommands do. */
+type QuarantineApp = typeof import("../app/quarantine.ts");
+
 /** What `keygen` and `checkpoint` do. */
 export type ProofApp = typeof import("../app/proof.ts");
 
@@ -47,6 +50,7 @@ export interface Io {
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
   loadState(): Promise<StateApp>;
+  loadQuarantine(): Promise<QuarantineApp>;
   loadProof(): Promise<ProofApp>;
   loadAudit(): Promise<AuditApp>;
 }
@@ -76,6 +80,7 @@ export function processIo(): Io {
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),
+    loadQuarantine: () => import("../app/quarantine.ts"),
     loadProof: () => import("../app/proof.ts"),
     loadAudit: () => import("../app/audit-apart.ts"),
   };

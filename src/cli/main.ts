@@ -7,6 +7,7 @@ import { type Io, processIo, ReaderGone } from "./io.ts";
 import { logCommand } from "./log.ts";
 import { DEFAULT_LOG } from "./options.ts";
 import { checkpointCommand, keygenCommand } from "./proof.ts";
+import { quarantineCommand } from "./quarantine.ts";
 import { runCommand } from "./run.ts";
 import { stateCommand } from "./state.ts";
 
@@ -56,6 +57,7 @@ function createProgram(
   program.addCommand(runCommand(io, done));
   program.addCommand(logCommand(io, done));
   program.addCommand(stateCommand(io, done));
+  program.addCommand(quarantineCommand(io, done));
   program.addCommand(keygenCommand(io, done));
   program.addCommand(checkpointCommand(io, done));
   program.addCommand(auditCommand(io, done));

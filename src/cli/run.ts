@@ -175,9 +175,10 @@ function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): Ru
   };
 }
 
-function reportLines(report: RunReport): string[] {
+/** What a run did, for people. */
+export function reportLines(report: RunReport): string[] {
   const { records } = report;
-  const counts = (["accepted", "duplicate", "rejected", "quarantined", "late", "pending"] as const)
+  const counts = (["accepted", "duplicate", "rejected", "quarantined", "late", "retried", "pending"] as const)
     .filter((kind) => kind === "accepted" || records[kind] > 0)
     .map((kind) => `${formatNumber(records[kind])} ${kind}`);
   const outputs = Object.entries(report.outputs).map(([sink, count]) => `${sink} ${formatNumber(count)}`);

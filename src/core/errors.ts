@@ -14,6 +14,8 @@ export const ERROR_CODES = {
   UnknownPipeline: { retryable: false },
   UnknownStage: { retryable: false },
   ForeignOutput: { retryable: false },
+  NotQuarantined: { retryable: false },
+  NotRetryable: { retryable: false },
   IncompatibleDeployment: { retryable: false },
   // A value cannot be a record.
   NotCanonical: { retryable: false },

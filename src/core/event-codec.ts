@@ -16,6 +16,8 @@ const VERSIONS = {
   EffectsRecorded: 1,
   RecordsRejected: 1,
   RecordsQuarantined: 1,
+  RetryAsked: 1,
+  RecordsDiscarded: 1,
   SinkClaimed: 1,
   SinkOpened: 1,
   OutputsPrepared: 1,

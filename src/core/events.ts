@@ -42,6 +42,7 @@ export interface DoorClaimed extends Claim<2>, Extent {
   readonly maxTime?: number;
   readonly ahead?: TimesAhead;
   readonly watermark?: WatermarkColumns;
+  readonly retry?: number;
   readonly inputs: readonly InputProgress[];
   /** The others are in the claims from this epoch on. */
   readonly inputsSince?: number;
@@ -90,6 +91,8 @@ export interface RecordsAccepted extends Common<2>, Extent {
   readonly ids?: Uint8Array;
   readonly payload?: EventRange;
   readonly rejected?: EventRange & { readonly count: number };
+  readonly retried?: { readonly rows: Uint8Array; readonly items: Uint8Array };
+  readonly retry?: number;
   readonly input?: InputProgress;
 }
 
@@ -150,6 +153,7 @@ export interface StepsRecorded extends Common<2>, Extent {
   readonly count: number;
   readonly from: Cursors;
   readonly to: Cursors;
+  readonly entry?: string;
   readonly streams?: readonly string[];
   readonly upstream?: Uint8Array;
   readonly parents?: Uint8Array;
@@ -219,9 +223,12 @@ export interface RejectedRecord {
   readonly where: string;
   readonly frame: Uint8Array;
   readonly cut?: true;
+  readonly value?: Uint8Array;
+  readonly item?: number;
 }
 
 export interface RecordsRejected extends Common {
+  readonly main?: number;
   readonly records: readonly RejectedRecord[];
 }
 
@@ -229,6 +236,7 @@ export interface QuarantinedRecord {
   readonly n: number;
   readonly stage: string;
   readonly row: number;
+  readonly k?: number;
   readonly code: string;
   readonly message: string;
   readonly where?: string;
@@ -236,10 +244,60 @@ export interface QuarantinedRecord {
   /** How often the stage's function was called, where its policy tries again. */
   readonly attempts?: number;
   readonly record: Uint8Array;
+  /** Address of its root, and its path at the stage (a character a byte, as bytes). */
+  readonly root?: string;
+  readonly path?: Uint8Array;
+  readonly key?: Uint8Array;
+  readonly edge?: number;
+  readonly firing?: QuarantinedFiring;
+}
+
+/** What a firing at which a window or join failed is about. Values are canonical bytes. */
+export interface QuarantinedFiring {
+  readonly key: Uint8Array;
+  readonly time?: number;
+  readonly start?: number;
+  readonly end?: number;
+  readonly members?: Uint8Array;
+  readonly total?: Uint8Array;
+  readonly left?: Uint8Array;
 }
 
 export interface RecordsQuarantined extends Common {
   readonly records: readonly QuarantinedRecord[];
+}
+
+/** Where a record that a door rejected, or that was quarantined in a stage, is kept. */
+export interface RetryItem {
+  /** N of the input; of a rejected record its I. */
+  readonly n: number;
+  /** With `stage`: which row of the input at that stage. Absent for a rejected record. */
+  readonly k?: number;
+  readonly stage?: string;
+  /** Its event in the `quarantine_` stream, and where it is in that. */
+  readonly revision: number;
+  readonly index: number;
+}
+
+/** What every event of a stream of retries says. */
+interface RetryMark extends Common {
+  /** The process that was asked. */
+  readonly host: string;
+  readonly pid: number;
+  /** I of its first item. */
+  readonly first: number;
+  /** The stream of the partition or door that refused the records. */
+  readonly unit: string;
+  readonly items: readonly RetryItem[];
+}
+
+export interface RetryAsked extends RetryMark {
+  readonly count: number;
+}
+
+export interface RecordsDiscarded extends RetryMark {
+  readonly count: 0;
+  readonly reason: string;
 }
 
 export interface SinkClaimed extends Claim {}
@@ -379,6 +437,8 @@ export interface EventTypes {
   EffectsRecorded: EffectsRecorded;
   RecordsRejected: RecordsRejected;
   RecordsQuarantined: RecordsQuarantined;
+  RetryAsked: RetryAsked;
+  RecordsDiscarded: RecordsDiscarded;
   SinkClaimed: SinkClaimed;
   SinkOpened: SinkOpened;
   OutputsPrepared: OutputsPrepared;

@@ -147,6 +147,18 @@ export const LIMITS = {
   effectNameChars: 128,
   /** Records of a batch whose functions wait at a time. */
   waitingRecords: 1_024,
+  /** Canonical bytes of a total or left record, and of members, that are kept of a firing at which a stage failed. */
+  firingBytes: 128 * 1024,
+  /** Records that one event asks to put back, or discards. */
+  retryItems: 2_048,
+  /** Events of one append that asks for more of them than that: all or none. */
+  retryEvents: 4,
+  /** Times that a retry is tried when other processes ask for records, too. */
+  retryAttempts: 16,
+  /** Asked records that a partition or door holds before it reads on. */
+  retryQueue: 4_096,
+  /** Quarantined records that are listed unless more are asked for. */
+  quarantineListed: 100,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

@@ -6,7 +6,7 @@ import type { EffectContext } from "../pipeline/context.ts";
 import { badEffect, type EffectCall, type EffectOptions } from "../pipeline/effects.ts";
 import type { StageValues } from "../pipeline/parameters.ts";
 import type { Origins } from "./origins.ts";
-import { rootName } from "./origins.ts";
+import { originBefore, RETRIED, rootName } from "./origins.ts";
 import type { InputRows } from "./rows.ts";
 import { EffectTry, type StageEffects, type Turns } from "./stage-effects.ts";
 
@@ -69,7 +69,9 @@ export class RowContext implements EffectContext {
 
   get source(): string {
     const { rows, origins } = this.#scope;
-    return origins.names[rows.sources?.[this.#origin] ?? 0] as string;
+    const origin = rows.sources?.[this.#origin] ?? 0;
+    if (origin === RETRIED) return originBefore(rows.paths?.[this.#origin] ?? "");
+    return origins.names[origin] as string;
   }
 
   get root(): string {

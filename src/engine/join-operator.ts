@@ -4,7 +4,7 @@ import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { JoinDefinition, Key } from "../pipeline/definition.ts";
 import { type Due, DueList } from "./due-list.ts";
 import { noEventTime } from "./failures.ts";
-import { type JoinBuffers, JoinState } from "./join-buffers.ts";
+import { type JoinBuffers, JoinState, subjectOf } from "./join-buffers.ts";
 import { encodeMembers, pairOf } from "./members.ts";
 import { answered } from "./promises.ts";
 import type { JoinSnapshot, StageSnapshot } from "./state-snapshot.ts";
@@ -97,11 +97,14 @@ export class JoinOperator implements TimedOperator {
       const { item, key, path, end } = next;
       if (item.matched) continue;
       item.matched = true;
-      output.firing(() => {
-        const left = this.#decode(item.bytes, 0, item.bytes.length);
-        const value = answered(this.#stage.fn(left, undefined, key), "a join");
-        output.result(value, end ? "end" : "on-time", encodeMembers([item.n, 1]));
-      });
+      output.firing(
+        () => {
+          const left = this.#decode(item.bytes, 0, item.bytes.length);
+          const value = answered(this.#stage.fn(left, undefined, key), "a join");
+          output.result(value, end ? "end" : "on-time", encodeMembers([item.n, 1]));
+        },
+        subjectOf(key, item),
+      );
       return { path, key, time: item.time };
     }
   }

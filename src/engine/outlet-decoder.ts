@@ -11,6 +11,7 @@ import type {
 import { indexElement, type Path } from "../core/path.ts";
 import type { Key } from "../pipeline/definition.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
+import { originIndex } from "./origins.ts";
 import { rowsInStored, storedRows } from "./stored-rows.ts";
 
 /**
@@ -143,7 +144,7 @@ class StepRows {
     this.#event = event;
     this.#ordinals = decodeDeltas(required(event.ordinals), count);
     this.#roots = decodeDeltas(required(event.roots ?? event.parents), count);
-    const known = (event.sources ?? []).map((name) => sourceNames.indexOf(name));
+    const known = (event.sources ?? []).map((name) => originIndex(sourceNames, name));
     this.#source = known[0] ?? 0;
     this.#sources =
       event.source === undefined ? undefined : decodeRuns(event.source, count).map((at) => known[at] ?? 0);

@@ -4,17 +4,19 @@ import { LIMITS } from "../core/limits.ts";
 import { type Path, ROOT_PATH } from "../core/path.ts";
 import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/watermark.ts";
 import { isTimed } from "../pipeline/definition.ts";
+import { entryAt, type SegmentEntry } from "../pipeline/entry.ts";
 import { NO_VALUES } from "../pipeline/parameters.ts";
-import { makesRecords, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
+import { makesRecords, type PlannedStage, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { RowContext, type StageScope } from "./context.ts";
+import { badAnswer } from "./failures.ts";
 import { runFunction } from "./function-runner.ts";
 import { type OperatorInput, runKeyBy, runReduce, runSplit } from "./operators.ts";
 import { type Origins, rootName } from "./origins.ts";
 import { NO_OUTSIDE, type Outside } from "./outside.ts";
 import { ReduceState } from "./reduce-state.ts";
-import type { InputRows } from "./rows.ts";
+import type { InputRows, RowsBuilder } from "./rows.ts";
 import { StageEffects } from "./stage-effects.ts";
-import { type Keeping, StageOutput, type StageRows, timedStageRows } from "./stage-output.ts";
+import { type Keeping, noStageRows, StageOutput, type StageRows, timedStageRows } from "./stage-output.ts";
 import type { StateSnapshot } from "./state-snapshot.ts";
 import { rowsInStored } from "./stored-rows.ts";
 import { TimedHead } from "./timed-head.ts";
@@ -42,6 +44,12 @@ interface Batch {
   readonly keys: readonly (() => unknown)[];
   /** What the window or join that the segment begins with made of it. */
   readonly timed: TimedRows | undefined;
+  /** The segment, as it is for these inputs. */
+  readonly segment: Segment;
+  /** Of each stage whether anything comes to it; `undefined`: to all. */
+  readonly reached: readonly boolean[] | undefined;
+  /** The stage that may take the segment's inputs as they are: the first to read them. */
+  readonly firstReader: number;
   readonly outside: Outside;
 }
 
@@ -55,8 +63,10 @@ interface Again {
 /** What a segment made of a batch: the rows of each of its stages. */
 export interface SegmentResult {
   readonly stages: readonly StageRows[];
-  /** Answers the key of each input, where the segment has to know keys. */
+  /** Answers the key of each input; `undefined` where it is not known. Throws what its function threw. */
   keyOf(row: number): unknown;
+  /** Which of the segment's inputs (edges into it) an input came in by. */
+  edgeOf(row: number): number;
 }
 
 /**
@@ -72,8 +82,9 @@ export class SegmentEngine {
   /** The window or join that the segment begins with: it takes records as they are merged. */
   readonly head: TimedHead | undefined;
   readonly #keeping: readonly Keeping[];
-  /** The stage that may take the segment's inputs as they are: the first to read them. */
+  /** See `Batch.firstReader`. */
   readonly #firstReader: number;
+  readonly #entries = new Map<string, SegmentEntry>();
 
   constructor(options: SegmentEngineOptions) {
     this.#options = options;
@@ -118,8 +129,45 @@ export class SegmentEngine {
     outside: Outside = NO_OUTSIDE,
   ): SegmentResult | Promise<SegmentResult> {
     // Before any stage can have changed a record.
-    const keys = this.#options.segment.keyed ? this.#keysOf(rows) : [];
-    return this.#runFrom(0, { rows, first, keys, timed: this.head?.finish(), outside }, []);
+    const { segment } = this.#options;
+    const keys = segment.keyed ? this.#keysOf(rows) : [];
+    const timed = this.head?.finish();
+    const firstReader = this.#firstReader;
+    const batch = { rows, first, keys, timed, segment, reached: undefined, firstReader, outside };
+    return this.#runFrom(0, batch, []);
+  }
+
+  /** What the segment is for inputs that come in at the stage `name`. */
+  entryAt(name: string): SegmentEntry {
+    let entry = this.#entries.get(name);
+    if (entry === undefined) {
+      entry = entryAt(this.#options.segment, name);
+      this.#entries.set(name, entry);
+    }
+    return entry;
+  }
+
+  /**
+   * {@link process}, of inputs that were put back from quarantine and come in at the stage `name`. A window or join at
+   * the head takes them now. Where the segment has no such stage, they come in nowhere.
+   */
+  processAt(
+    name: string,
+    rows: RowsBuilder,
+    first: number,
+    outside: Outside = NO_OUTSIDE,
+  ): SegmentResult | Promise<SegmentResult> {
+    const { stage, segment, reached } = this.entryAt(name);
+    // With other keys than the records had, they would be in the wrong partition.
+    const keys = segment.keyed && stage !== undefined ? this.#keysOf(rows, stage) : [];
+    const { head } = this;
+    if (stage === 0) {
+      head?.goOnAt(first);
+      for (let row = 0; row < rows.count; row++) head?.take(rows, row);
+    } else head?.goOnAt(first + rows.count);
+    const timed = head?.finish();
+    const batch = { rows, first, keys, timed, segment, reached, firstReader: stage ?? 0, outside };
+    return this.#runFrom(0, batch, []);
   }
 
   /** The state as of after the last batch. Throws `NotCanonical` for a total that no record may hold. */
@@ -156,15 +204,19 @@ export class SegmentEngine {
   }
 
   #runFrom(stage: number, batch: Batch, done: StageRows[]): SegmentResult | Promise<SegmentResult> {
-    for (let at = stage; at < this.#options.segment.stages.length; at++) {
+    for (let at = stage; at < batch.segment.stages.length; at++) {
       const output = this.#runStage(at, batch, done);
       if (output instanceof Promise) {
         return output.then((finished) => this.#runFrom(at + 1, batch, [...done, finished]));
       }
       done.push(output);
     }
-    const { keys } = batch;
-    return { stages: done, keyOf: (row) => keys[row]?.() };
+    const { keys, rows } = batch;
+    return {
+      stages: done,
+      keyOf: (row) => (keys.length > 0 ? keys[row]?.() : this.#keyOf(rows, row, this.#recordOf(rows, row))),
+      edgeOf: (row) => this.#upstreamOfStream(rows.upstreams?.[row] ?? 0),
+    };
   }
 
   #runStage(
@@ -173,13 +225,14 @@ export class SegmentEngine {
     done: readonly StageRows[],
     again?: Again,
   ): StageRows | Promise<StageRows> {
-    const { segment, arena, partitions, pipeline, origins } = this.#options;
-    const planned = segment.stages[at];
+    const { arena, partitions, pipeline, origins } = this.#options;
+    const planned = batch.segment.stages[at];
     const keeping = this.#keeping[at];
     if (planned === undefined || keeping === undefined) throw new Error(`no stage ${at}`);
     const { definition } = planned;
     const { rows, first, keys, timed } = batch;
     const inputs = planned.input === SEGMENT_INPUT ? inputsAsRows(rows) : (done[planned.input] as StageRows);
+    if (batch.reached?.[at] === false) return noStageRows(planned, inputs, keeping);
     if (isTimed(definition)) return timedStageRows(planned, inputs, timed as TimedRows, keeping);
     const output = new StageOutput(planned, inputs, arena, keeping);
     const { origin } = inputs;
@@ -194,7 +247,7 @@ export class SegmentEngine {
     };
     const input: OperatorInput = {
       count: inputs.count,
-      records: this.#recordsFor(at, rows, inputs, done),
+      records: this.#recordsFor(at, batch, inputs, done),
       contextOf: (row) => new RowContext(scope, origin?.[row] ?? row, row),
     };
 
@@ -235,7 +288,7 @@ export class SegmentEngine {
       case "filter":
       case "flatMap":
       case "route": {
-        const effects = again?.effects ?? this.#effectsOf(batch, inputs, scope);
+        const effects = again?.effects ?? this.#effectsOf(batch, planned, inputs, scope);
         const waiting = { ...scope, effects };
         const functionInput = {
           count: inputs.count,
@@ -256,7 +309,12 @@ export class SegmentEngine {
     }
   }
 
-  #effectsOf({ rows, first, outside }: Batch, { origin }: StageRows, scope: StageScope): StageEffects {
+  #effectsOf(
+    { rows, first, outside }: Batch,
+    { input, branch }: PlannedStage,
+    { origin }: StageRows,
+    scope: StageScope,
+  ): StageEffects {
     const { pipeline, stage, origins, pathOf } = scope;
     return new StageEffects({
       pipeline,
@@ -270,6 +328,9 @@ export class SegmentEngine {
       },
       placeOf: (row) => {
         const from = origin?.[row] ?? row;
+        // What a record calls is known outside by the place that it had before it was put back.
+        const before = input === SEGMENT_INPUT ? rows.before?.[from] : undefined;
+        if (before !== undefined) return { root: before.root, path: before.path + branch };
         const root = rootName(pipeline, origins, rows.sources?.[from] ?? 0, rows.roots[from] as number);
         return { root, path: pathOf(row) };
       },
@@ -277,9 +338,14 @@ export class SegmentEngine {
   }
 
   /** The key of each input, or what its key function threw. */
-  #keysOf(rows: InputRows): (() => unknown)[] {
+  #keysOf(rows: InputRows, entry = 0): (() => unknown)[] {
+    const { segment } = this.#options;
+    // What comes in behind a map is not what the key was made of.
+    const input = segment.stages[entry]?.input ?? SEGMENT_INPUT;
+    const made = recordsOf(segment, input) !== SEGMENT_INPUT;
     return Array.from({ length: rows.count }, (_, row) => {
       try {
+        if (made && rows.keys?.[row] === undefined) throw keyNotKept();
         const key = this.#keyOf(rows, row);
         return () => key;
       } catch (error) {
@@ -290,21 +356,21 @@ export class SegmentEngine {
     });
   }
 
-  #keyOf(rows: InputRows, row: number): unknown {
+  #keyOf(rows: InputRows, row: number, record = rows.records[row]): unknown {
     const kept = rows.keys?.[row];
     if (kept !== undefined) return kept;
     const { key } = this.#options.segment.upstreams[this.#upstreamOfStream(rows.upstreams?.[row] ?? 0)] ?? {};
-    return typeof key === "function" ? key(rows.records[row]) : undefined;
+    return typeof key === "function" ? key(record) : undefined;
   }
 
   #recordsFor(
     at: number,
-    rows: InputRows,
+    { rows, segment, firstReader }: Batch,
     inputs: StageRows,
     done: readonly StageRows[],
   ): readonly unknown[] {
-    const { segment, decode, provenance } = this.#options;
-    if (provenance === "off" || at === this.#firstReader) return inputs.records;
+    const { decode, provenance } = this.#options;
+    if (provenance === "off" || at === firstReader) return inputs.records;
     // Few records come too late; they are decoded one by one.
     if (segment.stages[at]?.definition.kind === "late") return [];
     const input = segment.stages[at]?.input ?? SEGMENT_INPUT;
@@ -385,4 +451,11 @@ function rowsOverLimit(inputs: StageRows, outputs: StageRows): ReadonlySet<numbe
     if ((totals.get(from) ?? 0) > LIMITS.outputsPerInput) rows.add(row);
   }
   return rows.size === 0 ? undefined : rows;
+}
+
+function keyNotKept(): Error {
+  return badAnswer(
+    "the record was put back without its key: it was not kept when the record was quarantined",
+    "Take its source in once more with --again, where that is right.",
+  );
 }

@@ -4,7 +4,7 @@ import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { Key, TableJoinDefinition } from "../pipeline/definition.ts";
 import { type Due, DueList } from "./due-list.ts";
 import { noEventTime } from "./failures.ts";
-import { type JoinBuffers, JoinState } from "./join-buffers.ts";
+import { type JoinBuffers, JoinState, subjectOf } from "./join-buffers.ts";
 import { encodeMembers, pairOf } from "./members.ts";
 import { answered } from "./promises.ts";
 import type { JoinSnapshot, StageSnapshot } from "./state-snapshot.ts";
@@ -90,7 +90,8 @@ export class TableJoinOperator implements TimedOperator {
       if (item.matched) continue;
       // It is let go of with all of its time.
       item.matched = true;
-      output.firing(() => this.#answer(item, key, buffers.right, end ? "end" : "on-time", output));
+      const kind = end ? "end" : "on-time";
+      output.firing(() => this.#answer(item, key, buffers.right, kind, output), subjectOf(key, item));
       return { path, key, time: item.time };
     }
   }

@@ -5,7 +5,7 @@ import { NO_VALUES } from "../pipeline/parameters.ts";
 import { RowContext, type StageScope } from "./context.ts";
 import { JoinOperator } from "./join-operator.ts";
 import { checkKey } from "./operators.ts";
-import type { Origins } from "./origins.ts";
+import { type Origins, originName } from "./origins.ts";
 import { NO_BYTES, type RowsBuilder } from "./rows.ts";
 import type { StageSnapshot } from "./state-snapshot.ts";
 import { TableJoinOperator } from "./table-join-operator.ts";
@@ -60,15 +60,13 @@ export class TimedHead {
     this.#next = next;
   }
 
-  /** Takes in the last row of `rows`. */
-  take(rows: RowsBuilder): void {
-    const row = rows.count - 1;
+  /** Takes in a row of `rows`: the last one, unless another is named. */
+  take(rows: RowsBuilder, row = rows.count - 1): void {
     const n = this.#next++;
     let key: Key;
     try {
       key = checkKey(this.#options.keyOf(rows, row));
     } catch (error) {
-      rows.keys[row] = null;
       this.#output.fail(error);
       return;
     }
@@ -149,7 +147,7 @@ export class TimedHead {
 
   /** What orders a record among all: ordinal, origin and path. */
   #placeOf(rows: RowsBuilder, row: number): string {
-    const origin = branchElement(this.#options.origins.names[rows.sources[row] as number] as string);
+    const origin = branchElement(originName(this.#options.origins, rows.sources[row] as number));
     return numberElement(rows.ordinals[row] as number) + origin + (rows.paths[row] as string);
   }
 }

@@ -388,8 +388,15 @@ export class WindowOperator implements TimedOperator {
   }
 
   #record(pane: Pane, path: string, output: TimedOutput, make: () => void): Firing {
-    output.firing(make);
     const time = Number.isFinite(pane.end) ? pane.end - 1 : this.#now;
+    output.firing(make, () => ({
+      key: pane.key,
+      time,
+      start: pane.start,
+      end: pane.end,
+      total: thaw(pane.total),
+      members: encodeMembers(pane.members),
+    }));
     return { path, key: pane.key, time: Number.isFinite(time) ? time : undefined };
   }
 

@@ -26,6 +26,8 @@ export interface HostContext {
   readonly board: ProgressBoard;
   /** The end of an input does not close windows: they are left to the next run. */
   readonly keepOpen: boolean;
+  /** Whether records that were asked for are put back; not where a deployment only ends what it has begun. */
+  readonly takesRetries: boolean;
   /** For tests: called at named points, such as `steps:before`, to kill or stall the process there. */
   readonly probe: Probe | undefined;
   /** The receiver of a sink does not take what it is given for now; without a reason: it does so again. */

@@ -14,9 +14,11 @@ import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
+import { replayInputs } from "./partition-replay.ts";
 import { type EngineContext, partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
+import { retriedBetween } from "./retried-inputs.ts";
 import { upstreamsOfPartition } from "./routes.ts";
-import { readOne, seekRecord, seekThrough } from "./seek.ts";
+import { ordinalOfInput, readOne, seekThrough } from "./seek.ts";
 import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
@@ -87,7 +89,7 @@ async function placeAt(query: PartitionStateQuery, stream: string): Promise<Plac
   }
   // Where a batch ended between records of one ordinal, its snapshot holds some that are later than it is complete.
   const next = place?.event.through === ordinal ? place.event.snapshot?.next : undefined;
-  if (next === undefined || (await ordinalOf(log, stream, next - 1)) <= ordinal) return place;
+  if (next === undefined || (await ordinalOfInput(log, stream, next - 1)) <= ordinal) return place;
   return await placeUpTo(log, stream, ordinal - 1);
 }
 
@@ -104,13 +106,6 @@ async function readPlace(log: EventLog, stream: string, revision: number): Promi
   throw new HeadwaterError("LogDamaged", `a partition's stream holds ${event.type}`, {
     where: `${stream}@${revision}`,
   });
-}
-
-/** The ordinal of the input N = `n`. */
-async function ordinalOf(log: EventLog, stream: string, n: number): Promise<number> {
-  const { event } = await readPlace(log, stream, await seekRecord(log, stream, n));
-  if (!("ordinals" in event) || event.ordinals === undefined) return THROUGH_NOTHING;
-  return decodeDeltas(event.ordinals)[n - event.first] ?? THROUGH_NOTHING;
 }
 
 /** Whether nothing happened between a snapshot (or the beginning) and the ordinal, so that no code is needed. */
@@ -161,23 +156,30 @@ async function replay(
   const upstreams = upstreamsOfPartition(plan, segment, partition);
   const cursors = await currentCursors({ log, deployedFrom: deployed.from }, upstreams, from.cursors);
   const reader = readInputs(context, engine, upstreams, { ...from, cursors }, ordinal);
-  const effects = new ServedEffects({ log, clock, steps: stream, signal });
-  let { next } = from;
+  const to =
+    "to" in event ? { next: event.first + event.count, cursors: event.to } : { ...event, next: event.first };
+  const retried = await retriedBetween(log, history.pipeline, stream, from, to);
   try {
-    for (let { through } = from; through < ordinal; ) {
-      const batch = await reader.next(plan.definition.batchRecords, signal);
-      if (batch === undefined) throw new HeadwaterError("Stopped", "stopped before the state was there");
-      if (batch.rows.count > 0) await engine.process(batch.rows, next, effects);
-      next += batch.rows.count;
-      through = batch.through;
-    }
+    const replayed = await replayInputs(
+      {
+        context: { ...context, segment, partition },
+        engine,
+        reader,
+        effects: new ServedEffects({ log, clock, steps: stream, signal }),
+        retried: retried.filter((batch) => batch.ordinal <= ordinal),
+        batchRecords: plan.definition.batchRecords,
+      },
+      from,
+      { through: ordinal },
+      signal,
+    );
+    if (replayed === undefined) throw new HeadwaterError("Stopped", "stopped before the state was there");
+    const { stages } = engine.snapshot(replayed.next, {}, ordinal, undefined);
+    return stages.find((other) => other.stage === stage.name);
   } finally {
     reader.stop();
   }
-  const { stages } = engine.snapshot(next, {}, ordinal, undefined);
-  return stages.find((other) => other.stage === stage.name);
 }
-
 function codeMissing(pipeline: string, { version }: PipelineDeployed): HeadwaterError {
   return new HeadwaterError(
     "IncompatibleDeployment",

@@ -6,8 +6,9 @@ import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { Cursors, EffectRange, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
-import { stepsStream } from "../core/streams.ts";
+import { retryStream, stepsStream } from "../core/streams.ts";
 import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/watermark.ts";
+import { originsOf } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { SegmentEngine, SegmentResult } from "../engine/segment-engine.ts";
 import { type EncodedSteps, encodeSteps, type StepColumns } from "../engine/steps-encoder.ts";
@@ -17,10 +18,14 @@ import { currentCursors } from "./deployed-cursors.ts";
 import type { HostContext } from "./host-context.ts";
 import { LiveEffects, letGo } from "./live-effects.ts";
 import type { MergedBatch, MergeReader } from "./merge-reader.ts";
+import { replayInputs } from "./partition-replay.ts";
 import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
+import { type ComingBack, PartitionRetries, stillQuarantined } from "./partition-retries.ts";
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
 import type { Activity } from "./pressure.ts";
+import { type RetriedContext, retriedBetween } from "./retried-inputs.ts";
 import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
+import { ordinalOfInput } from "./seek.ts";
 import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
 import { type Draft, StreamTail } from "./stream-tail.ts";
@@ -59,6 +64,9 @@ export class PartitionWorker {
   #reader: MergeReader | undefined;
   #effects: LiveEffects | undefined;
   #inputsSinceSnapshot = 0;
+  #retries: PartitionRetries | undefined;
+  /** Of the last input that came from upstream; `undefined`: it is to be looked up. */
+  #lastOrdinal: number | undefined;
 
   /** `batchMost` bounds the records of a batch below what the pipeline says. */
   constructor(context: HostContext, order: WorkerInput, batchMost: number = context.batchRecords) {
@@ -155,6 +163,7 @@ export class PartitionWorker {
     const context = this.#context;
     const engine = partitionEngine(context, this.#segment);
     this.#engine = engine;
+    await this.#openRetries(place);
     if (!this.#segment.stateful) {
       this.#reader = readInputs(context, engine, this.#upstreams, place);
       return;
@@ -172,17 +181,36 @@ export class PartitionWorker {
     );
     this.#reader = reader;
     this.#inputsSinceSnapshot = place.next - from.next;
-    const steps: WatermarkStep[] = [];
+    const retried = await retriedBetween(context.log, context.plan.definition.name, stream, from, place);
     const { log, clock } = context;
-    const recorded = new ServedEffects({ log, clock, steps: stream, signal: this.#stop.signal });
-    for (let next = from.next; next < place.next; ) {
-      const batch = await reader.next(Math.min(this.#batchMost, place.next - next), this.#stop.signal);
-      if (batch === undefined) return;
-      await engine.process(batch.rows, next, recorded);
-      next += batch.rows.count;
-      steps.push(...batch.steps);
+    const effects = new ServedEffects({ log, clock, steps: stream, signal: this.#stop.signal });
+    const replayed = await replayInputs(
+      { context: this.#retriedContext(), engine, reader, effects, retried, batchRecords: this.#batchMost },
+      from,
+      place,
+      this.#stop.signal,
+    );
+    if (replayed !== undefined) reader.goOnFrom(place.through, place.watermark, replayed.steps);
+  }
+
+  /** Begins to follow what is asked to be put back, and tells of what came back and is not promised by doors yet. */
+  async #openRetries({ cursors, next, through, watermark }: PartitionPlace): Promise<void> {
+    const { log, plan, board, takesRetries } = this.#context;
+    const taken = cursors[retryStream(plan.definition.name)];
+    if (taken !== undefined) {
+      const { stream } = this.#unitLog().main;
+      this.#lastOrdinal = await ordinalOfInput(log, stream, next - 1);
+      const { watched } = this.#segment;
+      const ended = watermark?.watermark.status === "ended" && watermark.ordinal > this.#lastOrdinal;
+      if (this.#lastOrdinal > through || (watched && !ended)) board.reportPutBack(this.#lastOrdinal);
     }
-    reader.goOnFrom(place.through, place.watermark, steps);
+    if (!takesRetries || this.#stop.signal.aborted) return;
+    this.#retries = new PartitionRetries(this.#retriedContext(), taken ?? 0, () => this.#reader?.nudge());
+  }
+
+  #retriedContext(): RetriedContext {
+    const { log, plan, decode } = this.#context;
+    return { log, plan, decode, segment: this.#segment, partition: this.#partition };
   }
 
   /** Works until `signal` aborts, then leaves a snapshot so that the next start is quick. */
@@ -192,7 +220,10 @@ export class PartitionWorker {
       throw new HeadwaterError("Internal", "a partition works before it was restored");
     this.#context.board.report(this.#order.unit, this.#claimed().through);
     this.#effects = this.#openEffects();
+    // What was asked for before comes before what is accepted now.
+    await this.#retries?.caughtUp();
     for (;;) {
+      await this.#takeRetries(signal);
       this.#enters({ kind: "waiting" });
       const batch = await reader.next(this.#batchMost, signal);
       if (batch === undefined) break;
@@ -208,6 +239,7 @@ export class PartitionWorker {
     board.pressure.leaves(this.#order.unit, clock.monotonic());
     this.#stop.abort(letGo(this.#order.unit));
     this.#reader?.stop();
+    this.#retries?.stop();
   }
 
   #enters(activity: Activity): void {
@@ -215,18 +247,20 @@ export class PartitionWorker {
     board.pressure.enters(this.#order.unit, activity, clock.monotonic());
   }
 
-  async #record(batch: MergedBatch): Promise<void> {
+  async #record(merged: MergedBatch): Promise<void> {
     const engine = this.#engine as SegmentEngine;
-    const { next } = this.#claimed();
+    const { next, cursors, through } = this.#claimed();
+    const batch = { ...merged, cursors: this.#withRetries(merged.cursors, cursors) };
     if (batch.rows.count === 0) {
-      await this.#append(batch, undefined, undefined);
+      if (batch.through > through || batch.steps.length > 0) await this.#append(batch, undefined, undefined);
       return;
     }
     const result = await engine.process(batch.rows, next, this.#effects);
     // Whoever was let go of while functions were waiting leaves the batch to the next owner.
     this.#stop.signal.throwIfAborted();
-    this.#failIfAsked(batch.rows, next, result);
+    this.#failIfAsked(this.#segment, batch.rows, next, result);
     const steps = encodeSteps(this.#encoderOptions(), batch.rows, next, result);
+    this.#lastOrdinal = batch.rows.ordinals.at(-1);
     this.#inputsSinceSnapshot += batch.rows.count;
     const due = Math.max(LIMITS.snapshotInputs, engine.stateEntries);
     const snapshot = this.#segment.stateful && this.#inputsSinceSnapshot >= due;
@@ -235,6 +269,63 @@ export class PartitionWorker {
       steps,
       snapshot ? this.#takeSnapshot(batch, next + batch.rows.count) : undefined,
     );
+    this.#tell(steps, result);
+  }
+
+  /** Upstream's cursors, and up to where what was put back is taken. */
+  #withRetries(upstream: Cursors, before: Cursors): Cursors {
+    const retries = retryStream(this.#context.plan.definition.name);
+    const taken = before[retries];
+    return taken === undefined ? upstream : { ...upstream, [retries]: taken };
+  }
+
+  /** Takes what is asked to be put back, as long as nothing of the ordinal that it gets has been taken. */
+  async #takeRetries(signal: AbortSignal): Promise<void> {
+    const retries = this.#retries;
+    if (retries === undefined) return;
+    const { board } = this.#context;
+    while (retries.waiting && !signal.aborted && (await this.#isBetween())) {
+      const back = await retries.next(this.#batchMost, this.#claimed().through + 1);
+      if (back === undefined) break;
+      await this.#recordRetried(retries.stream, back);
+      retries.take(back.rows.count);
+    }
+    board.reportRetries(this.#order.unit, retries.taken);
+  }
+
+  async #isBetween(): Promise<boolean> {
+    const { next, through, watermark } = this.#claimed();
+    if (!this.#reader?.between || (watermark?.ordinal ?? THROUGH_NOTHING) > through) return false;
+    this.#lastOrdinal ??= await ordinalOfInput(this.#context.log, this.#unitLog().main.stream, next - 1);
+    return this.#lastOrdinal <= through;
+  }
+
+  async #recordRetried(stream: string, back: ComingBack): Promise<void> {
+    const engine = this.#engine as SegmentEngine;
+    const place = this.#claimed();
+    const { rows, entry } = back;
+    const { segment } = engine.entryAt(entry);
+    this.#enters({ kind: "working" });
+    const result = await engine.processAt(entry, rows, place.next, this.#effects);
+    this.#stop.signal.throwIfAborted();
+    this.#failIfAsked(segment, rows, place.next, result);
+    const options = { ...this.#encoderOptions(), segment, streams: [stream], fromSource: false };
+    const encoded = encodeSteps(options, rows, place.next, result);
+    const steps = {
+      ...encoded,
+      columns: { ...encoded.columns, entry },
+      quarantined: [...encoded.quarantined, ...stillQuarantined(engine, back, place.next)],
+    };
+    // Before it is there: a run must not end between the append and the promise.
+    this.#context.board.reportPutBack(place.through + 1);
+    this.#inputsSinceSnapshot += rows.count;
+    const cursors = { ...place.cursors, [stream]: back.next };
+    await this.#append({ cursors, through: place.through, steps: [] }, steps, undefined);
+    this.#context.board.totals.retried += rows.count;
+    this.#tell(steps, result);
+  }
+
+  #tell(steps: EncodedSteps, result: SegmentResult): void {
     const { totals } = this.#context.board;
     totals.steps += steps.steps;
     totals.quarantined += steps.quarantined.length;
@@ -248,8 +339,9 @@ export class PartitionWorker {
   #encoderOptions() {
     const { plan, provenance } = this.#context;
     return {
+      pipeline: plan.definition.name,
       segment: this.#segment,
-      origins: plan.origins,
+      origins: originsOf(plan),
       streams: this.#upstreams.map((upstream) => upstream.stream),
       fromSource: this.#upstreams.every((upstream) => "source" in upstream.from),
       provenance,
@@ -257,9 +349,9 @@ export class PartitionWorker {
   }
 
   /** A stage whose policy is `fail` stops the pipeline at its first failure, before anything is recorded of it. */
-  #failIfAsked(rows: InputRows, first: number, result: SegmentResult): void {
+  #failIfAsked(segment: Segment, rows: InputRows, first: number, result: SegmentResult): void {
     for (const [at, stage] of result.stages.entries()) {
-      const planned = this.#segment.stages[at];
+      const planned = segment.stages[at];
       const failure = stage.failures[0];
       if (failure === undefined || planned?.definition.onError !== "fail") continue;
       const inputs = planned.input < 0 ? undefined : result.stages[planned.input];
@@ -279,6 +371,8 @@ export class PartitionWorker {
       const { name } = this.#segment;
       return `firing_${this.#context.plan.definition.name}.${name}@${rows.ordinals[row]} of the key ${key}`;
     }
+    const retries = retryStream(this.#context.plan.definition.name);
+    if (rows.before !== undefined) return `record ${retries}@${rows.parents[row]}, which was put back`;
     const upstream = this.#upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
     return `record ${upstream}@${rows.parents[row]}`;
   }

@@ -6,6 +6,7 @@ import { RecordDecoder } from "../core/decode-shapes.ts";
 import { type ErrorCode, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
+import { retryStream } from "../core/streams.ts";
 import { overridesOf } from "../pipeline/parameter-overrides.ts";
 import { planPipeline } from "../pipeline/plan.ts";
 import { sleep } from "../ports/clock.ts";
@@ -33,6 +34,7 @@ import { ProgramIntake } from "./intake.ts";
 import { keepStates } from "./keep-states.ts";
 import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
+import { askedSoFar } from "./retry-reader.ts";
 import { unitsOf } from "./routes.ts";
 import type { RunEnvironment, RunOptions } from "./run-options.ts";
 import { CountTarget } from "./sink-targets.ts";
@@ -192,6 +194,7 @@ async function drainDeployment(
     intakes: new Map(),
     follow: false,
     keepOpen: true,
+    leaveRetries: true,
     board: new ProgressBoard(),
     process,
     deployed: current,
@@ -237,6 +240,9 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   const { plan, board, supervision } = operation;
   const units = unitsOf(plan);
   for (const unit of [...units.partitions, ...units.sinks]) board.expect(unit);
+  if (!operation.leaveRetries) {
+    for (const unit of [...units.doors, ...units.partitions]) board.expectRetries(unit);
+  }
   const ended = new Set<string>();
   let inputFailure: HeadwaterError | undefined;
   const onEnded = (unit: string, failure?: HeadwaterError) => {
@@ -295,7 +301,7 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
       actor.send({ type: "STOP" });
     }, drainMs);
   };
-  const watch = watchForEnd(operation, ended, finished.signal).then(() => {
+  const watch = watchForEnd(environment, operation, ended, finished.signal).then(() => {
     if (operation.signal.aborted && !finished.signal.aborted) stopAtDeadline();
     actor.send({ type: "DRAIN" });
   });
@@ -318,8 +324,12 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   return !late;
 }
 
-/** Resolves when all doors have ended and every unit is through what they promised, or when the run is stopped. */
+/**
+ * Resolves when all doors have ended, every unit is through what they promised, and nothing is asked for that was not
+ * put back; or when the run is stopped.
+ */
 async function watchForEnd(
+  environment: RunEnvironment,
   operation: Operation,
   ended: ReadonlySet<string>,
   finished: AbortSignal,
@@ -327,9 +337,25 @@ async function watchForEnd(
   const { board, plan, signal, follow } = operation;
   const doors = plan.sources.length;
   const either = AbortSignal.any([signal, finished]);
+  const through = () => !follow && ended.size === doors && board.through >= board.doorsThrough;
   while (!either.aborted) {
-    if (!follow && ended.size === doors && board.through >= board.doorsThrough) return;
-    await board.changed(either);
+    // Listening begins before looking: what is reported while the log is asked is not to be missed.
+    const changed = board.changed(either);
+    if (through() && (await allPutBack(environment, operation)) && through()) return;
+    await changed;
+  }
+}
+
+/** Whether everything that the log asks to be put back was taken. A log that does not answer is asked again. */
+async function allPutBack({ log, clock }: RunEnvironment, operation: Operation): Promise<boolean> {
+  if (operation.leaveRetries) return true;
+  const { board, plan, tickMs } = operation;
+  try {
+    return board.retriesTaken >= (await askedSoFar(log, retryStream(plan.definition.name)));
+  } catch (error) {
+    if (!isHeadwaterError(error, "LogUnavailable")) throw error;
+    clock.setTimeout(() => board.touch(), tickMs);
+    return false;
   }
 }
 
@@ -357,6 +383,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     gates: new EffectGates(),
     board,
     keepOpen,
+    takesRetries: !operation.leaveRetries,
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,

@@ -45,6 +45,8 @@ export interface RunOptions {
   readonly follow: boolean;
   /** The end of an input does not close windows: they are left to the next run. */
   readonly keepOpen: boolean;
+  /** Do not put back what was asked for: that is for the deployment that comes. */
+  readonly leaveRetries?: boolean;
   /** First abort: finish what is in flight and stop. */
   readonly signal: AbortSignal;
   /** What is in flight when `signal` aborts has so many milliseconds to be finished; 30 s if absent. */

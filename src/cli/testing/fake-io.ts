@@ -16,7 +16,16 @@ export interface Called {
 export const REPORT: RunReport = {
   pipeline: "wikipedia-edits",
   deployment: "0123456789abcdef".repeat(4),
-  records: { read: 1_234, accepted: 1_230, duplicate: 1, rejected: 3, quarantined: 0, late: 0, pending: 0 },
+  records: {
+    read: 1_234,
+    accepted: 1_230,
+    duplicate: 1,
+    rejected: 3,
+    quarantined: 0,
+    late: 0,
+    retried: 0,
+    pending: 0,
+  },
   late: {},
   steps: 3_690,
   outputs: { channels: 51 },
@@ -70,6 +79,7 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     }),
     loadLog: () => import("../../app/log.ts"),
     loadState: () => import("../../app/state.ts"),
+    loadQuarantine: () => import("../../app/quarantine.ts"),
     loadProof: () => import("../../app/proof.ts"),
     loadAudit: () => import("../../app/audit.ts"),
   };
