@@ -65,7 +65,7 @@ describe("headwater run", () => {
     ];
     const run = () => ({ ...REPORT, backpressure });
     expect((await call(["run", "p.ts"], { run })).stdout).toContain(
-      "held back  by sink requests (HTTP 503) for 12.0 s, 80% of the time: stage parse, source lines\ntime",
+      "held back  by sink requests (HTTP 503) for 12 s, 80% of the time: stage parse, source lines\ntime",
     );
     expect(JSON.parse((await call(["run", "p.ts", "--json"], { run })).stdout).backpressure).toEqual(
       backpressure,
