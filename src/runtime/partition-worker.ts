@@ -332,7 +332,11 @@ export class PartitionWorker {
     this.#context.board.cameLate(this.#segment.name, result.stages[0]?.timed?.late.length ?? 0);
     const stream = stepsStream(this.#context.plan.definition.name, this.#segment.name, this.#partition);
     for (const record of steps.quarantined) {
-      this.#context.onQuarantined(record.stage, `${stream}@${record.n}`, record.message);
+      this.#context.onQuarantined(
+        record.stage,
+        `${stream}@${record.n}.${record.k ?? 0}/${record.stage}`,
+        record.message,
+      );
     }
   }
 

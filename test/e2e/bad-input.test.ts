@@ -178,7 +178,7 @@ describe("stages that fail", () => {
       const record = kept[index];
       expect(record).toMatchObject({ ...rest, value: deeds[rest.n] });
       expect(record?.message).toMatch(message);
-      const line = `headwater: quarantined in ${rest.stage}: ${record?.message}: steps_fragile.at-once.0000@${rest.n}`;
+      const line = `headwater: quarantined in ${rest.stage}: ${record?.message}: steps_fragile.at-once.0000@${rest.n}.0/${rest.stage}`;
       expect(ended.stderr.split("\n")).toContain(line);
     }
     expect(kept[0]?.stack).toContain("TypeError: deed 1 is thrown");

@@ -641,7 +641,7 @@ function checkParents({ sources, partitions, retries }: LogContent): void {
         const before = partitions[stream]?.[asked.n];
         must(before !== undefined && before.n < input.n, `${input.parent} was never there`, where);
         must(before.time === input.time, "has not its event time any more", where);
-        must(before.ordinal < input.ordinal, "came back before it was there", where);
+        must(before.ordinal <= input.ordinal, "came back before it was there", where);
         must(input.root === Number(n) && input.source === "", "is not its own root", where);
         continue;
       }

@@ -72,7 +72,7 @@ describe("what is put back from quarantine", () => {
             await check(definition, inputs, { ...how, ...wrong, interruptions: befalls, retries });
           },
         ),
-        runs(60),
+        runs(40),
       );
     },
     TIMEOUT_MS,
