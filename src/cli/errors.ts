@@ -39,6 +39,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   InputFailed: EXIT.failed,
   OutputFailed: EXIT.failed,
   StageFailed: EXIT.failed,
+  NodeLost: EXIT.failed,
   OwnershipLost: EXIT.failed,
   Overloaded: EXIT.failed,
   Internal: EXIT.failed,

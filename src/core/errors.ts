@@ -36,6 +36,7 @@ export const ERROR_CODES = {
   InputFailed: { retryable: false },
   OutputFailed: { retryable: true },
   StageFailed: { retryable: false },
+  NodeLost: { retryable: true },
   OwnershipLost: { retryable: true },
   Overloaded: { retryable: true },
   Stopped: { retryable: true },

@@ -12,6 +12,8 @@ export interface OperatorInput {
   readonly records: readonly unknown[];
   /** Rows at which the stage fails because too much comes out of the segment's input that they descend from. */
   readonly refused: ReadonlySet<number> | undefined;
+  /** Called before the stage's functions are for a row; throws why they are not to be. */
+  enter(row: number): void;
   contextOf(row: number): StageContext;
 }
 
@@ -48,6 +50,7 @@ export function runFunction(
 }
 
 function call(definition: FunctionStage, input: OperatorInput, row: number): unknown {
+  input.enter(row);
   if (input.refused?.has(row)) throw tooManyOutputs();
   return definition.fn(input.records[row], input.contextOf(row));
 }
@@ -131,6 +134,7 @@ export function runSplit(definition: SplitDefinition, input: OperatorInput, outp
   for (let row = 0; row < input.count; row++) {
     const record = input.records[row];
     try {
+      input.enter(row);
       const ctx = input.contextOf(row);
       let label = 0;
       while (label < predicates.length && !mustBeBoolean(predicates[label]?.(record, ctx))) label++;
@@ -184,6 +188,7 @@ export function runKeyBy(
   for (let row = 0; row < input.count; row++) {
     const record = input.records[row];
     try {
+      input.enter(row);
       output.oneTo(record, partitionOfKey(checkKey(keyOf(record)), partitions));
     } catch (error) {
       output.fail(error);
@@ -212,6 +217,7 @@ export function runReduce(
   for (let row = 0; row < input.count; row++) {
     const record = input.records[row];
     try {
+      input.enter(row);
       const key = checkKey(input.keyOf(row));
       const n = input.nOf(row);
       const entry = state.get(key);

@@ -37,6 +37,12 @@ export class TimedOutput implements TimedRows {
   #memberBytes = 0;
   /** Results that there were when the row at hand began. */
   #begun = 0;
+  readonly #enterFiring: () => void;
+
+  /** `enterFiring` is called before what makes a firing is; it throws why that is not to be. */
+  constructor(enterFiring: () => void = () => {}) {
+    this.#enterFiring = enterFiring;
+  }
 
   /** Whether so much has come out that the batch should be closed. */
   get full(): boolean {
@@ -82,7 +88,10 @@ export class TimedOutput implements TimedRows {
   /** {@link row}, of a firing. */
   firing(make: () => void): void {
     this.firings.push(this.results.length);
-    this.row(make);
+    this.row(() => {
+      this.#enterFiring();
+      make();
+    });
   }
 
   /** The row at hand has given what it gives. */
