@@ -17,6 +17,7 @@ import { ProgressBoard } from "../runtime/progress-board.ts";
 import { sinkHistory } from "../runtime/sink-history.ts";
 import { FileTarget, mustNotBeForeign, type SinkTarget, StdoutTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { chooseExecutor } from "./executor.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import type { RunReport, RunRequest } from "./run-types.ts";
@@ -81,7 +82,7 @@ async function runLoaded(
   const { definition } = plan;
   const board = new ProgressBoard();
   const started = clock.monotonic();
-  const nodes = request.nodes ?? 1;
+  const executor = chooseExecutor(request, surroundings, definition.partitions);
   for (const { name } of plan.sources) {
     if (!request.inputs.has(name)) request.onNotice?.({ kind: "no-input", source: name });
   }
@@ -96,7 +97,7 @@ async function runLoaded(
         bundle,
         intakes,
         targets,
-        nodes,
+        ...executor,
         batchRecords: request.batchRecords ?? definition.batchRecords,
         tickMs: request.tickMs ?? definition.tickMs,
         provenance: "full",
@@ -108,7 +109,7 @@ async function runLoaded(
       },
     );
     const seconds = (clock.monotonic() - started) / MS_PER_SECOND;
-    return await reportOf(log, definition, deployed, board, nodes, seconds);
+    return await reportOf(log, definition, deployed, board, executor.nodes, seconds);
   } finally {
     stopProgress();
   }

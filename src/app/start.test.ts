@@ -121,4 +121,19 @@ describe("start", () => {
     });
     await expect(start(numbers(), { log: "file:x" })).rejects.toMatchObject({ code: "BadUsage" });
   });
+
+  test("refuses threads for a pipeline without a module, and settings that no thread can have", async () => {
+    const refused = (more: object) => start(numbers(), { log: "memory:", executor: "threads", ...more });
+    await expect(refused({})).rejects.toMatchObject({
+      code: "BadUsage",
+      where: "pipeline numbers",
+      hint: expect.stringContaining("module"),
+    });
+    await expect(refused({ executor: "gpu" })).rejects.toMatchObject({ code: "BadUsage", where: "executor" });
+    await expect(refused({ hangAfterMs: 1 })).rejects.toMatchObject({
+      code: "BadUsage",
+      where: "hangAfterMs",
+    });
+    await expect(refused({ threadMemoryMb: 0.5 })).rejects.toMatchObject({ where: "threadMemoryMb" });
+  });
 });

@@ -5,11 +5,13 @@ import type { Pipeline } from "../pipeline/pipeline.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
 import { createSurroundings, openLog } from "../runtime/compose.ts";
 import { ProgramIntake } from "../runtime/intake.ts";
+import { moduleMissing } from "../runtime/node-threads.ts";
 import { groupRecords, OfferQueue } from "../runtime/offer-queue.ts";
 import { runPipeline } from "../runtime/pipeline-run.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
 import { CallbackTarget, type SinkTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import type { RunReport } from "./run-types.ts";
 import type { Delivery, RunningPipeline, StartOptions } from "./start-types.ts";
@@ -24,13 +26,14 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const intakes = intakesOf(plan, options, queues);
   const targets = targetsOf(plan, options);
   const surroundings = createSurroundings();
+  const executor = chooseExecutor(options, surroundings, definition.partitions);
+  if (executor.threads !== undefined && options.module === undefined) throw moduleMissing(definition.name);
   const bundle =
     options.module === undefined ? undefined : await surroundings.bundler.bundle(resolve(options.module));
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
   const board = new ProgressBoard();
   const stop = new AbortController();
   const { clock } = surroundings;
-  const nodes = options.nodes ?? 1;
 
   const abandon = (error: unknown) => {
     for (const intake of intakes.values()) intake.abandon(error);
@@ -46,7 +49,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           bundle,
           intakes,
           targets,
-          nodes,
+          ...executor,
           batchRecords: options.batchRecords ?? definition.batchRecords,
           tickMs: options.tickMs ?? definition.tickMs,
           provenance: options.provenance ?? "full",
@@ -62,7 +65,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
         definition,
         deployed,
         board,
-        nodes,
+        executor.nodes,
         (clock.monotonic() - started) / MS_PER_SECOND,
       );
     } catch (error) {

@@ -17,6 +17,7 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   "begun-again": "new beginnings",
   log: "messages of the log",
   restarted: "restarts",
+  "node-lost": "nodes lost and replaced",
   "no-input": "sources without input",
   "time-ahead": "records whose time is far ahead",
 };
@@ -73,5 +74,7 @@ function describe(notice: RunNotice): string {
       return `${notice.source}: the event time ${new Date(notice.time).toISOString()} is far ahead of all before it (by more than the watermark's maxAhead), and moves no window: ${notice.where}`;
     case "restarted":
       return `${notice.node} was started again: ${notice.message}`;
+    case "node-lost":
+      return `${notice.message}${notice.where === undefined ? "" : `: ${notice.where}`}. ${notice.replacement} takes its place. ${notice.hint ?? ""}`.trimEnd();
   }
 }

@@ -15,6 +15,7 @@ import type { EventLog } from "../ports/event-log.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
 import { type EngineContext, partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
+import { refusedBefore } from "./refused-inputs.ts";
 import { upstreamsOfPartition } from "./routes.ts";
 import { readOne, seekRecord, seekThrough } from "./seek.ts";
 import { loadSnapshot } from "./snapshots.ts";
@@ -155,7 +156,8 @@ async function replay(
     provenance: deployed.provenance,
     tickMs: 0,
   };
-  const engine = partitionEngine(context, segment);
+  const refused = await refusedBefore(log, stream, event, ordinal);
+  const engine = partitionEngine(context, segment, { refused });
   const from = await restoreEngine(context, engine, stream, snapshot);
   const upstreams = upstreamsOfPartition(plan, segment, partition);
   const cursors = await currentCursors({ log, deployedFrom: deployed.from }, upstreams, from.cursors);

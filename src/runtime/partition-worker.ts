@@ -16,11 +16,14 @@ import type { HostContext } from "./host-context.ts";
 import type { MergedBatch, MergeReader } from "./merge-reader.ts";
 import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
+import { refusedBefore } from "./refused-inputs.ts";
 import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
 import { loadSnapshot } from "./snapshots.ts";
 import { type Draft, StreamTail } from "./stream-tail.ts";
+import { type Care, NO_CARE } from "./suspects.ts";
 import { chunkDrafts, UnitLog } from "./unit-log.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
+import type { UnitMarks } from "./work-marks.ts";
 
 /** What a partition has come to, as its last event says. */
 interface PartitionPlace {
@@ -51,10 +54,22 @@ export class PartitionWorker {
   #engine: SegmentEngine | undefined;
   #reader: MergeReader | undefined;
   #inputsSinceSnapshot = 0;
+  readonly #care: Care;
+  readonly #marks: UnitMarks | undefined;
 
-  /** `batchMost` bounds the records of a batch below what the pipeline says. */
-  constructor(context: HostContext, order: WorkerInput, batchMost: number = context.batchRecords) {
+  /**
+   * `batchMost` bounds the records of a batch below what the pipeline says; `care` says which inputs have ended
+   * threads that worked at them.
+   */
+  constructor(
+    context: HostContext,
+    order: WorkerInput,
+    batchMost: number = context.batchRecords,
+    care: Care = NO_CARE,
+  ) {
     this.#context = context;
+    this.#care = care;
+    this.#marks = context.thread?.marks.of(order.unit);
     this.#order = order;
     this.#batchMost = Math.min(batchMost, context.batchRecords);
     const { segment, partition } = partitionOfUnit(context.plan, order.unit);
@@ -120,13 +135,17 @@ export class PartitionWorker {
   async restore(): Promise<void> {
     const place = this.#claimed();
     const context = this.#context;
-    const engine = partitionEngine(context, this.#segment);
+    const { stream } = this.#unitLog().main;
+    const recorded = this.#segment.stateful ? await refusedBefore(context.log, stream, place) : [];
+    const engine = partitionEngine(context, this.#segment, {
+      watch: this.#marks,
+      refused: [...recorded, ...this.#care.refused],
+    });
     this.#engine = engine;
     if (!this.#segment.stateful) {
       this.#reader = readInputs(context, engine, this.#upstreams, place);
       return;
     }
-    const { stream } = this.#unitLog().main;
     const snapshot = place.snapshot && (await loadSnapshot(context.log, stream, place.snapshot));
     const from = await restoreEngine(context, engine, stream, snapshot);
     const reader = readInputs(
@@ -140,13 +159,15 @@ export class PartitionWorker {
     this.#reader = reader;
     this.#inputsSinceSnapshot = place.next - from.next;
     const steps: WatermarkStep[] = [];
+    this.#marks?.restoring(true);
     for (let next = from.next; next < place.next; ) {
       const batch = await reader.next(Math.min(this.#batchMost, place.next - next), this.#stop.signal);
       if (batch === undefined) return;
-      await engine.process(batch.rows, next);
+      await this.#marked(batch.rows.count, () => engine.process(batch.rows, next), next);
       next += batch.rows.count;
       steps.push(...batch.steps);
     }
+    this.#marks?.restoring(false);
     reader.goOnFrom(place.through, place.watermark, steps);
   }
 
@@ -157,9 +178,9 @@ export class PartitionWorker {
       throw new HeadwaterError("Internal", "a partition works before it was restored");
     this.#context.board.report(this.#order.unit, this.#claimed().through);
     for (;;) {
-      const batch = await reader.next(this.#batchMost, signal);
+      const batch = await reader.next(this.#alone ? 1 : this.#batchMost, signal);
       if (batch === undefined) break;
-      await this.#record(batch);
+      await this.#marked(batch.rows.count, () => this.#record(batch));
     }
     if (this.#inputsSinceSnapshot > 0 && this.#segment.stateful) await this.#recordSnapshot();
   }
@@ -195,6 +216,31 @@ export class PartitionWorker {
     const stream = stepsStream(this.#context.plan.definition.name, this.#segment.name, this.#partition);
     for (const record of steps.quarantined) {
       this.#context.onQuarantined(record.stage, `${stream}@${record.n}`, record.message);
+    }
+  }
+
+  /** Whether what comes next is to be worked at record by record, and with nothing beside it. */
+  get #alone(): boolean {
+    return this.#claimed().next < this.#care.aloneBelow;
+  }
+
+  /**
+   * Does what is to be done with the next batch; where there are marks, they say for all that time that it is under
+   * way: what it leaves behind may end the thread before it is recorded.
+   */
+  async #marked(count: number, work: () => unknown, first = this.#claimed().next): Promise<void> {
+    const { thread } = this.#context;
+    if (thread === undefined || count === 0) {
+      await work();
+      return;
+    }
+    const leave = await thread.turnstile.enter(this.#alone);
+    this.#marks?.begin(first, count);
+    try {
+      await work();
+    } finally {
+      this.#marks?.end();
+      leave();
     }
   }
 
