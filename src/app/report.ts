@@ -25,6 +25,7 @@ type Notices = Pick<
   | "onStandBy"
   | "onBegunAgain"
   | "onRestarted"
+  | "onNodeLost"
 >;
 
 /** What a run tells while it goes on, as notices. */
@@ -54,6 +55,8 @@ export function noticesTo(
       notify?.({ kind: "begun-again", message: `${what}; ${next}` });
     },
     onRestarted: (node, error) => notify?.({ kind: "restarted", node, message: describeThrown(error) }),
+    onNodeLost: (node, replacement, { message, where, hint }) =>
+      notify?.({ kind: "node-lost", node, replacement, message, where, hint }),
   };
 }
 

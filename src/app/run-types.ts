@@ -27,8 +27,14 @@ export interface RunRequest {
   readonly parameters?: ParameterSettings;
   /** `STAGE.PARAMETER` → value as text, which is read as JSON if the parameter takes that. Counts before `parameters`. */
   readonly parameterTexts?: ReadonlyMap<string, string>;
-  /** Node actors in this process; 1 if absent. */
+  /** Node actors in this process; if absent 1, or with threads one for each core, but no more than partitions. */
   readonly nodes?: number;
+  /** Where nodes run: in this thread (`inline`, the default), or each in a worker thread of its own. */
+  readonly executor?: "inline" | "threads";
+  /** Threads: milliseconds without an answer, at one record, after which a thread is replaced; 10,000 if absent. */
+  readonly hangAfterMs?: number;
+  /** Threads: most of its JavaScript heap that one may use, in MiB; 1,024 if absent. */
+  readonly threadMemoryMb?: number;
   readonly batchRecords?: number;
   readonly tickMs?: number;
   /** Stay when the inputs have ended, until `signal` aborts. */
@@ -93,7 +99,16 @@ export type RunNotice =
   | { readonly kind: "output-waits"; readonly sink: string; readonly reason: string | undefined }
   /** What became of a file that is read: see `FileNotice`. */
   | ({ readonly kind: "file"; readonly source: string } & FileNotice)
-  | { readonly kind: "restarted"; readonly node: string; readonly message: string };
+  | { readonly kind: "restarted"; readonly node: string; readonly message: string }
+  /** The thread of a node has ended, or hung and was ended; `where` says at which stage and input, if that is known. */
+  | {
+      readonly kind: "node-lost";
+      readonly node: string;
+      readonly replacement: string;
+      readonly message: string;
+      readonly where: string | undefined;
+      readonly hint: string | undefined;
+    };
 
 /** Something that held back what is ahead of it, up to the door. */
 export interface Backpressure {

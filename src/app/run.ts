@@ -15,6 +15,7 @@ import { ProgressBoard } from "../runtime/progress-board.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { HeldBack } from "./backpressure.ts";
+import { chooseExecutor } from "./executor.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { openIntakes } from "./run-inputs.ts";
@@ -77,7 +78,7 @@ async function runLoaded(
   const { definition } = plan;
   const board = new ProgressBoard();
   const started = clock.monotonic();
-  const nodes = request.nodes ?? 1;
+  const executor = chooseExecutor(request, surroundings, definition.partitions);
   for (const { name } of plan.sources) {
     if (!request.inputs.has(name)) request.onNotice?.({ kind: "no-input", source: name });
   }
@@ -92,7 +93,7 @@ async function runLoaded(
         bundle,
         intakes,
         targets,
-        nodes,
+        ...executor,
         batchRecords: request.batchRecords ?? definition.batchRecords,
         tickMs: request.tickMs ?? definition.tickMs,
         provenance: "full",
@@ -104,7 +105,8 @@ async function runLoaded(
         ...noticesTo(definition, request.onNotice),
       },
     );
-    return await reportOf(log, plan, deployed, board, nodes, { started, ended: clock.monotonic() });
+    const times = { started, ended: clock.monotonic() };
+    return await reportOf(log, plan, deployed, board, executor.nodes, times);
   } finally {
     stopProgress();
   }

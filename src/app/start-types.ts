@@ -55,8 +55,17 @@ export interface StartOptions {
   readonly sinks?: Readonly<Record<string, SinkBinding>>;
   /** Values of the pipeline's parameters, by stage and name; those that are not named have their default. */
   readonly parameters?: ParameterSettings;
-  /** Node actors; 1 if absent. */
+  /** Node actors; if absent 1, or with threads one for each core, but no more than partitions. */
   readonly nodes?: number;
+  /**
+   * Where nodes run: in this thread (`inline`, the default), or each in a worker thread of its own, which loads the
+   * pipeline from `module`.
+   */
+  readonly executor?: "inline" | "threads";
+  /** Threads: milliseconds without an answer, at one record, after which a thread is replaced; 10,000 if absent. */
+  readonly hangAfterMs?: number;
+  /** Threads: most of its JavaScript heap that one may use, in MiB; 1,024 if absent. */
+  readonly threadMemoryMb?: number;
   readonly batchRecords?: number;
   readonly tickMs?: number;
   /** `off` keeps records and cursors only: no digests, no lineage of stages. `full` if absent. */

@@ -264,4 +264,19 @@ describe("start", () => {
     const [worst] = (await running.finished).backpressure;
     expect(worst).toMatchObject({ by: "sink out", chain: ["sink out", "stage count", "source in"] });
   });
+
+  test("refuses threads for a pipeline without a module, and settings that no thread can have", async () => {
+    const refused = (more: object) => start(numbers(), { log: "memory:", executor: "threads", ...more });
+    await expect(refused({})).rejects.toMatchObject({
+      code: "BadUsage",
+      where: "pipeline numbers",
+      hint: expect.stringContaining("module"),
+    });
+    await expect(refused({ executor: "gpu" })).rejects.toMatchObject({ code: "BadUsage", where: "executor" });
+    await expect(refused({ hangAfterMs: 1 })).rejects.toMatchObject({
+      code: "BadUsage",
+      where: "hangAfterMs",
+    });
+    await expect(refused({ threadMemoryMb: 0.5 })).rejects.toMatchObject({ where: "threadMemoryMb" });
+  });
 });

@@ -9,12 +9,14 @@ import { createSurroundings, openLog, type Surroundings } from "../runtime/compo
 import { HttpTarget } from "../runtime/http-target.ts";
 import { ProgramIntake } from "../runtime/intake.ts";
 import type { IntakeRecord } from "../runtime/intake-record.ts";
+import { moduleMissing } from "../runtime/node-threads.ts";
 import { groupRecords, OfferQueue } from "../runtime/offer-queue.ts";
 import { runPipeline } from "../runtime/pipeline-run.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
 import { BatchCallbackTarget, CallbackTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { fileTarget, mustBeAddress } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
@@ -35,6 +37,8 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const over = new AbortController();
   const intakes = intakesOf(plan, options, queues, over.signal);
   const surroundings = createSurroundings();
+  const executor = chooseExecutor(options, surroundings, definition.partitions);
+  if (executor.threads !== undefined && options.module === undefined) throw moduleMissing(definition.name);
   const targets = await targetsOf(plan, options, surroundings);
   const bundle =
     options.module === undefined ? undefined : await surroundings.bundler.bundle(resolve(options.module));
@@ -42,7 +46,6 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const board = new ProgressBoard();
   const stop = new AbortController();
   const { clock } = surroundings;
-  const nodes = options.nodes ?? 1;
   const drainMs =
     options.drainTimeout === undefined
       ? undefined
@@ -62,7 +65,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           bundle,
           intakes,
           targets,
-          nodes,
+          ...executor,
           batchRecords: options.batchRecords ?? definition.batchRecords,
           tickMs: options.tickMs ?? definition.tickMs,
           provenance: options.provenance ?? "full",
@@ -74,7 +77,8 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           ...noticesTo(definition, options.onNotice),
         },
       );
-      return await reportOf(log, plan, deployed, board, nodes, { started, ended: clock.monotonic() });
+      const times = { started, ended: clock.monotonic() };
+      return await reportOf(log, plan, deployed, board, executor.nodes, times);
     } catch (error) {
       abandon(error);
       throw error;

@@ -46,6 +46,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   EffectFailed: EXIT.failed,
   EffectTimedOut: EXIT.failed,
   EffectMissing: EXIT.failed,
+  NodeLost: EXIT.failed,
   OwnershipLost: EXIT.failed,
   Overloaded: EXIT.failed,
   Internal: EXIT.failed,

@@ -19,6 +19,7 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   "begun-again": "new beginnings",
   log: "messages of the log",
   restarted: "restarts",
+  "node-lost": "nodes lost and replaced",
   "no-input": "sources without input",
   "time-ahead": "records whose time is far ahead",
   "output-waits": "messages of outputs that wait",
@@ -86,6 +87,8 @@ function describe(notice: RunNotice): string {
       return aboutFile(notice);
     case "restarted":
       return `${notice.node} was started again: ${notice.message}`;
+    case "node-lost":
+      return `${notice.message}${notice.where === undefined ? "" : `: ${notice.where}`}. ${notice.replacement} takes its place. ${notice.hint ?? ""}`.trimEnd();
   }
 }
 

@@ -27,6 +27,7 @@ describe("headwater run", () => {
         ]),
         outputs: new Map([["channels", "out.jsonl"]]),
         nodes: 3,
+        executor: "inline",
         batchRecords: 100,
         tickMs: 5,
         follow: true,
@@ -136,10 +137,10 @@ describe("headwater run", () => {
       ["--set", "big.least=1", "--set", "big.least=1"],
       "the parameter big.least is given twice: --set\nGive it once.\n",
     ],
-    [
-      ["--executor", "threads"],
-      "nodes in worker threads are not available in this version: --executor threads\n",
-    ],
+    [["--hang-after", "1000"], "this option is for threads: --hang-after\n"],
+    [["--thread-memory", "64"], "this option is for threads: --thread-memory\n"],
+    [["--executor", "threads", "--hang-after", "1"], "not a value for this option"],
+    [["--executor", "threads", "--thread-memory", "1"], "not a value for this option"],
   ])("refuses %j", async (argv, text) => {
     const { code, stderr, requests } = await call(["run", "p.ts", ...argv]);
     expect(stderr).toContain(text);

@@ -28,7 +28,9 @@ interface RunOptions {
   readonly output?: readonly string[];
   readonly set?: readonly string[];
   readonly nodes?: number;
-  readonly executor: string;
+  readonly executor: "inline" | "threads";
+  readonly hangAfter?: number;
+  readonly threadMemory?: number;
   readonly batch?: number;
   readonly tick?: number;
   readonly follow?: boolean;
@@ -83,11 +85,23 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
     )
     .option(
       "--nodes <n>",
-      "nodes that share the partitions (default: 1)",
+      "nodes that share the partitions (default: 1; with threads, one for each core)",
       wholeNumber(1, LIMITS.partitionsMost),
     )
     .addOption(
-      new Option("--executor <kind>", "where nodes run").choices(["inline", "threads"]).default("inline"),
+      new Option("--executor <kind>", "where nodes run: all in one thread, or each in its own")
+        .choices(["inline", "threads"])
+        .default("inline"),
+    )
+    .option(
+      "--hang-after <ms>",
+      `threads: one that is at a record for so long without a word is replaced (default: ${LIMITS.hangAfterMs})`,
+      wholeNumber(LIMITS.hangAfterMsLeast, LIMITS.hangAfterMsMost),
+    )
+    .option(
+      "--thread-memory <MiB>",
+      `threads: the most that one may use (default: ${LIMITS.threadMemoryMb})`,
+      wholeNumber(LIMITS.threadMemoryMbLeast, LIMITS.threadMemoryMbMost),
     )
     .option("--batch <records>", "records of a batch", wholeNumber(1, LIMITS.batchRecordsMost))
     .option("--tick <ms>", "how long a batch waits for more", wholeNumber(1, LIMITS.tickMsMost))
@@ -150,12 +164,12 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
 }
 
 function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): RunRequest {
-  if (own.executor === "threads") {
-    throw badUsage(
-      "nodes in worker threads are not available in this version",
-      "--executor threads",
-      "Leave the option out: nodes then run in this process, as many as --nodes says.",
-    );
+  for (const [option, value] of [
+    ["--hang-after", own.hangAfter],
+    ["--thread-memory", own.threadMemory],
+  ] as const) {
+    if (value === undefined || own.executor === "threads") continue;
+    throw badUsage("this option is for threads", option, "Add --executor threads, or leave it out.");
   }
   return {
     pipeline,
@@ -167,6 +181,9 @@ function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): Ru
     ...(own.drainTimeout === undefined ? {} : { drainMs: own.drainTimeout * MS_PER_SECOND }),
     ...(own.set === undefined ? {} : { parameterTexts: parameterTexts("--set", own.set) }),
     ...(own.nodes === undefined ? {} : { nodes: own.nodes }),
+    executor: own.executor,
+    ...(own.hangAfter === undefined ? {} : { hangAfterMs: own.hangAfter }),
+    ...(own.threadMemory === undefined ? {} : { threadMemoryMb: own.threadMemory }),
     ...(own.batch === undefined ? {} : { batchRecords: own.batch }),
     ...(own.tick === undefined ? {} : { tickMs: own.tick }),
     follow: own.follow ?? false,

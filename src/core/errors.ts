@@ -43,6 +43,7 @@ export const ERROR_CODES = {
   EffectFailed: { retryable: false },
   EffectTimedOut: { retryable: false },
   EffectMissing: { retryable: false },
+  NodeLost: { retryable: true },
   OwnershipLost: { retryable: true },
   Overloaded: { retryable: true },
   Stopped: { retryable: true },

@@ -77,6 +77,28 @@ export const LIMITS = {
   /** A process says that it lives this often; three silent intervals count as dead. */
   heartbeatMs: 1_000,
   heartbeatsMissed: 3,
+  /** Bytes of what is read of a log for a thread that are on their way to it, for each thing that it reads. */
+  threadWindowBytes: 1024 * 1024,
+  /** And in one piece, unless a single event is larger. */
+  threadFrameBytes: 256 * 1024,
+  /** Bytes of events that a thread keeps because another of its partitions may read them, too. */
+  threadKnownBytes: 4 * 1024 * 1024,
+  /** A thread says that it lives this often. */
+  threadBeatMs: 100,
+  /** A thread that is at one record for this long without a word counts as hanging, unless a run says otherwise. */
+  hangAfterMs: 10_000,
+  hangAfterMsLeast: 500,
+  hangAfterMsMost: 24 * 3_600_000,
+  /** MiB of a thread's heap unless a run says otherwise. */
+  threadMemoryMb: 1_024,
+  threadMemoryMbLeast: 32,
+  threadMemoryMbMost: 65_536,
+  /** A record that ends its thread this often, being the only one that was worked at, is not tried again. */
+  deathsOfOneRecord: 2,
+  /** Nodes that may be lost one after the other with no record recorded in between. */
+  lossesInARow: 10,
+  /** A thread that is to end does so within this time. */
+  threadEndMs: 2_000,
   /** Times that a claim is tried where a former owner's last append comes between. */
   claimAttempts: 4,
   /** Stand-bys claim at different times: each waits up to this much longer. */

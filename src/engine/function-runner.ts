@@ -14,6 +14,10 @@ export interface FunctionInput {
   /** Rows at which the stage fails because too much comes out of the segment's input that they descend from. */
   readonly refused: ReadonlySet<number> | undefined;
   readonly effects: StageEffects;
+  /** Called before the function is for a row; throws why it is not to be. */
+  enter(row: number): void;
+  /** No function is being called any more, after one that was tried again. */
+  leave(): void;
   /** The context of a call; `before` is that of the call before it, where the stage is tried again. */
   contextOf(row: number, before?: RowContext): RowContext;
 }
@@ -36,6 +40,7 @@ export function runFunction(
     const ctx = input.contextOf(row);
     let answer: unknown;
     try {
+      input.enter(row);
       if (refused?.has(row)) throw tooManyOutputs();
       answer = fn(records[row], ctx);
       if (isThenable(answer))
@@ -122,6 +127,7 @@ class WaitingRows {
     const { kind, fn } = this.#definition;
     const { records, refused } = this.#input;
     try {
+      this.#input.enter(row);
       if (refused?.has(row)) throw tooManyOutputs();
       const answer: unknown = fn(records[row], ctx);
       return isThenable(answer) ? { ctx, promise: answer } : kept(kind, ctx, answer);
@@ -154,6 +160,7 @@ class WaitingRows {
         }
       }
       call = this.#call(row, contextOf(row, call.ctx));
+      this.#input.leave();
     }
   }
 }
@@ -171,6 +178,7 @@ async function settledOf(
 /** What the same function makes of the same record, whatever the world outside is like. */
 const CERTAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "BadEffect",
+  "NodeLost",
   "NotCanonical",
   "RecordTooLarge",
   "StageFailed",

@@ -10,6 +10,8 @@ import type { StageOutput } from "./stage-output.ts";
 export interface OperatorInput {
   readonly count: number;
   readonly records: readonly unknown[];
+  /** Called before the stage's functions are for a row; throws why they are not to be. */
+  enter(row: number): void;
   contextOf(row: number): StageContext;
 }
 
@@ -19,6 +21,7 @@ export function runSplit(definition: SplitDefinition, input: OperatorInput, outp
   for (let row = 0; row < input.count; row++) {
     const record = input.records[row];
     try {
+      input.enter(row);
       const ctx = input.contextOf(row);
       let label = 0;
       while (label < predicates.length && !mustBeBoolean(predicates[label]?.(record, ctx))) label++;
@@ -45,6 +48,7 @@ export function runKeyBy(
   for (let row = 0; row < input.count; row++) {
     const record = input.records[row];
     try {
+      input.enter(row);
       output.oneTo(record, partitionOfKey(checkKey(keyOf(record)), partitions));
     } catch (error) {
       output.fail(error);
@@ -74,6 +78,7 @@ export function runReduce(
   for (let row = 0; row < input.count; row++) {
     const record = input.records[row];
     try {
+      input.enter(row);
       const key = checkKey(input.keyOf(row));
       const n = input.nOf(row);
       const entry = state.get(key);

@@ -21,6 +21,7 @@ import type { StateSnapshot } from "./state-snapshot.ts";
 import { rowsInStored } from "./stored-rows.ts";
 import { TimedHead } from "./timed-head.ts";
 import type { TimedRows } from "./timed-output.ts";
+import { Refusals, type RefusedInput, type StageWatch } from "./watch.ts";
 
 export interface SegmentEngineOptions {
   readonly pipeline: string;
@@ -33,6 +34,10 @@ export interface SegmentEngineOptions {
   readonly decode: (bytes: Uint8Array, start: number, end: number) => unknown;
   /** `off`: no digests are made. */
   readonly provenance: "full" | "off";
+  /** Told where the engine is while functions of stages are called. */
+  readonly watch?: StageWatch | undefined;
+  /** Inputs at which a stage fails without being called. */
+  readonly refused?: readonly RefusedInput[];
 }
 
 /** A batch under way. */
@@ -85,9 +90,11 @@ export class SegmentEngine {
   /** See `Batch.firstReader`. */
   readonly #firstReader: number;
   readonly #entries = new Map<string, SegmentEntry>();
+  readonly #refusals: Refusals;
 
   constructor(options: SegmentEngineOptions) {
     this.#options = options;
+    this.#refusals = new Refusals(options.refused ?? []);
     const { segment, provenance } = options;
     const stored = new Set(segment.outlets.map((outlet) => outlet.stored));
     const full = provenance === "full";
@@ -106,6 +113,8 @@ export class SegmentEngine {
         stage: segment.timed,
         origins: options.origins,
         decode: options.decode,
+        watch: options.watch,
+        refusals: this.#refusals,
         keyOf: (rows, row) => this.#keyOf(rows, row),
         sideOf: (rows, row) => this.#upstreamOfStream(rows.upstreams[row] ?? 0),
       });
@@ -204,12 +213,17 @@ export class SegmentEngine {
   }
 
   #runFrom(stage: number, batch: Batch, done: StageRows[]): SegmentResult | Promise<SegmentResult> {
-    for (let at = stage; at < batch.segment.stages.length; at++) {
-      const output = this.#runStage(at, batch, done);
-      if (output instanceof Promise) {
-        return output.then((finished) => this.#runFrom(at + 1, batch, [...done, finished]));
+    try {
+      for (let at = stage; at < batch.segment.stages.length; at++) {
+        const output = this.#runStage(at, batch, done);
+        if (output instanceof Promise) {
+          return output.then((finished) => this.#runFrom(at + 1, batch, [...done, finished]));
+        }
+        done.push(output);
       }
-      done.push(output);
+    } finally {
+      // Also while promises are waited for: others work then.
+      this.#options.watch?.leave();
     }
     const { keys, rows } = batch;
     return {
@@ -248,6 +262,7 @@ export class SegmentEngine {
     const input: OperatorInput = {
       count: inputs.count,
       records: this.#recordsFor(at, batch, inputs, done),
+      enter: this.#entering(at, definition.name, first, origin),
       contextOf: (row) => new RowContext(scope, origin?.[row] ?? row, row),
     };
 
@@ -295,6 +310,8 @@ export class SegmentEngine {
           records: input.records,
           refused: again?.refused,
           effects,
+          enter: input.enter,
+          leave: () => this.#options.watch?.leave(),
           contextOf: (row: number, before?: RowContext) =>
             new RowContext(waiting, origin?.[row] ?? row, row, before),
         };
@@ -335,6 +352,23 @@ export class SegmentEngine {
         return { root, path: pathOf(row) };
       },
     });
+  }
+
+  /** What is done before a stage's functions are called for a row. */
+  #entering(
+    at: number,
+    stage: string,
+    first: number,
+    origin: readonly number[] | undefined,
+  ): (row: number) => void {
+    const { watch } = this.#options;
+    const refusals = this.#refusals;
+    if (watch === undefined && refusals.size === 0) return () => {};
+    return (row) => {
+      const from = origin?.[row] ?? row;
+      watch?.enter(at, first + from, row);
+      if (refusals.size > 0) refusals.check(stage, first + from, () => placeAmongSiblings(origin, row));
+    };
   }
 
   /** The key of each input, or what its key function threw. */
@@ -415,6 +449,13 @@ export class SegmentEngine {
     }
     return 0;
   }
+}
+
+/** How many rows before this one come from the same input. */
+function placeAmongSiblings(origin: readonly number[] | undefined, row: number): number {
+  let place = 0;
+  while (origin !== undefined && place < row && origin[row - place - 1] === origin[row]) place++;
+  return place;
 }
 
 /** The segment's inputs in the form of a stage's rows. */

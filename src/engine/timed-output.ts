@@ -37,6 +37,12 @@ export class TimedOutput implements TimedRows {
   #memberBytes = 0;
   /** Results that there were when the row at hand began. */
   #begun = 0;
+  readonly #enterFiring: () => void;
+
+  /** `enterFiring` is called before what makes a firing is; it throws why that is not to be. */
+  constructor(enterFiring: () => void = () => {}) {
+    this.#enterFiring = enterFiring;
+  }
 
   /** Whether so much has come out that the batch should be closed. */
   get full(): boolean {
@@ -83,6 +89,7 @@ export class TimedOutput implements TimedRows {
   firing(make: () => void, subject: () => FiringSubject): void {
     this.firings.push(this.results.length);
     try {
+      this.#enterFiring();
       make();
       this.done();
     } catch (error) {

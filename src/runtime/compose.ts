@@ -10,6 +10,7 @@ import { createSystemClock } from "../adapters/system/clock.ts";
 import { createIds } from "../adapters/system/ids.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
 import { createSecrets } from "../adapters/system/secrets.ts";
+import { createThreads } from "../adapters/threads/threads.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
 import * as library from "../pipeline/library.ts";
@@ -23,6 +24,7 @@ import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
 import type { Secrets } from "../ports/secrets.ts";
 import type { SmallFiles } from "../ports/small-files.ts";
+import type { Threads } from "../ports/threads.ts";
 
 export interface OpenLogOptions {
   /** Only reads and subscriptions; the log has to exist. */
@@ -85,7 +87,17 @@ export interface Surroundings {
   readonly http: HttpClient;
   readonly processes: Processes;
   readonly bundler: Bundler;
+  readonly threads: Threads;
 }
+
+/**
+ * The program of a node's thread, as it was built: beside this module where that was built, too, else (in tests) in
+ * `dist`.
+ */
+const THREAD_MAIN = new URL(
+  import.meta.url.endsWith(".ts") ? "../../dist/src/runtime/thread-main.js" : "./thread-main.js",
+  import.meta.url,
+);
 
 export function createSurroundings(): Surroundings {
   const clock = createSystemClock();
@@ -96,6 +108,7 @@ export function createSurroundings(): Surroundings {
     http: createHttpClient(clock),
     processes: createProcesses(),
     bundler: createBundler(library),
+    threads: createThreads(THREAD_MAIN),
   };
 }
 

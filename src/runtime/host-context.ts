@@ -5,6 +5,8 @@ import type { EventLog } from "../ports/event-log.ts";
 import type { EffectGates } from "./effect-gates.ts";
 import type { DecodeRecord } from "./merge-reader.ts";
 import type { ProgressBoard } from "./progress-board.ts";
+import type { Turnstile } from "./turnstile.ts";
+import type { WorkMarks } from "./work-marks.ts";
 
 /** What every worker of a process has at hand while a pipeline runs in it. */
 export interface HostContext {
@@ -32,7 +34,15 @@ export interface HostContext {
   readonly probe: Probe | undefined;
   /** The receiver of a sink does not take what it is given for now; without a reason: it does so again. */
   onOutputWaits(sink: string, reason: string | undefined): void;
+  /** Where the workers of a thread say what they are at, and wait for each other; absent outside of threads. */
+  readonly thread?: ThreadPlace;
   onQuarantined(stage: string, address: string, message: string): void;
+}
+
+/** What the workers of one thread share. */
+export interface ThreadPlace {
+  readonly marks: WorkMarks;
+  readonly turnstile: Turnstile;
 }
 
 /** Called at a named point of the system. Answers a promise to hold the worker there. */

@@ -13,6 +13,8 @@ export interface PartitionReplay {
   /** What was put back among the inputs: it comes in where it did. */
   readonly retried: readonly RetriedBatch[];
   readonly batchRecords: number;
+  /** Does what is to be done with the next inputs; as it is, if absent. */
+  around?(first: number, count: number, work: () => unknown): Promise<void>;
 }
 
 /** Up to which input, or to which ordinal. */
@@ -23,11 +25,13 @@ export type ReplayEnd = { readonly next: number } | { readonly through: number }
  * Answers where it has come to, and the steps of the watermark on the way; `undefined` when `signal` aborts.
  */
 export async function replayInputs(
-  { context, engine, reader, effects, retried, batchRecords }: PartitionReplay,
+  replay: PartitionReplay,
   from: { readonly next: number; readonly through: number },
   end: ReplayEnd,
   signal: AbortSignal,
 ): Promise<{ readonly next: number; readonly steps: readonly WatermarkStep[] } | undefined> {
+  const { context, engine, reader, effects, retried, batchRecords } = replay;
+  const around = replay.around ?? (async (_first, _count, work) => void (await work()));
   const steps: WatermarkStep[] = [];
   const left = [...retried];
   let { next, through } = from;
@@ -37,7 +41,7 @@ export async function replayInputs(
     if (back?.first === next) {
       if (engine.head !== undefined && back.step !== undefined) await reader.comeTo(back.step, signal);
       const { rows } = await loadRetriedBatch(context, back);
-      await engine.processAt(back.entry, rows, next, effects);
+      await around(next, rows.count, () => engine.processAt(back.entry, rows, next, effects));
       next += rows.count;
       left.shift();
       continue;
@@ -45,8 +49,9 @@ export async function replayInputs(
     if (back === undefined && ("next" in end ? next >= last : through >= end.through)) return { next, steps };
     const batch = await reader.next(Math.min(batchRecords, (back?.first ?? last) - next), signal);
     if (batch === undefined) return undefined;
-    if (batch.rows.count > 0) await engine.process(batch.rows, next, effects);
-    next += batch.rows.count;
+    const { rows } = batch;
+    if (rows.count > 0) await around(next, rows.count, () => engine.process(rows, next, effects));
+    next += rows.count;
     through = batch.through;
     steps.push(...batch.steps);
   }

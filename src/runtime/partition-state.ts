@@ -16,6 +16,7 @@ import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
 import { replayInputs } from "./partition-replay.ts";
 import { type EngineContext, partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
+import { refusedBefore } from "./refused-inputs.ts";
 import { retriedBetween } from "./retried-inputs.ts";
 import { upstreamsOfPartition } from "./routes.ts";
 import { ordinalOfInput, readOne, seekThrough } from "./seek.ts";
@@ -151,7 +152,8 @@ async function replay(
     provenance: deployed.provenance,
     tickMs: 0,
   };
-  const engine = partitionEngine(context, segment);
+  const refused = await refusedBefore(log, stream, event, ordinal);
+  const engine = partitionEngine(context, segment, { refused });
   const from = await restoreEngine(context, engine, stream, snapshot);
   const upstreams = upstreamsOfPartition(plan, segment, partition);
   const cursors = await currentCursors({ log, deployedFrom: deployed.from }, upstreams, from.cursors);

@@ -23,14 +23,17 @@ import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.
 import { type ComingBack, PartitionRetries, stillQuarantined } from "./partition-retries.ts";
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
 import type { Activity } from "./pressure.ts";
+import { refusedBefore } from "./refused-inputs.ts";
 import { type RetriedContext, retriedBetween } from "./retried-inputs.ts";
 import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
 import { ordinalOfInput } from "./seek.ts";
 import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
 import { type Draft, StreamTail } from "./stream-tail.ts";
+import { type Care, NO_CARE } from "./suspects.ts";
 import { chunkDrafts, UnitLog } from "./unit-log.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
+import type { UnitMarks } from "./work-marks.ts";
 
 /** What a partition has come to, as its last event says. */
 interface PartitionPlace {
@@ -67,10 +70,22 @@ export class PartitionWorker {
   #retries: PartitionRetries | undefined;
   /** Of the last input that came from upstream; `undefined`: it is to be looked up. */
   #lastOrdinal: number | undefined;
+  readonly #care: Care;
+  readonly #marks: UnitMarks | undefined;
 
-  /** `batchMost` bounds the records of a batch below what the pipeline says. */
-  constructor(context: HostContext, order: WorkerInput, batchMost: number = context.batchRecords) {
+  /**
+   * `batchMost` bounds the records of a batch below what the pipeline says; `care` says which inputs have ended
+   * threads that worked at them.
+   */
+  constructor(
+    context: HostContext,
+    order: WorkerInput,
+    batchMost: number = context.batchRecords,
+    care: Care = NO_CARE,
+  ) {
     this.#context = context;
+    this.#care = care;
+    this.#marks = context.thread?.marks.of(order.unit);
     this.#order = order;
     this.#batchMost = Math.min(batchMost, context.batchRecords);
     const { segment, partition } = partitionOfUnit(context.plan, order.unit);
@@ -161,14 +176,18 @@ export class PartitionWorker {
   async restore(): Promise<void> {
     const place = this.#claimed();
     const context = this.#context;
-    const engine = partitionEngine(context, this.#segment);
+    const { stream } = this.#unitLog().main;
+    const recorded = this.#segment.stateful ? await refusedBefore(context.log, stream, place) : [];
+    const engine = partitionEngine(context, this.#segment, {
+      watch: this.#marks,
+      refused: [...recorded, ...this.#care.refused],
+    });
     this.#engine = engine;
     await this.#openRetries(place);
     if (!this.#segment.stateful) {
       this.#reader = readInputs(context, engine, this.#upstreams, place);
       return;
     }
-    const { stream } = this.#unitLog().main;
     const snapshot = place.snapshot && (await loadSnapshot(context.log, stream, place.snapshot));
     const from = await restoreEngine(context, engine, stream, snapshot);
     const reader = readInputs(
@@ -184,12 +203,22 @@ export class PartitionWorker {
     const retried = await retriedBetween(context.log, context.plan.definition.name, stream, from, place);
     const { log, clock } = context;
     const effects = new ServedEffects({ log, clock, steps: stream, signal: this.#stop.signal });
+    this.#marks?.restoring(true);
     const replayed = await replayInputs(
-      { context: this.#retriedContext(), engine, reader, effects, retried, batchRecords: this.#batchMost },
+      {
+        context: this.#retriedContext(),
+        engine,
+        reader,
+        effects,
+        retried,
+        batchRecords: this.#batchMost,
+        around: (first, count, work) => this.#marked(count, work, first),
+      },
       from,
       place,
       this.#stop.signal,
     );
+    this.#marks?.restoring(false);
     if (replayed !== undefined) reader.goOnFrom(place.through, place.watermark, replayed.steps);
   }
 
@@ -225,10 +254,10 @@ export class PartitionWorker {
     for (;;) {
       await this.#takeRetries(signal);
       this.#enters({ kind: "waiting" });
-      const batch = await reader.next(this.#batchMost, signal);
+      const batch = await reader.next(this.#alone ? 1 : this.#batchMost, signal);
       if (batch === undefined) break;
       this.#enters({ kind: "working" });
-      await this.#record(batch);
+      await this.#marked(batch.rows.count, () => this.#record(batch));
     }
     if (this.#inputsSinceSnapshot > 0 && this.#segment.stateful) await this.#recordSnapshot();
   }
@@ -285,9 +314,9 @@ export class PartitionWorker {
     if (retries === undefined) return;
     const { board } = this.#context;
     while (retries.waiting && !signal.aborted && (await this.#isBetween())) {
-      const back = await retries.next(this.#batchMost, this.#claimed().through + 1);
+      const back = await retries.next(this.#alone ? 1 : this.#batchMost, this.#claimed().through + 1);
       if (back === undefined) break;
-      await this.#recordRetried(retries.stream, back);
+      await this.#marked(back.rows.count, () => this.#recordRetried(retries.stream, back));
       retries.take(back.rows.count);
     }
     board.reportRetries(this.#order.unit, retries.taken);
@@ -337,6 +366,31 @@ export class PartitionWorker {
         `${stream}@${record.n}.${record.k ?? 0}/${record.stage}`,
         record.message,
       );
+    }
+  }
+
+  /** Whether what comes next is to be worked at record by record, and with nothing beside it. */
+  get #alone(): boolean {
+    return this.#claimed().next < this.#care.aloneBelow;
+  }
+
+  /**
+   * Does what is to be done with the next batch; where there are marks, they say for all that time that it is under
+   * way: what it leaves behind may end the thread before it is recorded.
+   */
+  async #marked(count: number, work: () => unknown, first = this.#claimed().next): Promise<void> {
+    const { thread } = this.#context;
+    if (thread === undefined || count === 0) {
+      await work();
+      return;
+    }
+    const leave = await thread.turnstile.enter(this.#alone);
+    this.#marks?.begin(first, count);
+    try {
+      await work();
+    } finally {
+      this.#marks?.end();
+      leave();
     }
   }
 

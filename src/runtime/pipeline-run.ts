@@ -7,7 +7,7 @@ import { type ErrorCode, HeadwaterError, isHeadwaterError } from "../core/errors
 import type { PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { retryStream } from "../core/streams.ts";
-import { overridesOf } from "../pipeline/parameter-overrides.ts";
+import { overridesOf, parametersOf } from "../pipeline/parameter-overrides.ts";
 import { planPipeline } from "../pipeline/plan.ts";
 import { sleep } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -24,6 +24,7 @@ import {
   definitionOf,
   deploy,
   describeDeployment,
+  digestOfShape,
   isDeployed,
   loadDeployedCode,
 } from "./deployment.ts";
@@ -32,6 +33,7 @@ import { EffectGates } from "./effect-gates.ts";
 import type { HostContext } from "./host-context.ts";
 import { ProgramIntake } from "./intake.ts";
 import { keepStates } from "./keep-states.ts";
+import { moduleMissing, NodeThreads } from "./node-threads.ts";
 import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
 import { askedSoFar } from "./retry-reader.ts";
@@ -40,6 +42,7 @@ import type { RunEnvironment, RunOptions } from "./run-options.ts";
 import { CountTarget } from "./sink-targets.ts";
 import { SinkWorker } from "./sink-worker.ts";
 import { Supervision } from "./supervision.ts";
+import type { NodeSeed } from "./thread-messages.ts";
 import { type Worker, WorkerPool } from "./worker-pool.ts";
 
 /** Failures that a new try with the same code, input and log meets again. */
@@ -83,6 +86,7 @@ export async function runPipeline(
   const { clock, ids } = environment;
   const { follow, signal } = options;
   const process = ids.uuid();
+  threadParts(environment, options);
   const done = await completedDeployment(environment, options);
   if (done !== undefined) return done;
   for (let delayMs: number = LIMITS.beginAgainMs; ; ) {
@@ -252,7 +256,16 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     board.touch();
   };
   const context = hostContext(environment, operation);
-  const pool = new WorkerPool((order, attempt) => makeWorker(context, operation, order, attempt, onEnded));
+  let spawned = operation.nodes;
+  const threads = nodeThreads(environment, operation, (node, error, progressed) => {
+    spawned++;
+    const replacement = `node-${spawned}`;
+    operation.onNodeLost?.(node, replacement, error);
+    actor.send({ type: "NODE_LOST", node, replacement, error, progressed });
+  });
+  const pool = new WorkerPool((order, attempt) =>
+    makeWorker(context, operation, threads, order, attempt, onEnded),
+  );
   const machine = supervisorMachine.provide({
     actors: {
       claim: fromPromise(() => Promise.resolve({ version: supervision.version })),
@@ -290,7 +303,11 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   operation.lost.addEventListener("abort", onLost, { once: true });
   const finished = new AbortController();
   actor.start();
-  environment.onOperating?.({ loseNode: (node) => actor.send({ type: "NODE_LOST", node }) });
+  environment.onOperating?.({
+    loseNode: (node) =>
+      threads === undefined ? actor.send({ type: "NODE_LOST", node }) : threads.kill(node),
+    nodes: () => threads?.nodes ?? Object.keys(actor.getSnapshot().context.alive),
+  });
   let late = false;
   let cancelDeadline = () => {};
   const stopAtDeadline = () => {
@@ -309,6 +326,8 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     const error = await done;
     if (error !== undefined) throw error;
     if (inputFailure !== undefined) throw inputFailure;
+    // Doors, partitions and sinks have come to their ends by themselves.
+    await pool.settled();
   } finally {
     finished.abort();
     await watch;
@@ -318,10 +337,47 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     await pool.close();
     // Who begins again in this process must not meet what it began before.
     if (operation.follow && !late) await pool.settled();
+    await threads?.close();
   }
   // Whoever did not come to an end in time may never do so.
   if (!late) await pool.settled();
   return !late;
+}
+
+/** The threads of the nodes, if they are to run in some. */
+function nodeThreads(
+  environment: RunEnvironment,
+  operation: Operation,
+  onLost: (node: string, error: HeadwaterError, progressed: boolean) => void,
+): NodeThreads | undefined {
+  const parts = threadParts(environment, operation);
+  if (parts === undefined) return undefined;
+  const { log, clock, runtime } = environment;
+  const { plan, provenance, deployed, process, batchRecords, tickMs, keepOpen, board, onQuarantined } =
+    operation;
+  const { bundle } = parts;
+  const seed: NodeSeed = {
+    process,
+    bundle,
+    parameters: parametersOf(plan.definition),
+    shape: digestOfShape(describeDeployment({ plan, bundle, provenance, runtime })),
+    deployment: deployed.deployment,
+    deployedFrom: deployed.from,
+    provenance,
+    batchRecords,
+    tickMs,
+    keepOpen,
+    takesRetries: !operation.leaveRetries,
+  };
+  return new NodeThreads({ ...parts, log, clock, plan, seed, board, onQuarantined, onLost });
+}
+
+/** What threads need. Throws `BadUsage` where there is no module that they could load. */
+function threadParts({ threads }: RunEnvironment, { threads: settings, bundle, plan }: RunOptions) {
+  if (settings === undefined) return undefined;
+  if (threads === undefined) throw new HeadwaterError("Internal", "there is nothing that makes threads");
+  if (bundle !== undefined) return { threads, settings, bundle };
+  throw moduleMissing(plan.definition.name);
 }
 
 /**
@@ -393,6 +449,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
 function makeWorker(
   context: HostContext,
   operation: Operation,
+  threads: NodeThreads | undefined,
   order: WorkerInput,
   attempt: number,
   ended: (unit: string, failure?: HeadwaterError) => void,
@@ -402,7 +459,8 @@ function makeWorker(
     order.unit.slice(order.unit.indexOf(":") + 1),
   ];
   if (kind === "partition") {
-    return new PartitionWorker(context, order, Math.max(1, Math.floor(context.batchRecords / 8 ** attempt)));
+    const batchMost = Math.max(1, Math.floor(context.batchRecords / 8 ** attempt));
+    return threads?.worker(order, batchMost) ?? new PartitionWorker(context, order, batchMost);
   }
   if (kind === "sink") {
     const sink = operation.plan.sinks.find((other) => other.name === name);
