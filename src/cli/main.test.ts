@@ -124,6 +124,8 @@ describe("errors", () => {
     "UnknownPipeline",
     "UnknownStage",
     "ForeignOutput",
+    "NotQuarantined",
+    "NotRetryable",
     "IncompatibleDeployment",
     "StreamNotFound",
     "StreamTombstoned",
