@@ -4,6 +4,16 @@ import type { RunningPipeline, StartOptions } from "./app/start-types.ts";
 import type { StageState, StateRequest } from "./app/state-types.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
 
+export type {
+  Audit,
+  AuditedCheckpoint,
+  AuditedEvent,
+  AuditedLog,
+  AuditedUpstream,
+  AuditFailure,
+  AuditItem,
+  Tally,
+} from "./app/audit-types.ts";
 export type { RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
 export type { Delivery, RunningPipeline, StartOptions } from "./app/start-types.ts";
 export type {

@@ -100,6 +100,10 @@ export const LIMITS = {
   auditFailures: 100,
   /** Events after which an audit says how far it is. */
   auditProgressEvents: 256,
+  /** Bytes of events that an audit keeps in mind because others take records from them; what is older is read again. */
+  auditRecentBytes: 64 * 1024 * 1024,
+  /** Events that are read again at once. */
+  auditReadEvents: 32,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

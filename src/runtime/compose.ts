@@ -96,6 +96,7 @@ export function createSurroundings(): Surroundings {
 
 /** What keys, checkpoints and audits need from outside. */
 export interface ProofSurroundings {
+  readonly bundler: Bundler;
   readonly children: Children;
   readonly clock: Clock;
   readonly files: SmallFiles;
@@ -104,6 +105,7 @@ export interface ProofSurroundings {
 
 export function createProofSurroundings(): ProofSurroundings {
   return {
+    bundler: createBundler(library),
     children: createChildren(),
     clock: createSystemClock(),
     files: createSmallFiles(),
