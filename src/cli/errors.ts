@@ -19,6 +19,8 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   UnknownSink: EXIT.usage,
   UnknownPipeline: EXIT.usage,
   UnknownStage: EXIT.usage,
+  RecordNotFound: EXIT.usage,
+  RecordGone: EXIT.usage,
   ForeignOutput: EXIT.usage,
   IncompatibleDeployment: EXIT.usage,
   StreamNotFound: EXIT.usage,

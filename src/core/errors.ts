@@ -13,6 +13,8 @@ export const ERROR_CODES = {
   UnknownSink: { retryable: false },
   UnknownPipeline: { retryable: false },
   UnknownStage: { retryable: false },
+  RecordNotFound: { retryable: false },
+  RecordGone: { retryable: false },
   ForeignOutput: { retryable: false },
   IncompatibleDeployment: { retryable: false },
   // A value cannot be a record.

@@ -96,6 +96,12 @@ export const LIMITS = {
   leafNamesBytes: 128 * 1024,
   /** Times that a checkpoint is tried when other processes are at the same. */
   sequencerAttempts: 16,
+  /** Records that lineage shows unless it is told another number, and at most. */
+  lineageRecords: 1_000,
+  lineageRecordsMost: 1_000_000,
+  /** Events that whoever looks for records keeps decoded, and places that it remembers of one stream. */
+  lineageCachedEvents: 128,
+  lineageProbes: 4_096,
   /** Failures of one check that an audit tells one by one. */
   auditFailures: 100,
   /** Events after which an audit says how far it is. */
