@@ -85,7 +85,7 @@ function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): voi
   if (digests !== undefined) state.inputs.set(event, digests);
   checkStages(state, item, event, rows, fullDigests);
   checkKept(state, item, event, rows, digests);
-  checkQuarantined(state, item, event, rows, digests);
+  if (taking !== undefined) checkQuarantined(state, item, event, rows, taking.reader.stages, digests);
 }
 
 /** What the parent says of the record's digest; of what left as it came in, what its parent says. */
@@ -221,6 +221,7 @@ function checkQuarantined(
   { stream, revision }: AuditedEvent,
   event: StepsRecorded,
   rows: StepRows,
+  stages: readonly string[],
   inputs: readonly (Uint8Array | undefined)[] | undefined,
 ): void {
   const found = event.quarantine && state.beside.take(stream, "quarantine", event.quarantine);
@@ -233,7 +234,9 @@ function checkQuarantined(
   for (const { type, data } of found) {
     if (type !== "RecordsQuarantined") continue;
     for (const record of data.records) {
-      const stage = failures.find(({ row, at }) => row === record.row && isOf(event, rows, at, record))?.at;
+      const stage = failures.find(
+        ({ row, at }) => stages[at] === record.stage && row === record.row && isOf(event, rows, at, record),
+      )?.at;
       const address = `${stream}@${record.n}`;
       if (stage === undefined) {
         fail(state, address, "Discontinuous", "it is in quarantine, and did not fail");

@@ -5,10 +5,9 @@ import {
   fail,
   type Tally,
 } from "../../projections/audit.ts";
-import { originOf, parseCheckpoint } from "../core/checkpoint.ts";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import { type NoteVerifier, parseVerifier, verifyNote } from "../core/signed-note.ts";
+import { type NoteVerifier, parseVerifier } from "../core/signed-note.ts";
 import { pipelineStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { SmallFiles } from "../ports/small-files.ts";
@@ -16,6 +15,7 @@ import { auditItems } from "../runtime/audit-feed.ts";
 import { createProofSurroundings, openLog } from "../runtime/compose.ts";
 import { AUDITS, loadChecks } from "./audit-checks.ts";
 import type { AuditReport, AuditRequest, CheckReport } from "./audit-types.ts";
+import { checkNote } from "./checkpoint-file.ts";
 
 /**
  * Checks a log. Throws `BadInput` for a checkpoint that none of the keys has signed, that was changed, or that is of
@@ -92,30 +92,6 @@ async function readCheckpoint(
   verifiers: readonly NoteVerifier[],
   logId: string,
 ): Promise<AuditedCheckpoint> {
-  const refuse = (message: string, hint: string) =>
-    new HeadwaterError("BadInput", message, { where: path, hint });
-  const note = await files.read(path);
-  try {
-    const verdict = verifyNote(note, verifiers);
-    if (verdict.kind === "forged") {
-      throw refuse(
-        `the checkpoint is not what ${verdict.by.name} has signed: it was changed`,
-        "Get it again from where it is kept.",
-      );
-    }
-    if (verdict.kind === "unknown") {
-      throw refuse(
-        `none of the keys given has signed the checkpoint; it has signatures of ${verdict.names.join(", ")}`,
-        "Give the signer's verifier key with --verifier.",
-      );
-    }
-    const { origin, size, root } = parseCheckpoint(verdict.text);
-    if (origin !== originOf(logId)) {
-      throw refuse(`the checkpoint is of another log: ${origin}`, `This log is ${originOf(logId)}.`);
-    }
-    return { where: path, size, root };
-  } catch (error) {
-    if (!(error instanceof HeadwaterError) || error.where !== undefined) throw error;
-    throw refuse(error.message, error.hint ?? "");
-  }
+  const { size, root } = checkNote(await files.read(path), path, verifiers, logId);
+  return { where: path, size, root };
 }

@@ -1,5 +1,6 @@
 import { performance } from "node:perf_hooks";
 import type { AuditReport, AuditRequest } from "../app/audit-types.ts";
+import type { EvidenceReport, EvidenceRequest, VerifyReport, VerifyRequest } from "../app/evidence-types.ts";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
 
 /** Where the command writes to. */
@@ -22,6 +23,12 @@ export type ProofApp = typeof import("../app/proof.ts");
 /** What `audit` does. */
 export interface AuditApp {
   audit(request: AuditRequest): Promise<AuditReport>;
+}
+
+/** What `evidence` and `verify` do. */
+export interface EvidenceApp {
+  evidence(request: EvidenceRequest): Promise<EvidenceReport>;
+  verify(request: VerifyRequest): Promise<VerifyReport>;
 }
 
 /** What `run` does. */
@@ -51,6 +58,7 @@ export interface Io {
   loadState(): Promise<StateApp>;
   loadProof(): Promise<ProofApp>;
   loadAudit(): Promise<AuditApp>;
+  loadEvidence(): Promise<EvidenceApp>;
 }
 
 /** The program that read our output has ended (`headwater log export | head`): nothing is wrong, and nothing left to do. */
@@ -81,6 +89,10 @@ export function processIo(): Io {
     loadState: () => import("../app/state.ts"),
     loadProof: () => import("../app/proof.ts"),
     loadAudit: () => import("../app/audit-apart.ts"),
+    loadEvidence: async () => ({
+      ...(await import("../app/evidence.ts")),
+      ...(await import("../app/verify.ts")),
+    }),
   };
 }
 

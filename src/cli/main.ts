@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { HeadwaterError } from "../core/errors.ts";
 import { auditCommand } from "./audit.ts";
 import { EXIT, reportError } from "./errors.ts";
+import { evidenceCommand, verifyCommand } from "./evidence.ts";
 import { type Io, processIo, ReaderGone } from "./io.ts";
 import { logCommand } from "./log.ts";
 import { DEFAULT_LOG } from "./options.ts";
@@ -59,6 +60,8 @@ function createProgram(
   program.addCommand(keygenCommand(io, done));
   program.addCommand(checkpointCommand(io, done));
   program.addCommand(auditCommand(io, done));
+  program.addCommand(evidenceCommand(io, done));
+  program.addCommand(verifyCommand(io, done));
   for (const command of all(program)) {
     command.exitOverride();
     command.configureHelp({ showGlobalOptions: true });

@@ -102,6 +102,9 @@ export const LIMITS = {
   /** Events that whoever looks for records keeps decoded, and places that it remembers of one stream. */
   lineageCachedEvents: 128,
   lineageProbes: 4_096,
+  /** Records whose lineage one file of evidence proves, and bytes of such a file. */
+  evidenceRecords: 10_000,
+  evidenceBytes: 1024 * 1024 * 1024,
   /** Failures of one check that an audit tells one by one. */
   auditFailures: 100,
   /** Events after which an audit says how far it is. */

@@ -112,3 +112,10 @@ export function createProofSurroundings(): ProofSurroundings {
     secrets: createSecrets(),
   };
 }
+
+/** What evidence needs from outside, to be made and to be checked. */
+export type EvidenceSurroundings = Pick<ProofSurroundings, "bundler" | "clock" | "files">;
+
+export function createEvidenceSurroundings(): EvidenceSurroundings {
+  return createProofSurroundings();
+}

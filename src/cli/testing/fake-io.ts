@@ -70,6 +70,10 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     loadState: () => import("../../app/state.ts"),
     loadProof: () => import("../../app/proof.ts"),
     loadAudit: () => import("../../app/audit.ts"),
+    loadEvidence: async () => ({
+      ...(await import("../../app/evidence.ts")),
+      ...(await import("../../app/verify.ts")),
+    }),
   };
   const code = await main(argv, io);
   if (listeners.size > 0) throw new Error("the command still listens for Ctrl-C");
