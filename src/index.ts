@@ -14,6 +14,7 @@ export type {
   AuditItem,
   Tally,
 } from "./app/audit-types.ts";
+export type { CheckpointTimes } from "./app/checkpoint-types.ts";
 export type { RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
 export type { Delivery, RunningPipeline, StartOptions } from "./app/start-types.ts";
 export type {

@@ -17,6 +17,7 @@ import { ProgressBoard } from "../runtime/progress-board.ts";
 import { sinkHistory } from "../runtime/sink-history.ts";
 import { FileTarget, mustNotBeForeign, type SinkTarget, StdoutTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { checkpointsOfRun } from "./checkpoint-timer.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import type { RunReport, RunRequest } from "./run-types.ts";
@@ -41,7 +42,12 @@ export async function run(request: RunRequest): Promise<RunReport> {
   const log = (await openLogThatIsThere(request)) ?? (await makeLog(request, targets));
   try {
     const loaded = module ?? (await loadDeployed(surroundings, log, request));
-    return await runLoaded(surroundings, log, loaded, request, intakes, opened, targets);
+    const timer = await checkpointsOfRun(log, request.checkpoints, request.onNotice);
+    try {
+      return await runLoaded(surroundings, log, loaded, request, intakes, opened, targets);
+    } finally {
+      await timer?.stop();
+    }
   } finally {
     await log.close();
   }

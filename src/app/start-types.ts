@@ -1,4 +1,5 @@
 import type { ParameterSettings } from "../pipeline/parameter-overrides.ts";
+import type { CheckpointTimes } from "./checkpoint-types.ts";
 import type { RunNotice, RunReport } from "./run-types.ts";
 
 /** Identity of a delivered record, the same in every run: what to make a receiver idempotent by. */
@@ -29,6 +30,8 @@ export interface StartOptions {
   readonly provenance?: "full" | "off";
   /** Leave windows that are open at the end of the inputs to the next start. */
   readonly keepOpen?: boolean;
+  /** Checkpoints that are signed while it runs, and at its end. */
+  readonly checkpoints?: CheckpointTimes;
   onNotice?(notice: RunNotice): void;
 }
 

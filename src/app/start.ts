@@ -10,6 +10,7 @@ import { runPipeline } from "../runtime/pipeline-run.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
 import { CallbackTarget, type SinkTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { checkpointsOfRun } from "./checkpoint-timer.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import type { RunReport } from "./run-types.ts";
 import type { Delivery, RunningPipeline, StartOptions } from "./start-types.ts";
@@ -27,6 +28,10 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const bundle =
     options.module === undefined ? undefined : await surroundings.bundler.bundle(resolve(options.module));
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
+  const timer = await checkpointsOfRun(log, options.checkpoints, options.onNotice).catch(async (error) => {
+    await log.close();
+    throw error;
+  });
   const board = new ProgressBoard();
   const stop = new AbortController();
   const { clock } = surroundings;
@@ -72,6 +77,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
       abandon(
         new HeadwaterError("Stopped", "the pipeline has stopped", { where: `pipeline ${definition.name}` }),
       );
+      await timer?.stop();
       await log.close();
     }
   };

@@ -31,6 +31,10 @@ interface RunOptions {
   readonly again?: boolean;
   readonly strict?: boolean;
   readonly tour?: boolean;
+  readonly checkpointKey?: string;
+  readonly checkpointEvery?: string;
+  readonly checkpointOut?: string;
+  readonly checkpointCommand?: string;
 }
 
 const EXAMPLES = `
@@ -71,6 +75,10 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
     .option("--keep-open", "leave open windows to the next run at the end of the inputs")
     .option("--again", "take in inputs again that were taken in before")
     .option("--strict", "exit with 1 if records were rejected or quarantined")
+    .option("--checkpoint-key <file>", "sign the log while it runs, and at its end, with this private key")
+    .option("--checkpoint-every <time>", 'how often, such as "30s" (default: "1m")')
+    .option("--checkpoint-out <file>", "the file that holds the latest checkpoint")
+    .option("--checkpoint-command <command>", "a command that gets each checkpoint on its standard input")
     .option("--tour", "say afterwards what to try next")
     .addHelpText("after", EXAMPLES)
     .action(async (pipeline: string, own: RunOptions, command: Command) => {
@@ -133,6 +141,7 @@ function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): Ru
   }
   return {
     pipeline,
+    ...checkpointsOf(own),
     log: common.log,
     inputs: namedFiles("--input", "SOURCE", own.input),
     outputs: namedFiles("--output", "SINK", own.output),
@@ -144,6 +153,20 @@ function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): Ru
     keepOpen: own.keepOpen ?? false,
     again: own.again ?? false,
   };
+}
+
+function checkpointsOf(own: RunOptions): Pick<RunRequest, "checkpoints"> {
+  const { checkpointKey: key, checkpointEvery: every, checkpointOut: out, checkpointCommand: command } = own;
+  if (key === undefined) {
+    if (every === undefined && out === undefined && command === undefined) return {};
+    throw badUsage(
+      "checkpoints need the key that signs them",
+      "--checkpoint-key",
+      "headwater keygen makes one.",
+    );
+  }
+  const to = { ...(out !== undefined && { out }), ...(command !== undefined && { command }) };
+  return { checkpoints: { key, every: every ?? "1m", ...to } };
 }
 
 function reportLines(report: RunReport): string[] {

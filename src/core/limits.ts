@@ -102,6 +102,9 @@ export const LIMITS = {
   /** Events that whoever looks for records keeps decoded, and places that it remembers of one stream. */
   lineageCachedEvents: 128,
   lineageProbes: 4_096,
+  /** The least time between checkpoints, and how long a command that is given one may take, in milliseconds. */
+  checkpointEveryMs: 100,
+  checkpointCommandMs: 60_000,
   /** Records whose lineage one file of evidence proves, and bytes of such a file. */
   evidenceRecords: 10_000,
   evidenceBytes: 1024 * 1024 * 1024,

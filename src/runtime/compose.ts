@@ -6,6 +6,7 @@ import { openLmdbLog } from "../adapters/lmdb/log.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
 import { createChildren } from "../adapters/system/children.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
+import { createCommands } from "../adapters/system/commands.ts";
 import { createIds } from "../adapters/system/ids.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
 import { createSecrets } from "../adapters/system/secrets.ts";
@@ -15,6 +16,7 @@ import * as library from "../pipeline/library.ts";
 import type { Bundler } from "../ports/bundler.ts";
 import type { Children } from "../ports/children.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { Commands } from "../ports/commands.ts";
 import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { Files } from "../ports/files.ts";
 import type { Ids } from "../ports/ids.ts";
@@ -98,6 +100,7 @@ export function createSurroundings(): Surroundings {
 export interface ProofSurroundings {
   readonly bundler: Bundler;
   readonly children: Children;
+  readonly commands: Commands;
   readonly clock: Clock;
   readonly files: SmallFiles;
   readonly secrets: Secrets;
@@ -107,6 +110,7 @@ export function createProofSurroundings(): ProofSurroundings {
   return {
     bundler: createBundler(library),
     children: createChildren(),
+    commands: createCommands(),
     clock: createSystemClock(),
     files: createSmallFiles(),
     secrets: createSecrets(),
