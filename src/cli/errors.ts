@@ -21,6 +21,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   UnknownStage: EXIT.usage,
   RecordNotFound: EXIT.usage,
   RecordGone: EXIT.usage,
+  ViewBehind: EXIT.failed,
   ForeignOutput: EXIT.usage,
   IncompatibleDeployment: EXIT.usage,
   StreamNotFound: EXIT.usage,

@@ -17,6 +17,12 @@ export type LogApp = typeof import("../app/log.ts");
 /** What `state` does. */
 type StateApp = typeof import("../app/state.ts");
 
+/** What `lineage` does. */
+type LineageApp = typeof import("../app/lineage.ts");
+
+/** What `search` does. */
+type SearchApp = typeof import("../app/search.ts");
+
 /** What `keygen` and `checkpoint` do. */
 export type ProofApp = typeof import("../app/proof.ts");
 
@@ -56,6 +62,8 @@ export interface Io {
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
   loadState(): Promise<StateApp>;
+  loadLineage(): Promise<LineageApp>;
+  loadSearch(): Promise<SearchApp>;
   loadProof(): Promise<ProofApp>;
   loadAudit(): Promise<AuditApp>;
   loadEvidence(): Promise<EvidenceApp>;
@@ -87,6 +95,8 @@ export function processIo(): Io {
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),
+    loadLineage: () => import("../app/lineage.ts"),
+    loadSearch: () => import("../app/search.ts"),
     loadProof: () => import("../app/proof.ts"),
     loadAudit: () => import("../app/audit-apart.ts"),
     loadEvidence: async () => ({

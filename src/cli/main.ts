@@ -5,10 +5,12 @@ import { auditCommand } from "./audit.ts";
 import { EXIT, reportError } from "./errors.ts";
 import { evidenceCommand, verifyCommand } from "./evidence.ts";
 import { type Io, processIo, ReaderGone } from "./io.ts";
+import { lineageCommand } from "./lineage.ts";
 import { logCommand } from "./log.ts";
 import { DEFAULT_LOG } from "./options.ts";
 import { checkpointCommand, keygenCommand } from "./proof.ts";
 import { runCommand } from "./run.ts";
+import { searchCommand } from "./search.ts";
 import { stateCommand } from "./state.ts";
 
 /**
@@ -57,6 +59,8 @@ function createProgram(
   program.addCommand(runCommand(io, done));
   program.addCommand(logCommand(io, done));
   program.addCommand(stateCommand(io, done));
+  program.addCommand(lineageCommand(io, done));
+  program.addCommand(searchCommand(io, done));
   program.addCommand(keygenCommand(io, done));
   program.addCommand(checkpointCommand(io, done));
   program.addCommand(auditCommand(io, done));

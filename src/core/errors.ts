@@ -15,6 +15,7 @@ export const ERROR_CODES = {
   UnknownStage: { retryable: false },
   RecordNotFound: { retryable: false },
   RecordGone: { retryable: false },
+  ViewBehind: { retryable: true },
   ForeignOutput: { retryable: false },
   IncompatibleDeployment: { retryable: false },
   // A value cannot be a record.

@@ -99,9 +99,17 @@ export const LIMITS = {
   /** Records that lineage shows unless it is told another number, and at most. */
   lineageRecords: 1_000,
   lineageRecordsMost: 1_000_000,
+  /** Records that a search shows unless it is told another number. */
+  searchRecords: 100,
   /** Events that whoever looks for records keeps decoded, and places that it remembers of one stream. */
   lineageCachedEvents: 128,
   lineageProbes: 4_096,
+  /** Payloads of events that it keeps. */
+  lineageCachedPayloads: 16,
+  /** Events whose records are made again from their partition's state, for one answer: each may take a while. */
+  lineageReruns: 16,
+  /** Events that a view takes in before it commits. */
+  viewEventsPerCommit: 2_048,
   /** The least time between checkpoints, and how long a command that is given one may take, in milliseconds. */
   checkpointEveryMs: 100,
   checkpointCommandMs: 60_000,

@@ -68,6 +68,20 @@ export class StepGraph {
     };
   }
 
+  /** The inputs that came from an output of an upstream stream: rows in the batch. */
+  *inputsFrom(parent: {
+    readonly stream: string;
+    readonly n: number;
+    readonly k: number;
+  }): Generator<number> {
+    const { parents, parentKs, upstream, firings } = this.#inputs;
+    const stream = this.event.streams?.indexOf(parent.stream) ?? -1;
+    for (const [row, n] of parents.entries()) {
+      if (n !== parent.n || (parentKs?.[row] ?? 0) !== parent.k) continue;
+      if ((upstream?.[row] ?? 0) === stream && !firings.has(row)) yield row;
+    }
+  }
+
   /** The rows of a stage that come from an input, from `start` up to, without, `end`. */
   rowsOf(stage: number, input: number): { readonly start: number; readonly end: number } {
     const origin = this.shape.origin(stage);
@@ -95,15 +109,6 @@ export class StepGraph {
     if (digests === undefined) return undefined;
     if ((row + 1) * DIGEST_BYTES > digests.length) throw columnsDoNotFit();
     return digests.subarray(row * DIGEST_BYTES, (row + 1) * DIGEST_BYTES);
-  }
-
-  /** The row that holds a row's record: of the stage that made it, or of the segment's inputs. */
-  ownerOf(at: StepRow): StepRow {
-    let owner = at;
-    while (owner.stage !== SEGMENT_INPUT && this.event.stages?.[owner.stage]?.digests === undefined) {
-      owner = this.parentOf(owner);
-    }
-    return owner;
   }
 
   /** At a reduce: how far back the N of the step before is, from 0; `undefined`: it is the first of its key. */

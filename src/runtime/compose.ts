@@ -1,9 +1,12 @@
+import { join } from "node:path";
 import { createBundler } from "../adapters/esbuild/bundler.ts";
 import { isTarget, parseTarget } from "../adapters/eventstoredb/target.ts";
 import { createFiles } from "../adapters/files/files.ts";
 import { createSmallFiles } from "../adapters/files/small-files.ts";
 import { openLmdbLog } from "../adapters/lmdb/log.ts";
+import { openLmdbViewStore } from "../adapters/lmdb/view-store.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
+import { createMemoryViewStore } from "../adapters/memory/view-store.ts";
 import { createChildren } from "../adapters/system/children.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
 import { createCommands } from "../adapters/system/commands.ts";
@@ -23,6 +26,7 @@ import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
 import type { Secrets } from "../ports/secrets.ts";
 import type { SmallFiles } from "../ports/small-files.ts";
+import type { ViewStore } from "../ports/view-store.ts";
 
 export interface OpenLogOptions {
   /** Only reads and subscriptions; the log has to exist. */
@@ -75,6 +79,18 @@ function idsBeginningWith(first: string): Ids {
       return first;
     },
   };
+}
+
+/**
+ * Opens what the views of a log are kept in: in the folder `views`, or beside an LMDB log, or in `.headwater.views`. Each
+ * log has a folder of its own there. Of a log in memory they are in memory.
+ */
+export async function openViewStore(spec: string, log: EventLog, views?: string): Promise<ViewStore> {
+  if (views === undefined && spec === "memory:") return createMemoryViewStore();
+  const beside = spec.startsWith("lmdb:")
+    ? `${spec.slice("lmdb:".length).replace(/\/+$/, "")}.views`
+    : ".headwater.views";
+  return openLmdbViewStore(join(views ?? beside, log.id));
 }
 
 /** Everything that a run needs from outside, but for the log. */

@@ -5,7 +5,7 @@ import type { DeployedStage, EventRange, PipelineDeployed, RecordsAccepted } fro
 import { besideStream } from "../core/streams.ts";
 import type { Members } from "../engine/members.ts";
 import { StepGraph, type StepRow } from "../engine/step-graph.ts";
-import { SEGMENT_INPUT } from "../pipeline/plan.ts";
+import { kindMakesRecords, SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { Bundler } from "../ports/bundler.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { DeploymentHistory } from "./deployment-history.ts";
@@ -97,15 +97,15 @@ export class LineageReader {
   async locate(address: Address): Promise<RecordPlace | GonePlace> {
     const { stream, n } = address;
     const unit = parseUnitStream(stream);
-    if (unit === undefined) throw notFound(address, "it is no stream of a source or partition");
+    if (unit === undefined) throw notFound(address, "Records are in the streams of sources and partitions.");
     const sought = await this.#seeker.find(stream, n);
     if (sought.kind === "gone") {
       return { kind: "gone", address: formatAddress(address), stream, before: sought.before };
     }
-    if (sought.kind === "never") throw notFound(address, howMany(stream, sought.next));
+    if (sought.kind === "never") throw notFound(address, howMany(sought.next));
     return unit.kind === "source"
       ? this.#accepted(address, unit.pipeline, sought.event)
-      : this.#step(address, unit.pipeline, sought.event);
+      : this.#step(address, sought.event);
   }
 
   /** The digest of a record: 32 bytes; `undefined` where provenance is off, or its event is gone. */
@@ -115,7 +115,7 @@ export class LineageReader {
         return place.event.digests?.subarray(place.row * DIGEST_BYTES, (place.row + 1) * DIGEST_BYTES);
       case "result": {
         if (place.deployed.provenance === "off") return undefined;
-        const owner = place.graph.ownerOf(place.at);
+        const owner = ownerOf(place);
         if (owner.stage !== SEGMENT_INPUT) return place.graph.digest(owner);
         const input = await this.inputOf(place, owner.row);
         return input.kind === "firing" ? undefined : this.digestOf(input);
@@ -179,6 +179,54 @@ export class LineageReader {
     return { ...place, kind: "firing", address, n, row, stage };
   }
 
+  /** The revision of the event that has the N-th record of a stream; `undefined`: there is none, or not any more. */
+  async revisionOf(stream: string, n: number): Promise<number | undefined> {
+    const sought = await this.#seeker.find(stream, n);
+    return sought.kind === "found" ? sought.event.recorded.revision : undefined;
+  }
+
+  /** See {@link RecordSeeker.lastThrough}. */
+  lastThrough(stream: string, ordinal: number): Promise<number | undefined> {
+    return this.#seeker.lastThrough(stream, ordinal);
+  }
+
+  /** An input of a partition as a place of its own, even if a record came in with it. */
+  async inputAt(stream: string, n: number): Promise<FiringPlace> {
+    const sought = await this.#seeker.find(stream, n);
+    return this.#input(stream, n, found(sought, stream, n));
+  }
+
+  /** All results of the first stage of a partition's segment in one of its events. */
+  async resultsOfFirstStage(stream: string, revision: number): Promise<ResultPlace[]> {
+    const event = await this.#seeker.read(stream, revision);
+    if (!("first" in event.typed.data)) return [];
+    const place = await this.#input(stream, event.typed.data.first, event);
+    const { count } = place.graph.shape.stage(0);
+    return Array.from({ length: count }, (_, row) => this.resultAt(place, { stage: 0, row }));
+  }
+
+  /** In one of a partition's events, the result of a reduce that comes after its step for the input N = `n`. */
+  async stepAfter(
+    stream: string,
+    revision: number,
+    stage: string,
+    n: number,
+  ): Promise<ResultPlace | undefined> {
+    const event = await this.#seeker.read(stream, revision);
+    if (!("first" in event.typed.data)) return undefined;
+    const place = await this.#input(stream, event.typed.data.first, event);
+    const at = stagesOf(place.deployed, place.stage.segment).findIndex(({ name }) => name === stage);
+    if (at < 0) return undefined;
+    const { graph } = place;
+    for (let row = 0; row < graph.shape.stage(at).count; row++) {
+      const back = graph.previous({ stage: at, row });
+      if (back === undefined || back === 0) continue;
+      const { input } = graph.placeOf({ stage: at, row });
+      if (graph.event.first + input - back === n) return this.resultAt(place, { stage: at, row });
+    }
+    return undefined;
+  }
+
   /** Another row of the event that a result is in. */
   resultAt(place: ResultPlace | FiringPlace, at: StepRow): ResultPlace {
     const { graph, stream, recorded, deployed } = place;
@@ -211,32 +259,36 @@ export class LineageReader {
     };
   }
 
-  async #step(
-    address: Address,
-    pipeline: string,
-    { recorded, typed }: UnitEvent,
-  ): Promise<RecordPlace | GonePlace> {
+  async #input(stream: string, n: number, { recorded, typed }: UnitEvent): Promise<FiringPlace> {
     if (typed.type !== "StepsRecorded") throw misfit(recorded);
-    const { stream, n, k, stage: name } = address;
     const event = typed.data;
     const graph = this.#graphs.get(event) ?? new StepGraph(event);
     this.#graphs.set(event, graph);
-    const deployed = (await this.history(pipeline)).withIdentity(event.deployment, event.through);
-    const row = n - event.first;
+    const deployed = (await this.history(pipelineOf(stream))).withIdentity(event.deployment, event.through);
     const stages = stagesOf(deployed, segmentOf(stream));
     const stage = stages[0];
-    if (stage === undefined || stages.length !== (event.stages?.length ?? 0)) throw misfit(recorded);
-    const input = { kind: "firing", address: "", stream, n, recorded, graph, row, stage, deployed } as const;
+    if (stage === undefined || (event.count > 0 && stages.length !== event.stages?.length))
+      throw misfit(recorded);
+    const address = formatAddress({ stream, n });
+    return { kind: "firing", address, stream, n, recorded, graph, row: n - event.first, stage, deployed };
+  }
+
+  async #step(address: Address, event: UnitEvent): Promise<RecordPlace | GonePlace> {
+    const { stream, n, k, stage: name } = address;
+    const input = await this.#input(stream, n, event);
+    const { graph, row, deployed } = input;
     if (k === undefined) return this.inputOf(input, row);
+    const stages = stagesOf(deployed, segmentOf(stream));
     if (name === undefined) {
       const output = graph.output(row, k);
       if (output !== undefined) return this.resultAt(input, output);
-      throw notFound(address, "that input has not so many outputs");
+      throw notFound(address, "That input has not so many outputs.");
     }
     const at = stages.findIndex((other) => other.name === name);
-    if (at < 0) throw notFound(address, `its stages there are ${stages.map((each) => each.name).join(", ")}`);
+    if (at < 0)
+      throw notFound(address, `The stages there are ${stages.map((each) => each.name).join(", ")}.`);
     const { start, end } = graph.rowsOf(at, row);
-    if (start + k >= end) throw notFound(address, `the stage gave ${end - start} results for that input`);
+    if (start + k >= end) throw notFound(address, `The stage gave ${end - start} results for that input.`);
     return this.resultAt(input, { stage: at, row: start + k });
   }
 
@@ -245,7 +297,7 @@ export class LineageReader {
     if (sought.kind === "gone") {
       return { kind: "gone", address: formatAddress({ stream, n }), stream, before: sought.before };
     }
-    const place = await this.#step({ stream, n, k: 0, stage }, pipelineOf(stream), found(sought, stream, n));
+    const place = await this.#step({ stream, n, k: 0, stage }, found(sought, stream, n));
     if (place.kind !== "result") return place;
     const { graph, at } = place;
     return this.resultAt(place, {
@@ -274,6 +326,16 @@ export function* eachOf(members: Members): Generator<number> {
   }
 }
 
+/** The row that holds a result's record: of the stage that made it, or of the segment's inputs. */
+export function ownerOf({ graph, at, deployed, stage: { segment } }: ResultPlace): StepRow {
+  const stages = stagesOf(deployed, segment);
+  let owner = at;
+  while (owner.stage !== SEGMENT_INPUT && !kindMakesRecords(stages[owner.stage]?.kind ?? "")) {
+    owner = graph.parentOf(owner);
+  }
+  return owner;
+}
+
 /** The stages of a segment in a deployment, in the order in which its events have them. */
 export function stagesOf(deployed: PipelineDeployed, segment: string): readonly DeployedStage[] {
   return deployed.stages.filter((stage) => stage.segment === segment);
@@ -296,15 +358,14 @@ function pipelineOf(stream: string): string {
   return parseUnitStream(stream)?.pipeline ?? "";
 }
 
-function howMany(stream: string, next: number): string {
-  if (next === 0) return `${stream} has no records`;
-  return `${stream} has ${stream.startsWith("source_") ? "the records" : "the inputs"} 0 to ${next - 1}`;
+function howMany(next: number): string {
+  return next === 0 ? "The stream has none." : `The stream has 0 to ${next - 1}.`;
 }
 
 function notFound(address: Address, why: string): HeadwaterError {
   return new HeadwaterError("RecordNotFound", "the log has no such record", {
     where: formatAddress(address),
-    hint: `${why[0]?.toUpperCase()}${why.slice(1)}.`,
+    hint: why,
   });
 }
 

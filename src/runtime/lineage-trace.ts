@@ -3,7 +3,9 @@ import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { besideStream } from "../core/streams.ts";
 import type { RecordedEvent } from "../ports/event-log.ts";
+import type { ForwardReader } from "./lineage-forward.ts";
 import type { GonePlace, LineageReader, RecordPlace } from "./lineage-reader.ts";
+import type { Delivered } from "./sink-deliveries.ts";
 
 export interface TraceOptions {
   /** Steps to go at most; all of them if absent. */
@@ -98,4 +100,61 @@ function placeOf({ stream, revision }: RecordedEvent): {
   readonly revision: number;
 } {
   return { stream, revision };
+}
+
+/** What one record went into. */
+export interface ForwardTrace extends Omit<Trace, "events"> {
+  /** By address, why a record has not gone on, or not everywhere. */
+  readonly ends: ReadonlyMap<string, readonly string[]>;
+  /** Deliveries by sinks, each under the address `PIPELINE/SINK#N`. */
+  readonly deliveries: ReadonlyMap<string, Delivered>;
+}
+
+/** The way of a record to the sinks, or to where it has come; breadth first. */
+export async function traceForward(
+  reader: LineageReader,
+  forward: ForwardReader,
+  address: Address,
+  { depth = Number.POSITIVE_INFINITY, limit = LIMITS.lineageRecords, signal }: TraceOptions = {},
+): Promise<ForwardTrace> {
+  const start = await reader.locate(address);
+  const records: TracedRecord[] = [{ place: start, depth: 0 }];
+  const known = new Set([start.address]);
+  const edges: TracedEdge[] = [];
+  const ends = new Map<string, string[]>();
+  const deliveries = new Map<string, Delivered>();
+  let cut = false;
+  for (let next = 0; next < records.length; next++) {
+    const { place, depth: at } = records[next] as TracedRecord;
+    if (place.kind === "gone") continue;
+    if (at >= depth) {
+      cut = true;
+      continue;
+    }
+    const reasons = new Set<string>();
+    for await (const step of forward.next(place)) {
+      if (signal?.aborted) throw new HeadwaterError("Stopped", "stopped before the lineage was complete");
+      if (step.kind === "end") {
+        reasons.add(step.reason);
+        continue;
+      }
+      const to =
+        step.kind === "record"
+          ? step.place.address
+          : `${step.delivered.pipeline}/${step.delivered.sink}#${step.delivered.n}`;
+      if (step.kind === "delivery") deliveries.set(to, step.delivered);
+      else if (!known.has(to)) {
+        if (records.length >= limit) {
+          cut = true;
+          break;
+        }
+        known.add(to);
+        records.push({ place: step.place, depth: at + 1 });
+      }
+      edges.push({ from: place.address, to });
+    }
+    if (reasons.size > 0) ends.set(place.address, [...reasons]);
+  }
+  const gone = records.flatMap(({ place }) => (place.kind === "gone" ? [place] : []));
+  return { records, edges, gone, cut, ends, deliveries };
 }

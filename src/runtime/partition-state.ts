@@ -12,10 +12,8 @@ import type { PartitionState } from "../engine/state-entries.ts";
 import type { StageSnapshot, StateSnapshot } from "../engine/state-snapshot.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
-import { type EngineContext, partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
-import { upstreamsOfPartition } from "./routes.ts";
+import { type EngineContext, partitionEngine, rerunInputs } from "./partition-restore.ts";
 import { readOne, seekRecord, seekThrough } from "./seek.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
@@ -156,23 +154,11 @@ async function replay(
     tickMs: 0,
   };
   const engine = partitionEngine(context, segment);
-  const from = await restoreEngine(context, engine, stream, snapshot);
-  const upstreams = upstreamsOfPartition(plan, segment, partition);
-  const cursors = await currentCursors({ log, deployedFrom: deployed.from }, upstreams, from.cursors);
-  const reader = readInputs(context, engine, upstreams, { ...from, cursors }, ordinal);
-  let { next } = from;
-  try {
-    for (let { through } = from; through < ordinal; ) {
-      const batch = await reader.next(plan.definition.batchRecords, signal);
-      if (batch === undefined) throw new HeadwaterError("Stopped", "stopped before the state was there");
-      if (batch.rows.count > 0) await engine.process(batch.rows, next);
-      next += batch.rows.count;
-      through = batch.through;
-    }
-  } finally {
-    reader.stop();
-  }
-  const { stages } = engine.snapshot(next, {}, ordinal, undefined);
+  const rerun = { stream, segment, partition, deployedFrom: deployed.from, snapshot, upTo: ordinal, signal };
+  const batches = rerunInputs(context, engine, rerun);
+  let ended = await batches.next();
+  while (!ended.done) ended = await batches.next();
+  const { stages } = engine.snapshot(ended.value, {}, ordinal, undefined);
   return stages.find((other) => other.stage === stage.name);
 }
 

@@ -2,10 +2,12 @@ import { type Address, looksLikeAddress, parseAddress } from "../core/address.ts
 import { decodeTexts } from "../core/columns.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
+import { hashText, idTerm } from "../core/index-terms.ts";
 import { pipelineStream, sourceStream } from "../core/streams.ts";
-import type { Clock } from "../ports/clock.ts";
-import type { EventLog } from "../ports/event-log.ts";
+import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import type { LineageReader } from "./lineage-reader.ts";
+import type { LineageView } from "./lineage-view.ts";
+import { readOne } from "./seek.ts";
 import { addressOfDelivered } from "./sink-position.ts";
 
 /** How a record may be named: see {@link resolveRecord}. */
@@ -26,7 +28,6 @@ type RecordName =
 
 export interface ResolveContext {
   readonly log: EventLog;
-  readonly clock: Clock;
   readonly reader: LineageReader;
   readonly signal?: AbortSignal;
   /** Finds the N of a sender's id; without it the source's stream is gone through. */
@@ -44,9 +45,8 @@ export async function resolveRecord(context: ResolveContext, text: string): Prom
   if (name.kind === "address") return name.address;
   const pipeline = await pipelineOf(context, name);
   if (name.kind === "output") {
-    const { log, clock, reader, signal } = context;
-    const history = await reader.history(pipeline);
-    return addressOfDelivered({ log, clock, history, sink: name.sink }, name.n, signal);
+    const { log, reader } = context;
+    return addressOfDelivered({ log, reader, pipeline, sink: name.sink }, name.n);
   }
   const stream = sourceStream(pipeline, name.source);
   const n = await (context.findId ?? ((of, id) => scanForId(context, of, id)))(stream, name.id);
@@ -114,6 +114,29 @@ async function pipelineOf(
   });
 }
 
+/** The N of the latest record of a source with this id, by a view that has come to the end of the log. */
+export async function latestWithId(
+  log: EventLog,
+  view: LineageView,
+  stream: string,
+  id: string,
+): Promise<number | undefined> {
+  for (const place of view.find(idTerm(hashText(stream), id)).reverse()) {
+    if (place.stream !== stream) continue;
+    const n = lastWithId(await readOne(log, stream, place.revision), id);
+    if (n !== undefined) return n;
+  }
+  return undefined;
+}
+
+/** The N of the last record of an event with this id. */
+function lastWithId(recorded: RecordedEvent, id: string): number | undefined {
+  const { type, data } = decodeEvent(recorded);
+  if (type !== "RecordsAccepted" || data.ids === undefined) return undefined;
+  const row = decodeTexts(data.ids, data.count).lastIndexOf(id);
+  return row < 0 ? undefined : data.first + row;
+}
+
 /** The latest record of a source with this id. */
 async function scanForId(
   { log, signal }: Pick<ResolveContext, "log" | "signal">,
@@ -122,10 +145,8 @@ async function scanForId(
 ): Promise<number | undefined> {
   if ((await log.streamInfo(stream)) === undefined) return undefined;
   for await (const recorded of log.read(stream, { direction: "backwards", ...(signal && { signal }) })) {
-    const { type, data } = decodeEvent(recorded);
-    if (type !== "RecordsAccepted" || data.ids === undefined) continue;
-    const row = decodeTexts(data.ids, data.count).lastIndexOf(id);
-    if (row >= 0) return data.first + row;
+    const n = lastWithId(recorded, id);
+    if (n !== undefined) return n;
   }
   if (signal?.aborted) throw new HeadwaterError("Stopped", "stopped before the record was found");
   return undefined;

@@ -1,92 +1,111 @@
 import type { Address } from "../core/address.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { OutputsDelivered } from "../core/events.ts";
+import { type OutputsDelivered, TAKEN_OF_GROUP } from "../core/events.ts";
+import { type Path, ROOT_PATH } from "../core/path.ts";
 import { sinkStream } from "../core/streams.ts";
-import type { PlannedSink } from "../pipeline/plan.ts";
-import type { Clock } from "../ports/clock.ts";
+import { decodeAccepted, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { structureOf } from "./deployed-plan.ts";
-import type { DeploymentHistory } from "./deployment-history.ts";
-import { MergeReader } from "./merge-reader.ts";
+import type { LineageReader } from "./lineage-reader.ts";
 import { upstreamsOfSink } from "./routes.ts";
 import { readOne, seekEpoch } from "./seek.ts";
 
 export interface SinkQuery {
   readonly log: EventLog;
-  readonly clock: Clock;
-  readonly history: DeploymentHistory;
+  readonly reader: LineageReader;
+  readonly pipeline: string;
   readonly sink: string;
 }
 
-/** Records merged at a time. */
-const TOGETHER = 512;
-
 /**
  * The address of the N-th record that a sink has delivered: found by merging once more what one of its events
- * delivered. Throws `RecordNotFound`.
+ * delivered. Throws `RecordNotFound`, and `RecordGone`.
  */
-export async function addressOfDelivered(
-  query: SinkQuery,
-  n: number,
-  signal = new AbortController().signal,
-): Promise<Address> {
+export async function addressOfDelivered(query: SinkQuery, n: number): Promise<Address> {
   const delivered = await deliveryOf(query, n);
-  for await (const { at, address } of deliveredRecords(query, delivered, signal))
-    if (at === n) return address;
-  if (signal.aborted) throw new HeadwaterError("Stopped", "stopped before the record was found");
-  throw new HeadwaterError("LogDamaged", "a sink says that it delivered more than the log holds", {
-    where: `${sinkStream(query.history.pipeline, query.sink)}#${n}`,
-  });
+  const address = (await deliveredRecords(query, delivered))[n - delivered.first];
+  if (address !== undefined) return address;
+  const where = `${query.pipeline}/${query.sink}#${n}`;
+  for (const stream of Object.keys(delivered.from)) {
+    const info = stream === TAKEN_OF_GROUP ? undefined : await query.log.streamInfo(stream);
+    if (info === undefined || info.firstRevision === 0) continue;
+    throw new HeadwaterError(
+      "RecordGone",
+      `what the sink delivered then is not all kept any more: ${stream}`,
+      {
+        where,
+        hint: `Its events below revision ${info.firstRevision} have been let go of.`,
+      },
+    );
+  }
+  throw new HeadwaterError("LogDamaged", "a sink says that it delivered more than the log holds", { where });
 }
 
-/** The records of one delivery, in the sink's order. */
-export async function* deliveredRecords(
-  { log, clock, history, sink }: SinkQuery,
-  { first, count, from, through, epoch }: OutputsDelivered,
-  signal: AbortSignal,
-): AsyncGenerator<{ readonly at: number; readonly address: Address }> {
-  const stream = sinkStream(history.pipeline, sink);
+/** A record in the order of a sink. */
+interface Ordered {
+  readonly ordinal: number;
+  readonly source: number;
+  readonly path: Path;
+  readonly address: Address;
+}
+
+/** The records of one delivery, in the sink's order; fewer, if they are not all kept any more. */
+export async function deliveredRecords(
+  { log, reader, pipeline, sink }: SinkQuery,
+  { count, from, through, epoch }: OutputsDelivered,
+): Promise<readonly Address[]> {
+  const stream = sinkStream(pipeline, sink);
   const claim = decodeEventAs(await readOne(log, stream, await seekEpoch(log, stream, epoch)), "SinkClaimed");
-  const plan = structureOf(history.withIdentity(claim.deployment, through), history.pipeline);
-  const { upstream } = plan.sinks.find(({ name }) => name === sink) as PlannedSink;
-  const upstreams = upstreamsOfSink(plan, upstream, false);
-  const reader = new MergeReader({
-    log,
-    clock,
-    upstreams,
-    cursors: from,
-    tickMs: 0,
-    through: -1,
-    // A delivery may end between records of one ordinal.
-    upTo: through + 1,
-    firingOrigins: plan.firingOrigins,
-  });
-  try {
-    for (let at = first; at < first + count; ) {
-      const batch = await reader.next(Math.min(TOGETHER, first + count - at), signal);
-      if (batch === undefined) return;
-      const { rows } = batch;
-      for (let row = 0; row < rows.count; row++) {
-        const from = upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
-        const n = rows.parents[row] as number;
-        const k = rows.parentKs?.[row] ?? 0;
-        yield {
-          at: at++,
-          address: from.startsWith("source_") ? { stream: from, n } : { stream: from, n, k },
-        };
-      }
-      // There is nothing more to come: the reader would wait for it.
-      if (batch.through > through) return;
+  const history = await reader.history(pipeline);
+  const plan = structureOf(history.withIdentity(claim.deployment, through), pipeline);
+  const planned = plan.sinks.find(({ name }) => name === sink);
+  if (planned === undefined) return [];
+  const records: Ordered[] = [];
+  for (const selection of upstreamsOfSink(plan, planned.upstream, false)) {
+    const first = from[selection.stream] ?? 0;
+    const revision = await reader.revisionOf(selection.stream, first);
+    if (revision === undefined) continue;
+    for await (const recorded of log.read(selection.stream, { from: revision })) {
+      const { type, data } = decodeEvent(recorded);
+      const rows =
+        type === "RecordsAccepted" && "source" in selection.from
+          ? decodeAccepted(data, selection.from.source, undefined)
+          : type === "StepsRecorded" && "outlet" in selection.from
+            ? decodeOutlet(data, selection.from.outlet, selection.origins, undefined)
+            : undefined;
+      if (rows !== undefined) records.push(...orderedRows(selection.stream, rows, first));
+      // A delivery may end between records of one ordinal.
+      if ("through" in data && data.through > through) break;
     }
-  } finally {
-    reader.stop();
   }
+  records.sort(inOrder);
+  const begin = from[TAKEN_OF_GROUP] ?? 0;
+  return records.slice(begin, begin + count).map(({ address }) => address);
+}
+
+function orderedRows(stream: string, rows: UpstreamRows, first: number): Ordered[] {
+  const found: Ordered[] = [];
+  for (const [row, n] of rows.ns.entries()) {
+    if (n < first) continue;
+    found.push({
+      ordinal: rows.ordinals[row] as number,
+      source: rows.sources?.[row] ?? rows.source,
+      path: rows.paths?.[row] ?? ROOT_PATH,
+      address: stream.startsWith("source_") ? { stream, n } : { stream, n, k: rows.ks?.[row] ?? 0 },
+    });
+  }
+  return found;
+}
+
+/** Logical order: see "Addresses" in docs/format.md. */
+function inOrder(a: Ordered, b: Ordered): number {
+  return a.ordinal - b.ordinal || a.source - b.source || (a.path < b.path ? -1 : a.path > b.path ? 1 : 0);
 }
 
 /** The event that says of the N-th record that it was delivered. */
-async function deliveryOf({ log, history, sink }: SinkQuery, n: number): Promise<OutputsDelivered> {
-  const stream = sinkStream(history.pipeline, sink);
+async function deliveryOf({ log, pipeline, sink }: SinkQuery, n: number): Promise<OutputsDelivered> {
+  const stream = sinkStream(pipeline, sink);
   const info = await log.streamInfo(stream);
   let most = 0;
   if (info !== undefined && info.lastRevision >= info.firstRevision) {
@@ -101,7 +120,7 @@ async function deliveryOf({ log, history, sink }: SinkQuery, n: number): Promise
     }
   }
   throw new HeadwaterError("RecordNotFound", "the sink has not delivered such a record", {
-    where: `${history.pipeline}/${sink}#${n}`,
+    where: `${pipeline}/${sink}#${n}`,
     hint: most === 0 ? "It has not delivered anything." : `It has delivered #0 to #${most - 1}.`,
   });
 }

@@ -1,14 +1,17 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { createMemoryViewStore } from "../../src/adapters/memory/view-store.ts";
 import { encodeCanonical } from "../../src/core/canonical.ts";
 import { sha256, toHex } from "../../src/core/digest.ts";
 import { LIMITS } from "../../src/core/limits.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
+import { ForwardReader } from "../../src/runtime/lineage-forward.ts";
 import { LineageReader } from "../../src/runtime/lineage-reader.ts";
-import { type Trace, traceBack } from "../../src/runtime/lineage-trace.ts";
+import { type Trace, traceBack, traceForward } from "../../src/runtime/lineage-trace.ts";
+import { LineageView } from "../../src/runtime/lineage-view.ts";
 import { resolveRecord } from "../../src/runtime/record-address.ts";
-import { STILL } from "../small-log.ts";
+import { SinkDeliveries } from "../../src/runtime/sink-deliveries.ts";
 import { check, delivered } from "./expectations.ts";
 import type { Circumstances, Outcome } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
@@ -47,7 +50,7 @@ const noBundler = {
 
 async function trace(log: EventLog, record: string): Promise<Trace> {
   const reader = new LineageReader(log, noBundler);
-  const address = await resolveRecord({ log, clock: STILL, reader }, record);
+  const address = await resolveRecord({ log, reader }, record);
   return traceBack(reader, address, { limit: LIMITS.lineageRecordsMost });
 }
 
@@ -73,6 +76,73 @@ async function expectLineage(definition: PipelineDefinition, outcome: Outcome, h
     }
   }
 }
+
+/** Source record → the keys of all outputs that were made of it, by sink, as an independent reading has them. */
+function turnedAround(lineage: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>) {
+  const outputs = new Map<string, Set<string>>();
+  for (const [sink, byKey] of lineage) {
+    for (const [key, roots] of byKey) {
+      for (const root of roots) outputs.set(root, (outputs.get(root) ?? new Set()).add(`${sink} ${key}`));
+    }
+  }
+  return outputs;
+}
+
+/** Each source record's way forward ends at the outputs whose way back ends at it, and nothing is left untold. */
+async function expectForward(definition: PipelineDefinition, outcome: Outcome, how: Circumstances) {
+  const content = await readLogContent(outcome.log);
+  const outputs = turnedAround(await readLineage(outcome.log, content));
+  const mayRepeat = how.interruptions.some(({ kind }) => kind === "crash");
+  const keys = new Map(
+    definition.sinks.map(({ name }) => [name, delivered(name, outcome, mayRepeat).map(({ key }) => key)]),
+  );
+  const view = await LineageView.open(createMemoryViewStore(), outcome.log);
+  await view.catchUp();
+  for (const [stream, rows] of Object.entries(content.sources)) {
+    const step = Math.max(1, Math.ceil(rows.length / OUTPUTS_MOST));
+    for (let n = 0; n < rows.length; n += step) {
+      const reader = new LineageReader(outcome.log, noBundler);
+      const deliveries = new SinkDeliveries(outcome.log, reader);
+      const forward = new ForwardReader({ log: outcome.log, reader, index: view, deliveries });
+      const found = await traceForward(reader, forward, { stream, n }, { limit: LIMITS.lineageRecordsMost });
+      const made = [...found.deliveries.values()].map(({ sink, n }) => `${sink} ${keys.get(sink)?.[n]}`);
+      const root = `${stream}@${n}`;
+      expect({ root, made: made.sort() }).toEqual({ root, made: [...(outputs.get(root) ?? [])].sort() });
+      const told = new Set([...found.edges.map(({ from }) => from), ...found.ends.keys()]);
+      for (const { place } of found.records) expect(told).toContain(place.address);
+    }
+  }
+}
+
+describe("what a record went into", () => {
+  test(
+    "is the other way around what its outputs came from, for random pipelines, however they were run",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          pipelineWords,
+          inputWords,
+          circumstances,
+          interruptions,
+          mishaps,
+          async (words, input, how, befalls, wrong) => {
+            const definition = definitionOf(words);
+            const all = { ...how, ...wrong, interruptions: befalls, provenance: "full" as const };
+            const outcome = await check(
+              definition,
+              inputsOf(definition, input, true),
+              all,
+              STAGE_RECORDS_MOST,
+            );
+            await expectForward(definition, outcome, all);
+          },
+        ),
+        { numRuns: RUNS > 0 ? RUNS : 20 },
+      );
+    },
+    TIMEOUT_MS,
+  );
+});
 
 describe("what a record came from", () => {
   test(

@@ -68,6 +68,8 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     }),
     loadLog: () => import("../../app/log.ts"),
     loadState: () => import("../../app/state.ts"),
+    loadLineage: () => import("../../app/lineage.ts"),
+    loadSearch: () => import("../../app/search.ts"),
     loadProof: () => import("../../app/proof.ts"),
     loadAudit: () => import("../../app/audit.ts"),
     loadEvidence: async () => ({
