@@ -1,9 +1,22 @@
 /** The library's door: what pipelines and programs import as "headwater". */
+import type { Lineage, LineageRequest } from "./app/lineage-types.ts";
 import type { RunReport, RunRequest } from "./app/run-types.ts";
 import type { RunningPipeline, StartOptions } from "./app/start-types.ts";
 import type { StageState, StateRequest } from "./app/state-types.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
 
+export type {
+  Audit,
+  AuditedCheckpoint,
+  AuditedEvent,
+  AuditedLog,
+  AuditedUpstream,
+  AuditFailure,
+  AuditItem,
+  Tally,
+} from "./app/audit-types.ts";
+export type { CheckpointTimes } from "./app/checkpoint-types.ts";
+export type { Lineage, LineageRequest, LineageVertex, ViewOptions } from "./app/lineage-types.ts";
 export type { Backpressure, RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
 export type {
   BatchDelivery,
@@ -69,4 +82,14 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
 export async function state(request: StateRequest): Promise<StageState> {
   const app = await import("./app/state.ts");
   return app.stateAt(request);
+}
+
+/**
+ * Where a record came from, or with `forward` what it went into, as `headwater lineage` does. Only reads; the log may be
+ * at work in another process. Code in the log is run to make again what is not stored, unless `recompute` is false.
+ * Throws a `HeadwaterError`.
+ */
+export async function lineage(request: LineageRequest): Promise<Lineage> {
+  const app = await import("./app/lineage.ts");
+  return app.lineage(request);
 }

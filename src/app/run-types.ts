@@ -2,6 +2,7 @@ import type { HeadwaterError } from "../core/errors.ts";
 import type { ParameterInForce, ParameterSettings } from "../pipeline/parameter-overrides.ts";
 import type { InputFormat } from "../ports/files.ts";
 import type { FileNotice } from "../runtime/files-intake.ts";
+import type { CheckpointTimes } from "./checkpoint-types.ts";
 
 /** What `headwater run` is asked to do. */
 export interface RunRequest {
@@ -43,6 +44,8 @@ export interface RunRequest {
   readonly keepOpen?: boolean;
   /** Take inputs in again that were taken before. */
   readonly again?: boolean;
+  /** Checkpoints that are signed while it runs, and at its end. */
+  readonly checkpoints?: CheckpointTimes;
   /** First abort: finish what is in flight and stop. */
   readonly signal?: AbortSignal;
   /** How long finishing may take, in milliseconds; then it stops at once. 30,000 if absent. */
@@ -88,6 +91,8 @@ export type RunNotice =
   | { readonly kind: "no-input"; readonly source: string }
   /** Event time of a record, milliseconds since 1970, that is too far ahead of all before it to be believed yet. */
   | { readonly kind: "time-ahead"; readonly source: string; readonly where: string; readonly time: number }
+  /** A checkpoint was not signed, or not taken by the command it was given to. */
+  | { readonly kind: "checkpoint"; readonly message: string }
   | { readonly kind: "standing-by"; readonly message: string }
   /** A run that follows its inputs goes on after a failure that need not last. */
   | { readonly kind: "begun-again"; readonly message: string }

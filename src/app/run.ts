@@ -15,6 +15,7 @@ import { ProgressBoard } from "../runtime/progress-board.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { HeldBack } from "./backpressure.ts";
+import { checkpointsOfRun } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
@@ -38,7 +39,12 @@ export async function run(request: RunRequest): Promise<RunReport> {
   const log = (await openLogThatIsThere(request)) ?? (await makeLog(request, targets));
   try {
     const loaded = module ?? (await loadDeployed(surroundings, log, request));
-    return await runLoaded(surroundings, log, loaded, request, intakes, targets);
+    const timer = await checkpointsOfRun(log, request.checkpoints, request.onNotice);
+    try {
+      return await runLoaded(surroundings, log, loaded, request, intakes, targets);
+    } finally {
+      await timer?.stop();
+    }
   } finally {
     for (const intake of intakes.values()) await intake.close?.();
     await log.close();

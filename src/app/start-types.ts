@@ -1,5 +1,6 @@
 import type { Duration } from "../pipeline/duration.ts";
 import type { ParameterSettings } from "../pipeline/parameter-overrides.ts";
+import type { CheckpointTimes } from "./checkpoint-types.ts";
 import type { RunNotice, RunReport } from "./run-types.ts";
 
 /** Identity of a delivered record, the same in every run: what to make a receiver idempotent by. */
@@ -74,6 +75,8 @@ export interface StartOptions {
   readonly keepOpen?: boolean;
   /** How long {@link RunningPipeline.stop} may take to finish what is in flight; 30 s if absent. */
   readonly drainTimeout?: Duration;
+  /** Checkpoints that are signed while it runs, and at its end. */
+  readonly checkpoints?: CheckpointTimes;
   onNotice?(notice: RunNotice): void;
 }
 

@@ -16,6 +16,7 @@ import { ProgressBoard } from "../runtime/progress-board.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
 import { BatchCallbackTarget, CallbackTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { checkpointsOfRun } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { fileTarget, mustBeAddress } from "./run-outputs.ts";
@@ -43,6 +44,10 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const bundle =
     options.module === undefined ? undefined : await surroundings.bundler.bundle(resolve(options.module));
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
+  const timer = await checkpointsOfRun(log, options.checkpoints, options.onNotice).catch(async (error) => {
+    await log.close();
+    throw error;
+  });
   const board = new ProgressBoard();
   const stop = new AbortController();
   const { clock } = surroundings;
@@ -87,6 +92,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
         new HeadwaterError("Stopped", "the pipeline has stopped", { where: `pipeline ${definition.name}` }),
       );
       over.abort();
+      await timer?.stop();
       await log.close();
     }
   };

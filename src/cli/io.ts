@@ -1,5 +1,6 @@
 import { performance } from "node:perf_hooks";
 import type { AuditReport, AuditRequest } from "../app/audit-types.ts";
+import type { EvidenceReport, EvidenceRequest, VerifyReport, VerifyRequest } from "../app/evidence-types.ts";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
 
 /** Where the command writes to. */
@@ -18,6 +19,11 @@ type StateApp = typeof import("../app/state.ts");
 
 /** What `quarantine` and its subcommands do. */
 type QuarantineApp = typeof import("../app/quarantine.ts");
+/** What `lineage` does. */
+type LineageApp = typeof import("../app/lineage.ts");
+
+/** What `search` does. */
+type SearchApp = typeof import("../app/search.ts");
 
 /** What `keygen` and `checkpoint` do. */
 export type ProofApp = typeof import("../app/proof.ts");
@@ -25,6 +31,12 @@ export type ProofApp = typeof import("../app/proof.ts");
 /** What `audit` does. */
 export interface AuditApp {
   audit(request: AuditRequest): Promise<AuditReport>;
+}
+
+/** What `evidence` and `verify` do. */
+export interface EvidenceApp {
+  evidence(request: EvidenceRequest): Promise<EvidenceReport>;
+  verify(request: VerifyRequest): Promise<VerifyReport>;
 }
 
 /** What `run` does. */
@@ -51,8 +63,11 @@ export interface Io {
   loadLog(): Promise<LogApp>;
   loadState(): Promise<StateApp>;
   loadQuarantine(): Promise<QuarantineApp>;
+  loadLineage(): Promise<LineageApp>;
+  loadSearch(): Promise<SearchApp>;
   loadProof(): Promise<ProofApp>;
   loadAudit(): Promise<AuditApp>;
+  loadEvidence(): Promise<EvidenceApp>;
 }
 
 /** The program that read our output has ended (`headwater log export | head`): nothing is wrong, and nothing left to do. */
@@ -81,8 +96,14 @@ export function processIo(): Io {
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),
     loadQuarantine: () => import("../app/quarantine.ts"),
+    loadLineage: () => import("../app/lineage.ts"),
+    loadSearch: () => import("../app/search.ts"),
     loadProof: () => import("../app/proof.ts"),
     loadAudit: () => import("../app/audit-apart.ts"),
+    loadEvidence: async () => ({
+      ...(await import("../app/evidence.ts")),
+      ...(await import("../app/verify.ts")),
+    }),
   };
 }
 

@@ -17,6 +17,7 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   resumed: "inputs gone on with",
   "standing-by": "times of standing by",
   "begun-again": "new beginnings",
+  checkpoint: "messages about checkpoints",
   log: "messages of the log",
   restarted: "restarts",
   "node-lost": "nodes lost and replaced",
@@ -71,6 +72,7 @@ function describe(notice: RunNotice): string {
       return `${notice.input}: ${formatNumber(notice.records)} records were taken in before; going on after them`;
     case "standing-by":
     case "begun-again":
+    case "checkpoint":
     case "log":
       return notice.message;
     case "no-input":

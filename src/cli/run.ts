@@ -38,6 +38,10 @@ interface RunOptions {
   readonly again?: boolean;
   readonly strict?: boolean;
   readonly tour?: boolean;
+  readonly checkpointKey?: string;
+  readonly checkpointEvery?: string;
+  readonly checkpointOut?: string;
+  readonly checkpointCommand?: string;
 }
 
 const MS_PER_SECOND = 1_000;
@@ -114,6 +118,10 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
       wholeNumber(0, LIMITS.drainMsMost / MS_PER_SECOND),
     )
     .option("--strict", "exit with 1 if records were rejected or quarantined")
+    .option("--checkpoint-key <file>", "sign the log while it runs, and at its end, with this private key")
+    .option("--checkpoint-every <time>", 'how often, such as "30s" (default: "1m")')
+    .option("--checkpoint-out <file>", "the file that holds the latest checkpoint")
+    .option("--checkpoint-command <command>", "a command that gets each checkpoint on its standard input")
     .option("--tour", "say afterwards what to try next")
     .addHelpText("after", EXAMPLES)
     .action(async (pipeline: string, own: RunOptions, command: Command) => {
@@ -173,6 +181,7 @@ function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): Ru
   }
   return {
     pipeline,
+    ...checkpointsOf(own),
     log: common.log,
     inputs: namedFiles("--input", "SOURCE", own.input),
     ...(own.format === undefined ? {} : { formats: inputFormats(own.format) }),
@@ -190,6 +199,20 @@ function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): Ru
     keepOpen: own.keepOpen ?? false,
     again: own.again ?? false,
   };
+}
+
+function checkpointsOf(own: RunOptions): Pick<RunRequest, "checkpoints"> {
+  const { checkpointKey: key, checkpointEvery: every, checkpointOut: out, checkpointCommand: command } = own;
+  if (key === undefined) {
+    if (every === undefined && out === undefined && command === undefined) return {};
+    throw badUsage(
+      "checkpoints need the key that signs them",
+      "--checkpoint-key",
+      "headwater keygen makes one.",
+    );
+  }
+  const to = { ...(out !== undefined && { out }), ...(command !== undefined && { command }) };
+  return { checkpoints: { key, every: every ?? "1m", ...to } };
 }
 
 /** What a run did, for people. */

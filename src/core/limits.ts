@@ -146,6 +146,26 @@ export const LIMITS = {
   leafNamesBytes: 128 * 1024,
   /** Times that a checkpoint is tried when other processes are at the same. */
   sequencerAttempts: 16,
+  /** Records that lineage shows unless it is told another number, and at most. */
+  lineageRecords: 1_000,
+  lineageRecordsMost: 1_000_000,
+  /** Records that a search shows unless it is told another number. */
+  searchRecords: 100,
+  /** Events that whoever looks for records keeps decoded, and places that it remembers of one stream. */
+  lineageCachedEvents: 128,
+  lineageProbes: 4_096,
+  /** Payloads of events that it keeps. */
+  lineageCachedPayloads: 16,
+  /** Events whose records are made again from their partition's state, for one answer: each may take a while. */
+  lineageReruns: 16,
+  /** Events that a view takes in before it commits. */
+  viewEventsPerCommit: 2_048,
+  /** The least time between checkpoints, and how long a command that is given one may take, in milliseconds. */
+  checkpointEveryMs: 100,
+  checkpointCommandMs: 60_000,
+  /** Records whose lineage one file of evidence proves, and bytes of such a file. */
+  evidenceRecords: 10_000,
+  evidenceBytes: 1024 * 1024 * 1024,
   /** Failures of one check that an audit tells one by one. */
   auditFailures: 100,
   /** Events after which an audit says how far it is. */
@@ -181,6 +201,10 @@ export const LIMITS = {
   retryQueue: 4_096,
   /** Quarantined records that are listed unless more are asked for. */
   quarantineListed: 100,
+  /** Bytes of events that an audit keeps in mind because others take records from them; what is older is read again. */
+  auditRecentBytes: 64 * 1024 * 1024,
+  /** Events that are read again at once. */
+  auditReadEvents: 32,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

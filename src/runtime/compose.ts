@@ -1,12 +1,16 @@
+import { join } from "node:path";
 import { createBundler } from "../adapters/esbuild/bundler.ts";
 import { isTarget, parseTarget } from "../adapters/eventstoredb/target.ts";
 import { createFiles } from "../adapters/files/files.ts";
 import { createSmallFiles } from "../adapters/files/small-files.ts";
 import { createHttpClient } from "../adapters/http/client.ts";
 import { openLmdbLog } from "../adapters/lmdb/log.ts";
+import { openLmdbViewStore } from "../adapters/lmdb/view-store.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
+import { createMemoryViewStore } from "../adapters/memory/view-store.ts";
 import { createChildren } from "../adapters/system/children.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
+import { createCommands } from "../adapters/system/commands.ts";
 import { createIds } from "../adapters/system/ids.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
 import { createSecrets } from "../adapters/system/secrets.ts";
@@ -17,6 +21,7 @@ import * as library from "../pipeline/library.ts";
 import type { Bundler } from "../ports/bundler.ts";
 import type { Children } from "../ports/children.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { Commands } from "../ports/commands.ts";
 import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { Files } from "../ports/files.ts";
 import type { HttpClient } from "../ports/http.ts";
@@ -25,6 +30,7 @@ import type { Processes } from "../ports/processes.ts";
 import type { Secrets } from "../ports/secrets.ts";
 import type { SmallFiles } from "../ports/small-files.ts";
 import type { Threads } from "../ports/threads.ts";
+import type { ViewStore } from "../ports/view-store.ts";
 
 export interface OpenLogOptions {
   /** Only reads and subscriptions; the log has to exist. */
@@ -79,6 +85,18 @@ function idsBeginningWith(first: string): Ids {
   };
 }
 
+/**
+ * Opens what the views of a log are kept in: in the folder `views`, or beside an LMDB log, or in `.headwater.views`. Each
+ * log has a folder of its own there. Of a log in memory they are in memory.
+ */
+export async function openViewStore(spec: string, log: EventLog, views?: string): Promise<ViewStore> {
+  if (views === undefined && spec === "memory:") return createMemoryViewStore();
+  const beside = spec.startsWith("lmdb:")
+    ? `${spec.slice("lmdb:".length).replace(/\/+$/, "")}.views`
+    : ".headwater.views";
+  return openLmdbViewStore(join(views ?? beside, log.id));
+}
+
 /** Everything that a run needs from outside, but for the log. */
 export interface Surroundings {
   readonly clock: Clock;
@@ -114,7 +132,9 @@ export function createSurroundings(): Surroundings {
 
 /** What keys, checkpoints and audits need from outside. */
 export interface ProofSurroundings {
+  readonly bundler: Bundler;
   readonly children: Children;
+  readonly commands: Commands;
   readonly clock: Clock;
   readonly files: SmallFiles;
   readonly secrets: Secrets;
@@ -122,9 +142,18 @@ export interface ProofSurroundings {
 
 export function createProofSurroundings(): ProofSurroundings {
   return {
+    bundler: createBundler(library),
     children: createChildren(),
+    commands: createCommands(),
     clock: createSystemClock(),
     files: createSmallFiles(),
     secrets: createSecrets(),
   };
+}
+
+/** What evidence needs from outside, to be made and to be checked. */
+export type EvidenceSurroundings = Pick<ProofSurroundings, "bundler" | "clock" | "files">;
+
+export function createEvidenceSurroundings(): EvidenceSurroundings {
+  return createProofSurroundings();
 }

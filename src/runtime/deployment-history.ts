@@ -50,6 +50,11 @@ export class DeploymentHistory {
     return this.#deployments.at(-1) as PipelineDeployed;
   }
 
+  /** All of them, the first one first. */
+  get all(): readonly PipelineDeployed[] {
+    return this.#deployments;
+  }
+
   /** The one that records with this ordinal are for. */
   at(ordinal: number): PipelineDeployed {
     return (

@@ -12,15 +12,11 @@ import type { PartitionState } from "../engine/state-entries.ts";
 import type { StageSnapshot, StateSnapshot } from "../engine/state-snapshot.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
-import { replayInputs } from "./partition-replay.ts";
-import { type EngineContext, partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
+import { type EngineContext, partitionEngine } from "./partition-restore.ts";
 import { refusedBefore } from "./refused-inputs.ts";
-import { retriedBetween } from "./retried-inputs.ts";
-import { upstreamsOfPartition } from "./routes.ts";
+import { rerunInputs } from "./rerun-inputs.ts";
 import { ordinalOfInput, readOne, seekThrough } from "./seek.ts";
-import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 export {
@@ -154,33 +150,12 @@ async function replay(
   };
   const refused = await refusedBefore(log, stream, event, ordinal);
   const engine = partitionEngine(context, segment, { refused });
-  const from = await restoreEngine(context, engine, stream, snapshot);
-  const upstreams = upstreamsOfPartition(plan, segment, partition);
-  const cursors = await currentCursors({ log, deployedFrom: deployed.from }, upstreams, from.cursors);
-  const reader = readInputs(context, engine, upstreams, { ...from, cursors }, ordinal);
-  const to =
-    "to" in event ? { next: event.first + event.count, cursors: event.to } : { ...event, next: event.first };
-  const retried = await retriedBetween(log, history.pipeline, stream, from, to);
-  try {
-    const replayed = await replayInputs(
-      {
-        context: { ...context, segment, partition },
-        engine,
-        reader,
-        effects: new ServedEffects({ log, clock, steps: stream, signal }),
-        retried: retried.filter((batch) => batch.ordinal <= ordinal),
-        batchRecords: plan.definition.batchRecords,
-      },
-      from,
-      { through: ordinal },
-      signal,
-    );
-    if (replayed === undefined) throw new HeadwaterError("Stopped", "stopped before the state was there");
-    const { stages } = engine.snapshot(replayed.next, {}, ordinal, undefined);
-    return stages.find((other) => other.stage === stage.name);
-  } finally {
-    reader.stop();
-  }
+  const rerun = { stream, segment, partition, deployedFrom: deployed.from, snapshot, upTo: ordinal, signal };
+  const batches = rerunInputs(context, engine, { ...rerun, to: event });
+  let ended = await batches.next();
+  while (!ended.done) ended = await batches.next();
+  const { stages } = engine.snapshot(ended.value, {}, ordinal, undefined);
+  return stages.find((other) => other.stage === stage.name);
 }
 function codeMissing(pipeline: string, { version }: PipelineDeployed): HeadwaterError {
   return new HeadwaterError(

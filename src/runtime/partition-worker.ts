@@ -378,16 +378,13 @@ export class PartitionWorker {
    * Does what is to be done with the next batch; where there are marks, they say for all that time that it is under
    * way: what it leaves behind may end the thread before it is recorded.
    */
-  async #marked(count: number, work: () => unknown, first = this.#claimed().next): Promise<void> {
+  async #marked<T>(count: number, work: () => T | Promise<T>, first = this.#claimed().next): Promise<T> {
     const { thread } = this.#context;
-    if (thread === undefined || count === 0) {
-      await work();
-      return;
-    }
+    if (thread === undefined || count === 0) return work();
     const leave = await thread.turnstile.enter(this.#alone);
     this.#marks?.begin(first, count);
     try {
-      await work();
+      return await work();
     } finally {
       this.#marks?.end();
       leave();

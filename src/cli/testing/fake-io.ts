@@ -80,8 +80,14 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     loadLog: () => import("../../app/log.ts"),
     loadState: () => import("../../app/state.ts"),
     loadQuarantine: () => import("../../app/quarantine.ts"),
+    loadLineage: () => import("../../app/lineage.ts"),
+    loadSearch: () => import("../../app/search.ts"),
     loadProof: () => import("../../app/proof.ts"),
     loadAudit: () => import("../../app/audit.ts"),
+    loadEvidence: async () => ({
+      ...(await import("../../app/evidence.ts")),
+      ...(await import("../../app/verify.ts")),
+    }),
   };
   const code = await main(argv, io);
   if (listeners.size > 0) throw new Error("the command still listens for Ctrl-C");

@@ -1,0 +1,163 @@
+import type { Address } from "../core/address.ts";
+import { HeadwaterError } from "../core/errors.ts";
+import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
+import { type OutputsDelivered, TAKEN_OF_GROUP } from "../core/events.ts";
+import { type Path, ROOT_PATH } from "../core/path.ts";
+import { sinkStream } from "../core/streams.ts";
+import { decodeAccepted, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { structureOf } from "./deployed-plan.ts";
+import type { LineageReader } from "./lineage-reader.ts";
+import { upstreamsOfSink } from "./routes.ts";
+import { readOne, seekEpoch } from "./seek.ts";
+
+export interface SinkQuery {
+  readonly log: EventLog;
+  readonly reader: LineageReader;
+  readonly pipeline: string;
+  readonly sink: string;
+}
+
+/**
+ * The address of the N-th record that a sink has delivered: found by merging once more what one of its events
+ * delivered. Throws `RecordNotFound`, and `RecordGone`.
+ */
+export async function addressOfDelivered(query: SinkQuery, n: number): Promise<Address> {
+  const delivered = await deliveryOf(query, n);
+  const address = (await deliveredRecords(query, delivered))[n - delivered.first];
+  if (address !== undefined) return address;
+  const where = `${query.pipeline}/${query.sink}#${n}`;
+  for (const stream of Object.keys(delivered.from)) {
+    const info = stream === TAKEN_OF_GROUP ? undefined : await query.log.streamInfo(stream);
+    if (info === undefined || info.firstRevision === 0) continue;
+    throw new HeadwaterError(
+      "RecordGone",
+      `what the sink delivered then is not all kept any more: ${stream}`,
+      {
+        where,
+        hint: `Its events below revision ${info.firstRevision} have been let go of.`,
+      },
+    );
+  }
+  throw new HeadwaterError("LogDamaged", "a sink says that it delivered more than the log holds", { where });
+}
+
+/** A record in the order of a sink. */
+interface Ordered {
+  readonly ordinal: number;
+  readonly source: number;
+  readonly path: Path;
+  readonly address: Address;
+}
+
+/** The records of one delivery, in the sink's order; fewer, if they are not all kept any more. */
+export async function deliveredRecords(
+  { log, reader, pipeline, sink }: SinkQuery,
+  { count, from, through, epoch }: OutputsDelivered,
+): Promise<readonly Address[]> {
+  const stream = sinkStream(pipeline, sink);
+  const claim = decodeEventAs(await readOne(log, stream, await seekEpoch(log, stream, epoch)), "SinkClaimed");
+  const history = await reader.history(pipeline);
+  const plan = structureOf(history.withIdentity(claim.deployment, through), pipeline);
+  const planned = plan.sinks.find(({ name }) => name === sink);
+  if (planned === undefined) return [];
+  const records: Ordered[] = [];
+  for (const selection of upstreamsOfSink(plan, planned.upstream, false)) {
+    const first = from[selection.stream] ?? 0;
+    const revision = await reader.revisionOf(selection.stream, first);
+    if (revision === undefined) continue;
+    for await (const recorded of log.read(selection.stream, { from: revision })) {
+      const { type, data } = decodeEvent(recorded);
+      const rows =
+        type === "RecordsAccepted" && "source" in selection.from
+          ? decodeAccepted(data, selection.from.source, undefined)
+          : type === "StepsRecorded" && "outlet" in selection.from
+            ? decodeOutlet(data, selection.from.outlet, selection.origins, undefined)
+            : undefined;
+      if (rows !== undefined) records.push(...orderedRows(selection.stream, rows, first));
+      // A delivery may end between records of one ordinal.
+      if ("through" in data && data.through > through) break;
+    }
+  }
+  records.sort(inOrder);
+  const begin = from[TAKEN_OF_GROUP] ?? 0;
+  return records.slice(begin, begin + count).map(({ address }) => address);
+}
+
+function orderedRows(stream: string, rows: UpstreamRows, first: number): Ordered[] {
+  const found: Ordered[] = [];
+  for (const [row, n] of rows.ns.entries()) {
+    if (n < first) continue;
+    found.push({
+      ordinal: rows.ordinals[row] as number,
+      source: rows.sources?.[row] ?? rows.source,
+      path: rows.paths?.[row] ?? ROOT_PATH,
+      address: stream.startsWith("source_") ? { stream, n } : { stream, n, k: rows.ks?.[row] ?? 0 },
+    });
+  }
+  return found;
+}
+
+/** Logical order: see "Addresses" in docs/format.md. */
+function inOrder(a: Ordered, b: Ordered): number {
+  return a.ordinal - b.ordinal || a.source - b.source || (a.path < b.path ? -1 : a.path > b.path ? 1 : 0);
+}
+
+/** The event that says of the N-th record that it was delivered. */
+async function deliveryOf({ log, pipeline, sink }: SinkQuery, n: number): Promise<OutputsDelivered> {
+  const stream = sinkStream(pipeline, sink);
+  const info = await log.streamInfo(stream);
+  let most = 0;
+  if (info !== undefined && info.lastRevision >= info.firstRevision) {
+    const quick = await halving(log, stream, info.firstRevision, info.lastRevision, n);
+    if (quick !== undefined && holds(quick, n)) return quick;
+    // To another target a sink counts anew, so that the events do not ascend; the latest that has it counts.
+    for await (const recorded of log.read(stream, { direction: "backwards" })) {
+      const { type, data } = decodeEvent(recorded);
+      if (type !== "OutputsDelivered") continue;
+      if (holds(data, n)) return data;
+      most = Math.max(most, data.first + data.count);
+    }
+  }
+  throw new HeadwaterError("RecordNotFound", "the sink has not delivered such a record", {
+    where: `${pipeline}/${sink}#${n}`,
+    hint: most === 0 ? "It has not delivered anything." : `It has delivered #0 to #${most - 1}.`,
+  });
+}
+
+function holds({ first, count }: OutputsDelivered, n: number): boolean {
+  return first <= n && n < first + count;
+}
+
+/** The last delivery that begins at `n` at most, if the stream's deliveries ascend. */
+async function halving(
+  log: EventLog,
+  stream: string,
+  first: number,
+  last: number,
+  n: number,
+): Promise<OutputsDelivered | undefined> {
+  let low = first;
+  let high = last;
+  let best: OutputsDelivered | undefined;
+  while (low <= high) {
+    const middle = Math.floor((low + high) / 2);
+    const found = await deliveryUpTo(log, stream, middle, low);
+    if (found === undefined) low = middle + 1;
+    else if (found.event.first <= n) {
+      best = found.event;
+      low = middle + 1;
+    } else high = found.revision - 1;
+  }
+  return best;
+}
+
+/** The last delivery at or before a revision, not before `least`. */
+async function deliveryUpTo(log: EventLog, stream: string, revision: number, least: number) {
+  for await (const recorded of log.read(stream, { direction: "backwards", from: revision })) {
+    if (recorded.revision < least) return undefined;
+    const { type, data } = decodeEvent(recorded);
+    if (type === "OutputsDelivered") return { revision: recorded.revision, event: data };
+  }
+  return undefined;
+}
