@@ -43,9 +43,13 @@ class Service {
     return v % 7 === 0 || v % 11 === 0 ? "unknown" : { double: 2 * v };
   }
 
+  note(key: string, v: number): void {
+    this.called.push({ key, v, at: (this.world as VirtualWorld).now() });
+  }
+
   async ask(v: number, { key }: EffectCall): Promise<unknown> {
     const world = this.world as VirtualWorld;
-    this.called.push({ key, v, at: world.now() });
+    this.note(key, v);
     const times = (this.#asked.get(key) ?? 0) + 1;
     this.#asked.set(key, times);
     await world.sleep(5 + ((v * 37) % 60));
@@ -83,7 +87,8 @@ function orders(service: Service): Pipeline {
     .map(
       "tried",
       async (record, ctx) => {
-        const second = await ctx.effect("second", async ({ attempt }) => {
+        const second = await ctx.effect("second", async ({ key, attempt }) => {
+          service.note(key, record.v);
           await (service.world as VirtualWorld).sleep(3);
           if (record.v % 4 === 1 && attempt < 3) throw new Error("only at the third time");
           return record.v;
