@@ -3,29 +3,27 @@
  * takes 20 µs a record and for a cheap one; durable at the end, with all digests. Each in a process of its own, in
  * alternation; ratios are of neighbours.
  */
-import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { inProcess, median } from "./measure.ts";
 import type { ThreadFigures } from "./threads-contestant.ts";
 
-const records = Number(process.argv[2] ?? 200_000);
-const repeats = Number(process.argv[3] ?? 5);
+const records = Number(process.argv[2] ?? 400_000);
+const repeats = Number(process.argv[3] ?? 3);
 const contestant = fileURLToPath(new URL("./threads-contestant.js", import.meta.url));
 const HEAVY_MICROSECONDS = 20;
-const MICROSECONDS_PER_MS = 1_000;
 const MICROSECONDS = 1_000_000;
 
-/** Rounds of the stage's arithmetic that take so many microseconds on this machine. */
+/** Rounds of the stage's arithmetic that take so many microseconds of processor time on this machine. */
 function roundsFor(microseconds: number): number {
   const some = 20_000_000;
   const time = () => {
-    const started = performance.now();
+    const before = process.cpuUsage();
     let mixed = 1;
     for (let round = 0; round < some; round++) mixed = (Math.imul(mixed, 1_664_525) + round) | 0;
-    return mixed === 0 ? Number.NaN : performance.now() - started;
+    const { user, system } = process.cpuUsage(before);
+    return mixed === 0 ? Number.NaN : user + system;
   };
-  const ms = median(Array.from({ length: 5 }, time));
-  return Math.round((some * microseconds) / (ms * MICROSECONDS_PER_MS));
+  return Math.round((some * microseconds) / median(Array.from({ length: 5 }, time)));
 }
 
 const stages = [

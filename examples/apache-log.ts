@@ -3,8 +3,11 @@
  * do not parse are quarantined. Reads text, one line a record, also while the log is written and rotated:
  *
  *     npx headwater run examples/apache-log.ts --input lines=/var/log/apache2/access.log --follow --output requests=-
+ *
+ * With `--set enrich.service=http://…` a service is asked about each host, with `GET SERVICE/HOST`, and its answer, a
+ * JSON value, goes along as `about`. Each is asked for once, and kept.
  */
-import { pipeline } from "headwater";
+import { type EffectContext, parameter, pipeline } from "headwater";
 import { z } from "zod";
 
 /** host ident user [time] "method path protocol" status bytes "referrer" "agent" */
@@ -38,10 +41,27 @@ function parse(line: string) {
   };
 }
 
+async function enriched(request: ReturnType<typeof parse>, ctx: EffectContext<{ readonly service: string }>) {
+  const about = await ctx.effect(
+    "about",
+    async ({ key, signal }) => {
+      const url = `${ctx.parameters.service}/${encodeURIComponent(request.host ?? "")}`;
+      const response = await fetch(url, { headers: { "idempotency-key": key }, signal });
+      if (!response.ok) throw new Error(`the service answered ${response.status}`);
+      return (await response.json()) as string | number | boolean | null;
+    },
+    { timeout: "5s", retry: { times: 3, backoff: "100ms" }, concurrency: 64 },
+  );
+  return { ...request, about };
+}
+
 const p = pipeline("apache-log");
 
 p.source("lines", { schema: z.object({ line: z.string() }) })
   .map("parse", ({ line }) => parse(line))
+  .map("enrich", (request, ctx) => (ctx.parameters.service === "" ? request : enriched(request, ctx)), {
+    parameters: { service: parameter(z.string(), "") },
+  })
   .sink("requests");
 
 export default p;

@@ -326,8 +326,8 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     const error = await done;
     if (error !== undefined) throw error;
     if (inputFailure !== undefined) throw inputFailure;
-    // Doors, partitions and sinks have come to their ends by themselves.
-    await pool.settled();
+    // Doors, partitions and sinks have come to their ends by themselves; who did not in time may never do so.
+    if (!late) await pool.settled();
   } finally {
     finished.abort();
     await watch;
@@ -339,8 +339,6 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     if (operation.follow && !late) await pool.settled();
     await threads?.close();
   }
-  // Whoever did not come to an end in time may never do so.
-  if (!late) await pool.settled();
   return !late;
 }
 

@@ -1,5 +1,8 @@
 /** examples/apache-log.ts on ten thousand lines of a real access log. */
-import { existsSync, readFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -95,6 +98,69 @@ describe.skipIf(missing !== "")(`apache-log on an access log${missing}`, () => {
     const ended = await headwater(args, { cwd });
     expect(ended.code, ended.stderr).toBe(0);
     expect(await countEvents(log)).toBe(events);
+  });
+
+  it("asks a service about each request once, and keeps the answers", async () => {
+    const folder = await place.folder();
+    writeFileSync(join(folder, "some.log"), `${lines.slice(0, 1_000).join("\n")}\n`);
+    const keys: unknown[] = [];
+    const service = createServer((request, response) => {
+      keys.push(request.headers["idempotency-key"]);
+      response.end(JSON.stringify(request.url?.length));
+    });
+    service.listen(0, "127.0.0.1");
+    await once(service, "listening");
+    try {
+      const { port } = service.address() as AddressInfo;
+      const asking = [
+        ...["run", projectFile("examples/apache-log.ts"), "--input", "lines=some.log"],
+        ...["--set", `enrich.service=http://127.0.0.1:${port}`, "--output"],
+      ];
+      const ended = await headwater([...asking, "requests=some.jsonl"], { cwd: folder });
+      expect(ended.code, ended.stderr).toBe(0);
+      const written = readFileSync(join(folder, "some.jsonl"), "utf8").trimEnd().split("\n");
+      const some = requests.slice(0, 1_000);
+      expect(written.map((line) => JSON.parse(line))).toEqual(
+        some.map((request) => ({ ...request, about: `/${encodeURIComponent(request.host)}`.length })),
+      );
+      expect(keys).toHaveLength(1_000);
+      expect(new Set(keys).size).toBe(1_000);
+      // Another output is written from the log.
+      const more = await headwater([...asking, "requests=more.jsonl"], { cwd: folder });
+      expect(more.code, more.stderr).toBe(0);
+      expect(readFileSync(join(folder, "more.jsonl"))).toEqual(readFileSync(join(folder, "some.jsonl")));
+      expect(keys).toHaveLength(1_000);
+    } finally {
+      service.close();
+    }
+  });
+
+  it("gives the line that broke off, too, once its parser is mended and it is put back", async () => {
+    // The agent may break off at the line's end.
+    const text = readFileSync(projectFile("examples/apache-log.ts"), "utf8");
+    const mended = text
+      .replace('"$/;', '"?$/;')
+      .replace('from "zod"', `from ${JSON.stringify(projectFile("node_modules/zod/index.js"))}`);
+    expect(mended).toContain('"?$/;');
+    writeFileSync(join(cwd, "mended.ts"), mended);
+    const output = ["--output", "requests=requests.jsonl", "--json"];
+    const back = ["quarantine", "retry", "mended.ts", "--all", ...output];
+    const ended = await headwater(back, { cwd });
+    expect(ended.code, ended.stderr).toBe(0);
+    const after = readFileSync(join(cwd, "requests.jsonl"), "utf8").trimEnd().split("\n");
+    expect(after).toHaveLength(10_000);
+    expect(after.slice(0, 9_999).map((line) => JSON.parse(line))).toEqual(requests);
+    const broken = lines.find((line) => line.split('"').length !== 7) ?? "";
+    const [head = "", , sizes = "", referrer, , agent] = broken.split('"');
+    expect(JSON.parse(after[9_999] ?? "")).toMatchObject({
+      host: head.slice(0, head.indexOf(" ")),
+      status: Number(sizes.trim().split(" ")[0]),
+      referrer: referrer === "-" ? null : referrer,
+      agent,
+    });
+    const again = await headwater(back, { cwd });
+    expect(again.code).toBe(0);
+    expect(readFileSync(join(cwd, "requests.jsonl"), "utf8").trimEnd().split("\n")).toEqual(after);
   });
 });
 

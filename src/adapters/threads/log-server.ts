@@ -9,6 +9,7 @@ import type {
   StreamInfo,
   SubscriptionMessage,
 } from "../../ports/event-log.ts";
+import { KnownEvents } from "./known-events.ts";
 import { listen, Outbox } from "./packets.ts";
 import {
   type CallName,
@@ -39,6 +40,7 @@ export class LogServer {
   readonly #log: EventLog;
   readonly #outbox: Outbox<FromLog>;
   readonly #onAppended: OnAppended;
+  readonly #known = new KnownEvents();
   readonly #readings = new Map<number, Reading>();
   #closed = false;
 
@@ -176,7 +178,9 @@ export class LogServer {
   }
 
   #sayEvents(id: number, reading: Reading, events: readonly RecordedEvent[]): boolean | Promise<boolean> {
-    const { heads, parts } = packEvents(events);
+    // What is not said must not count as known.
+    if (reading.stop.signal.aborted) return false;
+    const { heads, parts } = packEvents(events, this.#known);
     return this.#say(reading, { kind: "events", id, events: heads }, parts);
   }
 

@@ -74,10 +74,7 @@ export class PortLog implements EventLog {
         this.#settle(frame.id, ({ reject }) => reject(errorTold(frame.error)));
       } else {
         // The bytes are taken in any case: those of the frames behind lie after them.
-        const events =
-          frame.kind === "events"
-            ? unpackEvents(frame.events, take).map((event) => this.#known.the(event))
-            : [];
+        const events = frame.kind === "events" ? unpackEvents(frame.events, take, this.#known) : [];
         this.#openings.get(frame.id)?.put(frame, events, costOf(frame));
       }
     });

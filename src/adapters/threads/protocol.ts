@@ -1,3 +1,4 @@
+import { HeadwaterError } from "../../core/errors.ts";
 import type { ToldError } from "../../core/told-error.ts";
 import type {
   Append,
@@ -9,6 +10,7 @@ import type {
   StreamInfo,
   SubscriptionMessage,
 } from "../../ports/event-log.ts";
+import type { KnownEvents } from "./known-events.ts";
 import type { TakeBytes } from "./packets.ts";
 
 /** Methods of a log that answer once, with plain data. */
@@ -56,7 +58,10 @@ export type FromLog =
 
 /** An event without its bytes, which lie behind the frames: data, then metadata. */
 type NewHead = Pick<NewEvent, "id" | "type"> & { readonly data: number; readonly metadata: number };
-type RecordedHead = NewHead & Omit<RecordedEvent, keyof NewEvent>;
+/** One that the other side knows is named by its place alone. */
+type RecordedHead =
+  | (NewHead & Omit<RecordedEvent, keyof NewEvent>)
+  | (Pick<RecordedEvent, "stream" | "revision" | "position"> & { readonly known: true });
 type PackedAppend = Omit<Append, "events"> & { readonly events: readonly NewHead[] };
 
 /** What anything costs beside its bytes, in bytes. */
@@ -65,7 +70,10 @@ const COST = 256;
 /** How much of what may be on its way a frame takes, in bytes. */
 export function costOf(frame: FromLog): number {
   if (frame.kind !== "events") return COST;
-  return frame.events.reduce((sum, { data, metadata }) => sum + data + metadata + COST, 0);
+  return frame.events.reduce(
+    (sum, event) => sum + COST + ("known" in event ? 0 : event.data + event.metadata),
+    0,
+  );
 }
 
 export function costOfEvent({ data, metadata }: RecordedEvent): number {
@@ -89,17 +97,38 @@ export function unpackAppends(appends: readonly PackedAppend[], take: TakeBytes)
   }));
 }
 
-export function packEvents(events: readonly RecordedEvent[]): { heads: RecordedHead[]; parts: Uint8Array[] } {
+/** `known` is what the other side knows by now. */
+export function packEvents(
+  events: readonly RecordedEvent[],
+  known: KnownEvents,
+): { heads: RecordedHead[]; parts: Uint8Array[] } {
   const parts: Uint8Array[] = [];
-  const heads = events.map((event) => {
+  const heads = events.map((event): RecordedHead => {
     const { stream, revision, position, created } = event;
+    if (known.find(event) !== undefined) return { stream, revision, position, known: true };
+    known.add(event);
     return { ...head(event, parts), stream, revision, position, created };
   });
   return { heads, parts };
 }
 
-export function unpackEvents(events: readonly RecordedHead[], take: TakeBytes): RecordedEvent[] {
-  return events.map((event) => withBytes(event, take));
+export function unpackEvents(
+  heads: readonly RecordedHead[],
+  take: TakeBytes,
+  known: KnownEvents,
+): RecordedEvent[] {
+  return heads.map((each) => {
+    if (!("known" in each)) {
+      const event = withBytes(each, take);
+      known.add(event);
+      return event;
+    }
+    const event = known.find(each);
+    if (event !== undefined) return event;
+    throw new HeadwaterError("Internal", "an event was taken for known, and is not", {
+      where: `${each.stream}@${each.revision}`,
+    });
+  });
 }
 
 function head({ id, type, data, metadata }: NewEvent, parts: Uint8Array[]): NewHead {
