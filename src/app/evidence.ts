@@ -25,7 +25,7 @@ import type { EvidenceReport, EvidenceRequest } from "./evidence-types.ts";
  * `LogDamaged` where the log is not what was signed; `ForeignOutput` for an `out` that holds something else.
  */
 export async function evidence(request: EvidenceRequest): Promise<EvidenceReport> {
-  const { files, bundler, clock } = createEvidenceSurroundings();
+  const { files, bundler } = createEvidenceSurroundings();
   const note = await files.read(request.checkpoint);
   const log = await openLog(request.log, { readOnly: true });
   try {
@@ -37,7 +37,7 @@ export async function evidence(request: EvidenceRequest): Promise<EvidenceReport
     const reader = new LineageReader(log, bundler);
     const { signal } = request;
     const options = signal === undefined ? {} : { signal };
-    const address = await resolveRecord({ log, clock, reader, ...options }, request.record);
+    const address = await resolveRecord({ log, reader, ...options }, request.record);
     const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords });
     mustBeWhole(trace);
     const events: ProvenEvent[] = [];
