@@ -50,8 +50,10 @@ export async function keepCheckpoints(
   const working = (async () => {
     while (!stop.signal.aborted) {
       await sleep(clock, everyMs, stop.signal);
-      await sign();
+      if (!stop.signal.aborted) await sign();
     }
+    // What was signed when it was told to stop may have begun before the last event.
+    await sign();
   })();
   return {
     stop: () => {

@@ -152,7 +152,7 @@ export function createProofSurroundings(): ProofSurroundings {
 }
 
 /** What evidence needs from outside, to be made and to be checked. */
-export type EvidenceSurroundings = Pick<ProofSurroundings, "bundler" | "clock" | "files">;
+export type EvidenceSurroundings = Pick<ProofSurroundings, "bundler" | "files">;
 
 export function createEvidenceSurroundings(): EvidenceSurroundings {
   return createProofSurroundings();
