@@ -108,8 +108,11 @@ export const LIMITS = {
   lineageCachedPayloads: 16,
   /** Events whose records are made again from their partition's state, for one answer: each may take a while. */
   lineageReruns: 16,
-  /** Events that a view takes in before it commits. */
+  /** Events that a view takes in, or pages that it fills, before it commits: a page has some 4 KiB. */
   viewEventsPerCommit: 2_048,
+  viewPagesPerCommit: 2_048,
+  /** Chunks of a view's index that are merged into one. */
+  viewChunksMerged: 16,
   /** Failures of one check that an audit tells one by one. */
   auditFailures: 100,
   /** Events after which an audit says how far it is. */

@@ -4,6 +4,7 @@ import type { OutputsDelivered } from "../core/events.ts";
 import { sinkStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { LineageReader } from "./lineage-reader.ts";
+import { readInSteps } from "./seek.ts";
 import { deliveredRecords } from "./sink-position.ts";
 
 /** A record as a sink delivered it. */
@@ -64,7 +65,7 @@ export class SinkDeliveries {
       else low = middle + 1;
     }
     let tried = 0;
-    for await (const recorded of this.#log.read(stream, { from: low })) {
+    for await (const recorded of readInSteps(this.#log, stream, low, "forwards")) {
       const { type, data } = decodeEvent(recorded);
       if (type !== "OutputsDelivered" || data.count === 0) continue;
       if (data.through >= ordinal - 1) yield data;
@@ -73,7 +74,7 @@ export class SinkDeliveries {
   }
 
   async #atOrBefore(stream: string, revision: number, least: number): Promise<OutputsDelivered | undefined> {
-    for await (const recorded of this.#log.read(stream, { direction: "backwards", from: revision })) {
+    for await (const recorded of readInSteps(this.#log, stream, revision, "backwards")) {
       if (recorded.revision < least) return undefined;
       const { type, data } = decodeEvent(recorded);
       if (type === "OutputsDelivered") return data;

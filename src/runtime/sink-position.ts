@@ -9,7 +9,8 @@ import type { EventLog } from "../ports/event-log.ts";
 import { structureOf } from "./deployed-plan.ts";
 import type { LineageReader } from "./lineage-reader.ts";
 import { upstreamsOfSink } from "./routes.ts";
-import { readOne, seekEpoch } from "./seek.ts";
+import { readInSteps, readOne, seekEpoch } from "./seek.ts";
+import type { UpstreamSelection } from "./upstream-reader.ts";
 
 export interface SinkQuery {
   readonly log: EventLog;
@@ -55,18 +56,12 @@ export async function deliveredRecords(
   { log, reader, pipeline, sink }: SinkQuery,
   { count, from, through, epoch }: OutputsDelivered,
 ): Promise<readonly Address[]> {
-  const stream = sinkStream(pipeline, sink);
-  const claim = decodeEventAs(await readOne(log, stream, await seekEpoch(log, stream, epoch)), "SinkClaimed");
-  const history = await reader.history(pipeline);
-  const plan = structureOf(history.withIdentity(claim.deployment, through), pipeline);
-  const planned = plan.sinks.find(({ name }) => name === sink);
-  if (planned === undefined) return [];
   const records: Ordered[] = [];
-  for (const selection of upstreamsOfSink(plan, planned.upstream, false)) {
+  for (const selection of await upstreamsThen({ log, reader, pipeline, sink }, epoch, through)) {
     const first = from[selection.stream] ?? 0;
     const revision = await reader.revisionOf(selection.stream, first);
     if (revision === undefined) continue;
-    for await (const recorded of log.read(selection.stream, { from: revision })) {
+    for await (const recorded of readInSteps(log, selection.stream, revision, "forwards")) {
       const { type, data } = decodeEvent(recorded);
       const rows =
         type === "RecordsAccepted" && "source" in selection.from
@@ -82,6 +77,31 @@ export async function deliveredRecords(
   records.sort(inOrder);
   const begin = from[TAKEN_OF_GROUP] ?? 0;
   return records.slice(begin, begin + count).map(({ address }) => address);
+}
+
+/** What sinks read, by the claims under which they did. */
+const selections = new WeakMap<LineageReader, Map<string, readonly UpstreamSelection[]>>();
+
+/** What a sink read while it was claimed for the `epoch`-th time. */
+async function upstreamsThen(
+  { log, reader, pipeline, sink }: SinkQuery,
+  epoch: number,
+  through: number,
+): Promise<readonly UpstreamSelection[]> {
+  const known = selections.get(reader) ?? new Map<string, readonly UpstreamSelection[]>();
+  selections.set(reader, known);
+  const stream = sinkStream(pipeline, sink);
+  let upstreams = known.get(`${stream} ${epoch}`);
+  if (upstreams === undefined) {
+    const claimed = await readOne(log, stream, await seekEpoch(log, stream, epoch));
+    const { deployment } = decodeEventAs(claimed, "SinkClaimed");
+    const history = await reader.history(pipeline);
+    const plan = structureOf(history.withIdentity(deployment, through), pipeline);
+    const planned = plan.sinks.find(({ name }) => name === sink);
+    upstreams = planned === undefined ? [] : upstreamsOfSink(plan, planned.upstream, false);
+    known.set(`${stream} ${epoch}`, upstreams);
+  }
+  return upstreams;
 }
 
 function orderedRows(stream: string, rows: UpstreamRows, first: number): Ordered[] {
@@ -154,7 +174,7 @@ async function halving(
 
 /** The last delivery at or before a revision, not before `least`. */
 async function deliveryUpTo(log: EventLog, stream: string, revision: number, least: number) {
-  for await (const recorded of log.read(stream, { direction: "backwards", from: revision })) {
+  for await (const recorded of readInSteps(log, stream, revision, "backwards")) {
     if (recorded.revision < least) return undefined;
     const { type, data } = decodeEvent(recorded);
     if (type === "OutputsDelivered") return { revision: recorded.revision, event: data };
