@@ -1,4 +1,4 @@
-import { formatAddress, parseUnitStream } from "../core/address.ts";
+import { type Address, parseUnitStream } from "../core/address.ts";
 import { decodeDeltas } from "../core/columns.ts";
 import { isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
@@ -92,7 +92,7 @@ export class ForwardReader {
     }
     for (const { name, upstream } of plan.sinks) {
       if (!("source" in upstream.from) || upstream.from.source !== unit.source) continue;
-      yield* this.#delivered(unit.pipeline, name, formatAddress({ stream, n }), ordinal);
+      yield* this.#delivered(unit.pipeline, name, { stream, n }, ordinal);
     }
   }
 
@@ -119,7 +119,7 @@ export class ForwardReader {
         upstream: { from },
       } of plan.sinks) {
         if (!("segment" in from) || from.segment !== segment || from.outlet !== outlet) continue;
-        yield* this.#delivered(pipeline, name, formatAddress({ stream, n, k }), ordinal);
+        yield* this.#delivered(pipeline, name, { stream, n, k }, ordinal);
       }
     }
   }
@@ -225,7 +225,7 @@ export class ForwardReader {
   async *#delivered(
     pipeline: string,
     sink: string,
-    address: string,
+    address: Address,
     ordinal: number,
   ): AsyncGenerator<ForwardStep> {
     const delivered = await this.#options.deliveries.find(pipeline, sink, address, ordinal);

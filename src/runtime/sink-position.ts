@@ -1,10 +1,12 @@
 import type { Address } from "../core/address.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import { type OutputsDelivered, TAKEN_OF_GROUP } from "../core/events.ts";
+import { type OutputsDelivered, TAKEN_OF_GROUP, type TypedEvent } from "../core/events.ts";
+import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { type Path, ROOT_PATH } from "../core/path.ts";
 import { sinkStream } from "../core/streams.ts";
 import { decodeAccepted, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
+import { StepShape } from "../engine/step-shape.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { structureOf } from "./deployed-plan.ts";
 import type { LineageReader } from "./lineage-reader.ts";
@@ -52,31 +54,83 @@ interface Ordered {
 }
 
 /** The records of one delivery, in the sink's order; fewer, if they are not all kept any more. */
-export async function deliveredRecords(
-  { log, reader, pipeline, sink }: SinkQuery,
-  { count, from, through, epoch }: OutputsDelivered,
-): Promise<readonly Address[]> {
+async function deliveredRecords(query: SinkQuery, delivered: OutputsDelivered): Promise<readonly Address[]> {
+  const { count, from, through, epoch } = delivered;
   const records: Ordered[] = [];
-  for (const selection of await upstreamsThen({ log, reader, pipeline, sink }, epoch, through)) {
+  for (const selection of await upstreamsThen(query, epoch, through)) {
     const first = from[selection.stream] ?? 0;
-    const revision = await reader.revisionOf(selection.stream, first);
-    if (revision === undefined) continue;
-    for await (const recorded of readInSteps(log, selection.stream, revision, "forwards")) {
-      const { type, data } = decodeEvent(recorded);
-      const rows =
-        type === "RecordsAccepted" && "source" in selection.from
-          ? decodeAccepted(data, selection.from.source, undefined)
-          : type === "StepsRecorded" && "outlet" in selection.from
-            ? decodeOutlet(data, selection.from.outlet, selection.origins, undefined)
-            : undefined;
-      if (rows !== undefined) records.push(...orderedRows(selection.stream, rows, first));
+    for await (const event of eventsFrom(query, selection.stream, first)) {
+      records.push(...orderedRows(selection, event, first));
       // A delivery may end between records of one ordinal.
-      if ("through" in data && data.through > through) break;
+      if (throughOf(event) > through) break;
     }
   }
   records.sort(inOrder);
   const begin = from[TAKEN_OF_GROUP] ?? 0;
   return records.slice(begin, begin + count).map(({ address }) => address);
+}
+
+/**
+ * Which of a sink's outputs a record is, if this delivery has it: how many of the records that the delivery begins with
+ * come before it. Events that lie wholly before it are counted, and not looked into.
+ */
+export async function placeInDelivery(
+  query: SinkQuery,
+  { first, count, from, through, epoch }: OutputsDelivered,
+  address: Address,
+): Promise<number | undefined> {
+  const upstreams = await upstreamsThen(query, epoch, through);
+  const own = upstreams.find(({ stream }) => stream === address.stream);
+  if (own === undefined || address.n < (from[own.stream] ?? 0)) return undefined;
+  const target = await orderOf(query, own, address);
+  if (target === undefined) return undefined;
+  let before = -(from[TAKEN_OF_GROUP] ?? 0);
+  for (const selection of upstreams) {
+    const begin = from[selection.stream] ?? 0;
+    for await (const event of eventsFrom(query, selection.stream, begin)) {
+      const at = throughOf(event);
+      const whole = "first" in event.data && event.data.first >= begin && at < target.ordinal - 1;
+      before += whole
+        ? countOf(selection, event)
+        : orderedRows(selection, event, begin).filter((row) => inOrder(row, target) < 0).length;
+      if (at >= target.ordinal) break;
+    }
+  }
+  return before >= 0 && before < count ? first + before : undefined;
+}
+
+/** Where a record stands in the order of a sink; `undefined`: it does not leave by the outlet that the sink reads. */
+async function orderOf(
+  query: SinkQuery,
+  selection: UpstreamSelection,
+  { n, k = 0 }: Address,
+): Promise<Ordered | undefined> {
+  for await (const event of eventsFrom(query, selection.stream, n)) {
+    return orderedRows(selection, event, n).find(({ address }) => address.n === n && (address.k ?? 0) === k);
+  }
+  return undefined;
+}
+
+/** The events of a stream from the one on that has its N-th record; none, if that is not there, or not any more. */
+async function* eventsFrom(
+  { log, reader }: SinkQuery,
+  stream: string,
+  n: number,
+): AsyncGenerator<TypedEvent> {
+  const revision = await reader.revisionOf(stream, n);
+  if (revision === undefined) return;
+  for await (const recorded of readInSteps(log, stream, revision, "forwards")) yield decodeEvent(recorded);
+}
+
+function throughOf({ data }: TypedEvent): number {
+  return "through" in data ? data.through : THROUGH_NOTHING;
+}
+
+/** How many records an event has for a sink. */
+function countOf({ from }: UpstreamSelection, { type, data }: TypedEvent): number {
+  if (type === "RecordsAccepted" && "source" in from) return data.count;
+  const outlet = type === "StepsRecorded" && "outlet" in from ? data.outlets?.[from.outlet] : undefined;
+  return type === "StepsRecorded" && outlet !== undefined ? new StepShape(data).stage(outlet.stage).count : 0;
 }
 
 /** What sinks read, by the claims under which they did. */
@@ -104,10 +158,19 @@ async function upstreamsThen(
   return upstreams;
 }
 
-function orderedRows(stream: string, rows: UpstreamRows, first: number): Ordered[] {
+function orderedRows(
+  { stream, from, origins }: UpstreamSelection,
+  event: TypedEvent,
+  first: number,
+): Ordered[] {
+  const { type, data } = event;
+  let rows: UpstreamRows | undefined;
+  if (type === "RecordsAccepted" && "source" in from) rows = decodeAccepted(data, from.source, undefined);
+  if (type === "StepsRecorded" && "outlet" in from)
+    rows = decodeOutlet(data, from.outlet, origins, undefined);
   const found: Ordered[] = [];
-  for (const [row, n] of rows.ns.entries()) {
-    if (n < first) continue;
+  for (const [row, n] of rows?.ns.entries() ?? []) {
+    if (rows === undefined || n < first) continue;
     found.push({
       ordinal: rows.ordinals[row] as number,
       source: rows.sources?.[row] ?? rows.source,
