@@ -20,22 +20,26 @@ export interface LineageIndexState {
 }
 
 /** Entries that make up a page of each bucket: at that size a page of a bucket fills a page of a B-tree, about. */
-export const ENTRIES_PER_CHUNK = 115_200;
-const BUCKETS = 256;
+const ENTRIES_PER_CHUNK = 115_200;
+export const BUCKETS = 256;
 const BUCKET_SIZE = 2 ** 32;
 const ENTRY_BYTES = 8;
+/** Entries of pages that are merged, at most. */
+const PLACES = 2 ** 21;
 const OPEN_ENTRY_BYTES = 12;
 
 /**
  * An index from terms to events, as a fold: entries are collected, and each time there are enough of them they become
- * one sorted page a bucket, which are never written again. So it grows by sequential writes, however the terms lie.
+ * one sorted page a bucket. So it grows by sequential writes, however the terms lie; pages are merged once, later, so that
+ * there are few to look into.
  */
 export const lineageIndex = {
   name: "lineage-index",
   version: 1,
-  init: (): LineageIndexState => ({
-    terms: new Float64Array(ENTRIES_PER_CHUNK),
-    events: new Uint32Array(ENTRIES_PER_CHUNK),
+  /** `entries`: how many make up a chunk. */
+  init: (entries = ENTRIES_PER_CHUNK): LineageIndexState => ({
+    terms: new Float64Array(entries),
+    events: new Uint32Array(entries),
     count: 0,
   }),
   /** Takes an event's terms in; answers the pages that became full with it, often none. */
@@ -45,7 +49,7 @@ export const lineageIndex = {
       state.terms[state.count] = term;
       state.events[state.count] = number;
       state.count++;
-      if (state.count < ENTRIES_PER_CHUNK) continue;
+      if (state.count < state.terms.length) continue;
       full.push(pagesOf(state));
       state.count = 0;
     }
@@ -68,6 +72,22 @@ function pagesOf({ terms, events }: LineageIndexState): IndexPage[] {
     }
     return [{ bucket, entries }];
   });
+}
+
+/** One page of several of a bucket, which are given in the order in which they were made. */
+export function mergePages(pages: readonly Uint8Array[]): Uint8Array {
+  const all = Buffer.concat(pages);
+  const view = new DataView(all.buffer, all.byteOffset, all.byteLength);
+  // Term and place in one number, which is below 2^53: numbers are sorted much faster than objects.
+  const order = new Float64Array(all.length / ENTRY_BYTES);
+  for (let at = 0; at < order.length; at++) order[at] = view.getUint32(at * ENTRY_BYTES) * PLACES + at;
+  order.sort();
+  const merged = new Uint8Array(all.length);
+  for (const [at, key] of order.entries()) {
+    const from = (key % PLACES) * ENTRY_BYTES;
+    merged.set(all.subarray(from, from + ENTRY_BYTES), at * ENTRY_BYTES);
+  }
+  return merged;
 }
 
 /** The bucket of a term. */
@@ -109,10 +129,10 @@ export function encodeState({ terms, events, count }: LineageIndexState): Uint8A
   return bytes;
 }
 
-export function decodeState(bytes: Uint8Array): LineageIndexState {
-  const state = lineageIndex.init();
+export function decodeState(bytes: Uint8Array, entries?: number): LineageIndexState {
+  const state = lineageIndex.init(entries);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  state.count = Math.min(ENTRIES_PER_CHUNK, Math.floor(bytes.length / OPEN_ENTRY_BYTES));
+  state.count = Math.min(state.terms.length, Math.floor(bytes.length / OPEN_ENTRY_BYTES));
   for (let at = 0; at < state.count; at++) {
     state.terms[at] = view.getFloat64(at * OPEN_ENTRY_BYTES);
     state.events[at] = view.getUint32(at * OPEN_ENTRY_BYTES + 8);

@@ -43,7 +43,7 @@ export function membersTerm(stream: number, level: number, block: number): Term 
 }
 
 /** Levels that blocks of members may have. */
-export const MEMBER_LEVELS = 40;
+const MEMBER_LEVELS = 40;
 
 /** The blocks of {@link membersTerm} that a run of members is cut into. */
 export function* memberBlocks(

@@ -158,7 +158,7 @@ export const LIMITS = {
   lineageCachedPayloads: 16,
   /** Events whose records are made again from their partition's state, for one answer: each may take a while. */
   lineageReruns: 16,
-  /** Events that a view takes in before it commits. */
+  /** Events that a view takes in, or pages that it fills, before it commits: a page has some 4 KiB. */
   viewEventsPerCommit: 2_048,
   /** The least time between checkpoints, and how long a command that is given one may take, in milliseconds. */
   checkpointEveryMs: 100,
@@ -166,6 +166,9 @@ export const LIMITS = {
   /** Records whose lineage one file of evidence proves, and bytes of such a file. */
   evidenceRecords: 10_000,
   evidenceBytes: 1024 * 1024 * 1024,
+  viewPagesPerCommit: 2_048,
+  /** Chunks of a view's index that are merged into one. */
+  viewChunksMerged: 16,
   /** Failures of one check that an audit tells one by one. */
   auditFailures: 100,
   /** Events after which an audit says how far it is. */

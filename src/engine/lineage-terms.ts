@@ -12,20 +12,27 @@ import {
 } from "../core/index-terms.ts";
 import type { StepGraph } from "./step-graph.ts";
 
+/** What an event is found by. */
+export interface EventTerms {
+  readonly terms: ReadonlySet<Term>;
+  /** The highest level of the blocks of members among them: see `membersTerm`. */
+  readonly level: number;
+}
+
 /** What a source's event is found by: digests and sender's ids. */
-export function termsOfAccepted(stream: string, { digests, ids, count }: RecordsAccepted): Set<Term> {
+export function termsOfAccepted(stream: string, { digests, ids, count }: RecordsAccepted): EventTerms {
   const terms = new Set<Term>();
   addDigests(terms, digests);
   const source = hashText(stream);
   for (const id of ids === undefined ? [] : decodeTexts(ids, count)) terms.add(idTerm(source, id));
-  return terms;
+  return { terms, level: 0 };
 }
 
 /**
  * What a partition's event is found by: digests, the steps before those of its reduces, and the members of its window's
  * or join's results. `members` are those that the event keeps elsewhere.
  */
-export function termsOfSteps(stream: string, graph: StepGraph, members: Uint8Array | undefined): Set<Term> {
+export function termsOfSteps(stream: string, graph: StepGraph, members: Uint8Array | undefined): EventTerms {
   const terms = new Set<Term>();
   const own = hashText(stream);
   const { first } = graph.event;
@@ -39,16 +46,18 @@ export function termsOfSteps(stream: string, graph: StepGraph, members: Uint8Arr
     }
   }
   const { stages } = graph.shape;
-  if (stages[0]?.members === undefined && members === undefined) return terms;
+  let highest = 0;
+  if (stages[0]?.members === undefined && members === undefined) return { terms, level: highest };
   for (let row = 0; row < graph.shape.stage(0).count; row++) {
     const runs = graph.members(row, members) ?? [];
     for (let at = 0; at < runs.length; at += 2) {
       for (const { level, block } of memberBlocks(runs[at] as number, runs[at + 1] as number)) {
         terms.add(membersTerm(own, level, block));
+        highest = Math.max(highest, level);
       }
     }
   }
-  return terms;
+  return { terms, level: highest };
 }
 
 function addDigests(terms: Set<Term>, digests: Uint8Array | undefined): void {

@@ -1,7 +1,7 @@
-/** A key and its value. */
+/** A key and its value; `undefined`: it is to have none any more. */
 export interface ViewEntry {
   readonly key: Uint8Array;
-  readonly value: Uint8Array;
+  readonly value: Uint8Array | undefined;
 }
 
 /**

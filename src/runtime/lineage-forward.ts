@@ -1,9 +1,9 @@
-import { formatAddress, parseUnitStream } from "../core/address.ts";
+import { type Address, parseUnitStream } from "../core/address.ts";
 import { decodeDeltas } from "../core/columns.ts";
 import { isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { QuarantinedRecord, Section } from "../core/events.ts";
-import { hashText, MEMBER_LEVELS, membersTerm, previousTerm, type Term } from "../core/index-terms.ts";
+import { hashText, membersTerm, previousTerm, type Term } from "../core/index-terms.ts";
 import { besideStream, stepsStream } from "../core/streams.ts";
 import { StepGraph, type StepRow } from "../engine/step-graph.ts";
 import { isStateful } from "../pipeline/definition.ts";
@@ -19,6 +19,7 @@ import {
   stagesOf,
 } from "./lineage-reader.ts";
 import type { IndexedPlace } from "./lineage-view.ts";
+import { readInSteps } from "./seek.ts";
 import type { Delivered, SinkDeliveries } from "./sink-deliveries.ts";
 
 /** What became of a record: a record that was made of it, a delivery, or why there is nothing there. */
@@ -29,6 +30,8 @@ export type ForwardStep =
 
 /** What an index of the log has to answer: the events that have a term. */
 export interface ForwardIndex {
+  /** The highest level of its blocks of members: see `membersTerm`. */
+  readonly memberLevel: number;
   find(term: Term): readonly IndexedPlace[];
 }
 
@@ -89,7 +92,7 @@ export class ForwardReader {
     }
     for (const { name, upstream } of plan.sinks) {
       if (!("source" in upstream.from) || upstream.from.source !== unit.source) continue;
-      yield* this.#delivered(unit.pipeline, name, formatAddress({ stream, n }), ordinal);
+      yield* this.#delivered(unit.pipeline, name, { stream, n }, ordinal);
     }
   }
 
@@ -116,7 +119,7 @@ export class ForwardReader {
         upstream: { from },
       } of plan.sinks) {
         if (!("segment" in from) || from.segment !== segment || from.outlet !== outlet) continue;
-        yield* this.#delivered(pipeline, name, formatAddress({ stream, n, k }), ordinal);
+        yield* this.#delivered(pipeline, name, { stream, n, k }, ordinal);
       }
     }
   }
@@ -149,7 +152,7 @@ export class ForwardReader {
     // Where a batch ended between records of one ordinal, it is complete up to the one before only.
     const before = await reader.lastThrough(child, ordinal - 2);
     if (before === undefined) return;
-    for await (const recorded of log.read(child, { from: before })) {
+    for await (const recorded of readInSteps(log, child, before, "forwards")) {
       const event = decodeEvent(recorded);
       if (event.type !== "StepsRecorded") continue;
       const { data } = event;
@@ -187,8 +190,9 @@ export class ForwardReader {
   async #resultsWith(stream: string, n: number): Promise<ResultPlace[]> {
     const own = hashText(stream);
     const places = new Map<number, IndexedPlace>();
-    for (let level = 0, block = n; level < MEMBER_LEVELS; level++, block = Math.floor(block / 2)) {
-      for (const place of this.#options.index.find(membersTerm(own, level, block))) {
+    const { index } = this.#options;
+    for (let level = 0, block = n; level <= index.memberLevel; level++, block = Math.floor(block / 2)) {
+      for (const place of index.find(membersTerm(own, level, block))) {
         if (place.stream === stream) places.set(place.revision, place);
       }
     }
@@ -221,7 +225,7 @@ export class ForwardReader {
   async *#delivered(
     pipeline: string,
     sink: string,
-    address: string,
+    address: Address,
     ordinal: number,
   ): AsyncGenerator<ForwardStep> {
     const delivered = await this.#options.deliveries.find(pipeline, sink, address, ordinal);

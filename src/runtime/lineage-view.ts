@@ -1,4 +1,5 @@
 import {
+  BUCKETS,
   bucketOf,
   decodeState,
   encodeState,
@@ -7,6 +8,7 @@ import {
   type IndexPage,
   type LineageIndexState,
   lineageIndex,
+  mergePages,
 } from "../../projections/lineage-index.ts";
 import { decodeCanonical, encodeCanonical } from "../core/canonical.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
@@ -16,7 +18,7 @@ import type { Term } from "../core/index-terms.ts";
 import { LIMITS } from "../core/limits.ts";
 import { comparePositions, formatPosition, type Position, parsePosition, START } from "../core/position.ts";
 import { besideStream } from "../core/streams.ts";
-import { termsOfAccepted, termsOfSteps } from "../engine/lineage-terms.ts";
+import { type EventTerms, termsOfAccepted, termsOfSteps } from "../engine/lineage-terms.ts";
 import { StepGraph } from "../engine/step-graph.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import type { ViewEntry, ViewStore } from "../ports/view-store.ts";
@@ -37,16 +39,27 @@ export interface ViewProgress {
   readonly end: Position;
 }
 
+/** How large its parts are, where it is not as large as usual. A view keeps those that it was begun with. */
+export interface ViewSizes {
+  /** Entries of a chunk of the index. */
+  readonly entries?: number;
+  /** Chunks that are merged into one. */
+  readonly merge?: number;
+}
+
 /** The view's state as it is kept: `undefined` values stand for a view that has seen nothing. */
 interface Meta {
   readonly v: number;
   readonly log: string;
   /** Of the last event that it has seen. */
   readonly position: string;
-  /** Events that are in it, chunks of its index, streams that it has met. */
+  /** Events that are in it, chunks of its index so far and those of them that are merged, streams that it has met. */
   readonly events: number;
   readonly chunks: number;
+  readonly merged: number;
   readonly streams: readonly string[];
+  /** The highest level of blocks of members. */
+  readonly level: number;
 }
 
 const INDEXED = { prefixes: ["source_", "steps_"] } as const;
@@ -65,18 +78,22 @@ export class LineageView {
   readonly #log: EventLog;
   #kept: Uint8Array | undefined;
   #meta: Meta;
-  #state: LineageIndexState = lineageIndex.init();
+  #state: LineageIndexState;
   #numbers = new Map<string, number>();
 
-  constructor(store: ViewStore, log: EventLog) {
+  readonly #sizes: ViewSizes;
+
+  private constructor(store: ViewStore, log: EventLog, sizes: ViewSizes) {
     this.#store = store;
     this.#log = log;
+    this.#sizes = sizes;
+    this.#state = lineageIndex.init(sizes.entries);
     this.#meta = { v: lineageIndex.version, log: log.id, position: formatPosition(START), ...NOTHING };
   }
 
   /** Opens the view as it is kept. */
-  static async open(store: ViewStore, log: EventLog): Promise<LineageView> {
-    const view = new LineageView(store, log);
+  static async open(store: ViewStore, log: EventLog, sizes: ViewSizes = {}): Promise<LineageView> {
+    const view = new LineageView(store, log, sizes);
     await view.#load();
     return view;
   }
@@ -84,6 +101,11 @@ export class LineageView {
   /** The position of the last event that it has seen. */
   get position(): Position {
     return parsePosition(this.#meta.position);
+  }
+
+  /** The highest level that blocks of members have in it: see `membersTerm`. */
+  get memberLevel(): number {
+    return this.#meta.level;
   }
 
   /** Forgets everything. */
@@ -102,6 +124,8 @@ export class LineageView {
       if (signal?.aborted)
         throw new HeadwaterError("Stopped", "stopped before the index had come to the log's end");
       events += await this.#follow(end, signal);
+      const { merge = LIMITS.viewChunksMerged } = this.#sizes;
+      while (this.#meta.chunks - this.#meta.merged >= merge) await this.#merge(merge);
       onProgress?.({ events, position: this.position, end });
     }
   }
@@ -113,7 +137,7 @@ export class LineageView {
       for (const number of eventsInPage(entries, term)) numbers.add(number);
     }
     for (const number of eventsInState(this.#state, term)) numbers.add(number);
-    return [...numbers].map((number) => this.#event(number));
+    return [...numbers].sort((a, b) => a - b).map((number) => this.#event(number));
   }
 
   async #load(): Promise<void> {
@@ -132,16 +156,21 @@ export class LineageView {
     };
     this.#numbers = new Map(this.#meta.streams.map((stream, index) => [stream, index]));
     const open = this.#store.get(OPEN);
-    this.#state = open === undefined || meta === undefined ? lineageIndex.init() : decodeState(open);
+    this.#state =
+      open === undefined || meta === undefined
+        ? lineageIndex.init(this.#sizes.entries)
+        : decodeState(open, this.#sizes.entries);
   }
 
   /** Takes in what is next, and commits it. Answers how many events it has looked at. */
   async #follow(end: Position, signal: AbortSignal | undefined): Promise<number> {
     let position = this.position;
-    let { events, chunks } = this.#meta;
+    let { events, chunks, level } = this.#meta;
     const streams = [...this.#meta.streams];
     const entries: ViewEntry[] = [];
     let looked = 0;
+    let pages = 0;
+    let full = false;
     const from = position;
     const range = comparePositions(from, START) === 0 ? {} : { from };
     for await (const event of this.#log.readAll({ ...range, filter: INDEXED, ...(signal && { signal }) })) {
@@ -149,25 +178,28 @@ export class LineageView {
       if (comparePositions(event.position, end) > 0) break;
       position = event.position;
       looked++;
-      const terms = await this.#termsOf(event);
+      const { terms, level: highest } = await this.#termsOf(event);
+      level = Math.max(level, highest);
       if (terms.size > 0) {
         entries.push({ key: eventKey(events), value: this.#placeOf(event, streams) });
-        for (const pages of lineageIndex.apply(this.#state, { number: events, terms })) {
-          for (const page of pages) entries.push(pageEntry(page, chunks));
+        for (const chunk of lineageIndex.apply(this.#state, { number: events, terms })) {
+          for (const page of chunk) entries.push(pageEntry(page, chunks));
+          pages += chunk.length;
           chunks++;
         }
         events++;
       }
-      if (looked >= LIMITS.viewEventsPerCommit) break;
+      full = looked >= LIMITS.viewEventsPerCommit || pages >= LIMITS.viewPagesPerCommit;
+      if (full) break;
     }
     if (signal?.aborted) {
       await this.#load();
       return looked;
     }
     // Where no event of ours was left, the end has been reached.
-    if (looked < LIMITS.viewEventsPerCommit) position = end;
+    if (!full) position = end;
     await this.#commit(
-      { ...this.#meta, position: formatPosition(position), events, chunks, streams },
+      { ...this.#meta, position: formatPosition(position), events, chunks, streams, level },
       entries,
     );
     return looked;
@@ -186,7 +218,22 @@ export class LineageView {
     }
   }
 
-  async #termsOf(recorded: RecordedEvent): Promise<ReadonlySet<Term>> {
+  /** Makes one page of several, bucket by bucket: a search looks into each page of a bucket. */
+  async #merge(count: number): Promise<void> {
+    const { merged: first } = this.#meta;
+    const chunks = Array.from({ length: count }, (_, index) => first + index);
+    const entries: ViewEntry[] = [];
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      const keys = chunks.map((chunk) => keyOf(PAGE, [bucket], chunk));
+      const pages = keys.flatMap((key) => this.#store.get(key) ?? []);
+      for (const key of keys) entries.push({ key, value: undefined });
+      // Under the key of the last one it is behind all that were merged before.
+      if (pages.length > 0) entries.push({ key: keys.at(-1) as Uint8Array, value: mergePages(pages) });
+    }
+    await this.#commit({ ...this.#meta, merged: first + chunks.length }, entries);
+  }
+
+  async #termsOf(recorded: RecordedEvent): Promise<EventTerms> {
     const { type, data } = decodeEvent(recorded);
     if (type === "RecordsAccepted" && data.count > 0) return termsOfAccepted(recorded.stream, data);
     if (type !== "StepsRecorded" || data.count === 0) return NO_TERMS;
@@ -227,8 +274,8 @@ export class LineageView {
   }
 }
 
-const NOTHING = { events: 0, chunks: 0, streams: [] as readonly string[] };
-const NO_TERMS: ReadonlySet<Term> = new Set();
+const NOTHING = { events: 0, chunks: 0, merged: 0, streams: [] as readonly string[], level: 0 };
+const NO_TERMS: EventTerms = { terms: new Set(), level: 0 };
 
 function eventKey(number: number): Uint8Array {
   return keyOf(EVENT, [], number);

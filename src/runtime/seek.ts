@@ -3,7 +3,7 @@ import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { TypedEvent } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
-import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import type { Direction, EventLog, RecordedEvent } from "../ports/event-log.ts";
 
 /** The event at `revision`. Throws `StreamNotFound` if there is none. */
 export async function readOne(log: EventLog, stream: string, revision: number): Promise<RecordedEvent> {
@@ -30,6 +30,29 @@ export class EventCursor {
   async at(revision: number): Promise<RecordedEvent> {
     if (this.#last?.revision !== revision) this.#last = await readOne(this.#log, this.#stream, revision);
     return this.#last;
+  }
+}
+
+/** Events that are read at first where few are likely to be wanted; then twice as many each time. */
+const FIRST_STEP = 2;
+const STEP_MOST = 256;
+
+/** The events of a stream from a revision on, or back from it, read few at a time: for who soon has enough. */
+export async function* readInSteps(
+  log: EventLog,
+  stream: string,
+  from: number,
+  direction: Direction,
+): AsyncGenerator<RecordedEvent> {
+  let next = from;
+  for (let limit = FIRST_STEP; next >= 0; limit = Math.min(limit * 2, STEP_MOST)) {
+    let read = 0;
+    for await (const event of log.read(stream, { from: next, limit, direction })) {
+      read++;
+      next = direction === "forwards" ? event.revision + 1 : event.revision - 1;
+      yield event;
+    }
+    if (read < limit) return;
   }
 }
 

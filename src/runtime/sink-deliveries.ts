@@ -1,10 +1,11 @@
-import { formatAddress } from "../core/address.ts";
+import type { Address } from "../core/address.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { OutputsDelivered } from "../core/events.ts";
 import { sinkStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { LineageReader } from "./lineage-reader.ts";
-import { deliveredRecords } from "./sink-position.ts";
+import { readInSteps } from "./seek.ts";
+import { placeInDelivery } from "./sink-position.ts";
 
 /** A record as a sink delivered it. */
 export interface Delivered {
@@ -19,11 +20,10 @@ export interface Delivered {
   readonly ordinal: number;
 }
 
-/** Finds out whether, and as which of its outputs, a sink has delivered a record. Remembers the last deliveries. */
+/** Finds out whether, and as which of its outputs, a sink has delivered a record. */
 export class SinkDeliveries {
   readonly #log: EventLog;
   readonly #reader: LineageReader;
-  readonly #known = new Map<OutputsDelivered, ReadonlyMap<string, number>>();
 
   constructor(log: EventLog, reader: LineageReader) {
     this.#log = log;
@@ -34,11 +34,12 @@ export class SinkDeliveries {
   async find(
     pipeline: string,
     sink: string,
-    address: string,
+    address: Address,
     ordinal: number,
   ): Promise<Delivered | undefined> {
     for await (const event of this.#covering(sinkStream(pipeline, sink), ordinal)) {
-      const n = (await this.#records(pipeline, sink, event)).get(address);
+      const query = { log: this.#log, reader: this.#reader, pipeline, sink };
+      const n = await placeInDelivery(query, event, address);
       if (n === undefined) continue;
       const { target, node, wall: time } = event;
       return { pipeline, sink, n, target, node, time, ordinal };
@@ -48,8 +49,8 @@ export class SinkDeliveries {
 
   /**
    * Deliveries that may hold a record with this ordinal: their `from` is before it, their `through` at most one behind,
-   * as a batch may end between records of one ordinal. To each target a sink goes through its records in order; the
-   * latest target comes first.
+   * as a batch may end between records of one ordinal. To each target a sink goes through its records in order; of
+   * several targets, the first that is found counts.
    */
   async *#covering(stream: string, ordinal: number): AsyncGenerator<OutputsDelivered> {
     const info = await this.#log.streamInfo(stream);
@@ -64,7 +65,7 @@ export class SinkDeliveries {
       else low = middle + 1;
     }
     let tried = 0;
-    for await (const recorded of this.#log.read(stream, { from: low })) {
+    for await (const recorded of readInSteps(this.#log, stream, low, "forwards")) {
       const { type, data } = decodeEvent(recorded);
       if (type !== "OutputsDelivered" || data.count === 0) continue;
       if (data.through >= ordinal - 1) yield data;
@@ -73,36 +74,14 @@ export class SinkDeliveries {
   }
 
   async #atOrBefore(stream: string, revision: number, least: number): Promise<OutputsDelivered | undefined> {
-    for await (const recorded of this.#log.read(stream, { direction: "backwards", from: revision })) {
+    for await (const recorded of readInSteps(this.#log, stream, revision, "backwards")) {
       if (recorded.revision < least) return undefined;
       const { type, data } = decodeEvent(recorded);
       if (type === "OutputsDelivered") return data;
     }
     return undefined;
   }
-
-  /** Address → which output it is. */
-  async #records(
-    pipeline: string,
-    sink: string,
-    event: OutputsDelivered,
-  ): Promise<ReadonlyMap<string, number>> {
-    let known = this.#known.get(event);
-    if (known === undefined) {
-      const query = { log: this.#log, reader: this.#reader, pipeline, sink };
-      const records = await deliveredRecords(query, event);
-      known = new Map(records.map((record, at) => [formatAddress(record), event.first + at]));
-      this.#known.set(event, known);
-      for (const oldest of this.#known.keys()) {
-        if (this.#known.size <= KNOWN_DELIVERIES) break;
-        this.#known.delete(oldest);
-      }
-    }
-    return known;
-  }
 }
 
 /** Deliveries that are complete up to a record's ordinal and are looked into for it: of one target the first has it. */
 const DELIVERIES_TRIED = 4;
-/** Deliveries whose records are remembered. */
-const KNOWN_DELIVERIES = 16;

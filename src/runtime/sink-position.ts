@@ -1,15 +1,18 @@
 import type { Address } from "../core/address.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import { type OutputsDelivered, TAKEN_OF_GROUP } from "../core/events.ts";
+import { type OutputsDelivered, TAKEN_OF_GROUP, type TypedEvent } from "../core/events.ts";
+import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { type Path, ROOT_PATH } from "../core/path.ts";
 import { sinkStream } from "../core/streams.ts";
 import { decodeAccepted, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
+import { StepShape } from "../engine/step-shape.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { structureOf } from "./deployed-plan.ts";
 import type { LineageReader } from "./lineage-reader.ts";
 import { upstreamsOfSink } from "./routes.ts";
-import { readOne, seekEpoch } from "./seek.ts";
+import { readInSteps, readOne, seekEpoch } from "./seek.ts";
+import type { UpstreamSelection } from "./upstream-reader.ts";
 
 export interface SinkQuery {
   readonly log: EventLog;
@@ -51,32 +54,15 @@ interface Ordered {
 }
 
 /** The records of one delivery, in the sink's order; fewer, if they are not all kept any more. */
-export async function deliveredRecords(
-  { log, reader, pipeline, sink }: SinkQuery,
-  { count, from, through, epoch }: OutputsDelivered,
-): Promise<readonly Address[]> {
-  const stream = sinkStream(pipeline, sink);
-  const claim = decodeEventAs(await readOne(log, stream, await seekEpoch(log, stream, epoch)), "SinkClaimed");
-  const history = await reader.history(pipeline);
-  const plan = structureOf(history.withIdentity(claim.deployment, through), pipeline);
-  const planned = plan.sinks.find(({ name }) => name === sink);
-  if (planned === undefined) return [];
+async function deliveredRecords(query: SinkQuery, delivered: OutputsDelivered): Promise<readonly Address[]> {
+  const { count, from, through, epoch } = delivered;
   const records: Ordered[] = [];
-  for (const selection of upstreamsOfSink(plan, planned.upstream, false)) {
+  for (const selection of await upstreamsThen(query, epoch, through)) {
     const first = from[selection.stream] ?? 0;
-    const revision = await reader.revisionOf(selection.stream, first);
-    if (revision === undefined) continue;
-    for await (const recorded of log.read(selection.stream, { from: revision })) {
-      const { type, data } = decodeEvent(recorded);
-      const rows =
-        type === "RecordsAccepted" && "source" in selection.from
-          ? decodeAccepted(data, selection.from.source, undefined)
-          : type === "StepsRecorded" && "outlet" in selection.from
-            ? decodeOutlet(data, selection.from.outlet, selection.origins, undefined)
-            : undefined;
-      if (rows !== undefined) records.push(...orderedRows(selection.stream, rows, first));
+    for await (const event of eventsFrom(query, selection.stream, first)) {
+      records.push(...orderedRows(selection, event, first));
       // A delivery may end between records of one ordinal.
-      if ("through" in data && data.through > through) break;
+      if (throughOf(event) > through) break;
     }
   }
   records.sort(inOrder);
@@ -84,10 +70,107 @@ export async function deliveredRecords(
   return records.slice(begin, begin + count).map(({ address }) => address);
 }
 
-function orderedRows(stream: string, rows: UpstreamRows, first: number): Ordered[] {
+/**
+ * Which of a sink's outputs a record is, if this delivery has it: how many of the records that the delivery begins with
+ * come before it. Events that lie wholly before it are counted, and not looked into.
+ */
+export async function placeInDelivery(
+  query: SinkQuery,
+  { first, count, from, through, epoch }: OutputsDelivered,
+  address: Address,
+): Promise<number | undefined> {
+  const upstreams = await upstreamsThen(query, epoch, through);
+  const own = upstreams.find(({ stream }) => stream === address.stream);
+  if (own === undefined || address.n < (from[own.stream] ?? 0)) return undefined;
+  const target = await orderOf(query, own, address);
+  if (target === undefined) return undefined;
+  let before = -(from[TAKEN_OF_GROUP] ?? 0);
+  for (const selection of upstreams) {
+    const begin = from[selection.stream] ?? 0;
+    for await (const event of eventsFrom(query, selection.stream, begin)) {
+      const at = throughOf(event);
+      const whole = "first" in event.data && event.data.first >= begin && at < target.ordinal - 1;
+      before += whole
+        ? countOf(selection, event)
+        : orderedRows(selection, event, begin).filter((row) => inOrder(row, target) < 0).length;
+      if (at >= target.ordinal) break;
+    }
+  }
+  return before >= 0 && before < count ? first + before : undefined;
+}
+
+/** Where a record stands in the order of a sink; `undefined`: it does not leave by the outlet that the sink reads. */
+async function orderOf(
+  query: SinkQuery,
+  selection: UpstreamSelection,
+  { n, k = 0 }: Address,
+): Promise<Ordered | undefined> {
+  for await (const event of eventsFrom(query, selection.stream, n)) {
+    return orderedRows(selection, event, n).find(({ address }) => address.n === n && (address.k ?? 0) === k);
+  }
+  return undefined;
+}
+
+/** The events of a stream from the one on that has its N-th record; none, if that is not there, or not any more. */
+async function* eventsFrom(
+  { log, reader }: SinkQuery,
+  stream: string,
+  n: number,
+): AsyncGenerator<TypedEvent> {
+  const revision = await reader.revisionOf(stream, n);
+  if (revision === undefined) return;
+  for await (const recorded of readInSteps(log, stream, revision, "forwards")) yield decodeEvent(recorded);
+}
+
+function throughOf({ data }: TypedEvent): number {
+  return "through" in data ? data.through : THROUGH_NOTHING;
+}
+
+/** How many records an event has for a sink. */
+function countOf({ from }: UpstreamSelection, { type, data }: TypedEvent): number {
+  if (type === "RecordsAccepted" && "source" in from) return data.count;
+  const outlet = type === "StepsRecorded" && "outlet" in from ? data.outlets?.[from.outlet] : undefined;
+  return type === "StepsRecorded" && outlet !== undefined ? new StepShape(data).stage(outlet.stage).count : 0;
+}
+
+/** What sinks read, by the claims under which they did. */
+const selections = new WeakMap<LineageReader, Map<string, readonly UpstreamSelection[]>>();
+
+/** What a sink read while it was claimed for the `epoch`-th time. */
+async function upstreamsThen(
+  { log, reader, pipeline, sink }: SinkQuery,
+  epoch: number,
+  through: number,
+): Promise<readonly UpstreamSelection[]> {
+  const known = selections.get(reader) ?? new Map<string, readonly UpstreamSelection[]>();
+  selections.set(reader, known);
+  const stream = sinkStream(pipeline, sink);
+  let upstreams = known.get(`${stream} ${epoch}`);
+  if (upstreams === undefined) {
+    const claimed = await readOne(log, stream, await seekEpoch(log, stream, epoch));
+    const { deployment } = decodeEventAs(claimed, "SinkClaimed");
+    const history = await reader.history(pipeline);
+    const plan = structureOf(history.withIdentity(deployment, through), pipeline);
+    const planned = plan.sinks.find(({ name }) => name === sink);
+    upstreams = planned === undefined ? [] : upstreamsOfSink(plan, planned.upstream, false);
+    known.set(`${stream} ${epoch}`, upstreams);
+  }
+  return upstreams;
+}
+
+function orderedRows(
+  { stream, from, origins }: UpstreamSelection,
+  event: TypedEvent,
+  first: number,
+): Ordered[] {
+  const { type, data } = event;
+  let rows: UpstreamRows | undefined;
+  if (type === "RecordsAccepted" && "source" in from) rows = decodeAccepted(data, from.source, undefined);
+  if (type === "StepsRecorded" && "outlet" in from)
+    rows = decodeOutlet(data, from.outlet, origins, undefined);
   const found: Ordered[] = [];
-  for (const [row, n] of rows.ns.entries()) {
-    if (n < first) continue;
+  for (const [row, n] of rows?.ns.entries() ?? []) {
+    if (rows === undefined || n < first) continue;
     found.push({
       ordinal: rows.ordinals[row] as number,
       source: rows.sources?.[row] ?? rows.source,
@@ -154,7 +237,7 @@ async function halving(
 
 /** The last delivery at or before a revision, not before `least`. */
 async function deliveryUpTo(log: EventLog, stream: string, revision: number, least: number) {
-  for await (const recorded of log.read(stream, { direction: "backwards", from: revision })) {
+  for await (const recorded of readInSteps(log, stream, revision, "backwards")) {
     if (recorded.revision < least) return undefined;
     const { type, data } = decodeEvent(recorded);
     if (type === "OutputsDelivered") return { revision: recorded.revision, event: data };

@@ -66,6 +66,25 @@ export function describeViewStore(name: string, make: () => Promise<ViewStoreHar
       expect([...(store.get(bytes(3)) ?? [])]).toEqual([8]);
     });
 
+    it("removes what is to have no value any more, together with what it writes", async () => {
+      const [one, two, three] = [bytes(4, 1), bytes(4, 2), bytes(4, 3)];
+      await store.commit(
+        guard,
+        [one, two].map((key) => ({ key, value: key })),
+      );
+      expect(
+        await store.commit(guard, [
+          { key: one, value: undefined },
+          { key: three, value: three },
+          { key: bytes(4, 9), value: undefined },
+        ]),
+      ).toBe(true);
+      expect(list(store.range(bytes(4)))).toEqual([
+        [4, 2],
+        [4, 3],
+      ]);
+    });
+
     it("is empty when it was cleared", async () => {
       await store.commit(guard, [{ key: bytes(1), value: bytes(7) }]);
       await store.clear();

@@ -85,6 +85,20 @@ describe("the lineage view", () => {
     expect(whole.find(12_345)).toEqual([]);
   });
 
+  test("finds the same in chunks that were merged, and after a kill at any of the merges", async () => {
+    const sizes = { entries: 300, merge: 3 };
+    for (const at of [2, 3, 4, 5]) {
+      for (const made of [false, true]) {
+        const store = createMemoryViewStore();
+        const first = await LineageView.open(dying(store, at, made), outcome.log, sizes);
+        await expect(first.catchUp()).rejects.toThrow("the process is gone");
+        const second = await LineageView.open(store, outcome.log, sizes);
+        await second.catchUp();
+        same(second);
+      }
+    }
+  });
+
   test("goes on after a kill at any commit, and is what it would have been", async () => {
     for (const at of [1, 2, 3]) {
       for (const made of [false, true]) {

@@ -31,7 +31,10 @@ export async function openLmdbViewStore(dir: string): Promise<ViewStore> {
     commit: (guard, entries) =>
       root.transaction(() => {
         if (!same(table.getBinary(guard.key), guard.value)) return false;
-        for (const { key, value } of entries) table.putSync(key, value);
+        for (const { key, value } of entries) {
+          if (value === undefined) table.removeSync(key);
+          else table.putSync(key, value);
+        }
         return true;
       }),
     clear: () => root.clearAsync(),

@@ -17,8 +17,12 @@ export function createMemoryViewStore(): ViewStore {
         now === undefined || guard.value === undefined
           ? now === guard.value
           : Buffer.compare(now, guard.value) === 0;
-      if (same) for (const { key, value } of entries) values.set(textOf(key), value);
-      return same;
+      if (!same) return false;
+      for (const { key, value } of entries) {
+        if (value === undefined) values.delete(textOf(key));
+        else values.set(textOf(key), value);
+      }
+      return true;
     },
     clear: async () => values.clear(),
     close: async () => {},
