@@ -19,7 +19,6 @@ import {
 import { EventsBeside } from "./events-beside.ts";
 import { sectionsOf, stepRowsOf } from "./step-rows.ts";
 import { addressOf, TakenRecords } from "./taken-records.ts";
-import type { Edge } from "./topology.ts";
 
 interface State extends Tally {
   readonly pipeline: string | undefined;
@@ -349,7 +348,11 @@ function applyDelivered(state: State, item: AuditedEvent, event: OutputsDelivere
       state.taken.isGone(taker, edge.stream, event.from[edge.stream] ?? 0),
     );
     let handed = (event.to[TAKEN_OF_GROUP] ?? 0) - (event.from[TAKEN_OF_GROUP] ?? 0);
-    for (const edge of reader.edges) handed += handedBetween(state, taker, edge, event);
+    for (const edge of reader.edges) {
+      const { [edge.stream]: from = 0 } = event.from;
+      const { [edge.stream]: to = 0 } = event.to;
+      handed += state.taken.count(taker, edge, from, to);
+    }
     if (handed === event.count) state.checked += event.count;
     else if (gone) state.unverifiable += event.count;
     else {
@@ -365,15 +368,6 @@ function applyDelivered(state: State, item: AuditedEvent, event: OutputsDelivere
   if (own) state.units.set(stream, { next, through, cursors: event.to, deployment });
 }
 
-function handedBetween(state: State, taker: string, edge: Edge, { from, to }: OutputsDelivered): number {
-  const end = to[edge.stream] ?? 0;
-  let count = 0;
-  for (const { from: rows, at } of state.taken.handed(taker, edge, from[edge.stream] ?? 0)) {
-    if (rows.n(at) < end) count++;
-  }
-  return count;
-}
-
 /** What its taker has not taken: it must not have said that it is complete beyond it. */
 function applyPending(state: State, taker: string, stream: string): void {
   const unit = state.units.get(taker);
@@ -382,7 +376,9 @@ function applyPending(state: State, taker: string, stream: string): void {
   if (unit?.cursors === undefined || reader === undefined) return;
   for (const edge of reader.edges) {
     if (edge.stream !== stream) continue;
-    for (const { from, at } of state.taken.handed(taker, edge, unit.cursors[stream] ?? 0)) {
+    const head = state.taken.handed(taker, edge, unit.cursors[stream] ?? 0);
+    for (; head.next !== undefined; head.advance()) {
+      const { from, at } = head.next;
       state.counts.pending++;
       if (from.ordinal(at) > unit.through || unit.cursors[TAKEN_OF_GROUP] !== undefined) continue;
       const message = `the record was not taken by ${name}, which says that it is complete up to there`;

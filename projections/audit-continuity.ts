@@ -61,7 +61,10 @@ function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): voi
   const { stream } = item;
   const rows = stepRowsOf(event);
   const taking = state.taken.taking(item, event);
-  const digests = taking?.records.map((record) => record && digestOf(state, record));
+  // Digests are asked for where something is held to them, or somebody further down will ask.
+  const passes = event.outlets?.some(({ stored }) => stored === SEGMENT_INPUTS);
+  const wanted = passes || event.quarantine !== undefined;
+  const digests = wanted ? taking?.records.map((record) => record && digestOf(state, record)) : undefined;
   const fullDigests = taking?.reader.digests ?? false;
   for (let row = 0; row < event.count; row++) {
     const address = `${stream}@${event.first + row}`;
@@ -73,7 +76,7 @@ function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): voi
       }
       continue;
     }
-    if (record === undefined || (fullDigests && digests?.[row] === undefined)) {
+    if (record === undefined || (fullDigests && !hasDigest(state, record))) {
       // That a parent is not there is for the check of conservation to say.
       state.unverifiable++;
       continue;
@@ -92,6 +95,10 @@ function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): voi
 function digestOf(state: State, { upstream, from, at }: TakenRecord): Uint8Array | undefined {
   const input = from.input(at);
   return input === undefined ? from.digest(at) : state.inputs.get(upstream.data)?.[input];
+}
+
+function hasDigest(state: State, record: TakenRecord): boolean {
+  return record.from.digested || digestOf(state, record) !== undefined;
 }
 
 /** What of an input is not as its parent has it. */

@@ -108,6 +108,8 @@ function compare(
       );
       continue;
     }
+    // All at once, as a rule: whatever is kept is kept in the order of the rows.
+    if (rows.length * DIGEST_BYTES === digests.length && equalBytes(actual, digests)) continue;
     for (const [at, row] of rows.entries()) {
       if (equalBytes(digestAt(actual, at), digestAt(digests, row))) continue;
       fail(state, addressOf(row), "BadPayload", "the record that is kept is not the one that was processed");

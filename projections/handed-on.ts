@@ -1,6 +1,6 @@
 import { decodeDeltas } from "../src/core/columns.ts";
-import type { RecordsAccepted, StepsRecorded, TypedEvent } from "../src/core/events.ts";
-import { digestAt, rowNumbers, SEGMENT_INPUTS, sectionsOf, stepRowsOf } from "./step-rows.ts";
+import type { RecordsAccepted, Section, StepsRecorded, TypedEvent } from "../src/core/events.ts";
+import { digestAt, SEGMENT_INPUTS, sectionsOf, stepRowsOf } from "./step-rows.ts";
 import type { Edge } from "./topology.ts";
 
 /** The records that an event hands on over one edge, in logical order. */
@@ -17,7 +17,9 @@ export interface HandedOn {
   root(at: number): number;
   path(at: number): string;
   time(at: number): number | undefined;
-  /** `undefined` where the event itself does not have it: the record left as it came in, or no digests are kept. */
+  /** Whether the event itself has the records' digests: not where they left as they came in, or none are kept. */
+  readonly digested: boolean;
+  /** `undefined` unless `digested`. */
   digest(at: number): Uint8Array | undefined;
   /** Of a record that left as it came in: the row among the event's inputs. */
   input(at: number): number | undefined;
@@ -27,7 +29,8 @@ type Upstream = RecordsAccepted | StepsRecorded;
 
 /** All records that leave an event at one outlet. */
 interface Leaving extends HandedOn {
-  readonly partitions: readonly number[] | undefined;
+  /** The rows of each partition; `undefined`: all are for whoever reads them. */
+  readonly rowsOf: ReadonlyMap<number, readonly number[]> | undefined;
 }
 
 const known = new WeakMap<Upstream, Map<string, Leaving | undefined>>();
@@ -66,7 +69,8 @@ function accepted(event: RecordsAccepted, stream: string): Leaving {
     count,
     first,
     end: first + count,
-    partitions: sectionsOf(event.sections, count),
+    rowsOf: rowsBySection(event.sections, count),
+    digested: digests !== undefined,
     n: (at) => first + at,
     k: () => 0,
     ordinal: (at) => ordinals[at] as number,
@@ -98,7 +102,8 @@ function leaving(event: StepsRecorded, { stage = SEGMENT_INPUTS, rekeys }: Edge)
     count: rows.count(stage),
     first,
     end: first + count,
-    partitions: sectionsOf(outlet.sections, rows.count(stage)),
+    rowsOf: rowsBySection(outlet.sections, rows.count(stage)),
+    digested: digests !== undefined,
     n: (row) => first + inputOf(row),
     k: (row) => ks?.[row] ?? 0,
     ordinal: (row) => ordinals[inputOf(row)] as number,
@@ -111,18 +116,25 @@ function leaving(event: StepsRecorded, { stage = SEGMENT_INPUTS, rekeys }: Edge)
   };
 }
 
+function rowsBySection(sections: readonly Section[] | undefined, count: number): Leaving["rowsOf"] {
+  if (sections === undefined) return undefined;
+  sectionsOf(sections, count);
+  return new Map(sections.map(([partition, rows]) => [partition, decodeDeltas(rows)]));
+}
+
 /** Those for the edge's partition, with its branch on their paths. */
 function chosen(all: Leaving, { partition, branch }: Edge): HandedOn {
-  const { partitions } = all;
-  if (partition === undefined || partitions === undefined) {
+  const { rowsOf } = all;
+  if (partition === undefined || rowsOf === undefined) {
     return branch === "" ? all : { ...all, path: (at) => all.path(at) + branch };
   }
-  const rows = rowNumbers(all.count).filter((row) => partitions[row] === partition);
+  const rows = rowsOf.get(partition) ?? [];
   const rowOf = (at: number) => rows[at] as number;
   return {
     count: rows.length,
     first: all.first,
     end: all.end,
+    digested: all.digested,
     n: (at) => all.n(rowOf(at)),
     k: (at) => all.k(rowOf(at)),
     ordinal: (at) => all.ordinal(rowOf(at)),

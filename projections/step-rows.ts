@@ -253,7 +253,9 @@ export function digestAt(digests: Uint8Array, row: number): Uint8Array {
 
 /** 0 … count − 1. */
 export function rowNumbers(count: number): readonly number[] {
-  return Array.from({ length: count }, (_, row) => row);
+  const rows = new Array<number>(count);
+  for (let row = 0; row < count; row++) rows[row] = row;
+  return rows;
 }
 
 function required(column: Uint8Array | undefined): Uint8Array {

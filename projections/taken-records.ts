@@ -77,15 +77,20 @@ export class TakenRecords {
   }
 
   /** What the events held for `taker` hand on over an edge, from the record N = `from` on. */
-  *handed(taker: string, edge: Edge, from: number): Generator<TakenRecord> {
+  handed(taker: string, edge: Edge, from: number): Head {
+    return new Head(edge, this.#held.get(taker)?.get(edge.stream) ?? [], from);
+  }
+
+  /** How many records they hand on from N = `from` up to, without, `to`. */
+  count(taker: string, edge: Edge, from: number, to: number): number {
+    let count = 0;
     for (const { typed, end } of this.#held.get(taker)?.get(edge.stream) ?? []) {
-      if (end <= from) continue;
-      const rows = readable(typed, edge);
+      const rows = end <= from ? undefined : readable(typed, edge);
       if (rows === undefined) continue;
-      for (let at = 0; at < rows.count; at++) {
-        if (rows.n(at) >= from) yield { upstream: typed, from: rows, at };
-      }
+      if (rows.first >= from && rows.end <= to) count += rows.count;
+      else for (let at = 0; at < rows.count; at++) if (rows.n(at) >= from && rows.n(at) < to) count++;
     }
+    return count;
   }
 
   /** Whether records of a stream below `n` may have been let go. */
@@ -127,9 +132,7 @@ export class TakenRecords {
   #take(stream: string, event: StepsRecorded): Taking | undefined {
     const reader = this.reader(stream, event.deployment);
     if (reader === undefined) return undefined;
-    const heads = reader.edges.map(
-      (edge) => new Head(edge, this.handed(stream, edge, event.from[edge.stream] ?? 0)),
-    );
+    const heads = reader.edges.map((edge) => this.handed(stream, edge, event.from[edge.stream] ?? 0));
     const order = recordOrder(event.sources ?? []);
     const faults: TakingFault[] = [];
     let ahead = skip(heads, event.from[TAKEN_OF_GROUP] ?? 0, order, event.to);
@@ -186,21 +189,41 @@ function readable(typed: TypedEvent, edge: Edge): HandedOn | undefined {
   }
 }
 
-/** The next record of an edge. */
-class Head {
+/** The records of an edge that are held, one after the other. */
+export class Head {
   readonly edge: Edge;
-  readonly #rest: Iterator<TakenRecord>;
+  readonly #held: readonly Held[];
+  readonly #from: number;
+  #event = -1;
+  #rows: HandedOn | undefined;
+  #at = 0;
+  /** `undefined`: there is none held. */
   next: TakenRecord | undefined;
 
-  constructor(edge: Edge, rest: Iterator<TakenRecord>) {
+  constructor(edge: Edge, held: readonly Held[], from: number) {
     this.edge = edge;
-    this.#rest = rest;
+    this.#held = held;
+    this.#from = from;
     this.advance();
   }
 
   advance(): void {
-    const { done, value } = this.#rest.next();
-    this.next = done ? undefined : value;
+    for (;;) {
+      const rows = this.#rows;
+      while (rows !== undefined && this.#at < rows.count) {
+        const at = this.#at++;
+        if (rows.n(at) < this.#from) continue;
+        this.next = { upstream: (this.#held[this.#event] as Held).typed, from: rows, at };
+        return;
+      }
+      const held = this.#held[++this.#event];
+      if (held === undefined) {
+        this.next = undefined;
+        return;
+      }
+      this.#rows = held.end <= this.#from ? undefined : readable(held.typed, this.edge);
+      this.#at = 0;
+    }
   }
 }
 
