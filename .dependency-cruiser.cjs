@@ -51,8 +51,20 @@ module.exports = {
     {
       name: "only-compose-names-adapters",
       severity: "error",
-      from: { path: "^src/runtime/", pathNot: `^src/runtime/compose\\.ts$|${TESTS}` },
+      from: { path: "^src/runtime/", pathNot: `^src/runtime/(compose|thread-main)\\.ts$|${TESTS}` },
       to: { path: "^src/adapters/" },
+    },
+    {
+      name: "threads-load-no-stores",
+      comment:
+        "A node's thread has its log from the thread that began it, and loads nothing that it does not need.",
+      severity: "error",
+      from: { path: "^src/runtime/thread-main\\.ts$" },
+      to: {
+        path: "^src/adapters/(lmdb|eventstoredb|memory|files)/|^src/(app|cli|http)/|^actors/",
+        pathNot: "^actors/worker\\.ts$",
+        reachable: true,
+      },
     },
     {
       name: "index-loads-app-lazily",

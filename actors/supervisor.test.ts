@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createActor, fromPromise, SimulatedClock, waitFor } from "xstate";
+import { LIMITS } from "../src/core/limits.ts";
 import { nodeMachine } from "./node.ts";
 import { type AssignmentRecord, RESTARTS_MOST, supervisorMachine } from "./supervisor.ts";
 import { type WorkerInput, workerMachine } from "./worker.ts";
@@ -155,5 +156,48 @@ describe("supervisorMachine", () => {
     actor.send({ type: "NODE_LOST", node: "a" });
     const done = await waitFor(actor, (snapshot) => snapshot.status === "done");
     expect(done.value).toBe("failed");
+  });
+
+  it("puts a node in the place of one that is lost, which gets its partitions", async () => {
+    const { actor, clock, assignments, life } = supervise(["a", "b"], PARTITIONS, never);
+    await until(() => life.filter((line) => line.startsWith("work")).length === 6);
+    const before = assignments[0]?.units ?? [];
+    actor.send({ type: "NODE_LOST", node: "a", replacement: "c", error: "gone", progressed: true });
+    clock.increment(1_000);
+    await until(() => life.filter((line) => line.startsWith("work")).length === 8);
+    const placed = (node: string, units = before) =>
+      units.filter((each) => each.node === node).map(({ unit }) => unit);
+    expect(placed("c", assignments[1]?.units)).toEqual(placed("a"));
+    expect(placed("b", assignments[1]?.units)).toEqual(placed("b"));
+    actor.stop();
+  });
+
+  it("fails when nodes are lost again and again and nothing is recorded in between", async () => {
+    const { actor, life } = supervise(["node-0"], PARTITIONS, never);
+    await until(() => life.filter((line) => line.startsWith("work")).length === 6);
+    const lose = (index: number, progressed: boolean) =>
+      actor.send({
+        ...{ type: "NODE_LOST", node: `node-${index}`, replacement: `node-${index + 1}` },
+        ...{ error: `loss ${index}`, progressed },
+      });
+    let index = 0;
+    for (; index < LIMITS.lossesInARow; index++) lose(index, false);
+    lose(index++, true);
+    expect(actor.getSnapshot().status).toBe("active");
+    for (let more = 1; more < LIMITS.lossesInARow; more++) lose(index++, false);
+    expect(actor.getSnapshot().status).toBe("active");
+    lose(index, false);
+    const done = await waitFor(actor, (snapshot) => snapshot.status === "done");
+    expect(done.output).toEqual({ error: `loss ${index}` });
+  });
+
+  it("replaces nobody while it drains", async () => {
+    const { actor, life } = supervise(["a", "b"], PARTITIONS, never);
+    await until(() => life.filter((line) => line.startsWith("work")).length === 6);
+    actor.send({ type: "DRAIN" });
+    actor.send({ type: "NODE_LOST", node: "a", replacement: "c", error: "gone", progressed: false });
+    const done = await waitFor(actor, (snapshot) => snapshot.status === "done");
+    expect(done.value).toBe("stopped");
+    expect(done.output).toEqual({ error: undefined });
   });
 });

@@ -1,4 +1,5 @@
 import { type ActorRefFrom, assign, enqueueActions, fromPromise, setup } from "xstate";
+import { LIMITS } from "../src/core/limits.ts";
 import { type Ownership, planOwnership } from "./assignment.ts";
 import { doorMachine } from "./door.ts";
 import { type NodeReport, nodeMachine } from "./node.ts";
@@ -19,13 +20,24 @@ export interface AssignmentRecord {
   readonly units: readonly { readonly unit: string; readonly node: string }[];
 }
 
+/** A node is gone without a word: its partitions go to the others, and to the node that takes its place. */
+export interface NodeLost {
+  readonly type: "NODE_LOST";
+  readonly node: string;
+  /** Name of the node to spawn in its place; none if absent. */
+  readonly replacement?: string;
+  /** How it came to be lost. */
+  readonly error?: unknown;
+  /** Whether something was recorded since a node was lost the last time. */
+  readonly progressed?: boolean;
+}
+
 export type SupervisorEvent =
   /** Finish what is in flight everywhere, then stop. */
   | { readonly type: "DRAIN" }
   /** Stop now. */
   | { readonly type: "STOP" }
-  /** A node is gone without a word: its partitions go to the others. */
-  | { readonly type: "NODE_LOST"; readonly node: string }
+  | NodeLost
   | { readonly type: "FATAL"; readonly error: unknown }
   | WorkerReport
   | NodeReport;
@@ -39,6 +51,8 @@ interface SupervisorContext extends SupervisorInput {
   /** Units that failed and wait to be assigned again, and how often each has failed. */
   readonly homeless: readonly string[];
   readonly failures: Readonly<Record<string, number>>;
+  /** Nodes that were lost one after the other without anything being recorded in between. */
+  readonly losses: number;
   readonly error: unknown;
 }
 
@@ -151,16 +165,23 @@ export const supervisorMachine = setup({
         [params.unit]: (context.failures[params.unit] ?? 0) + 1,
       }),
     }),
-    loseNode: enqueueActions(({ enqueue, context }, params: { readonly node: string }) => {
+    loseNode: enqueueActions(({ enqueue, context }, params: NodeLost) => {
       const ref = context.alive[params.node];
       if (ref === undefined) return;
       enqueue.stopChild(ref);
       const orphans = Object.keys(context.ownership).filter(
         (unit) => context.ownership[unit] === params.node,
       );
+      const { replacement } = params;
       enqueue.assign({
-        alive: without(context.alive, params.node),
+        alive: ({ context: now, spawn }) => ({
+          ...without(now.alive, params.node),
+          ...(replacement !== undefined && {
+            [replacement]: spawn("node", { id: replacement, input: { node: replacement } }),
+          }),
+        }),
         homeless: [...new Set([...context.homeless, ...orphans])],
+        losses: params.progressed === true ? 1 : context.losses + 1,
       });
     }),
     keepError: assign({
@@ -188,6 +209,8 @@ export const supervisorMachine = setup({
     fatal: (_, _params: { readonly error: unknown }) => false,
     tooOften: ({ context }, params: { readonly unit: string }) =>
       (context.failures[params.unit] ?? 0) >= RESTARTS_MOST,
+    lostTooOften: ({ context }, params: NodeLost) =>
+      params.progressed === false && context.losses >= LIMITS.lossesInARow,
     someHomeless: ({ context }) => context.homeless.length > 0,
     noNodeLeft: ({ context }) => context.partitions.length > 0 && Object.keys(context.alive).length === 0,
     doorsDrained: ({ context }) => Object.keys(context.doorRefs).length === 0,
@@ -205,6 +228,7 @@ export const supervisorMachine = setup({
     sinkRefs: {},
     homeless: [...input.partitions, ...input.doors, ...input.sinks],
     failures: {},
+    losses: 0,
     error: undefined,
   }),
   output: ({ context }) => ({ error: context.error }),
@@ -214,7 +238,14 @@ export const supervisorMachine = setup({
     FATAL: { target: ".failed", actions: { type: "keepError", params: ({ event }) => event } },
     UNIT_STOPPED: { actions: { type: "dropUnit", params: ({ event }) => event } },
     NODE_STOPPED: { actions: { type: "forgetNode", params: ({ event }) => event } },
-    NODE_LOST: { actions: { type: "loseNode", params: ({ event }) => event } },
+    NODE_LOST: [
+      {
+        guard: { type: "lostTooOften", params: ({ event }) => event },
+        target: ".failed",
+        actions: { type: "keepError", params: ({ event }) => ({ error: event.error }) },
+      },
+      { actions: { type: "loseNode", params: ({ event }) => event } },
+    ],
     UNIT_FAILED: [
       {
         guard: { type: "fatal", params: ({ event }) => event },
@@ -274,11 +305,18 @@ export const supervisorMachine = setup({
       after: { [RESTART_DELAY_MS]: { guard: "someHomeless", target: "catchingUp" } },
       on: {
         DRAIN: "draining",
-        NODE_LOST: {
-          target: "running",
-          reenter: true,
-          actions: { type: "loseNode", params: ({ event }) => event },
-        },
+        NODE_LOST: [
+          {
+            guard: { type: "lostTooOften", params: ({ event }) => event },
+            target: "failed",
+            actions: { type: "keepError", params: ({ event }) => ({ error: event.error }) },
+          },
+          {
+            target: "running",
+            reenter: true,
+            actions: { type: "loseNode", params: ({ event }) => event },
+          },
+        ],
         UNIT_FAILED: [
           {
             guard: { type: "fatal", params: ({ event }) => event },
@@ -306,7 +344,11 @@ export const supervisorMachine = setup({
       initial: "doors",
       onDone: "stopped",
       on: {
-        // Who fails while everything stops has left its work to the next start.
+        // A node that is lost while everything stops is not replaced: what it had is left to the next start.
+        NODE_LOST: {
+          actions: { type: "loseNode", params: ({ event }) => ({ type: "NODE_LOST", node: event.node }) },
+        },
+        // So is what fails.
         UNIT_FAILED: {
           actions: [
             { type: "keepError", params: ({ event }) => event },

@@ -134,9 +134,11 @@ function digestOf(event: AuditedEvent, previous: Uint8Array): Uint8Array {
   return eventDigest(previous, event, event.id, event.type, event.data);
 }
 
-/** Of what was written, not of what it is in the newest version: that is what was hashed. */
+/** What metadata repeats is the same in every version of an event. */
 function metadataOf(event: AuditedEvent, previous: Uint8Array, digest: Uint8Array): Uint8Array | undefined {
+  if (event.typed !== undefined) return eventMetadata(event.typed.data, previous, digest);
   try {
+    // Of an event that a newer program wrote it can be told all the same.
     const data = decodeCanonical(event.data, Number.MAX_SAFE_INTEGER) as unknown as EventTypes[EventType];
     return eventMetadata(data, previous, digest);
   } catch {

@@ -1,4 +1,4 @@
-import type { CheckpointSigned, LeavesSequenced, TypedEvent } from "../src/core/events.ts";
+import type { CheckpointSigned, Cursors, LeavesSequenced, TypedEvent } from "../src/core/events.ts";
 import type { Leaf } from "../src/core/leaves.ts";
 import { LIMITS } from "../src/core/limits.ts";
 
@@ -44,14 +44,28 @@ export interface AuditedEvent {
   readonly typed: TypedEvent | undefined;
 }
 
+/** An event with records that a partition or sink is the next to take of. */
+export interface AuditedUpstream {
+  readonly kind: "upstream";
+  /** Whoever takes of it: see {@link takerOf}. */
+  readonly taker: string;
+  readonly stream: string;
+  readonly revision: number;
+  readonly typed: TypedEvent;
+  /** Nothing has been taken of what follows its cursors: it comes before the end, not before an event of the taker. */
+  readonly pending: boolean;
+}
+
 /**
  * What an audit sees, in this order: every stream, then the events in the order of the log, each event that the Merkle
- * tree covers after its leaf, then the end.
+ * tree covers after its leaf; before an event that takes records from other streams the events that they are in, those
+ * of each stream in order, and not again those that came before; then those of which nothing was taken, and the end.
  */
 export type AuditItem =
   /** A stream as the store knows it: what is below `first` has been let go. */
   | { readonly kind: "stream"; readonly stream: string; readonly first: number; readonly last: number }
   | AuditedEvent
+  | AuditedUpstream
   /**
    * The tree's next leaf. An event that was let go has a leaf without an event after it. `ends` is the event that it
    * is in, if it is the last one there.
@@ -90,6 +104,8 @@ export interface Tally {
   /** How many failures there are; the first ones are in `failures`. */
   failed: number;
   readonly failures: AuditFailure[];
+  /** What became of what was looked at, by names of the audit's own. */
+  readonly counts?: Record<string, number>;
 }
 
 export function emptyTally(): Tally {
@@ -100,4 +116,37 @@ export function emptyTally(): Tally {
 export function fail(tally: Tally, address: string, code: string, message: string): void {
   tally.failed++;
   if (tally.failures.length < LIMITS.auditFailures) tally.failures.push({ address, code, message });
+}
+
+/** Who takes records from other streams, and from where to where. */
+export interface Taker {
+  /** A partition's stream; of a sink its stream and a target that is filled from the beginning, which has its own cursors. */
+  readonly name: string;
+  readonly from: Cursors;
+  readonly to: Cursors;
+}
+
+/** What an event takes from other streams; `undefined` if it is none that does. */
+export function takerOf(stream: string, { type, data }: TypedEvent): Taker | undefined {
+  if (type !== "StepsRecorded" && type !== "OutputsDelivered") return undefined;
+  if (!areCursors(data.from) || !areCursors(data.to)) return undefined;
+  const name = type === "StepsRecorded" ? stream : sinkTaker(stream, data.target);
+  return { name, from: data.from, to: data.to };
+}
+
+/** Targets without content of their own go on after each other. */
+export function sinkTaker(stream: string, target: string): string {
+  return String(target).startsWith("file:") ? `${stream} ${target}` : stream;
+}
+
+function areCursors(cursors: unknown): cursors is Cursors {
+  if (typeof cursors !== "object" || cursors === null) return false;
+  return Object.values(cursors).every((n) => Number.isSafeInteger(n) && n >= 0);
+}
+
+/** Whether a stream is the pipeline's that is asked for. A replay's own streams, `pipeline~id`, belong to its pipeline. */
+export function isAuditedStream(pipeline: string | undefined, stream: string): boolean {
+  if (pipeline === undefined) return true;
+  const name = stream.slice(stream.indexOf("_") + 1);
+  return name === pipeline || name.startsWith(`${pipeline}.`) || name.startsWith(`${pipeline}~`);
 }

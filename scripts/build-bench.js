@@ -2,11 +2,24 @@
 import { readdirSync } from "node:fs";
 import { build } from "esbuild";
 
-await build({
-  entryPoints: readdirSync("bench").map((file) => `bench/${file}`),
-  outdir: "dist/bench",
-  bundle: true,
-  packages: "external",
-  platform: "node",
-  format: "esm",
-});
+const files = readdirSync("bench");
+// Threads are begun with a file of their own, which is beside the program as it is delivered, not in a bundle.
+const delivered = files.filter((file) => file.startsWith("threads"));
+
+await bundle(
+  files.filter((file) => !delivered.includes(file)),
+  [],
+);
+await bundle(delivered, ["headwater"]);
+
+async function bundle(entries, external) {
+  await build({
+    entryPoints: entries.map((file) => `bench/${file}`),
+    outdir: "dist/bench",
+    bundle: true,
+    packages: "external",
+    external,
+    platform: "node",
+    format: "esm",
+  });
+}

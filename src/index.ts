@@ -1,11 +1,31 @@
 /** The library's door: what pipelines and programs import as "headwater". */
+import type { Lineage, LineageRequest } from "./app/lineage-types.ts";
 import type { RunReport, RunRequest } from "./app/run-types.ts";
 import type { RunningPipeline, StartOptions } from "./app/start-types.ts";
 import type { StageState, StateRequest } from "./app/state-types.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
 
-export type { RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
-export type { Delivery, RunningPipeline, StartOptions } from "./app/start-types.ts";
+export type {
+  Audit,
+  AuditedCheckpoint,
+  AuditedEvent,
+  AuditedLog,
+  AuditedUpstream,
+  AuditFailure,
+  AuditItem,
+  Tally,
+} from "./app/audit-types.ts";
+export type { CheckpointTimes } from "./app/checkpoint-types.ts";
+export type { Lineage, LineageRequest, LineageVertex, ViewOptions } from "./app/lineage-types.ts";
+export type { Backpressure, RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
+export type {
+  BatchDelivery,
+  Delivery,
+  Feed,
+  RunningPipeline,
+  SinkBinding,
+  StartOptions,
+} from "./app/start-types.ts";
 export type {
   HistoryPoint,
   JoinStateEntry,
@@ -18,20 +38,23 @@ export type {
 } from "./app/state-types.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
 export type { Aggregate, Aggregates, ReducerOptions } from "./pipeline/aggregates.ts";
-export type { StageContext } from "./pipeline/context.ts";
+export type { EffectContext, StageContext } from "./pipeline/context.ts";
 export type {
-  FailurePolicy,
   FunctionOptions,
   Key,
   MaybePromise,
   PipelineDefinition,
   StageOptions,
+  WaitingOptions,
 } from "./pipeline/definition.ts";
 export type { Duration } from "./pipeline/duration.ts";
+export type { EffectCall, EffectOptions } from "./pipeline/effects.ts";
+export type { FailurePolicy, RetryPolicy } from "./pipeline/failure-policy.ts";
 export * from "./pipeline/library.ts";
 export type { ParameterInForce, ParameterSettings } from "./pipeline/parameter-overrides.ts";
 export type { Parameter, ParameterDeclarations, ParameterValues } from "./pipeline/parameters.ts";
 export type { PipelineOptions, SourceOptions, WatermarkOptions } from "./pipeline/pipeline.ts";
+export type { RetrySettings } from "./pipeline/retries.ts";
 export type { ReduceOptions } from "./pipeline/stream.ts";
 export type { JoinOptions, TableJoinOptions, WindowOptions } from "./pipeline/timed-stages.ts";
 export type { EarlyFiring, FiringKind, WindowInfo, Windows } from "./pipeline/windows.ts";
@@ -59,4 +82,14 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
 export async function state(request: StateRequest): Promise<StageState> {
   const app = await import("./app/state.ts");
   return app.stateAt(request);
+}
+
+/**
+ * Where a record came from, or with `forward` what it went into, as `headwater lineage` does. Only reads; the log may be
+ * at work in another process. Code in the log is run to make again what is not stored, unless `recompute` is false.
+ * Throws a `HeadwaterError`.
+ */
+export async function lineage(request: LineageRequest): Promise<Lineage> {
+  const app = await import("./app/lineage.ts");
+  return app.lineage(request);
 }

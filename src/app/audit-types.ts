@@ -1,6 +1,15 @@
 import type { AuditFailure } from "../../projections/audit.ts";
 
-export type { AuditFailure } from "../../projections/audit.ts";
+export type {
+  Audit,
+  AuditedCheckpoint,
+  AuditedEvent,
+  AuditedLog,
+  AuditedUpstream,
+  AuditFailure,
+  AuditItem,
+  Tally,
+} from "../../projections/audit.ts";
 
 export interface AuditRequest {
   readonly log: string;
@@ -10,6 +19,8 @@ export interface AuditRequest {
   readonly checkpoints: readonly string[];
   /** Verifier keys: `name+id+base64`. */
   readonly verifiers: readonly string[];
+  /** Modules with checks of the user's own, which are run besides. */
+  readonly checks?: readonly string[];
   readonly signal?: AbortSignal;
   /** Told how many events have been read, of how many. */
   readonly onProgress?: (events: number, of: number) => void;
@@ -25,6 +36,8 @@ export interface CheckReport {
   /** How many failures there are; at most `LIMITS.auditFailures` are told. */
   readonly failed: number;
   readonly failures: readonly AuditFailure[];
+  /** What became of what was looked at, by names of the check's own. */
+  readonly counts?: Readonly<Record<string, number>>;
 }
 
 export interface AuditReport {

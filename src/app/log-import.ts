@@ -99,7 +99,7 @@ async function appendAll(log: EventLog, items: AsyncIterable<string | ImportedEv
 
 /** The id of the exported log, then its events. Throws `BadInput` at the first line that is not right. */
 async function* readExport(file: string, signal?: AbortSignal): AsyncIterable<string | ImportedEvent> {
-  const input = await createSurroundings().files.openInput(file);
+  const input = await createSurroundings().files.openInput(file, "jsonl");
   const next = new Map<string, number>();
   let header = true;
   let end = 0;

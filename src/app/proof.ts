@@ -1,14 +1,8 @@
-import { type Checkpoint, formatCheckpoint, originOf, parseCheckpoint } from "../core/checkpoint.ts";
-import { equalBytes } from "../core/digest.ts";
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
-import { LIMITS } from "../core/limits.ts";
-import { type NoteSigner, noteSigner, parseNote, parseSigner, signNote } from "../core/signed-note.ts";
-import type { Clock } from "../ports/clock.ts";
-import type { EventLog } from "../ports/event-log.ts";
-import type { SmallFiles } from "../ports/small-files.ts";
+import { noteSigner } from "../core/signed-note.ts";
 import { createProofSurroundings, openLog } from "../runtime/compose.ts";
-import { MerkleReader } from "../runtime/merkle-reader.ts";
-import { Sequencer, type SequencerOptions } from "../runtime/sequencer.ts";
+import { keepCheckpoints } from "./checkpoint-timer.ts";
+import type { CheckpointTimes } from "./checkpoint-types.ts";
+import { readSigner, type SignedCheckpoint, type SignOptions, signCheckpoint } from "./sign-log.ts";
 
 /** A key that was made. */
 export interface MadeKey {
@@ -36,111 +30,45 @@ export async function keygen(name: string, folder = "."): Promise<MadeKey> {
   return { name, keyId: verifier.keyId, verifierKey: verifier.verifierKey, file };
 }
 
-export interface CheckpointRequest extends SequencerOptions {
+export interface CheckpointRequest extends SignOptions {
   readonly log: string;
   /** File with the private key. */
   readonly key: string;
-  /** File for the note; an older checkpoint of this log that is in it is replaced, nothing else is. */
-  readonly out?: string;
 }
 
-/** A checkpoint that was signed. */
-export interface SignedCheckpoint extends Checkpoint {
-  /** The signed note. */
-  readonly note: string;
-  readonly verifierKey: string;
-}
-
-/**
- * Brings the Merkle tree up to the log as it is, and signs it. The note is kept in the log, too. Throws `BadInput` for
- * a file that holds no key, `ForeignOutput` for an `out` that holds something else, and `LogDamaged` when the log does
- * not go on from the checkpoint that `out` holds.
- */
+/** Signs the log as it is: see {@link signCheckpoint}, and `BadInput` for a file that holds no key. */
 export async function checkpoint(request: CheckpointRequest): Promise<SignedCheckpoint> {
   const { clock, files } = createProofSurroundings();
   const signer = await readSigner(files, request.key);
   const log = await openLog(request.log, { create: false });
   try {
-    const before = request.out === undefined ? undefined : await replaceable(files, request.out, log.id);
-    const signed = await signLog(log, clock, signer, request, async (sequencer) => {
-      if (before !== undefined) await mustExtend(log, sequencer, before, request.out);
-    });
-    if (request.out !== undefined) await files.replace(request.out, signed.note);
-    return signed;
+    return await signCheckpoint(log, clock, files, signer, request);
   } finally {
     await log.close();
   }
 }
 
-async function readSigner(files: SmallFiles, path: string): Promise<NoteSigner> {
+export interface CheckpointsRequest extends CheckpointTimes {
+  readonly log: string;
+  /** Told of each checkpoint, and of what went wrong with one, which does not end it. */
+  readonly onSigned?: (signed: SignedCheckpoint) => void;
+  readonly onNotice?: (message: string) => void;
+  /** Aborting it ends it, after a last checkpoint. */
+  readonly signal: AbortSignal;
+}
+
+/** Signs a log again and again, while others write to it, until `signal` aborts. */
+export async function checkpoints(request: CheckpointsRequest): Promise<void> {
+  const surroundings = createProofSurroundings();
+  const log = await openLog(request.log, { create: false });
   try {
-    return parseSigner((await files.read(path)).trimEnd());
-  } catch (error) {
-    if (!(error instanceof HeadwaterError) || error.where !== undefined) throw error;
-    const { hint } = error;
-    throw new HeadwaterError(error.code, error.message, { where: path, ...(hint !== undefined && { hint }) });
+    const timer = await keepCheckpoints(log, surroundings, request);
+    await new Promise<void>((resolve) => {
+      if (request.signal.aborted) resolve();
+      else request.signal.addEventListener("abort", () => resolve());
+    });
+    await timer.stop();
+  } finally {
+    await log.close();
   }
-}
-
-/** The checkpoint in a file that is to be replaced; `undefined` if there is no such file. */
-async function replaceable(files: SmallFiles, path: string, logId: string): Promise<Checkpoint | undefined> {
-  const text = await files.find(path);
-  if (text === undefined) return undefined;
-  let what = "the file holds something else than a checkpoint";
-  try {
-    const found = parseCheckpoint(parseNote(text).text);
-    if (found.origin === originOf(logId)) return found;
-    what = "the file holds a checkpoint of another log";
-  } catch (error) {
-    if (!isHeadwaterError(error, "BadInput")) throw error;
-  }
-  throw new HeadwaterError("ForeignOutput", what, {
-    where: path,
-    hint: "It is not overwritten: name another place.",
-  });
-}
-
-async function signLog(
-  log: EventLog,
-  clock: Clock,
-  signer: NoteSigner,
-  options: SequencerOptions,
-  check: (sequencer: Sequencer) => Promise<void>,
-): Promise<SignedCheckpoint> {
-  for (let attempt = 1; ; attempt++) {
-    const sequencer = await Sequencer.open(log, clock);
-    try {
-      await sequencer.catchUp(options);
-      if (options.signal?.aborted)
-        throw new HeadwaterError("Stopped", "stopped before the checkpoint was signed");
-      await check(sequencer);
-      const signed = { origin: originOf(log.id), size: sequencer.size, root: sequencer.root() };
-      const note = signNote(formatCheckpoint(signed), [signer]);
-      await sequencer.keepCheckpoint(note);
-      return { ...signed, note, verifierKey: signer.verifier.verifierKey };
-    } catch (error) {
-      // Another process was faster; what it did need not be done again.
-      if (!isHeadwaterError(error, "WrongExpectedRevision") || attempt >= LIMITS.sequencerAttempts)
-        throw error;
-    }
-  }
-}
-
-async function mustExtend(
-  log: EventLog,
-  sequencer: Sequencer,
-  before: Checkpoint,
-  path: string | undefined,
-): Promise<void> {
-  const goesOn =
-    before.size <= sequencer.size && equalBytes(await new MerkleReader(log).root(before.size), before.root);
-  if (goesOn) return;
-  throw new HeadwaterError(
-    "LogDamaged",
-    `the log does not go on from its checkpoint of ${before.size} events: it was rolled back, or changed`,
-    {
-      ...(path !== undefined && { where: path }),
-      hint: `Keep that file; "headwater audit --checkpoint" says more. Nothing was signed.`,
-    },
-  );
 }

@@ -4,10 +4,14 @@ import type { PipelineDeployed } from "../core/events.ts";
 import { formatPosition } from "../core/position.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
 import { notableParameters } from "../pipeline/parameter-overrides.ts";
+import type { Plan } from "../pipeline/plan.ts";
 import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { ProgressBoard } from "../runtime/progress-board.ts";
 import type { RunOptions } from "../runtime/run-options.ts";
+import { backpressureOf } from "./backpressure.ts";
 import type { RunNotice, RunReport } from "./run-types.ts";
+
+const MS_PER_SECOND = 1_000;
 
 type Notices = Pick<
   RunOptions,
@@ -16,9 +20,12 @@ type Notices = Pick<
   | "onQuarantined"
   | "onResumed"
   | "onTimeAhead"
+  | "onOutputWaits"
+  | "onDrainTimeout"
   | "onStandBy"
   | "onBegunAgain"
   | "onRestarted"
+  | "onNodeLost"
 >;
 
 /** What a run tells while it goes on, as notices. */
@@ -39,6 +46,8 @@ export function noticesTo(
     onQuarantined: (stage, address, message) => notify?.({ kind: "quarantined", stage, address, message }),
     onResumed: (source, input, records) => notify?.({ kind: "resumed", source, input, records }),
     onTimeAhead: (source, where, time) => notify?.({ kind: "time-ahead", source, where, time }),
+    onOutputWaits: (sink, reason) => notify?.({ kind: "output-waits", sink, reason }),
+    onDrainTimeout: (drainMs) => notify?.({ kind: "drain-timeout", drainMs }),
     onStandBy: (message) => notify?.({ kind: "standing-by", message }),
     onBegunAgain: ({ code, message, where }) => {
       const what = where === undefined ? message : `${message}: ${where}`;
@@ -46,6 +55,8 @@ export function noticesTo(
       notify?.({ kind: "begun-again", message: `${what}; ${next}` });
     },
     onRestarted: (node, error) => notify?.({ kind: "restarted", node, message: describeThrown(error) }),
+    onNodeLost: (node, replacement, { message, where, hint }) =>
+      notify?.({ kind: "node-lost", node, replacement, message, where, hint }),
   };
 }
 
@@ -54,16 +65,24 @@ export function logNotices(notify: ((notice: RunNotice) => void) | undefined): (
   return (notice) => notify?.({ kind: "log", ...notice });
 }
 
+/** By the monotonic clock, in milliseconds. */
+export interface RunTime {
+  readonly started: number;
+  readonly ended: number;
+}
+
 /** What a run did, when it has ended. */
 export async function reportOf(
   log: EventLog,
-  definition: PipelineDefinition,
+  plan: Plan,
   deployed: PipelineDeployed,
   board: ProgressBoard,
   nodes: number,
-  seconds: number,
+  time: RunTime,
 ): Promise<RunReport> {
   const { totals } = board;
+  const { definition } = plan;
+  const seconds = (time.ended - time.started) / MS_PER_SECOND;
   const size = await log.size();
   return {
     pipeline: definition.name,
@@ -75,11 +94,13 @@ export async function reportOf(
       rejected: totals.rejected,
       quarantined: totals.quarantined,
       late: totals.late,
+      retried: totals.retried,
       pending: board.pending,
     },
     late: Object.fromEntries(board.late),
     steps: totals.steps,
     outputs: Object.fromEntries(definition.sinks.map(({ name }) => [name, board.outputs.get(name) ?? 0])),
+    backpressure: backpressureOf(plan, board.pressure.holdUps(time.ended), seconds),
     nodes,
     seconds,
     recordsPerSecond: totals.accepted / seconds,

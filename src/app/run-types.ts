@@ -1,5 +1,8 @@
 import type { HeadwaterError } from "../core/errors.ts";
 import type { ParameterInForce, ParameterSettings } from "../pipeline/parameter-overrides.ts";
+import type { InputFormat } from "../ports/files.ts";
+import type { FileNotice } from "../runtime/files-intake.ts";
+import type { CheckpointTimes } from "./checkpoint-types.ts";
 
 /** What `headwater run` is asked to do. */
 export interface RunRequest {
@@ -7,10 +10,17 @@ export interface RunRequest {
   readonly pipeline: string;
   /** `lmdb:<dir>` or `memory:`. */
   readonly log: string;
-  /** Source → file, or `-` for standard input. */
+  /** Source → file, folder (all files in it), or `-` for standard input. */
   readonly inputs: ReadonlyMap<string, string>;
-  /** Sink → file, or `-` for standard output. Sinks that are not named only count. */
+  /** Source → what its input holds, where the name does not tell, or tells otherwise. */
+  readonly formats?: ReadonlyMap<string, InputFormat>;
+  /**
+   * Sink → file, `http://…` or `https://…` (batches are POSTed there as JSON lines), or `-` for standard output. Sinks
+   * that are not named only count.
+   */
   readonly outputs: ReadonlyMap<string, string>;
+  /** Sink → size or time after which its file is followed by the next one, such as `64MB` or `1h`; `""`: of all others. */
+  readonly rotations?: ReadonlyMap<string, string>;
   /**
    * Values of the pipeline's parameters, by stage and name. Those that are not named have their default or, in a
    * pipeline that is run by its deployed name, the value that it is deployed with.
@@ -18,8 +28,14 @@ export interface RunRequest {
   readonly parameters?: ParameterSettings;
   /** `STAGE.PARAMETER` → value as text, which is read as JSON if the parameter takes that. Counts before `parameters`. */
   readonly parameterTexts?: ReadonlyMap<string, string>;
-  /** Node actors in this process; 1 if absent. */
+  /** Node actors in this process; if absent 1, or with threads one for each core, but no more than partitions. */
   readonly nodes?: number;
+  /** Where nodes run: in this thread (`inline`, the default), or each in a worker thread of its own. */
+  readonly executor?: "inline" | "threads";
+  /** Threads: milliseconds without an answer, at one record, after which a thread is replaced; 10,000 if absent. */
+  readonly hangAfterMs?: number;
+  /** Threads: most of its JavaScript heap that one may use, in MiB; 1,024 if absent. */
+  readonly threadMemoryMb?: number;
   readonly batchRecords?: number;
   readonly tickMs?: number;
   /** Stay when the inputs have ended, until `signal` aborts. */
@@ -28,8 +44,12 @@ export interface RunRequest {
   readonly keepOpen?: boolean;
   /** Take inputs in again that were taken before. */
   readonly again?: boolean;
+  /** Checkpoints that are signed while it runs, and at its end. */
+  readonly checkpoints?: CheckpointTimes;
   /** First abort: finish what is in flight and stop. */
   readonly signal?: AbortSignal;
+  /** How long finishing may take, in milliseconds; then it stops at once. 30,000 if absent. */
+  readonly drainMs?: number;
   onProgress?(progress: RunProgress): void;
   onNotice?(notice: RunNotice): void;
 }
@@ -41,6 +61,8 @@ export interface RunProgress {
   /** Of all inputs together; `undefined` if some size is unknown. */
   readonly bytes: number | undefined;
   readonly bytesRead: number;
+  /** Who holds back the rest just now. */
+  readonly heldBackBy?: Pick<Backpressure, "by" | "reason"> | undefined;
 }
 
 /** Something that a person should hear of while the run goes on. */
@@ -69,12 +91,42 @@ export type RunNotice =
   | { readonly kind: "no-input"; readonly source: string }
   /** Event time of a record, milliseconds since 1970, that is too far ahead of all before it to be believed yet. */
   | { readonly kind: "time-ahead"; readonly source: string; readonly where: string; readonly time: number }
+  /** A checkpoint was not signed, or not taken by the command it was given to. */
+  | { readonly kind: "checkpoint"; readonly message: string }
   | { readonly kind: "standing-by"; readonly message: string }
   /** A run that follows its inputs goes on after a failure that need not last. */
   | { readonly kind: "begun-again"; readonly message: string }
   /** What the log says: it keeps everyone waiting, or goes on. */
   | { readonly kind: "log"; readonly waiting: boolean; readonly message: string }
-  | { readonly kind: "restarted"; readonly node: string; readonly message: string };
+  /** What was in flight when the run was stopped is not finished in time: it is left to the next start. */
+  | { readonly kind: "drain-timeout"; readonly drainMs: number }
+  /** The receiver of a sink does not take a batch for now, or (without a reason) does so again. */
+  | { readonly kind: "output-waits"; readonly sink: string; readonly reason: string | undefined }
+  /** What became of a file that is read: see `FileNotice`. */
+  | ({ readonly kind: "file"; readonly source: string } & FileNotice)
+  | { readonly kind: "restarted"; readonly node: string; readonly message: string }
+  /** The thread of a node has ended, or hung and was ended; `where` says at which stage and input, if that is known. */
+  | {
+      readonly kind: "node-lost";
+      readonly node: string;
+      readonly replacement: string;
+      readonly message: string;
+      readonly where: string | undefined;
+      readonly hint: string | undefined;
+    };
+
+/** Something that held back what is ahead of it, up to the door. */
+export interface Backpressure {
+  /** `sink NAME`, `stage NAME` (or `stages A, B`, which run as one), or `log`. */
+  readonly by: string;
+  /** What a sink waited for last, such as `HTTP 503`. */
+  readonly reason?: string;
+  /** Whom it holds back, from itself up to the sources. */
+  readonly chain: readonly string[];
+  readonly seconds: number;
+  /** Of the run's time. */
+  readonly share: number;
+}
 
 /** What a run did; `headwater run --json` prints it as it is. */
 export interface RunReport {
@@ -90,6 +142,8 @@ export interface RunReport {
     readonly quarantined: number;
     /** Came too late for a window or join; counted at each that they came too late for. */
     readonly late: number;
+    /** Put back after they had been quarantined or rejected. */
+    readonly retried: number;
     readonly pending: number;
   };
   /** How many came too late for which window or join; only those with some. */
@@ -98,6 +152,8 @@ export interface RunReport {
   readonly steps: number;
   /** Records delivered to each sink by this run. */
   readonly outputs: Readonly<Record<string, number>>;
+  /** Who kept doors from taking in more, and for how long; the worst first. Empty if nobody did. */
+  readonly backpressure: readonly Backpressure[];
   readonly nodes: number;
   readonly seconds: number;
   readonly recordsPerSecond: number;

@@ -1,17 +1,21 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { LIMITS } from "../core/limits.ts";
 import { count } from "../pipeline/aggregates.ts";
 import { pipeline } from "../pipeline/pipeline.ts";
 import { tumbling } from "../pipeline/windows.ts";
 import { start } from "./start.ts";
+import type { BatchDelivery } from "./start-types.ts";
 
 let dir: string;
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), "headwater-start-"));
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 function numbers(step = 1) {
   const p = pipeline("numbers", { partitions: 2, batchRecords: 8 });
@@ -120,5 +124,159 @@ describe("start", () => {
       code: "UnknownSink",
     });
     await expect(start(numbers(), { log: "file:x" })).rejects.toMatchObject({ code: "BadUsage" });
+  });
+
+  test("takes what a function gives, as far as there is room, and ends with it", async () => {
+    const seen: unknown[] = [];
+    const running = await start(numbers(), {
+      log: "memory:",
+      inputs: {
+        in: async ({ push }) => {
+          for (let id = 0; id < 20_000; id++) await push({ id });
+        },
+      },
+      sinks: { out: ({ n }: { n: number }) => void seen.push(n) },
+    });
+    expect((await running.finished).records).toMatchObject({ accepted: 20_000, pending: 0 });
+    expect(seen).toHaveLength(20_000);
+    await expect(running.offer("in", {})).rejects.toMatchObject({ code: "UnknownSource" });
+  });
+
+  test("takes in what a function gave before it failed, and then fails with it", async () => {
+    const seen: unknown[] = [];
+    const running = await start(numbers(), {
+      log: "memory:",
+      inputs: {
+        in: async ({ push }) => {
+          await push({ id: 1 });
+          throw new Error("the bus is gone");
+        },
+      },
+      sinks: { out: ({ n }: { n: number }) => void seen.push(n) },
+    });
+    await expect(running.finished).rejects.toMatchObject({
+      code: "InputFailed",
+      message: expect.stringContaining("the bus is gone"),
+    });
+    expect(seen).toEqual([1]);
+  });
+
+  test("tells a function that gives records when it stops", async () => {
+    let stopped = false;
+    let delivered = () => {};
+    const first = new Promise<void>((resolve) => {
+      delivered = resolve;
+    });
+    const running = await start(numbers(), {
+      log: "memory:",
+      sinks: { out: () => delivered() },
+      inputs: {
+        in: async ({ push, signal }) => {
+          await push({ id: 1 });
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
+          stopped = true;
+          await expect(push({ id: 2 })).rejects.toMatchObject({ code: "Stopped" });
+        },
+      },
+    });
+    await first;
+    await running.stop();
+    expect(stopped).toBe(true);
+  });
+
+  test("gives many records at once, with a key under which a batch comes again as it was", async () => {
+    const log = `lmdb:${dir}`;
+    const batches: { key: string; ids: number[] }[] = [];
+    const take = (fails: boolean) => ({
+      batch: (records: readonly { n: number }[], { key, records: deliveries }: BatchDelivery) => {
+        expect(deliveries).toHaveLength(records.length);
+        batches.push({ key, ids: records.map(({ n }) => n) });
+        if (fails && batches.length === 2) throw new Error("not now");
+      },
+    });
+    const inputs = { in: Array.from({ length: 40 }, (_, id) => ({ id })) };
+    const failing = await start(numbers(), { log, inputs, sinks: { out: take(true) }, batchRecords: 8 });
+    await failing.finished;
+    const [first, refused, again] = batches;
+    expect(again).toEqual(refused);
+    expect(new Set(batches.map(({ key }) => key)).size).toBe(batches.length - 1);
+    const others = batches.filter((_, index) => index !== 1).flatMap(({ ids }) => ids);
+    expect(others).toEqual(Array.from({ length: 40 }, (_, index) => index + 1));
+    expect(first?.key).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  test("writes files, rotated by the time at which records were accepted", async () => {
+    const inputs = { in: Array.from({ length: 20 }, (_, id) => ({ id })) };
+    const sinks = { out: { file: join(dir, "out.jsonl"), rotate: "1d" } };
+    await (await start(numbers(), { log: "memory:", inputs, sinks })).finished;
+    const names = readdirSync(dir);
+    expect(names.every((name) => /^out-\d{8}T000000Z\.jsonl$/.test(name))).toBe(true);
+    const lines = names.sort().flatMap((name) => readFileSync(join(dir, name), "utf8").trimEnd().split("\n"));
+    expect(lines.map((line) => JSON.parse(line).n)).toEqual(
+      Array.from({ length: 20 }, (_, index) => index + 1),
+    );
+  });
+
+  test("lets go of what does not come to an end in time, and says so", async () => {
+    const notices: string[] = [];
+    let entered = () => {};
+    const busy = new Promise<void>((resolve) => {
+      entered = resolve;
+    });
+    const running = await start(numbers(), {
+      log: "memory:",
+      inputs: { in: [{ id: 1 }] },
+      sinks: {
+        out: () => {
+          entered();
+          return new Promise(() => {});
+        },
+      },
+      drainTimeout: "10ms",
+      onNotice: ({ kind }) => notices.push(kind),
+    });
+    await busy;
+    expect((await running.stop()).outputs).toEqual({ out: 0 });
+    expect(notices).toContain("drain-timeout");
+  });
+
+  test("says what held it back", async () => {
+    let pushed = 0;
+    let waited = false;
+    const running = await start(numbers(), {
+      log: "memory:",
+      batchRecords: 512,
+      inputs: {
+        in: async ({ push }) => {
+          for (; pushed < 3 * LIMITS.inFlightRecords; pushed++) await push({ id: pushed });
+        },
+      },
+      sinks: {
+        out: async () => {
+          if (waited) return;
+          waited = true;
+          // By then as much is in flight as may be, and as much again waits to be taken: the door waits.
+          while (pushed < 2 * LIMITS.inFlightRecords) await pause(10);
+          await pause(1_500);
+        },
+      },
+    });
+    const [worst] = (await running.finished).backpressure;
+    expect(worst).toMatchObject({ by: "sink out", chain: ["sink out", "stage count", "source in"] });
+  });
+
+  test("refuses threads for a pipeline without a module, and settings that no thread can have", async () => {
+    const refused = (more: object) => start(numbers(), { log: "memory:", executor: "threads", ...more });
+    await expect(refused({})).rejects.toMatchObject({
+      code: "BadUsage",
+      where: "pipeline numbers",
+      hint: expect.stringContaining("module"),
+    });
+    await expect(refused({ executor: "gpu" })).rejects.toMatchObject({ code: "BadUsage", where: "executor" });
+    await expect(refused({ hangAfterMs: 1 })).rejects.toMatchObject({
+      code: "BadUsage",
+      where: "hangAfterMs",
+    });
+    await expect(refused({ threadMemoryMb: 0.5 })).rejects.toMatchObject({ where: "threadMemoryMb" });
   });
 });

@@ -1,36 +1,60 @@
 import { resolve } from "node:path";
-import { HeadwaterError } from "../core/errors.ts";
+import { describeThrown, HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import { durationMs } from "../pipeline/duration.ts";
 import { overridesOf } from "../pipeline/parameter-overrides.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
-import { createSurroundings, openLog } from "../runtime/compose.ts";
+import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
+import { HttpTarget } from "../runtime/http-target.ts";
 import { ProgramIntake } from "../runtime/intake.ts";
+import type { IntakeRecord } from "../runtime/intake-record.ts";
+import { moduleMissing } from "../runtime/node-threads.ts";
 import { groupRecords, OfferQueue } from "../runtime/offer-queue.ts";
 import { runPipeline } from "../runtime/pipeline-run.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
-import { CallbackTarget, type SinkTarget } from "../runtime/sink-targets.ts";
+import type { SinkTarget } from "../runtime/sink-target.ts";
+import { BatchCallbackTarget, CallbackTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { checkpointsOfRun } from "./checkpoint-timer.ts";
+import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
+import { fileTarget, mustBeAddress } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
-import type { Delivery, RunningPipeline, StartOptions } from "./start-types.ts";
-
-const MS_PER_SECOND = 1_000;
+import type {
+  BatchDelivery,
+  Delivery,
+  Feed,
+  RunningPipeline,
+  SinkBinding,
+  StartOptions,
+} from "./start-types.ts";
 
 /** Runs a pipeline in this process. Throws `UnknownSource`, `UnknownSink`, `BadParameter`, and what opening the log throws. */
 export async function start(pipeline: Pipeline, options: StartOptions): Promise<RunningPipeline> {
   const plan = planPipeline(pipeline.definition, overridesOf(options.parameters));
   const { definition } = plan;
   const queues = new Map<string, OfferQueue>();
-  const intakes = intakesOf(plan, options, queues);
-  const targets = targetsOf(plan, options);
+  const over = new AbortController();
+  const intakes = intakesOf(plan, options, queues, over.signal);
   const surroundings = createSurroundings();
+  const executor = chooseExecutor(options, surroundings, definition.partitions);
+  if (executor.threads !== undefined && options.module === undefined) throw moduleMissing(definition.name);
+  const targets = await targetsOf(plan, options, surroundings);
   const bundle =
     options.module === undefined ? undefined : await surroundings.bundler.bundle(resolve(options.module));
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
+  const timer = await checkpointsOfRun(log, options.checkpoints, options.onNotice).catch(async (error) => {
+    await log.close();
+    throw error;
+  });
   const board = new ProgressBoard();
   const stop = new AbortController();
   const { clock } = surroundings;
-  const nodes = options.nodes ?? 1;
+  const drainMs =
+    options.drainTimeout === undefined
+      ? undefined
+      : durationMs(options.drainTimeout, "the drain timeout", "drainTimeout");
 
   const abandon = (error: unknown) => {
     for (const intake of intakes.values()) intake.abandon(error);
@@ -46,25 +70,20 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           bundle,
           intakes,
           targets,
-          nodes,
+          ...executor,
           batchRecords: options.batchRecords ?? definition.batchRecords,
           tickMs: options.tickMs ?? definition.tickMs,
           provenance: options.provenance ?? "full",
           follow: false,
           keepOpen: options.keepOpen ?? false,
+          ...(drainMs !== undefined && { drainMs }),
           signal: stop.signal,
           board,
           ...noticesTo(definition, options.onNotice),
         },
       );
-      return await reportOf(
-        log,
-        definition,
-        deployed,
-        board,
-        nodes,
-        (clock.monotonic() - started) / MS_PER_SECOND,
-      );
+      const times = { started, ended: clock.monotonic() };
+      return await reportOf(log, plan, deployed, board, executor.nodes, times);
     } catch (error) {
       abandon(error);
       throw error;
@@ -72,6 +91,8 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
       abandon(
         new HeadwaterError("Stopped", "the pipeline has stopped", { where: `pipeline ${definition.name}` }),
       );
+      over.abort();
+      await timer?.stop();
       await log.close();
     }
   };
@@ -95,6 +116,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
       for (const queue of source === undefined ? queues.values() : [queueOf(source)]) queue.end();
     },
     stop: () => {
+      over.abort();
       stop.abort();
       return finished;
     },
@@ -106,6 +128,7 @@ function intakesOf(
   plan: Plan,
   options: StartOptions,
   queues: Map<string, OfferQueue>,
+  over: AbortSignal,
 ): Map<string, ProgramIntake> {
   const { definition } = plan;
   const inputs = new Map(Object.entries(options.inputs ?? {}));
@@ -118,24 +141,79 @@ function intakesOf(
   return new Map(
     definition.sources.map(({ name }) => {
       const given = inputs.get(name);
-      if (given !== undefined) return [name, new ProgramIntake(groupRecords(given, definition.batchRecords))];
+      if (typeof given === "object") {
+        return [name, new ProgramIntake(groupRecords(given, definition.batchRecords))];
+      }
       const queue = new OfferQueue();
-      queues.set(name, queue);
-      return [name, new ProgramIntake(queue)];
+      if (given === undefined) queues.set(name, queue);
+      return [name, new ProgramIntake(given === undefined ? queue : pushed(queue, given, over))];
     }),
   );
 }
 
-function targetsOf({ definition }: Plan, options: StartOptions): Map<string, SinkTarget> {
-  return new Map(
-    Object.entries(options.sinks ?? {}).map(([name, callback]) => {
-      if (!definition.sinks.some((sink) => sink.name === name)) {
-        throw new HeadwaterError("UnknownSink", `the pipeline has no sink ${JSON.stringify(name)}`, {
-          where: `pipeline ${definition.name}`,
-        });
-      }
-      const deliver = callback as (record: unknown, delivery: Delivery) => void | Promise<void>;
-      return [name, new CallbackTarget(({ value, key, ordinal }) => deliver(value, { key, ordinal }))];
-    }),
+/** What a function of the program gives; it is called when the door begins to read. */
+async function* pushed(
+  queue: OfferQueue,
+  feed: Feed,
+  over: AbortSignal,
+): AsyncIterable<readonly IntakeRecord[]> {
+  over.addEventListener("abort", () => queue.end(), { once: true });
+  const done = (async () => feed({ push: (record) => queue.push(record), signal: over }))();
+  const failure = done.then(
+    () => undefined,
+    (error: unknown) => ({ error }),
   );
+  void failure.then(() => queue.end());
+  yield* queue;
+  const failed = over.aborted ? undefined : await failure;
+  if (failed !== undefined) throw inputFailed(failed.error);
+}
+
+function inputFailed(error: unknown): HeadwaterError {
+  return new HeadwaterError(
+    "InputFailed",
+    `the function that gives records failed: ${describeThrown(error)}`,
+    {
+      where: "the program",
+      cause: error,
+    },
+  );
+}
+
+async function targetsOf(
+  { definition }: Plan,
+  options: StartOptions,
+  surroundings: Surroundings,
+): Promise<Map<string, SinkTarget>> {
+  const targets = new Map<string, SinkTarget>();
+  for (const [name, binding] of Object.entries(options.sinks ?? {})) {
+    if (!definition.sinks.some((sink) => sink.name === name)) {
+      throw new HeadwaterError("UnknownSink", `the pipeline has no sink ${JSON.stringify(name)}`, {
+        where: `pipeline ${definition.name}`,
+      });
+    }
+    targets.set(name, await targetOf(binding, surroundings));
+  }
+  return targets;
+}
+
+async function targetOf(binding: SinkBinding, { files, http, clock }: Surroundings): Promise<SinkTarget> {
+  if (typeof binding === "function") {
+    const deliver = binding as (record: unknown, delivery: Delivery) => void | Promise<void>;
+    return new CallbackTarget(({ value, key, ordinal }) => deliver(value, { key, ordinal }));
+  }
+  if ("batch" in binding) {
+    const deliver = binding.batch as (records: readonly unknown[], delivery: BatchDelivery) => void;
+    return new BatchCallbackTarget((records, key) =>
+      deliver(
+        records.map(({ value }) => value),
+        { key, records: records.map((record) => ({ key: record.key, ordinal: record.ordinal })) },
+      ),
+    );
+  }
+  if ("file" in binding) return fileTarget(files, binding.file, binding.rotate);
+  mustBeAddress(binding.url);
+  const { url, headers = {}, timeout } = binding;
+  const timeoutMs = timeout === undefined ? LIMITS.postTimeoutMs : durationMs(timeout, "the timeout", url, 1);
+  return new HttpTarget({ http, clock, url, headers, timeoutMs });
 }

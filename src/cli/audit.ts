@@ -10,17 +10,21 @@ import { Bar } from "./progress.ts";
 interface AuditOptions {
   readonly checkpoint?: readonly string[];
   readonly verifier?: readonly string[];
+  readonly check?: readonly string[];
 }
 
 const EXAMPLES = `
 Checks:
-  chain        each stream's events, none missing, each as it was written
-  checkpoint   the log still goes on from what was signed
-  payload      the records that are kept have the digests that the steps have
+  chain         each stream's events, none missing, each as it was written
+  checkpoint    the log still goes on from what was signed
+  continuity    each step goes on from what the one before it gave
+  payload       the records that are kept have the digests that the steps have
+  conservation  every accepted record comes to an end, and none twice
 
 Examples:
   headwater audit
-  headwater audit --checkpoint monday.note --verifier example.com/audit+12345678+AbC…`;
+  headwater audit --checkpoint monday.note --verifier example.com/audit+12345678+AbC…
+  headwater audit --check few-failures.ts`;
 
 /** The command `headwater audit`. `done` is told the exit code. */
 export function auditCommand(io: Io, done: (code: number) => void): Command {
@@ -30,6 +34,7 @@ export function auditCommand(io: Io, done: (code: number) => void): Command {
     .argument("[pipeline]", "only the records of this pipeline, where a check is about records")
     .option("--checkpoint <file>", "a note that headwater checkpoint signed; repeat it for several", collect)
     .option("--verifier <key>", "whose notes are believed: name+id+base64; repeat it for several", collect)
+    .option("--check <module>", "a check of your own, run besides; repeat it for several", collect)
     .addHelpText("after", EXAMPLES)
     .action(async (pipeline: string | undefined, own: AuditOptions, command: Command) => {
       done(await audit(io, pipeline, own, commonOptions(command.optsWithGlobals(), io)));
@@ -39,7 +44,7 @@ export function auditCommand(io: Io, done: (code: number) => void): Command {
 async function audit(
   io: Io,
   pipeline: string | undefined,
-  { checkpoint = [], verifier = [] }: AuditOptions,
+  { checkpoint = [], verifier = [], check = [] }: AuditOptions,
   common: CommonOptions,
 ): Promise<number> {
   if (checkpoint.length > 0 && verifier.length === 0) {
@@ -56,6 +61,7 @@ async function audit(
       ...(pipeline !== undefined && { pipeline }),
       checkpoints: checkpoint,
       verifiers: verifier,
+      checks: check,
       signal: interrupt.signal,
       onProgress: (events, of) => bar.update(events, of, { events: formatNumber(events) }),
     });
@@ -85,9 +91,13 @@ function reportLines(io: Io, report: AuditReport, signed: boolean): string[] {
   const failures = report.checks.flatMap(({ name, failures: [first] }) =>
     first === undefined ? [] : [`${paint(io, io.stdout, "red", first.address)}: ${first.message} (${name})`],
   );
+  const counts = report.checks.flatMap(({ counts: found = {} }) =>
+    Object.entries(found).flatMap(([name, count]) => (count === 0 ? [] : [`${formatNumber(count)} ${name}`])),
+  );
   return [
     paint(io, io.stdout, "dim", head),
     ...lines,
+    ...(counts.length === 0 ? [] : ["", `What became of the records: ${counts.join(", ")}.`]),
     ...(failures.length === 0 ? [] : ["", "The first failure of each check:", ...failures]),
     ...(signed
       ? []

@@ -19,7 +19,12 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   UnknownSink: EXIT.usage,
   UnknownPipeline: EXIT.usage,
   UnknownStage: EXIT.usage,
+  RecordNotFound: EXIT.usage,
+  RecordGone: EXIT.usage,
+  ViewBehind: EXIT.failed,
   ForeignOutput: EXIT.usage,
+  NotQuarantined: EXIT.usage,
+  NotRetryable: EXIT.usage,
   IncompatibleDeployment: EXIT.usage,
   StreamNotFound: EXIT.usage,
   StreamTombstoned: EXIT.usage,
@@ -38,7 +43,13 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   LogClosed: EXIT.failed,
   InputFailed: EXIT.failed,
   OutputFailed: EXIT.failed,
+  OutputRefused: EXIT.failed,
   StageFailed: EXIT.failed,
+  BadEffect: EXIT.failed,
+  EffectFailed: EXIT.failed,
+  EffectTimedOut: EXIT.failed,
+  EffectMissing: EXIT.failed,
+  NodeLost: EXIT.failed,
   OwnershipLost: EXIT.failed,
   Overloaded: EXIT.failed,
   Internal: EXIT.failed,
@@ -119,7 +130,12 @@ function usageError(error: CommanderError): HeadwaterError {
 }
 
 function stackOf(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown);
-  const own = thrown.stack ?? thrown.message;
-  return thrown.cause === undefined ? own : `${own}\nCaused by: ${stackOf(thrown.cause)}`;
+  try {
+    if (!(thrown instanceof Error)) return describeThrown(thrown);
+    const own = thrown.stack ?? thrown.message;
+    return thrown.cause === undefined ? own : `${own}\nCaused by: ${stackOf(thrown.cause)}`;
+  } catch {
+    // What was thrown may refuse to be read.
+    return describeThrown(thrown);
+  }
 }

@@ -1,4 +1,3 @@
-import { EXIT } from "./errors.ts";
 import type { Io } from "./io.ts";
 
 /** A signal that the first Ctrl-C aborts; the second one ends the process. */
@@ -12,8 +11,6 @@ export interface Interrupt {
 export interface InterruptSteps {
   first?(): void;
   second?(): void;
-  /** Whether a thread of this process waits for what may never come, so that an exit would, too. */
-  stuck?(): boolean;
 }
 
 /** Listens for Ctrl-C. */
@@ -22,8 +19,7 @@ export function listenForInterrupt(io: Io, steps: InterruptSteps = {}): Interrup
   const release = io.onInterrupt(() => {
     if (controller.signal.aborted) {
       steps.second?.();
-      if (steps.stuck?.()) io.die();
-      else io.exit(EXIT.stopped);
+      io.die();
       return;
     }
     controller.abort();

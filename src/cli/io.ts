@@ -1,5 +1,6 @@
 import { performance } from "node:perf_hooks";
 import type { AuditReport, AuditRequest } from "../app/audit-types.ts";
+import type { EvidenceReport, EvidenceRequest, VerifyReport, VerifyRequest } from "../app/evidence-types.ts";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
 
 /** Where the command writes to. */
@@ -18,6 +19,13 @@ type StateApp = typeof import("../app/state.ts");
 
 /** What `replay` does. */
 type ReplayApp = typeof import("../app/replay.ts");
+/** What `quarantine` and its subcommands do. */
+type QuarantineApp = typeof import("../app/quarantine.ts");
+/** What `lineage` does. */
+type LineageApp = typeof import("../app/lineage.ts");
+
+/** What `search` does. */
+type SearchApp = typeof import("../app/search.ts");
 
 /** What `keygen` and `checkpoint` do. */
 export type ProofApp = typeof import("../app/proof.ts");
@@ -25,6 +33,12 @@ export type ProofApp = typeof import("../app/proof.ts");
 /** What `audit` does. */
 export interface AuditApp {
   audit(request: AuditRequest): Promise<AuditReport>;
+}
+
+/** What `evidence` and `verify` do. */
+export interface EvidenceApp {
+  evidence(request: EvidenceRequest): Promise<EvidenceReport>;
+  verify(request: VerifyRequest): Promise<VerifyReport>;
 }
 
 /** What `run` does. */
@@ -41,20 +55,22 @@ export interface Io {
   monotonic(): number;
   /** Calls `listener` at each Ctrl-C and request to end, until the returned function is called. */
   onInterrupt(listener: () => void): () => void;
-  /** Ends the process at once. */
-  exit(code: number): void;
   /**
    * Ends the process at once by the signal of Ctrl-C, which a shell shows as 130. An exit would wait for the
-   * process's other threads, and one of them may wait for the log.
+   * process's other threads, and one of them may be in the middle of writing the log, or wait for it.
    */
   die(): void;
   /** Loaded only when needed, so that `--help` is fast. */
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
   loadState(): Promise<StateApp>;
+  loadQuarantine(): Promise<QuarantineApp>;
+  loadLineage(): Promise<LineageApp>;
+  loadSearch(): Promise<SearchApp>;
   loadProof(): Promise<ProofApp>;
   loadAudit(): Promise<AuditApp>;
   loadReplay(): Promise<ReplayApp>;
+  loadEvidence(): Promise<EvidenceApp>;
 }
 
 /** The program that read our output has ended (`headwater log export | head`): nothing is wrong, and nothing left to do. */
@@ -75,7 +91,6 @@ export function processIo(): Io {
         process.off("SIGTERM", listener);
       };
     },
-    exit: (code) => process.exit(code),
     die: () => {
       process.removeAllListeners("SIGINT");
       process.kill(process.pid, "SIGINT");
@@ -83,9 +98,16 @@ export function processIo(): Io {
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),
+    loadQuarantine: () => import("../app/quarantine.ts"),
+    loadLineage: () => import("../app/lineage.ts"),
+    loadSearch: () => import("../app/search.ts"),
     loadProof: () => import("../app/proof.ts"),
     loadAudit: () => import("../app/audit-apart.ts"),
     loadReplay: () => import("../app/replay.ts"),
+    loadEvidence: async () => ({
+      ...(await import("../app/evidence.ts")),
+      ...(await import("../app/verify.ts")),
+    }),
   };
 }
 

@@ -9,6 +9,11 @@ describe("help and version", () => {
     ["log", "--help"],
     ["log", "show", "--help"],
     ["state", "--help"],
+    ["lineage", "--help"],
+    ["search", "--help"],
+    ["audit", "--help"],
+    ["evidence", "--help"],
+    ["verify", "--help"],
     ["help", "run"],
   ])("prints help on standard output: %s", async (...argv) => {
     const { code, stdout, stderr } = await call(argv.filter((word) => typeof word === "string"));
@@ -123,7 +128,11 @@ describe("errors", () => {
     "UnknownSink",
     "UnknownPipeline",
     "UnknownStage",
+    "RecordNotFound",
+    "RecordGone",
     "ForeignOutput",
+    "NotQuarantined",
+    "NotRetryable",
     "IncompatibleDeployment",
     "StreamNotFound",
     "StreamTombstoned",

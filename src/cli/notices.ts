@@ -7,6 +7,8 @@ const MOST_OF_A_KIND = 10;
 /** Characters of a parameter's value that are shown. */
 const SHOWN_CHARS = 60;
 
+const MS_PER_SECOND = 1_000;
+
 /** What is said of many notices of a kind: "and 5 more rejected records". */
 const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   rejected: "rejected records",
@@ -15,10 +17,15 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   resumed: "inputs gone on with",
   "standing-by": "times of standing by",
   "begun-again": "new beginnings",
+  checkpoint: "messages about checkpoints",
   log: "messages of the log",
   restarted: "restarts",
+  "node-lost": "nodes lost and replaced",
   "no-input": "sources without input",
   "time-ahead": "records whose time is far ahead",
+  "output-waits": "messages of outputs that wait",
+  "drain-timeout": "stops before all was finished",
+  file: "files rotated, truncated or left out",
 };
 
 /** Turns a run's notices into lines, at most ten of a kind. */
@@ -65,13 +72,37 @@ function describe(notice: RunNotice): string {
       return `${notice.input}: ${formatNumber(notice.records)} records were taken in before; going on after them`;
     case "standing-by":
     case "begun-again":
+    case "checkpoint":
     case "log":
       return notice.message;
     case "no-input":
       return `the source ${notice.source} has no input: name one with --input ${notice.source}=FILE`;
     case "time-ahead":
       return `${notice.source}: the event time ${new Date(notice.time).toISOString()} is far ahead of all before it (by more than the watermark's maxAhead), and moves no window: ${notice.where}`;
+    case "output-waits":
+      return notice.reason === undefined
+        ? `the receiver of the sink ${notice.sink} takes records again`
+        : `the sink ${notice.sink} is kept waiting, and tries again: ${notice.reason}`;
+    case "drain-timeout":
+      return `not finished within ${notice.drainMs / MS_PER_SECOND} s: stopped at once; the rest is left to the next start`;
+    case "file":
+      return aboutFile(notice);
     case "restarted":
       return `${notice.node} was started again: ${notice.message}`;
+    case "node-lost":
+      return `${notice.message}${notice.where === undefined ? "" : `: ${notice.where}`}. ${notice.replacement} takes its place. ${notice.hint ?? ""}`.trimEnd();
+  }
+}
+
+function aboutFile(notice: Extract<RunNotice, { readonly kind: "file" }>): string {
+  switch (notice.event) {
+    case "rotated":
+      return `${notice.file} is another file now: the one before is read to its end, then this one from its beginning`;
+    case "truncated":
+      return `${notice.file} was truncated: it is read from its beginning`;
+    case "found-rotated":
+      return `${notice.file} has what the last run had begun to read: the rest of it comes first`;
+    case "left-out":
+      return `${notice.file} is left out: ${notice.reason}`;
   }
 }

@@ -70,6 +70,45 @@ export function parameterTexts(option: string, given: readonly string[] = []): R
   return texts;
 }
 
+const FORMATS = ["jsonl", "json", "csv", "lines"] as const;
+
+/** `SOURCE=FORMAT` of a repeatable option. Throws `BadUsage`. */
+export function inputFormats(given: readonly string[]): ReadonlyMap<string, (typeof FORMATS)[number]> {
+  const formats = new Map<string, (typeof FORMATS)[number]>();
+  for (const text of given) {
+    const at = text.indexOf("=");
+    const source = text.slice(0, Math.max(0, at));
+    const format = FORMATS.find((known) => known === text.slice(at + 1));
+    if (at < 1 || format === undefined) {
+      throw badUsage(
+        `not SOURCE=FORMAT: ${JSON.stringify(text)}`,
+        "--format",
+        `The formats are ${FORMATS.join(", ")}: write it like --format web=lines.`,
+      );
+    }
+    if (formats.has(source)) {
+      throw badUsage(`source ${JSON.stringify(source)} is given twice`, "--format", "Give it once.");
+    }
+    formats.set(source, format);
+  }
+  return formats;
+}
+
+/** `SINK=WHEN`, or `WHEN` alone for all others, which is kept under the empty name. Throws `BadUsage`. */
+export function rotations(given: readonly string[]): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const text of given) {
+    const at = text.indexOf("=");
+    const sink = text.slice(0, Math.max(0, at));
+    if (found.has(sink)) {
+      const what = sink === "" ? "the rotation of all files" : `the rotation of ${JSON.stringify(sink)}`;
+      throw badUsage(`${what} is given twice`, "--rotate", "Give it once.");
+    }
+    found.set(sink, text.slice(at + 1));
+  }
+  return found;
+}
+
 /** `NAME=FILE` pairs of a repeatable option. Throws `BadUsage` for what is malformed or named twice. */
 export function namedFiles(
   option: "--input" | "--output",

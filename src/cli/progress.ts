@@ -11,7 +11,7 @@ export class Progress {
   private readonly bar: Bar;
 
   constructor(io: Io, quiet: boolean) {
-    this.bar = new Bar(io, quiet, "{accepted} records accepted, {delivered} through, {read} read");
+    this.bar = new Bar(io, quiet, "{accepted} records accepted, {delivered} through, {read} read{held}");
   }
 
   update(progress: RunProgress): void {
@@ -19,6 +19,7 @@ export class Progress {
       accepted: formatNumber(progress.accepted),
       delivered: formatNumber(progress.delivered),
       read: formatBytes(progress.bytesRead),
+      held: heldBack(progress),
     });
   }
 
@@ -30,6 +31,12 @@ export class Progress {
   stop(): void {
     this.bar.stop();
   }
+}
+
+function heldBack({ heldBackBy }: RunProgress): string {
+  if (heldBackBy === undefined) return "";
+  const { by, reason } = heldBackBy;
+  return `; held back by ${by}${reason === undefined ? "" : ` (${reason})`}`;
 }
 
 /** A bar on a terminal, shown once the work takes longer than a second. */

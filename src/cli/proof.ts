@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { EXIT } from "./errors.ts";
+import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
@@ -37,17 +37,67 @@ export function checkpointCommand(io: Io, done: (code: number) => void): Command
       "--out <file>",
       "where the note goes, in place of an older one of this log (default: standard output)",
     )
-    .action(async (own: { key: string; out?: string }, command: Command) => {
-      await checkpoint(io, own, commonOptions(command.optsWithGlobals(), io));
+    .option("--every <time>", 'sign again and again, such as every "1m", until Ctrl-C')
+    .option("--command <command>", "with --every: a command that gets each note on its standard input")
+    .action(async (own: CheckpointOptions, command: Command) => {
+      const common = commonOptions(command.optsWithGlobals(), io);
+      const { every } = own;
+      if (every === undefined && own.command !== undefined) {
+        throw badUsage(
+          "a command is for checkpoints that are signed again and again",
+          "--command",
+          "Add --every.",
+        );
+      }
+      if (every === undefined) await checkpoint(io, own, common);
+      else await checkpoints(io, { ...own, every }, common);
       done(EXIT.ok);
     });
 }
 
-async function checkpoint(io: Io, own: { key: string; out?: string }, common: CommonOptions): Promise<void> {
+interface CheckpointOptions {
+  readonly key: string;
+  readonly out?: string;
+  readonly every?: string;
+  readonly command?: string;
+}
+
+async function checkpoints(
+  io: Io,
+  own: CheckpointOptions & { readonly every: string },
+  common: CommonOptions,
+): Promise<void> {
+  const app = await io.loadProof();
+  const interrupt = listenForInterrupt(io);
+  const write = (to: "stdout" | "stderr", text: string) => {
+    if (to === "stdout" || !common.quiet) io[to].write(text).catch(() => {});
+  };
+  try {
+    await app.checkpoints({
+      log: common.log,
+      ...own,
+      signal: interrupt.signal,
+      onSigned: ({ note, size }) => {
+        if (own.out === undefined && own.command === undefined) write("stdout", note);
+        else write("stderr", `headwater: ${formatNumber(size)} events signed\n`);
+      },
+      onNotice: (message) => write("stderr", `headwater: ${message}\n`),
+    });
+  } finally {
+    interrupt.release();
+  }
+}
+
+async function checkpoint(io: Io, own: CheckpointOptions, common: CommonOptions): Promise<void> {
   const app = await io.loadProof();
   const interrupt = listenForInterrupt(io);
   try {
-    const signed = await app.checkpoint({ log: common.log, ...own, signal: interrupt.signal });
+    const signed = await app.checkpoint({
+      log: common.log,
+      key: own.key,
+      ...(own.out !== undefined && { out: own.out }),
+      signal: interrupt.signal,
+    });
     const { origin, size, root, note, verifierKey } = signed;
     if (common.json) {
       const shown = { origin, size, root: Buffer.from(root).toString("base64"), note, verifierKey };

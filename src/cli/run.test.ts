@@ -1,5 +1,6 @@
 import { PassThrough } from "node:stream";
 import { describe, expect, it } from "vitest";
+import type { RunRequest } from "../app/run-types.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { call, REPORT } from "./testing/fake-io.ts";
 
@@ -26,6 +27,7 @@ describe("headwater run", () => {
         ]),
         outputs: new Map([["channels", "out.jsonl"]]),
         nodes: 3,
+        executor: "inline",
         batchRecords: 100,
         tickMs: 5,
         follow: true,
@@ -35,6 +37,57 @@ describe("headwater run", () => {
         onProgress: expect.any(Function),
         onNotice: expect.any(Function),
       },
+    ]);
+  });
+
+  it("hands over formats, rotations and the time to finish", async () => {
+    const argv =
+      "run p.ts -i a=- --format a=lines -o b=b.jsonl --rotate 64MB --rotate b=1h --drain-timeout 5";
+    const { requests, code } = await call(argv.split(" "));
+    expect(code).toBe(0);
+    expect(requests[0]).toMatchObject({
+      formats: new Map([["a", "lines"]]),
+      rotations: new Map([
+        ["", "64MB"],
+        ["b", "1h"],
+      ]),
+      drainMs: 5_000,
+    });
+    for (const twice of ["--format a=csv --format a=csv", "--rotate 1h --rotate 2h"]) {
+      expect((await call(["run", "p.ts", ...twice.split(" ")])).code).toBe(2);
+    }
+  });
+
+  it("says who held back whom, if it was for long", async () => {
+    const chain = ["sink requests", "stage parse", "source lines"];
+    const backpressure = [
+      { by: "sink requests", reason: "HTTP 503", chain, seconds: 12, share: 0.8 },
+      { by: "log", chain: ["log"], seconds: 0.3, share: 0.02 },
+    ];
+    const run = () => ({ ...REPORT, backpressure });
+    expect((await call(["run", "p.ts"], { run })).stdout).toContain(
+      "held back  by sink requests (HTTP 503) for 12 s, 80% of the time: stage parse, source lines\ntime",
+    );
+    expect(JSON.parse((await call(["run", "p.ts", "--json"], { run })).stdout).backpressure).toEqual(
+      backpressure,
+    );
+  });
+
+  it("says what becomes of files and receivers while it runs", async () => {
+    const run = ({ onNotice }: RunRequest) => {
+      onNotice?.({ kind: "file", source: "s", event: "rotated", file: "a.log" });
+      onNotice?.({ kind: "file", source: "s", event: "left-out", file: "b", reason: "no text" });
+      onNotice?.({ kind: "output-waits", sink: "requests", reason: "HTTP 503" });
+      onNotice?.({ kind: "output-waits", sink: "requests", reason: undefined });
+      onNotice?.({ kind: "drain-timeout", drainMs: 30_000 });
+      return REPORT;
+    };
+    expect((await call(["run", "p.ts"], { run })).stderr.trimEnd().split("\n")).toEqual([
+      "headwater: a.log is another file now: the one before is read to its end, then this one from its beginning",
+      "headwater: b is left out: no text",
+      "headwater: the sink requests is kept waiting, and tries again: HTTP 503",
+      "headwater: the receiver of the sink requests takes records again",
+      "headwater: not finished within 30 s: stopped at once; the rest is left to the next start",
     ]);
   });
 
@@ -84,10 +137,10 @@ describe("headwater run", () => {
       ["--set", "big.least=1", "--set", "big.least=1"],
       "the parameter big.least is given twice: --set\nGive it once.\n",
     ],
-    [
-      ["--executor", "threads"],
-      "nodes in worker threads are not available in this version: --executor threads\n",
-    ],
+    [["--hang-after", "1000"], "this option is for threads: --hang-after\n"],
+    [["--thread-memory", "64"], "this option is for threads: --thread-memory\n"],
+    [["--executor", "threads", "--hang-after", "1"], "not a value for this option"],
+    [["--executor", "threads", "--thread-memory", "1"], "not a value for this option"],
   ])("refuses %j", async (argv, text) => {
     const { code, stderr, requests } = await call(["run", "p.ts", ...argv]);
     expect(stderr).toContain(text);
@@ -200,9 +253,9 @@ describe("headwater run", () => {
       return REPORT;
     };
     const first = await call(["run", "p.ts"], { run: once });
-    expect(first).toMatchObject({ code: 130, exits: [], stdout: expect.stringContaining("pipeline") });
+    expect(first).toMatchObject({ code: 130, deaths: 0, stdout: expect.stringContaining("pipeline") });
     expect(first.stderr).toBe("headwater: finishing what is in flight; Ctrl-C again stops at once\n");
-    expect(await call(["run", "p.ts", "--follow"], { run: once })).toMatchObject({ code: 0, exits: [] });
+    expect(await call(["run", "p.ts", "--follow"], { run: once })).toMatchObject({ code: 0, deaths: 0 });
     const twice = await call(["run", "p.ts"], {
       run: (_, interrupt) => {
         interrupt();
@@ -210,7 +263,7 @@ describe("headwater run", () => {
         return REPORT;
       },
     });
-    expect(twice.exits).toEqual([130]);
+    expect(twice.deaths).toBe(1);
   });
 });
 
@@ -223,11 +276,12 @@ describe("the progress bar", () => {
     });
     const called = await call(argv, {
       ...(terminal
-        ? { terminal: Object.assign(stream, { isTTY: true, columns: 80 }) as unknown as NodeJS.WriteStream }
+        ? { terminal: Object.assign(stream, { isTTY: true, columns: 120 }) as unknown as NodeJS.WriteStream }
         : {}),
       run: async ({ onProgress }) => {
         for (let read = 0; read <= 10; read++) {
-          onProgress?.({ accepted: read, delivered: 0, bytes: 10, bytesRead: read });
+          const heldBackBy = { by: "sink requests", reason: "HTTP 503" };
+          onProgress?.({ accepted: read, delivered: 0, bytes: undefined, bytesRead: read, heldBackBy });
           // The bar's library is loaded when the bar is first wanted.
           await import("cli-progress");
           await new Promise((resolve) => setImmediate(resolve));
@@ -239,7 +293,9 @@ describe("the progress bar", () => {
   };
 
   it("is drawn on a terminal when a run takes longer than a second", async () => {
-    expect((await progressing(["run", "p.ts"], true)).drawn).toContain("records accepted");
+    const { drawn } = await progressing(["run", "p.ts"], true);
+    expect(drawn).toContain("records accepted");
+    expect(drawn).toContain("held back by sink requests (HTTP 503)");
   });
 
   it("is not drawn elsewhere, nor with --quiet", async () => {

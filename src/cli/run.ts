@@ -12,18 +12,25 @@ import {
   collect,
   commonOptions,
   DEFAULT_LOG,
+  inputFormats,
   namedFiles,
   parameterTexts,
+  rotations,
   wholeNumber,
 } from "./options.ts";
 import { Progress } from "./progress.ts";
 
 interface RunOptions {
   readonly input?: readonly string[];
+  readonly format?: readonly string[];
+  readonly rotate?: readonly string[];
+  readonly drainTimeout?: number;
   readonly output?: readonly string[];
   readonly set?: readonly string[];
   readonly nodes?: number;
-  readonly executor: string;
+  readonly executor: "inline" | "threads";
+  readonly hangAfter?: number;
+  readonly threadMemory?: number;
   readonly batch?: number;
   readonly tick?: number;
   readonly follow?: boolean;
@@ -31,13 +38,22 @@ interface RunOptions {
   readonly again?: boolean;
   readonly strict?: boolean;
   readonly tour?: boolean;
+  readonly checkpointKey?: string;
+  readonly checkpointEvery?: string;
+  readonly checkpointOut?: string;
+  readonly checkpointCommand?: string;
 }
+
+const MS_PER_SECOND = 1_000;
+/** Who held back less of a run's time is not named to people. */
+const SHOWN_SHARE = 0.1;
 
 const EXAMPLES = `
 Examples:
   headwater run pipelines/edits.ts --input edits=edits.jsonl.gz --output channels=channels.jsonl
   zcat edits.gz | headwater run pipelines/edits.ts --input edits=- --output channels=-
   headwater run pipelines/edits.ts --input edits=edits.jsonl --set large.least=100
+  headwater run pipelines/web.ts --input lines=/var/log/web/access.log --output requests=http://localhost:8080/requests --follow
   headwater run wikipedia-edits --input edits=more.jsonl      (a pipeline that is deployed in the log)`;
 
 /** The command `headwater run`. `done` is told the exit code. */
@@ -48,10 +64,24 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
     .argument("<pipeline>", "a module (.ts, .js, .mjs), or the name of a pipeline deployed in the log")
     .option(
       "-i, --input <SOURCE=FILE>",
-      "what a source reads: .jsonl, .ndjson, .json, .csv, also .gz; - is stdin",
+      "what a source reads: .jsonl, .ndjson, .json, .csv, other files as lines of text, all also .gz; a folder is all files in it; - is stdin",
       collect,
     )
-    .option("-o, --output <SINK=FILE>", "where a sink writes, as JSON lines; - is stdout", collect)
+    .option(
+      "--format <SOURCE=FORMAT>",
+      "what its input holds, whatever its name says: jsonl, json, csv or lines",
+      collect,
+    )
+    .option(
+      "-o, --output <SINK=FILE>",
+      "where a sink writes, as JSON lines: a file, http://… to POST batches to, or - for stdout",
+      collect,
+    )
+    .option(
+      "--rotate <[SINK=]WHEN>",
+      "begin the next output file at a size (64MB) or time (1h); the files get numbers or times",
+      collect,
+    )
     .option(
       "--set <STAGE.PARAM=VALUE>",
       "the value of a stage's parameter, as JSON or text; repeat it for several",
@@ -59,18 +89,39 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
     )
     .option(
       "--nodes <n>",
-      "nodes that share the partitions (default: 1)",
+      "nodes that share the partitions (default: 1; with threads, one for each core)",
       wholeNumber(1, LIMITS.partitionsMost),
     )
     .addOption(
-      new Option("--executor <kind>", "where nodes run").choices(["inline", "threads"]).default("inline"),
+      new Option("--executor <kind>", "where nodes run: all in one thread, or each in its own")
+        .choices(["inline", "threads"])
+        .default("inline"),
+    )
+    .option(
+      "--hang-after <ms>",
+      `threads: one that is at a record for so long without a word is replaced (default: ${LIMITS.hangAfterMs})`,
+      wholeNumber(LIMITS.hangAfterMsLeast, LIMITS.hangAfterMsMost),
+    )
+    .option(
+      "--thread-memory <MiB>",
+      `threads: the most that one may use (default: ${LIMITS.threadMemoryMb})`,
+      wholeNumber(LIMITS.threadMemoryMbLeast, LIMITS.threadMemoryMbMost),
     )
     .option("--batch <records>", "records of a batch", wholeNumber(1, LIMITS.batchRecordsMost))
     .option("--tick <ms>", "how long a batch waits for more", wholeNumber(1, LIMITS.tickMsMost))
     .option("--follow", "stay, and take in what is added to the inputs, until Ctrl-C")
     .option("--keep-open", "leave open windows to the next run at the end of the inputs")
     .option("--again", "take in inputs again that were taken in before")
+    .option(
+      "--drain-timeout <seconds>",
+      "how long finishing what is in flight may take after Ctrl-C (default: 30)",
+      wholeNumber(0, LIMITS.drainMsMost / MS_PER_SECOND),
+    )
     .option("--strict", "exit with 1 if records were rejected or quarantined")
+    .option("--checkpoint-key <file>", "sign the log while it runs, and at its end, with this private key")
+    .option("--checkpoint-every <time>", 'how often, such as "30s" (default: "1m")')
+    .option("--checkpoint-out <file>", "the file that holds the latest checkpoint")
+    .option("--checkpoint-command <command>", "a command that gets each checkpoint on its standard input")
     .option("--tour", "say afterwards what to try next")
     .addHelpText("after", EXAMPLES)
     .action(async (pipeline: string, own: RunOptions, command: Command) => {
@@ -86,12 +137,10 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
   const say = (line: string) => {
     if (!common.quiet) progress.note(line).catch(() => {});
   };
-  let logWaits = false;
   const interrupt = listenForInterrupt(io, {
     first: () => say("headwater: finishing what is in flight; Ctrl-C again stops at once"),
     // Gives the cursor back.
     second: () => progress.stop(),
-    stuck: () => logWaits,
   });
   let report: RunReport;
   try {
@@ -100,7 +149,6 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
       signal: interrupt.signal,
       onProgress: (now) => progress.update(now),
       onNotice: (notice) => {
-        if (notice.kind === "log") logWaits = notice.waiting;
         const line = notices.line(notice);
         if (line !== undefined) say(line);
       },
@@ -124,20 +172,27 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
 }
 
 function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): RunRequest {
-  if (own.executor === "threads") {
-    throw badUsage(
-      "nodes in worker threads are not available in this version",
-      "--executor threads",
-      "Leave the option out: nodes then run in this process, as many as --nodes says.",
-    );
+  for (const [option, value] of [
+    ["--hang-after", own.hangAfter],
+    ["--thread-memory", own.threadMemory],
+  ] as const) {
+    if (value === undefined || own.executor === "threads") continue;
+    throw badUsage("this option is for threads", option, "Add --executor threads, or leave it out.");
   }
   return {
     pipeline,
+    ...checkpointsOf(own),
     log: common.log,
     inputs: namedFiles("--input", "SOURCE", own.input),
+    ...(own.format === undefined ? {} : { formats: inputFormats(own.format) }),
     outputs: namedFiles("--output", "SINK", own.output),
+    ...(own.rotate === undefined ? {} : { rotations: rotations(own.rotate) }),
+    ...(own.drainTimeout === undefined ? {} : { drainMs: own.drainTimeout * MS_PER_SECOND }),
     ...(own.set === undefined ? {} : { parameterTexts: parameterTexts("--set", own.set) }),
     ...(own.nodes === undefined ? {} : { nodes: own.nodes }),
+    executor: own.executor,
+    ...(own.hangAfter === undefined ? {} : { hangAfterMs: own.hangAfter }),
+    ...(own.threadMemory === undefined ? {} : { threadMemoryMb: own.threadMemory }),
     ...(own.batch === undefined ? {} : { batchRecords: own.batch }),
     ...(own.tick === undefined ? {} : { tickMs: own.tick }),
     follow: own.follow ?? false,
@@ -146,9 +201,24 @@ function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): Ru
   };
 }
 
-function reportLines(report: RunReport): string[] {
+function checkpointsOf(own: RunOptions): Pick<RunRequest, "checkpoints"> {
+  const { checkpointKey: key, checkpointEvery: every, checkpointOut: out, checkpointCommand: command } = own;
+  if (key === undefined) {
+    if (every === undefined && out === undefined && command === undefined) return {};
+    throw badUsage(
+      "checkpoints need the key that signs them",
+      "--checkpoint-key",
+      "headwater keygen makes one.",
+    );
+  }
+  const to = { ...(out !== undefined && { out }), ...(command !== undefined && { command }) };
+  return { checkpoints: { key, every: every ?? "1m", ...to } };
+}
+
+/** What a run did, for people. */
+export function reportLines(report: RunReport): string[] {
   const { records } = report;
-  const counts = (["accepted", "duplicate", "rejected", "quarantined", "late", "pending"] as const)
+  const counts = (["accepted", "duplicate", "rejected", "quarantined", "late", "retried", "pending"] as const)
     .filter((kind) => kind === "accepted" || records[kind] > 0)
     .map((kind) => `${formatNumber(records[kind])} ${kind}`);
   const outputs = Object.entries(report.outputs).map(([sink, count]) => `${sink} ${formatNumber(count)}`);
@@ -160,9 +230,21 @@ function reportLines(report: RunReport): string[] {
     ...(late.length === 0 ? [] : [`late       for ${late.join(", ")}`]),
     `steps      ${formatNumber(report.steps)}`,
     `outputs    ${outputs.length === 0 ? "none" : outputs.join(", ")}`,
+    ...heldBack(report),
     `time       ${formatSeconds(report.seconds)}  ${formatNumber(report.recordsPerSecond)} records/s`,
     `log        ${report.log.position}  ${formatBytes(report.log.bytes)}`,
   ];
+}
+
+function heldBack({ backpressure }: RunReport): string[] {
+  return backpressure
+    .filter(({ share }) => share >= SHOWN_SHARE)
+    .map(({ by, reason, chain, seconds, share }, index) => {
+      const why = reason === undefined ? "" : ` (${reason})`;
+      const whom = chain.length < 2 ? "" : `: ${chain.slice(1).join(", ")}`;
+      const much = `${formatSeconds(seconds)}, ${Math.round(share * 100)}% of the time`;
+      return `${index === 0 ? "held back  " : "           "}by ${by}${why} for ${much}${whom}`;
+    });
 }
 
 function tourLines(io: Io, report: RunReport, request: RunRequest): string[] {

@@ -8,12 +8,12 @@ import type {
   WindowStateEntry,
 } from "../app/state-types.ts";
 import type { Value } from "../core/canonical.ts";
-import { findJsonFault } from "../core/json-check.ts";
 import { ordinalToTime } from "../core/ordinal.ts";
 import { EXIT } from "./errors.ts";
 import { formatNumber, jsonable, paint, prettyJson } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
+import { readingsOfKey } from "./key-text.ts";
 import { type CommonOptions, commonOptions } from "./options.ts";
 
 /** Entries that are written together. */
@@ -94,7 +94,7 @@ async function state(
       ...(at !== undefined && { at }),
     };
     let found: StageState | undefined;
-    for (const key of keyText === undefined ? [undefined] : readingsOf(keyText)) {
+    for (const key of keyText === undefined ? [undefined] : readingsOfKey(keyText)) {
       const state = await app.stateAt({ ...request, ...(key !== undefined && { key }) });
       // Where none is found, the first reading is the one that is told of.
       if (found === undefined || state.keys > 0) found = state;
@@ -107,22 +107,6 @@ async function state(
   } finally {
     interrupt.release();
   }
-}
-
-/** What a key on the command line may mean, the likeliest first. */
-function readingsOf(text: string): readonly Key[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return [text];
-  }
-  // An integer beyond 2^53 would be another one.
-  if (findJsonFault(text) !== undefined) return [text];
-  if (value === null || typeof value === "number" || typeof value === "boolean") return [value, text];
-  if (typeof value === "string") return [value, text];
-  const digits = typeof value === "object" && "$bigint" in value ? value.$bigint : undefined;
-  return typeof digits === "string" && /^-?\d+$/.test(digits) ? [BigInt(digits), text] : [text];
 }
 
 /** One JSON object, written piece by piece. */

@@ -42,7 +42,10 @@ export interface DoorClaimed extends Claim<2>, Extent {
   readonly maxTime?: number;
   readonly ahead?: TimesAhead;
   readonly watermark?: WatermarkColumns;
+  readonly retry?: number;
   readonly inputs: readonly InputProgress[];
+  /** The others are in the claims from this epoch on. */
+  readonly inputsSince?: number;
   readonly input?: InputProgress;
 }
 
@@ -88,6 +91,8 @@ export interface RecordsAccepted extends Common<2>, Extent {
   readonly ids?: Uint8Array;
   readonly payload?: EventRange;
   readonly rejected?: EventRange & { readonly count: number };
+  readonly retried?: { readonly rows: Uint8Array; readonly items: Uint8Array };
+  readonly retry?: number;
   readonly input?: InputProgress;
 }
 
@@ -101,10 +106,17 @@ export interface SnapshotReference {
   readonly next: number;
 }
 
+/** Where the results of a step event's effects are: see `effects` of StepsRecorded in docs/format.md. */
+export interface EffectRange extends EventRange {
+  /** Where the range of the next step event begins; behind this one if absent. */
+  readonly next?: number;
+}
+
 export interface PartitionClaimed extends Claim<2>, Extent {
   readonly cursors: Cursors;
   readonly watermark?: WatermarkColumns;
   readonly snapshot?: SnapshotReference;
+  readonly effects?: EffectRange;
 }
 
 /** What one stage made of a batch. */
@@ -141,6 +153,7 @@ export interface StepsRecorded extends Common<2>, Extent {
   readonly count: number;
   readonly from: Cursors;
   readonly to: Cursors;
+  readonly entry?: string;
   readonly streams?: readonly string[];
   readonly upstream?: Uint8Array;
   readonly parents?: Uint8Array;
@@ -159,6 +172,7 @@ export interface StepsRecorded extends Common<2>, Extent {
   readonly payload?: EventRange;
   readonly quarantine?: EventRange;
   readonly snapshot?: SnapshotReference;
+  readonly effects?: EffectRange;
 }
 
 export interface PayloadBlock {
@@ -181,6 +195,26 @@ export interface Chunk extends Common {
 /** Results' members that are too many for a step event. */
 export type MembersNamed = Chunk;
 
+/** What became of effects: each column has a row for each. */
+export interface EffectsRecorded extends Common {
+  readonly epoch: number;
+  readonly node: string;
+  readonly deployment: Uint8Array;
+  readonly ns: Uint8Array;
+  readonly ks?: Uint8Array;
+  readonly stages: readonly string[];
+  readonly stage?: Uint8Array;
+  readonly names: readonly string[];
+  readonly name?: Uint8Array;
+  readonly keys: Uint8Array;
+  readonly turns?: Uint8Array;
+  readonly outcomes?: Uint8Array;
+  readonly calls?: Uint8Array;
+  readonly millis: Uint8Array;
+  readonly lengths: Uint8Array;
+  readonly bytes: Uint8Array;
+}
+
 export interface RejectedRecord {
   readonly input: string;
   readonly line: number;
@@ -189,9 +223,12 @@ export interface RejectedRecord {
   readonly where: string;
   readonly frame: Uint8Array;
   readonly cut?: true;
+  readonly value?: Uint8Array;
+  readonly item?: number;
 }
 
 export interface RecordsRejected extends Common {
+  readonly main?: number;
   readonly records: readonly RejectedRecord[];
 }
 
@@ -199,15 +236,68 @@ export interface QuarantinedRecord {
   readonly n: number;
   readonly stage: string;
   readonly row: number;
+  readonly k?: number;
   readonly code: string;
   readonly message: string;
   readonly where?: string;
   readonly stack?: string;
+  /** How often the stage's function was called, where its policy tries again. */
+  readonly attempts?: number;
   readonly record: Uint8Array;
+  /** Address of its root, and its path at the stage (a character a byte, as bytes). */
+  readonly root?: string;
+  readonly path?: Uint8Array;
+  readonly key?: Uint8Array;
+  readonly edge?: number;
+  readonly firing?: QuarantinedFiring;
+}
+
+/** What a firing at which a window or join failed is about. Values are canonical bytes. */
+export interface QuarantinedFiring {
+  readonly key: Uint8Array;
+  readonly time?: number;
+  readonly start?: number;
+  readonly end?: number;
+  readonly members?: Uint8Array;
+  readonly total?: Uint8Array;
+  readonly left?: Uint8Array;
 }
 
 export interface RecordsQuarantined extends Common {
   readonly records: readonly QuarantinedRecord[];
+}
+
+/** Where a record that a door rejected, or that was quarantined in a stage, is kept. */
+export interface RetryItem {
+  /** N of the input; of a rejected record its I. */
+  readonly n: number;
+  /** With `stage`: which row of the input at that stage. Absent for a rejected record. */
+  readonly k?: number;
+  readonly stage?: string;
+  /** Its event in the `quarantine_` stream, and where it is in that. */
+  readonly revision: number;
+  readonly index: number;
+}
+
+/** What every event of a stream of retries says. */
+interface RetryMark extends Common {
+  /** The process that was asked. */
+  readonly host: string;
+  readonly pid: number;
+  /** I of its first item. */
+  readonly first: number;
+  /** The stream of the partition or door that refused the records. */
+  readonly unit: string;
+  readonly items: readonly RetryItem[];
+}
+
+export interface RetryAsked extends RetryMark {
+  readonly count: number;
+}
+
+export interface RecordsDiscarded extends RetryMark {
+  readonly count: 0;
+  readonly reason: string;
 }
 
 export interface SinkClaimed extends Claim {}
@@ -219,6 +309,18 @@ export interface SinkOpened extends Common {
   readonly cursors: Cursors;
 }
 
+/** A batch is about to be handed over; if it is not known whether it was, it is handed over again as the same one. */
+export interface OutputsPrepared extends Common, Extent {
+  readonly epoch: number;
+  readonly node: string;
+  readonly target: string;
+  readonly count: number;
+  /** Where the records begin. */
+  readonly from: Cursors;
+  /** Files that are begun by the batch, of a target that has several. */
+  readonly parts?: readonly string[];
+}
+
 export interface OutputsDelivered extends Common, Extent {
   readonly epoch: number;
   readonly node: string;
@@ -227,6 +329,8 @@ export interface OutputsDelivered extends Common, Extent {
   readonly from: Cursors;
   readonly to: Cursors;
   readonly bytes: number;
+  /** Which file `bytes` is the length of, of a target that has several. */
+  readonly part?: string;
   readonly digest?: Uint8Array;
 }
 
@@ -330,10 +434,14 @@ export interface EventTypes {
   RecordsStored: RecordsStored;
   SnapshotChunk: Chunk;
   MembersNamed: MembersNamed;
+  EffectsRecorded: EffectsRecorded;
   RecordsRejected: RecordsRejected;
   RecordsQuarantined: RecordsQuarantined;
+  RetryAsked: RetryAsked;
+  RecordsDiscarded: RecordsDiscarded;
   SinkClaimed: SinkClaimed;
   SinkOpened: SinkOpened;
+  OutputsPrepared: OutputsPrepared;
   OutputsDelivered: OutputsDelivered;
   PipelineDeployed: PipelineDeployed;
   CodeChunk: Chunk;

@@ -36,8 +36,17 @@ export const LIMITS = {
   inFlightRecords: 16_384,
   /** Sender's ids that a door remembers to find duplicates. */
   duplicateHorizonIds: 131_072,
-  /** Inputs whose progress a door keeps in mind. */
-  knownInputs: 1_024,
+  /** Inputs whose progress a door keeps in mind, and inputs after which it says all of them again. */
+  knownInputs: 2_048,
+  inputsPerClaim: 64,
+  /** Files that one folder may have. */
+  filesPerFolder: 1_024,
+  /** How often a followed file or folder is looked at. */
+  followMs: 200,
+  /** A followed file that no name stands for any more is looked at for so long after it was written last. */
+  rotatedWatchMs: 60_000,
+  /** At most so many of them, and so many are looked through for the one in which the last run stopped. */
+  rotatedFiles: 16,
   /** Characters of a sender's id. */
   idChars: 1_024,
   /** Bytes of a refused record that are kept. */
@@ -68,6 +77,28 @@ export const LIMITS = {
   /** A process says that it lives this often; three silent intervals count as dead. */
   heartbeatMs: 1_000,
   heartbeatsMissed: 3,
+  /** Bytes of what is read of a log for a thread that are on their way to it, for each thing that it reads. */
+  threadWindowBytes: 1024 * 1024,
+  /** And in one piece, unless a single event is larger. */
+  threadFrameBytes: 256 * 1024,
+  /** Bytes of events that a thread keeps because another of its partitions may read them, too. */
+  threadKnownBytes: 4 * 1024 * 1024,
+  /** A thread says that it lives this often. */
+  threadBeatMs: 100,
+  /** A thread that is at one record for this long without a word counts as hanging, unless a run says otherwise. */
+  hangAfterMs: 10_000,
+  hangAfterMsLeast: 500,
+  hangAfterMsMost: 24 * 3_600_000,
+  /** MiB of a thread's heap unless a run says otherwise. */
+  threadMemoryMb: 1_024,
+  threadMemoryMbLeast: 32,
+  threadMemoryMbMost: 65_536,
+  /** A record that ends its thread this often, being the only one that was worked at, is not tried again. */
+  deathsOfOneRecord: 2,
+  /** Nodes that may be lost one after the other with no record recorded in between. */
+  lossesInARow: 10,
+  /** A thread that is to end does so within this time. */
+  threadEndMs: 2_000,
   /** Times that a claim is tried where a former owner's last append comes between. */
   claimAttempts: 4,
   /** Stand-bys claim at different times: each waits up to this much longer. */
@@ -82,6 +113,25 @@ export const LIMITS = {
   flushRecords: 4_096,
   flushBytes: 4 * 1024 * 1024,
   flushMs: 200,
+  /** Bytes and records of one POST to a receiver, unless a single record is larger. */
+  postBytes: 1024 * 1024,
+  postRecords: 1_024,
+  /** A receiver has to answer within this time, unless it is said otherwise, and at most. */
+  postTimeoutMs: 30_000,
+  postTimeoutMsMost: 3_600_000,
+  /** What a receiver did not take is sent again after this long; after each failure in a row twice as long. */
+  sendAgainMs: 250,
+  sendAgainMsMost: 30_000,
+  /** What a receiver asks to wait counts up to this. */
+  retryAfterMsMost: 300_000,
+  /** Characters of a receiver's answer that are read. */
+  answerChars: 300,
+  /** The least size, and time, for which an output file is begun. */
+  rotateBytesLeast: 1_024,
+  rotateMsLeast: 1_000,
+  /** A run that is asked to stop takes this long at most to finish what is in flight, unless it is said otherwise. */
+  drainMs: 30_000,
+  drainMsMost: 86_400_000,
   /** Characters of a pipeline's, source's, stage's, sink's or parameter's name. */
   nameChars: 64,
   /** Canonical bytes of the values of a pipeline's parameters together: they are in the event of its deployment. */
@@ -96,10 +146,68 @@ export const LIMITS = {
   leafNamesBytes: 128 * 1024,
   /** Times that a checkpoint is tried when other processes are at the same. */
   sequencerAttempts: 16,
+  /** Records that lineage shows unless it is told another number, and at most. */
+  lineageRecords: 1_000,
+  lineageRecordsMost: 1_000_000,
+  /** Records that a search shows unless it is told another number. */
+  searchRecords: 100,
+  /** Events that whoever looks for records keeps decoded, and places that it remembers of one stream. */
+  lineageCachedEvents: 128,
+  lineageProbes: 4_096,
+  /** Payloads of events that it keeps. */
+  lineageCachedPayloads: 16,
+  /** Events whose records are made again from their partition's state, for one answer: each may take a while. */
+  lineageReruns: 16,
+  /** Events that a view takes in, or pages that it fills, before it commits: a page has some 4 KiB. */
+  viewEventsPerCommit: 2_048,
+  /** The least time between checkpoints, and how long a command that is given one may take, in milliseconds. */
+  checkpointEveryMs: 100,
+  checkpointCommandMs: 60_000,
+  /** Records whose lineage one file of evidence proves, and bytes of such a file. */
+  evidenceRecords: 10_000,
+  evidenceBytes: 1024 * 1024 * 1024,
+  viewPagesPerCommit: 2_048,
+  /** Chunks of a view's index that are merged into one. */
+  viewChunksMerged: 16,
   /** Failures of one check that an audit tells one by one. */
   auditFailures: 100,
   /** Events after which an audit says how far it is. */
   auditProgressEvents: 256,
+  /** Times that a stage or effect tries again at most, how long it waits first and at most, and how that grows. */
+  retriesMost: 100,
+  retryBackoffMs: 100,
+  retryBackoffMsMost: 10_000,
+  retryFactor: 2,
+  retryFactorMost: 100,
+  /** The longest that may be waited before a try, or for an answer. */
+  waitMsMost: 3_600_000,
+  /** How long an effect waits for an answer unless it says otherwise. */
+  effectTimeoutMs: 30_000,
+  /** Calls of one effect of one stage that are under way in a process, unless it says otherwise, and at most. */
+  effectConcurrency: 16,
+  effectConcurrencyMost: 1_024,
+  /** What came of an effect is on its way to the log after this long at most, whatever a pipeline's tick is. */
+  effectFlushMs: 10,
+  /** Characters of an effect's name. */
+  effectNameChars: 128,
+  /** Records of a batch whose functions wait at a time. */
+  waitingRecords: 1_024,
+  /** Canonical bytes of a total or left record, and of members, that are kept of a firing at which a stage failed. */
+  firingBytes: 128 * 1024,
+  /** Records that one event asks to put back, or discards. */
+  retryItems: 2_048,
+  /** Events of one append that asks for more of them than that: all or none. */
+  retryEvents: 4,
+  /** Times that a retry is tried when other processes ask for records, too. */
+  retryAttempts: 16,
+  /** Asked records that a partition or door holds before it reads on. */
+  retryQueue: 4_096,
+  /** Quarantined records that are listed unless more are asked for. */
+  quarantineListed: 100,
+  /** Bytes of events that an audit keeps in mind because others take records from them; what is older is read again. */
+  auditRecentBytes: 64 * 1024 * 1024,
+  /** Events that are read again at once. */
+  auditReadEvents: 32,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

@@ -21,6 +21,16 @@ export function branchElement(name: string): string {
   return `${name}\0`;
 }
 
+/** Where {@link indexElement} put a number, and where it ends. */
+export function readIndexElement(path: Path, at: number): { readonly index: number; readonly end: number } {
+  const first = path.charCodeAt(at);
+  if (first <= ONE_BYTE_MOST) return { index: first, end: at + 1 };
+  const end = at + 1 + first - ONE_BYTE_MOST;
+  let index = 0;
+  for (let byte = at + 1; byte < end; byte++) index = index * 256 + path.charCodeAt(byte);
+  return { index, end };
+}
+
 /** Times and ordinals on a path have so many bytes, so that they are in order as bytes. */
 const NUMBER_BYTES = 7;
 const NUMBER_OFFSET = 2 ** 53;

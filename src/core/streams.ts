@@ -24,6 +24,16 @@ export function pipelineStream(pipeline: string): string {
   return `pipeline_${pipeline}`;
 }
 
+/** Which records of a pipeline are to be put back, and which are discarded. */
+export function retryStream(pipeline: string): string {
+  return `retry_${pipeline}`;
+}
+
+/** Whether `stream` is some pipeline's {@link retryStream}. */
+export function isRetryStream(stream: string): boolean {
+  return stream.startsWith("retry_");
+}
+
 /** Who supervises a pipeline, who lives, who is assigned what. */
 export function supervisorStream(pipeline: string): string {
   return `supervisor_${pipeline}`;
@@ -51,6 +61,7 @@ export const COVERED_PREFIXES = [
   "effects_",
   "members_",
   "quarantine_",
+  "retry_",
 ] as const;
 
 /** `steps_p.s.0003` → `payload_p.s.0003`; the same for a source's stream. */

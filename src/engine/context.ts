@@ -1,37 +1,58 @@
 import { createHash } from "node:crypto";
+import { ordinalToTime } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
 import { formatUuid } from "../core/uuid.ts";
-import type { StageContext } from "../pipeline/context.ts";
+import type { EffectContext } from "../pipeline/context.ts";
+import { badEffect, type EffectCall, type EffectOptions } from "../pipeline/effects.ts";
 import type { StageValues } from "../pipeline/parameters.ts";
 import type { Origins } from "./origins.ts";
-import { rootName } from "./origins.ts";
+import { originBefore, RETRIED, rootName } from "./origins.ts";
 import type { InputRows } from "./rows.ts";
+import { EffectTry, type StageEffects, type Turns } from "./stage-effects.ts";
 
 /** What the contexts of one stage's rows in one batch have in common. */
 export interface StageScope {
   readonly pipeline: string;
   readonly stage: string;
+  readonly kind: string;
   /** See `Plan.origins`. */
   readonly origins: Origins;
   readonly parameters: StageValues;
   readonly rows: InputRows;
+  /** Absent where the stage's functions cannot wait. */
+  readonly effects?: StageEffects | undefined;
   /** Path of a row of the stage's inputs. */
   pathOf(row: number): Path;
 }
 
-/** The context of one record at one stage. Everything in it is computed when it is asked for. */
-export class RowContext implements StageContext {
+/** By which whoever called a stage's function says that it has answered; no name that a function could meet. */
+export const ANSWERED = Symbol("answered");
+
+/** The context of one record at one stage, for one call. Everything in it is computed when it is asked for. */
+export class RowContext implements EffectContext {
   readonly #scope: StageScope;
   /** Row among the segment's inputs. */
   readonly #origin: number;
   /** Row among the stage's inputs. */
   readonly #row: number;
   #random: (() => number) | undefined;
+  #begun: EffectTry | undefined;
+  #turns: Turns | undefined;
+  #answered = false;
 
-  constructor(scope: StageScope, origin: number, row: number) {
+  /** `before` is the context of the call before, where the stage is tried again. */
+  constructor(scope: StageScope, origin: number, row: number, before?: RowContext) {
     this.#scope = scope;
     this.#origin = origin;
     this.#row = row;
+    this.#turns = before === undefined ? undefined : before.#turns;
+  }
+
+  /** No effect can begin any more. Answers what the call has begun, if anything. */
+  [ANSWERED](): EffectTry | undefined {
+    this.#answered = true;
+    this.#begun?.answered();
+    return this.#begun;
   }
 
   get parameters(): StageValues {
@@ -48,7 +69,9 @@ export class RowContext implements StageContext {
 
   get source(): string {
     const { rows, origins } = this.#scope;
-    return origins.names[rows.sources?.[this.#origin] ?? 0] as string;
+    const origin = rows.sources?.[this.#origin] ?? 0;
+    if (origin === RETRIED) return originBefore(rows.paths?.[this.#origin] ?? "");
+    return origins.names[origin] as string;
   }
 
   get root(): string {
@@ -69,6 +92,29 @@ export class RowContext implements StageContext {
     // Version 8 of RFC 9562: made by a rule of our own.
     return formatUuid(bytes, 8);
   }
+
+  now(): number {
+    return ordinalToTime(this.ordinal);
+  }
+
+  effect<T>(name: string, fn: (call: EffectCall) => T | Promise<T>, options?: EffectOptions): Promise<T> {
+    const { effects, kind, stage } = this.#scope;
+    if (effects === undefined) throw cannotWait(kind, stage);
+    this.#turns ??= new Map();
+    if (this.#begun === undefined) {
+      this.#begun = new EffectTry(effects, this.#row, this.#turns);
+      if (this.#answered) this.#begun.answered();
+    }
+    return this.#begun.begin(name, fn, options) as Promise<T>;
+  }
+}
+
+function cannotWait(kind: string, stage: string) {
+  return badEffect(
+    `a ${kind} cannot wait for an effect`,
+    `stage ${stage}`,
+    "Do it in a map before, and put what it answers into the record.",
+  );
 }
 
 /** sfc32 (Chris Doty-Humphrey, PractRand), seeded with the SHA-256 of `seed`: 32 random bits a call. */

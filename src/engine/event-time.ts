@@ -79,6 +79,12 @@ export class EventTime {
     this.#step(ordinal, { status: "ended", time: this.#now?.time ?? NO_TIME });
   }
 
+  /** A record came back into a partition after the end: that has to end once more, to close what it went into. */
+  resume(ordinal: number): void {
+    const now = this.#now;
+    if (now?.status === "ended") this.#step(ordinal, { status: "active", time: now.time });
+  }
+
   /** Who waits an hour for records out of order does not need to know of every second. */
   get #stepMs(): number {
     const share = Math.floor(this.#policy.outOfOrdernessMs / LIMITS.watermarkStepsPerBound);

@@ -7,6 +7,8 @@ import {
   encodeRuns,
 } from "../core/columns.ts";
 import type { Key } from "../pipeline/definition.ts";
+import type { FiringSubject } from "./failures.ts";
+import { encodeMembers } from "./members.ts";
 import { freezeValues, packBytes } from "./packed-values.ts";
 import { sortedByKey } from "./reduce-state.ts";
 import type { JoinSide, JoinSnapshot } from "./state-snapshot.ts";
@@ -18,6 +20,11 @@ export interface JoinBuffers {
   readonly right: TimeOrdered;
   /** For when it stands in the join's timers; ∞: it does not. */
   scheduled: number;
+}
+
+/** What the firing of a join is about: a left record that comes out now. */
+export function subjectOf(key: Key, { time, n, bytes }: Buffered): () => FiringSubject {
+  return () => ({ key, time, left: bytes, members: encodeMembers([n, 1]) });
 }
 
 const KEY_TYPES = ["string", "number", "bigint", "boolean", "object"];

@@ -4,8 +4,9 @@ import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { JoinDefinition, Key } from "../pipeline/definition.ts";
 import { type Due, DueList } from "./due-list.ts";
 import { noEventTime } from "./failures.ts";
-import { type JoinBuffers, JoinState } from "./join-buffers.ts";
+import { type JoinBuffers, JoinState, subjectOf } from "./join-buffers.ts";
 import { encodeMembers, pairOf } from "./members.ts";
+import { answered } from "./promises.ts";
 import type { JoinSnapshot, StageSnapshot } from "./state-snapshot.ts";
 import type { Buffered } from "./time-ordered.ts";
 import type { DecodeBytes, Firing, TimedInput, TimedOperator } from "./timed-operator.ts";
@@ -65,7 +66,8 @@ export class JoinOperator implements TimedOperator {
       for (const [at, other] of matches.entries()) {
         const own = at === 0 ? input.record : this.#decode(bytes, 0, bytes.length);
         const met = this.#decode(other.bytes, 0, other.bytes.length);
-        const value = side === 0 ? this.#stage.fn(own, met, key) : this.#stage.fn(met, own, key);
+        const [left, right] = side === 0 ? [own, met] : [met, own];
+        const value = answered(this.#stage.fn(left, right, key), "a join");
         output.result(value, "on-time", encodeMembers(pairOf(other.n, n)));
       }
       if (type === "left") for (const other of matches) if (side === 1) other.matched = true;
@@ -95,10 +97,14 @@ export class JoinOperator implements TimedOperator {
       const { item, key, path, end } = next;
       if (item.matched) continue;
       item.matched = true;
-      output.firing(() => {
-        const value = this.#stage.fn(this.#decode(item.bytes, 0, item.bytes.length), undefined, key);
-        output.result(value, end ? "end" : "on-time", encodeMembers([item.n, 1]));
-      });
+      output.firing(
+        () => {
+          const left = this.#decode(item.bytes, 0, item.bytes.length);
+          const value = answered(this.#stage.fn(left, undefined, key), "a join");
+          output.result(value, end ? "end" : "on-time", encodeMembers([item.n, 1]));
+        },
+        subjectOf(key, item),
+      );
       return { path, key, time: item.time };
     }
   }

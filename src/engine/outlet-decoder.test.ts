@@ -59,8 +59,9 @@ async function run(p: Pipeline, rows: InputRows): Promise<Ran> {
   });
   const result = await engine.process(rows, FIRST);
   const options = {
+    pipeline: "p",
     segment,
-    origins: sources,
+    origins: { names: sources, firing: 0 },
     streams: ["source_p.in"],
     fromSource: true,
     provenance: "full",

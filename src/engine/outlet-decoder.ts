@@ -1,6 +1,5 @@
 import { decodeCanonical } from "../core/canonical.ts";
-import { ColumnReader, decodeByteTexts, decodeDeltas, decodePlain, decodeRuns } from "../core/columns.ts";
-import { HeadwaterError } from "../core/errors.ts";
+import { ColumnReader, decodeDeltas, decodePlain, decodeRuns } from "../core/columns.ts";
 import type {
   OutletColumns,
   RecordsAccepted,
@@ -8,10 +7,11 @@ import type {
   Section,
   StepsRecorded,
 } from "../core/events.ts";
-import { indexElement, type Path } from "../core/path.ts";
+import type { Path } from "../core/path.ts";
 import type { Key } from "../pipeline/definition.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
-import { rowsInStored, storedRows } from "./stored-rows.ts";
+import { originIndex } from "./origins.ts";
+import { columnsDoNotFit, pick, required, StepShape } from "./step-shape.ts";
 
 /**
  * Records that an upstream event has for one reader, in logical order, as columns. Sources are indexes into the
@@ -126,28 +126,24 @@ export function decodeOutlet(
 /** The columns of a StepsRecorded event, decoded as far as they are asked for. */
 class StepRows {
   readonly #event: StepsRecorded;
+  readonly #shape: StepShape;
   readonly #ordinals: readonly number[];
   readonly #roots: readonly number[];
   readonly #sources: readonly number[] | undefined;
   readonly #source: number;
   readonly #times: readonly (number | undefined)[] | undefined;
-  readonly #inputPaths: readonly Path[] | undefined;
-  readonly #stages = new Map<
-    number,
-    { readonly count: number; readonly parent: readonly number[] | undefined }
-  >();
   readonly #outlets = new Map<number, UpstreamRows>();
 
   constructor(event: StepsRecorded, sourceNames: readonly string[]) {
     const { count } = event;
     this.#event = event;
+    this.#shape = new StepShape(event);
     this.#ordinals = decodeDeltas(required(event.ordinals), count);
     this.#roots = decodeDeltas(required(event.roots ?? event.parents), count);
-    const known = (event.sources ?? []).map((name) => sourceNames.indexOf(name));
+    const known = (event.sources ?? []).map((name) => originIndex(sourceNames, name));
     this.#source = known[0] ?? 0;
     this.#sources =
       event.source === undefined ? undefined : decodeRuns(event.source, count).map((at) => known[at] ?? 0);
-    this.#inputPaths = event.paths === undefined ? undefined : decodeByteTexts(event.paths, count);
     this.#times = decodeTimes(event);
   }
 
@@ -176,119 +172,26 @@ class StepRows {
 
   #decodeOutlet(index: number): UpstreamRows {
     const event = this.#event;
-    const outlets = event.outlets ?? [];
-    const outlet = outlets[index] as OutletColumns;
-    const origin = this.#origin(outlet.stage);
-    const at = <T>(column: readonly T[]): readonly T[] =>
-      origin === undefined ? column : pick(column, origin);
-    const hasPaths = this.#inputPaths !== undefined || this.#addsToPaths(outlet.stage);
-    const count = this.#stage(outlet.stage).count;
+    const shape = this.#shape;
+    const outlet = shape.outlets[index] as OutletColumns;
+    const origin = shape.origin(outlet.stage);
+    const at = <T>(column: readonly T[]): readonly T[] => pick(column, origin);
+    const hasPaths = event.paths !== undefined || shape.addsToPaths(outlet.stage);
+    const { count } = shape.stage(outlet.stage);
     return {
       count,
       ordinals: at(this.#ordinals),
       sources: this.#sources && at(this.#sources),
       source: this.#source,
       roots: at(this.#roots),
-      paths: hasPaths ? this.#paths(outlet.stage) : undefined,
+      paths: hasPaths ? shape.paths(outlet.stage) : undefined,
       times: this.#times && at(this.#times),
       ns: Array.from({ length: count }, (_, row) => event.first + (origin?.[row] ?? row)),
-      ks: this.#outputNumbers(index),
+      ks: shape.outputNumbers(index),
       keys: outlet.keys === undefined ? undefined : decodeKeys(outlet.keys, count),
-      stored: this.#storedIndexes(outlet),
+      stored: shape.storedIndexes(outlet),
       block: outlet.stored,
     };
-  }
-
-  /** K of each row of an outlet; `undefined`: all are 0. */
-  #outputNumbers(index: number): readonly number[] | undefined {
-    const outlets = this.#event.outlets ?? [];
-    const next = new Array<number>(this.#event.count).fill(0);
-    for (let earlier = 0; earlier < index; earlier++) {
-      const { stage } = outlets[earlier] as { readonly stage: number };
-      const origin = this.#origin(stage);
-      for (let row = 0; row < this.#stage(stage).count; row++) {
-        const from = origin?.[row] ?? row;
-        next[from] = (next[from] as number) + 1;
-      }
-    }
-    const { stage } = outlets[index] as { readonly stage: number };
-    const origin = this.#origin(stage);
-    let some = false;
-    const ks = Array.from({ length: this.#stage(stage).count }, (_, row) => {
-      const from = origin?.[row] ?? row;
-      const k = next[from] as number;
-      next[from] = k + 1;
-      if (k > 0) some = true;
-      return k;
-    });
-    return some ? ks : undefined;
-  }
-
-  #storedIndexes(outlet: { readonly stage: number; readonly stored: number }): readonly number[] | undefined {
-    const parentOf = (stage: number) => this.#stage(stage).parent;
-    const inputOf = (stage: number) => this.#event.stages?.[stage]?.input ?? SEGMENT_INPUT;
-    const rows = rowsInStored(outlet, parentOf, inputOf);
-    const sharing = (this.#event.outlets ?? []).filter((other) => other.stored === outlet.stored);
-    const kept = storedRows(sharing, parentOf, inputOf, (stage) => this.#stage(stage).count);
-    if (kept === undefined) return rows;
-    const rank = new Map(kept.map((row, index) => [row, index]));
-    return Array.from(
-      { length: this.#stage(outlet.stage).count },
-      (_, row) => rank.get(rows?.[row] ?? row) as number,
-    );
-  }
-
-  #stage(stage: number): { readonly count: number; readonly parent: readonly number[] | undefined } {
-    if (stage === SEGMENT_INPUT) return { count: this.#event.count, parent: undefined };
-    let rows = this.#stages.get(stage);
-    if (rows === undefined) {
-      const columns = required(this.#event.stages?.[stage]);
-      const inputs = this.#stage(columns.input).count;
-      if (columns.results === undefined) rows = { count: inputs, parent: undefined };
-      else {
-        const parent: number[] = [];
-        for (const [row, results] of decodeRuns(columns.results, inputs).entries()) {
-          for (let k = 0; k < results; k++) parent.push(row);
-        }
-        rows = { count: parent.length, parent };
-      }
-      this.#stages.set(stage, rows);
-    }
-    return rows;
-  }
-
-  #origin(stage: number): readonly number[] | undefined {
-    let origin: readonly number[] | undefined;
-    for (let at = stage; at !== SEGMENT_INPUT; at = required(this.#event.stages?.[at]).input) {
-      const { parent } = this.#stage(at);
-      if (parent !== undefined) origin = origin === undefined ? parent : pick(parent, origin);
-    }
-    return origin;
-  }
-
-  #addsToPaths(stage: number): boolean {
-    for (let at = stage; at !== SEGMENT_INPUT; ) {
-      const columns = required(this.#event.stages?.[at]);
-      if (columns.indexed || columns.branch !== undefined) return true;
-      at = columns.input;
-    }
-    return false;
-  }
-
-  #paths(stage: number): readonly Path[] {
-    if (stage === SEGMENT_INPUT) return this.#inputPaths ?? new Array<Path>(this.#event.count).fill("");
-    const columns = required(this.#event.stages?.[stage]);
-    const { parent, count } = this.#stage(stage);
-    const before = this.#paths(columns.input);
-    const branch = columns.branch === undefined ? "" : `${columns.branch}\0`;
-    let index = 0;
-    let last = -1;
-    return Array.from({ length: count }, (_, row) => {
-      const input = parent?.[row] ?? row;
-      index = input === last ? index + 1 : 0;
-      last = input;
-      return (before[input] as Path) + branch + (columns.indexed ? indexElement(index) : "");
-    });
   }
 }
 
@@ -297,7 +200,7 @@ function decodeKeys(bytes: Uint8Array, count: number): Key[] {
   return Array.from({ length: count }, () => decodeCanonical(input.raw(input.uvarint())) as Key);
 }
 
-function decodeTimes(event: StepsRecorded): readonly (number | undefined)[] | undefined {
+export function decodeTimes(event: StepsRecorded): readonly (number | undefined)[] | undefined {
   if (event.times === undefined) return undefined;
   const times: (number | undefined)[] = decodeDeltas(event.times, event.count);
   for (const row of event.timeless === undefined ? [] : decodeDeltas(event.timeless)) times[row] = undefined;
@@ -326,26 +229,8 @@ export function decodeBlock(events: readonly RecordsStored[], stage: number): St
         at += length;
         ends.push(at);
       }
-      if (at !== block.bytes.length) throw damaged();
+      if (at !== block.bytes.length) throw columnsDoNotFit();
     }
   }
   return { buffers, starts, ends };
-}
-
-function pick<T>(column: readonly T[], rows: readonly number[] | undefined): readonly T[] {
-  if (rows === undefined) return column;
-  const picked = new Array<T>(rows.length);
-  for (let at = 0; at < rows.length; at++) picked[at] = column[rows[at] as number] as T;
-  return picked;
-}
-
-function required<T>(value: T | undefined): T {
-  if (value === undefined) throw damaged();
-  return value;
-}
-
-function damaged(): HeadwaterError {
-  return new HeadwaterError("LogDamaged", "an event's columns do not fit each other", {
-    hint: "The event was not written by Headwater, or was changed after it.",
-  });
 }

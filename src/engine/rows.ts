@@ -35,6 +35,16 @@ export interface InputRows {
    * no bytes; their origin is the stage, their root the ordinal.
    */
   readonly firings: readonly number[];
+  /** Where the rows were put back from quarantine: what each was before. `undefined`: they were not. */
+  readonly before?: readonly RowBefore[];
+}
+
+/** What a record that was put back was when it failed: what is derived from that goes on to be the same. */
+export interface RowBefore {
+  /** Address of its root. */
+  readonly root: string;
+  /** Its path at the stage where it failed. */
+  readonly path: Path;
 }
 
 export const NO_BYTES = new Uint8Array(0);
@@ -55,6 +65,7 @@ export class RowsBuilder implements InputRows {
   readonly parentKs: number[] = [];
   readonly keys: (Key | undefined)[] = [];
   readonly firings: number[] = [];
+  before?: RowBefore[];
 
   get count(): number {
     return this.ordinals.length;

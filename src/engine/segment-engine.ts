@@ -4,18 +4,24 @@ import { LIMITS } from "../core/limits.ts";
 import { type Path, ROOT_PATH } from "../core/path.ts";
 import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/watermark.ts";
 import { isTimed } from "../pipeline/definition.ts";
+import { entryAt, type SegmentEntry } from "../pipeline/entry.ts";
 import { NO_VALUES } from "../pipeline/parameters.ts";
-import { makesRecords, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
+import { makesRecords, type PlannedStage, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { RowContext, type StageScope } from "./context.ts";
-import { type OperatorInput, runFunction, runKeyBy, runReduce, runSplit } from "./operators.ts";
-import type { Origins } from "./origins.ts";
+import { badAnswer } from "./failures.ts";
+import { runFunction } from "./function-runner.ts";
+import { type OperatorInput, runKeyBy, runReduce, runSplit } from "./operators.ts";
+import { type Origins, rootName } from "./origins.ts";
+import { NO_OUTSIDE, type Outside } from "./outside.ts";
 import { ReduceState } from "./reduce-state.ts";
-import type { InputRows } from "./rows.ts";
-import { type Keeping, StageOutput, type StageRows, timedStageRows } from "./stage-output.ts";
+import type { InputRows, RowsBuilder } from "./rows.ts";
+import { StageEffects } from "./stage-effects.ts";
+import { type Keeping, noStageRows, StageOutput, type StageRows, timedStageRows } from "./stage-output.ts";
 import type { StateSnapshot } from "./state-snapshot.ts";
 import { rowsInStored } from "./stored-rows.ts";
 import { TimedHead } from "./timed-head.ts";
 import type { TimedRows } from "./timed-output.ts";
+import { Refusals, type RefusedInput, type StageWatch } from "./watch.ts";
 
 export interface SegmentEngineOptions {
   readonly pipeline: string;
@@ -28,6 +34,10 @@ export interface SegmentEngineOptions {
   readonly decode: (bytes: Uint8Array, start: number, end: number) => unknown;
   /** `off`: no digests are made. */
   readonly provenance: "full" | "off";
+  /** Told where the engine is while functions of stages are called. */
+  readonly watch?: StageWatch | undefined;
+  /** Inputs at which a stage fails without being called. */
+  readonly refused?: readonly RefusedInput[];
 }
 
 /** A batch under way. */
@@ -39,13 +49,29 @@ interface Batch {
   readonly keys: readonly (() => unknown)[];
   /** What the window or join that the segment begins with made of it. */
   readonly timed: TimedRows | undefined;
+  /** The segment, as it is for these inputs. */
+  readonly segment: Segment;
+  /** Of each stage whether anything comes to it; `undefined`: to all. */
+  readonly reached: readonly boolean[] | undefined;
+  /** The stage that may take the segment's inputs as they are: the first to read them. */
+  readonly firstReader: number;
+  readonly outside: Outside;
+}
+
+/** A stage that is run again over a batch, because it made too much of some rows. */
+interface Again {
+  readonly refused: ReadonlySet<number>;
+  /** What its rows were given the first time. */
+  readonly effects: StageEffects;
 }
 
 /** What a segment made of a batch: the rows of each of its stages. */
 export interface SegmentResult {
   readonly stages: readonly StageRows[];
-  /** Answers the key of each input, where the segment has to know keys. */
+  /** Answers the key of each input; `undefined` where it is not known. Throws what its function threw. */
   keyOf(row: number): unknown;
+  /** Which of the segment's inputs (edges into it) an input came in by. */
+  edgeOf(row: number): number;
 }
 
 /**
@@ -61,11 +87,14 @@ export class SegmentEngine {
   /** The window or join that the segment begins with: it takes records as they are merged. */
   readonly head: TimedHead | undefined;
   readonly #keeping: readonly Keeping[];
-  /** The stage that may take the segment's inputs as they are: the first to read them. */
+  /** See `Batch.firstReader`. */
   readonly #firstReader: number;
+  readonly #entries = new Map<string, SegmentEntry>();
+  readonly #refusals: Refusals;
 
   constructor(options: SegmentEngineOptions) {
     this.#options = options;
+    this.#refusals = new Refusals(options.refused ?? []);
     const { segment, provenance } = options;
     const stored = new Set(segment.outlets.map((outlet) => outlet.stored));
     const full = provenance === "full";
@@ -84,6 +113,8 @@ export class SegmentEngine {
         stage: segment.timed,
         origins: options.origins,
         decode: options.decode,
+        watch: options.watch,
+        refusals: this.#refusals,
         keyOf: (rows, row) => this.#keyOf(rows, row),
         sideOf: (rows, row) => this.#upstreamOfStream(rows.upstreams[row] ?? 0),
       });
@@ -97,11 +128,55 @@ export class SegmentEngine {
     return entries;
   }
 
-  /** Runs one batch whose first input is N = `first`. Answers at once unless a stage's function is asynchronous. */
-  process(rows: InputRows, first: number): SegmentResult | Promise<SegmentResult> {
+  /**
+   * Runs one batch whose first input is N = `first`. Answers at once unless a stage's function is asynchronous, or is
+   * tried again. Rejects with what `outside` cannot go on for.
+   */
+  process(
+    rows: InputRows,
+    first: number,
+    outside: Outside = NO_OUTSIDE,
+  ): SegmentResult | Promise<SegmentResult> {
     // Before any stage can have changed a record.
-    const keys = this.#options.segment.keyed ? this.#keysOf(rows) : [];
-    return this.#runFrom(0, { rows, first, keys, timed: this.head?.finish() }, []);
+    const { segment } = this.#options;
+    const keys = segment.keyed ? this.#keysOf(rows) : [];
+    const timed = this.head?.finish();
+    const firstReader = this.#firstReader;
+    const batch = { rows, first, keys, timed, segment, reached: undefined, firstReader, outside };
+    return this.#runFrom(0, batch, []);
+  }
+
+  /** What the segment is for inputs that come in at the stage `name`. */
+  entryAt(name: string): SegmentEntry {
+    let entry = this.#entries.get(name);
+    if (entry === undefined) {
+      entry = entryAt(this.#options.segment, name);
+      this.#entries.set(name, entry);
+    }
+    return entry;
+  }
+
+  /**
+   * {@link process}, of inputs that were put back from quarantine and come in at the stage `name`. A window or join at
+   * the head takes them now. Where the segment has no such stage, they come in nowhere.
+   */
+  processAt(
+    name: string,
+    rows: RowsBuilder,
+    first: number,
+    outside: Outside = NO_OUTSIDE,
+  ): SegmentResult | Promise<SegmentResult> {
+    const { stage, segment, reached } = this.entryAt(name);
+    // With other keys than the records had, they would be in the wrong partition.
+    const keys = segment.keyed && stage !== undefined ? this.#keysOf(rows, stage) : [];
+    const { head } = this;
+    if (stage === 0) {
+      head?.goOnAt(first);
+      for (let row = 0; row < rows.count; row++) head?.take(rows, row);
+    } else head?.goOnAt(first + rows.count);
+    const timed = head?.finish();
+    const batch = { rows, first, keys, timed, segment, reached, firstReader: stage ?? 0, outside };
+    return this.#runFrom(0, batch, []);
   }
 
   /** The state as of after the last batch. Throws `NotCanonical` for a total that no record may hold. */
@@ -138,36 +213,47 @@ export class SegmentEngine {
   }
 
   #runFrom(stage: number, batch: Batch, done: StageRows[]): SegmentResult | Promise<SegmentResult> {
-    for (let at = stage; at < this.#options.segment.stages.length; at++) {
-      const output = this.#runStage(at, batch, done);
-      if (output instanceof Promise) {
-        return output.then((finished) => this.#runFrom(at + 1, batch, [...done, finished]));
+    try {
+      for (let at = stage; at < batch.segment.stages.length; at++) {
+        const output = this.#runStage(at, batch, done);
+        if (output instanceof Promise) {
+          return output.then((finished) => this.#runFrom(at + 1, batch, [...done, finished]));
+        }
+        done.push(output);
       }
-      done.push(output);
+    } finally {
+      // Also while promises are waited for: others work then.
+      this.#options.watch?.leave();
     }
-    const { keys } = batch;
-    return { stages: done, keyOf: (row) => keys[row]?.() };
+    const { keys, rows } = batch;
+    return {
+      stages: done,
+      keyOf: (row) => (keys.length > 0 ? keys[row]?.() : this.#keyOf(rows, row, this.#recordOf(rows, row))),
+      edgeOf: (row) => this.#upstreamOfStream(rows.upstreams?.[row] ?? 0),
+    };
   }
 
   #runStage(
     at: number,
     batch: Batch,
     done: readonly StageRows[],
-    refused?: ReadonlySet<number>,
+    again?: Again,
   ): StageRows | Promise<StageRows> {
-    const { segment, arena, partitions, pipeline, origins } = this.#options;
-    const planned = segment.stages[at];
+    const { arena, partitions, pipeline, origins } = this.#options;
+    const planned = batch.segment.stages[at];
     const keeping = this.#keeping[at];
     if (planned === undefined || keeping === undefined) throw new Error(`no stage ${at}`);
     const { definition } = planned;
     const { rows, first, keys, timed } = batch;
     const inputs = planned.input === SEGMENT_INPUT ? inputsAsRows(rows) : (done[planned.input] as StageRows);
+    if (batch.reached?.[at] === false) return noStageRows(planned, inputs, keeping);
     if (isTimed(definition)) return timedStageRows(planned, inputs, timed as TimedRows, keeping);
     const output = new StageOutput(planned, inputs, arena, keeping);
     const { origin } = inputs;
     const scope: StageScope = {
       pipeline,
       stage: definition.name,
+      kind: definition.kind,
       origins,
       parameters: definition.parameters?.values ?? NO_VALUES,
       rows,
@@ -175,8 +261,8 @@ export class SegmentEngine {
     };
     const input: OperatorInput = {
       count: inputs.count,
-      records: this.#recordsFor(at, rows, inputs, done),
-      refused,
+      records: this.#recordsFor(at, batch, inputs, done),
+      enter: this.#entering(at, definition.name, first, origin),
       contextOf: (row) => new RowContext(scope, origin?.[row] ?? row, row),
     };
 
@@ -216,19 +302,84 @@ export class SegmentEngine {
       case "map":
       case "filter":
       case "flatMap":
-      case "route":
-        return whenDone(runFunction(definition, input, output), () => {
+      case "route": {
+        const effects = again?.effects ?? this.#effectsOf(batch, planned, inputs, scope);
+        const waiting = { ...scope, effects };
+        const functionInput = {
+          count: inputs.count,
+          records: input.records,
+          refused: again?.refused,
+          effects,
+          enter: input.enter,
+          leave: () => this.#options.watch?.leave(),
+          contextOf: (row: number, before?: RowContext) =>
+            new RowContext(waiting, origin?.[row] ?? row, row, before),
+        };
+        const finish = () => {
           const finished = output.finish();
-          const tooMany = refused === undefined ? rowsOverLimit(inputs, finished) : undefined;
-          return tooMany === undefined ? finished : this.#runStage(at, batch, done, tooMany);
-        });
+          const refused = again === undefined ? rowsOverLimit(inputs, finished) : undefined;
+          return refused === undefined ? finished : this.#runStage(at, batch, done, { refused, effects });
+        };
+        const running = runFunction(definition, functionInput, output);
+        return running === undefined ? finish() : running.finally(() => effects.close()).then(finish);
+      }
     }
   }
 
+  #effectsOf(
+    { rows, first, outside }: Batch,
+    { input, branch }: PlannedStage,
+    { origin }: StageRows,
+    scope: StageScope,
+  ): StageEffects {
+    const { pipeline, stage, origins, pathOf } = scope;
+    return new StageEffects({
+      pipeline,
+      stage,
+      outside,
+      numberOf: (row) => {
+        const from = origin?.[row] ?? row;
+        let k = 0;
+        while (origin !== undefined && row > k && origin[row - k - 1] === from) k++;
+        return { n: first + from, k };
+      },
+      placeOf: (row) => {
+        const from = origin?.[row] ?? row;
+        // What a record calls is known outside by the place that it had before it was put back.
+        const before = input === SEGMENT_INPUT ? rows.before?.[from] : undefined;
+        if (before !== undefined) return { root: before.root, path: before.path + branch };
+        const root = rootName(pipeline, origins, rows.sources?.[from] ?? 0, rows.roots[from] as number);
+        return { root, path: pathOf(row) };
+      },
+    });
+  }
+
+  /** What is done before a stage's functions are called for a row. */
+  #entering(
+    at: number,
+    stage: string,
+    first: number,
+    origin: readonly number[] | undefined,
+  ): (row: number) => void {
+    const { watch } = this.#options;
+    const refusals = this.#refusals;
+    if (watch === undefined && refusals.size === 0) return () => {};
+    return (row) => {
+      const from = origin?.[row] ?? row;
+      watch?.enter(at, first + from, row);
+      if (refusals.size > 0) refusals.check(stage, first + from, () => placeAmongSiblings(origin, row));
+    };
+  }
+
   /** The key of each input, or what its key function threw. */
-  #keysOf(rows: InputRows): (() => unknown)[] {
+  #keysOf(rows: InputRows, entry = 0): (() => unknown)[] {
+    const { segment } = this.#options;
+    // What comes in behind a map is not what the key was made of.
+    const input = segment.stages[entry]?.input ?? SEGMENT_INPUT;
+    const made = recordsOf(segment, input) !== SEGMENT_INPUT;
     return Array.from({ length: rows.count }, (_, row) => {
       try {
+        if (made && rows.keys?.[row] === undefined) throw keyNotKept();
         const key = this.#keyOf(rows, row);
         return () => key;
       } catch (error) {
@@ -239,21 +390,21 @@ export class SegmentEngine {
     });
   }
 
-  #keyOf(rows: InputRows, row: number): unknown {
+  #keyOf(rows: InputRows, row: number, record = rows.records[row]): unknown {
     const kept = rows.keys?.[row];
     if (kept !== undefined) return kept;
     const { key } = this.#options.segment.upstreams[this.#upstreamOfStream(rows.upstreams?.[row] ?? 0)] ?? {};
-    return typeof key === "function" ? key(rows.records[row]) : undefined;
+    return typeof key === "function" ? key(record) : undefined;
   }
 
   #recordsFor(
     at: number,
-    rows: InputRows,
+    { rows, segment, firstReader }: Batch,
     inputs: StageRows,
     done: readonly StageRows[],
   ): readonly unknown[] {
-    const { segment, decode, provenance } = this.#options;
-    if (provenance === "off" || at === this.#firstReader) return inputs.records;
+    const { decode, provenance } = this.#options;
+    if (provenance === "off" || at === firstReader) return inputs.records;
     // Few records come too late; they are decoded one by one.
     if (segment.stages[at]?.definition.kind === "late") return [];
     const input = segment.stages[at]?.input ?? SEGMENT_INPUT;
@@ -300,6 +451,13 @@ export class SegmentEngine {
   }
 }
 
+/** How many rows before this one come from the same input. */
+function placeAmongSiblings(origin: readonly number[] | undefined, row: number): number {
+  let place = 0;
+  while (origin !== undefined && place < row && origin[row - place - 1] === origin[row]) place++;
+  return place;
+}
+
 /** The segment's inputs in the form of a stage's rows. */
 function inputsAsRows(rows: InputRows): StageRows {
   return {
@@ -336,6 +494,9 @@ function rowsOverLimit(inputs: StageRows, outputs: StageRows): ReadonlySet<numbe
   return rows.size === 0 ? undefined : rows;
 }
 
-function whenDone<T>(waiting: Promise<void> | undefined, then: () => T | Promise<T>): T | Promise<T> {
-  return waiting === undefined ? then() : waiting.then(then);
+function keyNotKept(): Error {
+  return badAnswer(
+    "the record was put back without its key: it was not kept when the record was quarantined",
+    "Take its source in once more with --again, where that is right.",
+  );
 }

@@ -1,8 +1,9 @@
 import { Arena } from "../core/arena.ts";
 import { LIMITS } from "../core/limits.ts";
-import { indexElement, type Path } from "../core/path.ts";
+import { indexElement, type Path, ROOT_PATH } from "../core/path.ts";
 import { addsIndex, type PlannedStage } from "../pipeline/plan.ts";
 import { badAnswer, type StageFailure } from "./failures.ts";
+import { NO_BYTES } from "./rows.ts";
 import { composeRows } from "./stored-rows.ts";
 import type { TimedRows } from "./timed-output.ts";
 
@@ -135,9 +136,10 @@ export class StageOutput {
     this.#results.push(0);
   }
 
-  /** The stage failed at the next input. */
-  fail(error: unknown): void {
-    this.#failures.push({ row: this.#results.length, error });
+  /** The stage failed at the next input; `attempts` is how often its function was called, if that is to be told. */
+  fail(error: unknown, attempts?: number): void {
+    const row = this.#results.length;
+    this.#failures.push({ row, error, ...(attempts !== undefined && { attempts }) });
     this.none();
   }
 
@@ -222,6 +224,32 @@ export function timedStageRows(
     label: undefined,
     timed,
     pathOf: pathsOf(stage, inputs, parent),
+  };
+}
+
+/** The rows of a stage to which nothing comes. */
+export function noStageRows(
+  { definition }: PlannedStage,
+  inputs: StageRows,
+  { own, bytes, digests }: Keeping,
+): StageRows {
+  const none = inputs.count === 0 ? undefined : [];
+  const labelled = definition.kind === "split" || definition.kind === "route";
+  return {
+    count: 0,
+    records: [],
+    parent: none,
+    origin: [],
+    results: none && new Array<number>(inputs.count).fill(0),
+    failures: [],
+    packed: own && bytes ? { bytes: NO_BYTES, lengths: [] } : undefined,
+    digests: own && digests ? NO_BYTES : undefined,
+    partitions: definition.kind === "keyBy" ? [] : undefined,
+    previous: definition.kind === "reduce" ? [] : undefined,
+    labels: labelled ? definition.labels : undefined,
+    label: labelled ? [] : undefined,
+    timed: undefined,
+    pathOf: () => ROOT_PATH,
   };
 }
 

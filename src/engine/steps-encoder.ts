@@ -1,6 +1,5 @@
 import { encodeCanonical } from "../core/canonical.ts";
 import { ColumnWriter, encodeByteTexts, encodeDeltas, encodePlain, encodeRuns } from "../core/columns.ts";
-import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import type {
   OutletColumns,
   PayloadBlock,
@@ -11,10 +10,13 @@ import type {
 } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { addsIndex, type Outlet, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
+import { checkKey } from "./operators.ts";
+import { type Origins, RETRIED, RETRIED_NAME, rootName } from "./origins.ts";
 import { type InputRows, NO_BYTES, recordBytes } from "./rows.ts";
 import type { SegmentResult } from "./segment-engine.ts";
 import type { Packed, StageRows } from "./stage-output.ts";
 import { storedRows } from "./stored-rows.ts";
+import { reasonOf } from "./thrown.ts";
 import type { TimedRows } from "./timed-output.ts";
 
 /** The part of a StepsRecorded event that a batch decides; the rest is the owner's. */
@@ -32,6 +34,7 @@ export type StepColumns = Pick<
   | "times"
   | "timeless"
   | "firings"
+  | "entry"
   | "stages"
   | "outlets"
 >;
@@ -50,9 +53,10 @@ export interface EncodedSteps {
 }
 
 export interface StepsEncoderOptions {
+  readonly pipeline: string;
+  /** As it is for these inputs. */
   readonly segment: Segment;
-  /** See `Plan.origins`. */
-  readonly origins: readonly string[];
+  readonly origins: Origins;
   /** Names of the upstream streams, in the order of `InputRows.upstreams`. */
   readonly streams: readonly string[];
   /** Whether upstream is a source, so that roots are parents. */
@@ -95,7 +99,7 @@ export function encodeSteps(
       outlets: segment.outlets.map((outlet) => outletColumns(outlet, rows, result)),
     },
     blocks: payloadBlocks(segment, rows, result),
-    quarantined: quarantined(segment, rows, first, result),
+    quarantined: quarantined(options, rows, first, result),
     inputs: rows.count,
     steps: result.stages.reduce((sum, _stage, at) => sum + inputCount(segment, rows, result, at), 0),
   };
@@ -125,18 +129,32 @@ function inputCount(segment: Segment, rows: InputRows, result: SegmentResult, at
 }
 
 function inputColumns(options: StepsEncoderOptions, rows: InputRows): StepColumns {
-  const { times, paths, parentKs, sources, upstreams } = rows;
+  const { times, paths, parentKs, upstreams } = rows;
   return {
     ...upstreamColumns(options.streams, upstreams),
     parents: encodeDeltas(rows.parents),
     ...(parentKs?.some((k) => k !== 0) && { parentKs: encodePlain(parentKs) }),
     ordinals: encodeDeltas(rows.ordinals),
-    sources: options.origins,
-    ...(sources !== undefined && options.origins.length > 1 && { source: encodeRuns(sources) }),
+    ...originColumns(options.origins.names, rows.sources),
     ...((!options.fromSource || rows.firings.length > 0) && { roots: encodeDeltas(rows.roots) }),
     ...(rows.firings.length > 0 && { firings: encodeDeltas(rows.firings) }),
     ...(paths?.some((path) => path !== "") && { paths: encodeByteTexts(paths) }),
     ...(times?.some((time) => time !== undefined) && timeColumns(times)),
+  };
+}
+
+/** Where some descend from what was put back, that comes before all other origins. */
+function originColumns(
+  origins: readonly string[],
+  sources: readonly number[] | undefined,
+): Pick<StepColumns, "sources" | "source"> {
+  if (sources?.includes(RETRIED)) {
+    const source = sources.map((origin) => (origin === RETRIED ? 0 : origin + 1));
+    return { sources: [RETRIED_NAME, ...origins], source: encodeRuns(source) };
+  }
+  return {
+    sources: origins,
+    ...(sources !== undefined && origins.length > 1 && { source: encodeRuns(sources) }),
   };
 }
 
@@ -235,20 +253,34 @@ function pick(
 }
 
 function quarantined(
-  segment: Segment,
+  options: StepsEncoderOptions,
   rows: InputRows,
   first: number,
   result: SegmentResult,
 ): QuarantinedRecord[] {
+  const { segment } = options;
   const records: QuarantinedRecord[] = [];
   for (const [at, stage] of result.stages.entries()) {
     const planned = segment.stages[at];
     if (planned === undefined || stage.failures.length === 0) continue;
     const inputs = planned.input === SEGMENT_INPUT ? undefined : result.stages[planned.input];
-    for (const { row, error } of stage.failures) {
+    for (const { row, error, attempts, firing } of stage.failures) {
       const from = inputs?.origin?.[row] ?? row;
+      const k = row - (inputs?.origin?.indexOf(from) ?? row);
       const record = bytesOfInput(segment, rows, result, planned.input, row);
-      records.push({ n: first + from, stage: planned.definition.name, row, ...reasonOf(error), record });
+      records.push({
+        n: first + from,
+        stage: planned.definition.name,
+        row,
+        k,
+        ...reasonOf(error),
+        ...(attempts !== undefined && { attempts }),
+        record,
+        ...placeOf(options, rows, planned.input, row, from, inputs),
+        ...keyOf(result, from),
+        ...(firing !== undefined && { firing }),
+        ...(segment.upstreams.length > 1 && { edge: result.edgeOf(from) }),
+      });
     }
   }
   return records;
@@ -278,14 +310,28 @@ function bytesOfInput(
   return made.packed.bytes.slice(start, start + (made.packed.lengths[there] ?? 0));
 }
 
-function reasonOf(error: unknown): Pick<QuarantinedRecord, "code" | "message" | "where" | "stack"> {
-  const cut = (text: string) => text.slice(0, LIMITS.reasonChars).toWellFormed();
-  return {
-    code: error instanceof HeadwaterError ? error.code : "StageFailed",
-    message: cut(describeThrown(error)),
-    ...(error instanceof HeadwaterError && error.where !== undefined && { where: cut(error.where) }),
-    ...(error instanceof Error &&
-      !(error instanceof HeadwaterError) &&
-      typeof error.stack === "string" && { stack: cut(error.stack) }),
-  };
+/** What identifiers that are given to the outside are derived from. */
+function placeOf(
+  { pipeline, origins }: StepsEncoderOptions,
+  rows: InputRows,
+  input: number,
+  row: number,
+  from: number,
+  inputs: StageRows | undefined,
+): Pick<QuarantinedRecord, "root" | "path"> {
+  const before = input === SEGMENT_INPUT ? rows.before?.[from] : undefined;
+  const root = before?.root ?? rootName(pipeline, origins, rows.sources?.[from] ?? 0, rows.roots[from] ?? 0);
+  const path = before?.path ?? inputs?.pathOf(row) ?? rows.paths?.[row] ?? "";
+  return { root, ...(path !== "" && { path: Buffer.from(path, "latin1") }) };
+}
+
+/** The key of an input, where it has one that is known. */
+function keyOf(result: SegmentResult, row: number): Pick<QuarantinedRecord, "key"> {
+  try {
+    const key = result.keyOf(row);
+    return key === undefined ? {} : { key: encodeCanonical(checkKey(key)) };
+  } catch {
+    // What its function threw is what the record is quarantined for.
+    return {};
+  }
 }

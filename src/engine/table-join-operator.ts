@@ -4,8 +4,9 @@ import { NO_TIME, type Watermark } from "../core/watermark.ts";
 import type { Key, TableJoinDefinition } from "../pipeline/definition.ts";
 import { type Due, DueList } from "./due-list.ts";
 import { noEventTime } from "./failures.ts";
-import { type JoinBuffers, JoinState } from "./join-buffers.ts";
+import { type JoinBuffers, JoinState, subjectOf } from "./join-buffers.ts";
 import { encodeMembers, pairOf } from "./members.ts";
+import { answered } from "./promises.ts";
 import type { JoinSnapshot, StageSnapshot } from "./state-snapshot.ts";
 import type { Buffered, TimeOrdered } from "./time-ordered.ts";
 import type { DecodeBytes, Firing, TimedInput, TimedOperator } from "./timed-operator.ts";
@@ -89,7 +90,8 @@ export class TableJoinOperator implements TimedOperator {
       if (item.matched) continue;
       // It is let go of with all of its time.
       item.matched = true;
-      output.firing(() => this.#answer(item, key, buffers.right, end ? "end" : "on-time", output));
+      const kind = end ? "end" : "on-time";
+      output.firing(() => this.#answer(item, key, buffers.right, kind, output), subjectOf(key, item));
       return { path, key, time: item.time };
     }
   }
@@ -117,7 +119,7 @@ export class TableJoinOperator implements TimedOperator {
     const left = this.#decode(bytes, 0, bytes.length);
     const right = found && this.#decode(found.bytes, 0, found.bytes.length);
     const members = found === undefined ? [n, 1] : pairOf(n, found.n);
-    output.result(this.#stage.fn(left, right, key), kind, encodeMembers(members));
+    output.result(answered(this.#stage.fn(left, right, key), "a join"), kind, encodeMembers(members));
   }
 
   /** Lets go of the changes of a table that no record can ask for any more. */

@@ -5,12 +5,13 @@ import { NO_VALUES } from "../pipeline/parameters.ts";
 import { RowContext, type StageScope } from "./context.ts";
 import { JoinOperator } from "./join-operator.ts";
 import { checkKey } from "./operators.ts";
-import type { Origins } from "./origins.ts";
+import { type Origins, originName } from "./origins.ts";
 import { NO_BYTES, type RowsBuilder } from "./rows.ts";
 import type { StageSnapshot } from "./state-snapshot.ts";
 import { TableJoinOperator } from "./table-join-operator.ts";
 import type { DecodeBytes, TimedOperator } from "./timed-operator.ts";
 import { TimedOutput, type TimedRows } from "./timed-output.ts";
+import type { Refusals, StageWatch } from "./watch.ts";
 import { WindowOperator } from "./window-operator.ts";
 
 export interface TimedHeadOptions {
@@ -18,6 +19,8 @@ export interface TimedHeadOptions {
   readonly stage: TimedDefinition;
   readonly origins: Origins;
   readonly decode: DecodeBytes;
+  readonly watch?: StageWatch | undefined;
+  readonly refusals: Refusals;
   /** The key of a row, and which of the stage's inputs it comes from. May throw. */
   keyOf(rows: RowsBuilder, row: number): unknown;
   sideOf(rows: RowsBuilder, row: number): number;
@@ -31,13 +34,14 @@ export class TimedHead {
   readonly #options: TimedHeadOptions;
   readonly #operator: TimedOperator;
   readonly #origin: number;
-  #output = new TimedOutput();
+  #output: TimedOutput;
   #next = 0;
   /** The rows being built, and what the contexts of their records have in common. */
   #scope: StageScope | undefined;
 
   constructor(options: TimedHeadOptions) {
     this.#options = options;
+    this.#output = this.#newOutput();
     const { stage, decode } = options;
     if (stage.kind === "window") this.#operator = new WindowOperator(stage);
     else if (stage.kind === "join") this.#operator = new JoinOperator(stage, decode);
@@ -60,15 +64,22 @@ export class TimedHead {
     this.#next = next;
   }
 
-  /** Takes in the last row of `rows`. */
-  take(rows: RowsBuilder): void {
-    const row = rows.count - 1;
+  /** Takes in a row of `rows`: the last one, unless another is named. */
+  take(rows: RowsBuilder, row = rows.count - 1): void {
+    try {
+      this.#take(rows, row);
+    } finally {
+      this.#options.watch?.leaveHead();
+    }
+  }
+
+  #take(rows: RowsBuilder, row: number): void {
     const n = this.#next++;
     let key: Key;
     try {
+      this.#enter(n);
       key = checkKey(this.#options.keyOf(rows, row));
     } catch (error) {
-      rows.keys[row] = null;
       this.#output.fail(error);
       return;
     }
@@ -96,6 +107,7 @@ export class TimedHead {
   /** Adds the next firing that is due at `ordinal` to `rows`; answers whether there was one. */
   fire(rows: RowsBuilder, ordinal: number): boolean {
     const firing = this.#operator.fire(this.#output);
+    this.#options.watch?.leaveHead();
     if (firing === undefined) return false;
     this.#next++;
     rows.firings.push(rows.count);
@@ -119,8 +131,19 @@ export class TimedHead {
   /** What came out since the last call. */
   finish(): TimedRows {
     const output = this.#output;
-    this.#output = new TimedOutput();
+    this.#output = this.#newOutput();
     return output;
+  }
+
+  #newOutput(): TimedOutput {
+    // A firing takes the next N, after it was made.
+    return new TimedOutput(() => this.#enter(this.#next));
+  }
+
+  #enter(n: number): void {
+    const { watch, refusals, stage } = this.#options;
+    watch?.enterHead(n);
+    refusals.check(stage.name, n, () => 0);
   }
 
   snapshot(): StageSnapshot {
@@ -137,6 +160,7 @@ export class TimedHead {
       this.#scope = {
         pipeline,
         stage: stage.name,
+        kind: stage.kind === "window" ? "window" : "join",
         parameters: NO_VALUES,
         origins,
         rows,
@@ -148,7 +172,7 @@ export class TimedHead {
 
   /** What orders a record among all: ordinal, origin and path. */
   #placeOf(rows: RowsBuilder, row: number): string {
-    const origin = branchElement(this.#options.origins.names[rows.sources[row] as number] as string);
+    const origin = branchElement(originName(this.#options.origins, rows.sources[row] as number));
     return numberElement(rows.ordinals[row] as number) + origin + (rows.paths[row] as string);
   }
 }

@@ -1,7 +1,7 @@
 import { Arena } from "../core/arena.ts";
+import type { QuarantinedFiring } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { StageFailure } from "./failures.ts";
-import { badAnswer } from "./failures.ts";
+import { badAnswer, type FiringSubject, keptOfFiring, type StageFailure } from "./failures.ts";
 
 /** What a result of a window or join is: see `kinds` in docs/format.md. */
 export const RESULT_KINDS = ["on-time", "early", "late", "end"] as const;
@@ -37,6 +37,12 @@ export class TimedOutput implements TimedRows {
   #memberBytes = 0;
   /** Results that there were when the row at hand began. */
   #begun = 0;
+  readonly #enterFiring: () => void;
+
+  /** `enterFiring` is called before what makes a firing is; it throws why that is not to be. */
+  constructor(enterFiring: () => void = () => {}) {
+    this.#enterFiring = enterFiring;
+  }
 
   /** Whether so much has come out that the batch should be closed. */
   get full(): boolean {
@@ -79,10 +85,16 @@ export class TimedOutput implements TimedRows {
     }
   }
 
-  /** {@link row}, of a firing. */
-  firing(make: () => void): void {
+  /** {@link row}, of a firing about what `subject` answers. */
+  firing(make: () => void, subject: () => FiringSubject): void {
     this.firings.push(this.results.length);
-    this.row(make);
+    try {
+      this.#enterFiring();
+      make();
+      this.done();
+    } catch (error) {
+      this.fail(error, keptOfFiring(subject()));
+    }
   }
 
   /** The row at hand has given what it gives. */
@@ -97,9 +109,9 @@ export class TimedOutput implements TimedRows {
     this.done();
   }
 
-  /** The row at hand failed: it gives nothing. */
-  fail(error: unknown): void {
-    this.failures.push({ row: this.results.length, error });
+  /** The row at hand, a firing if that is given, failed: it gives nothing. */
+  fail(error: unknown, firing?: QuarantinedFiring): void {
+    this.failures.push({ row: this.results.length, error, ...(firing !== undefined && { firing }) });
     this.arena.truncate(this.#begun);
     for (const column of [this.records, this.kinds, this.members]) column.length = this.#begun;
     this.done();

@@ -25,6 +25,7 @@ import {
   writeMembers,
 } from "./members.ts";
 import { freezeValues, packValues, thaw } from "./packed-values.ts";
+import { answered } from "./promises.ts";
 import { sortedByKey } from "./reduce-state.ts";
 import { CHANGED, EARLY, FIRED, type StageSnapshot, type WindowSnapshot } from "./state-snapshot.ts";
 import type { Firing, TimedInput, TimedOperator } from "./timed-operator.ts";
@@ -260,11 +261,11 @@ export class WindowOperator implements TimedOperator {
     let added = 1;
     for (const [at, pane] of from.entries()) {
       pane.total = thaw(pane.total);
-      before = at === 0 ? pane.total : aggregate.merge(before, pane.total);
+      before = at === 0 ? pane.total : answered(aggregate.merge(before, pane.total), "an aggregate's merge");
       added += pane.added;
     }
-    if (from.length === 0) before = aggregate.init();
-    const total = aggregate.step(before, record, ctx);
+    if (from.length === 0) before = answered(aggregate.init(), "an aggregate's init");
+    const total = answered(aggregate.step(before, record, ctx), "an aggregate's step");
     // A total that cannot be kept would only be found at the next snapshot, far from its cause.
     if (aggregate.safe !== true) output.check(total);
     let fires: FiringKind | undefined;
@@ -387,14 +388,22 @@ export class WindowOperator implements TimedOperator {
   }
 
   #record(pane: Pane, path: string, output: TimedOutput, make: () => void): Firing {
-    output.firing(make);
     const time = Number.isFinite(pane.end) ? pane.end - 1 : this.#now;
+    output.firing(make, () => ({
+      key: pane.key,
+      time,
+      start: pane.start,
+      end: pane.end,
+      total: thaw(pane.total),
+      members: encodeMembers(pane.members),
+    }));
     return { path, key: pane.key, time: Number.isFinite(time) ? time : undefined };
   }
 
   #emit(total: unknown, key: Key, start: number, end: number, firing: FiringKind): unknown {
     const { aggregate, emit } = this.#stage;
-    return emit(aggregate.result(total), { key, start, end, firing });
+    const result = answered(aggregate.result(total), "an aggregate's result");
+    return answered(emit(result, { key, start, end, firing }), "a window's emit");
   }
 
   #insert(pane: Pane): void {

@@ -1,6 +1,7 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Aggregate } from "./aggregates.ts";
-import type { StageContext } from "./context.ts";
+import type { EffectContext, StageContext } from "./context.ts";
+import type { FailurePolicy, PlannedPolicy, RetryPolicy } from "./failure-policy.ts";
 import type { NoParameters, ParameterDeclarations, StageParameters } from "./parameters.ts";
 import type { WindowInfo, Windows } from "./windows.ts";
 
@@ -10,13 +11,6 @@ export type MaybePromise<T> = T | Promise<T>;
 /** A record's key: what partitions are made by and reduces are kept by. */
 export type Key = string | number | bigint | boolean | null;
 
-/** What happens to a record at which a stage fails. */
-export type FailurePolicy =
-  /** The record is quarantined with the reason, the rest goes on. The default. */
-  | "skip"
-  /** The pipeline stops at the record, and goes on from it at the next start. */
-  | "fail";
-
 /** Settings of one stage. */
 export interface StageOptions {
   /** What happens to a record at which the stage's function fails; `skip` (quarantine it) if absent. */
@@ -25,6 +19,14 @@ export interface StageOptions {
 
 /** Settings of a stage whose function gets a {@link StageContext}. */
 export interface FunctionOptions<P extends ParameterDeclarations = NoParameters> extends StageOptions {
+  /** What may be set when the pipeline is started; each made by `parameter(schema, default)`. */
+  readonly parameters?: P;
+}
+
+/** Settings of a stage whose function may wait, and so be tried again. */
+export interface WaitingOptions<P extends ParameterDeclarations = NoParameters> {
+  /** What happens to a record at which the stage's function fails; `skip` (quarantine it) if absent. */
+  readonly onError?: FailurePolicy | RetryPolicy;
   /** What may be set when the pipeline is started; each made by `parameter(schema, default)`. */
   readonly parameters?: P;
 }
@@ -49,28 +51,27 @@ export interface WatermarkPolicy {
   readonly aheadMs: number;
 }
 
-interface StageBase {
+interface StageBase extends PlannedPolicy {
   readonly name: string;
   /** Names of the sources or stages that it reads. Several only for a union or join. */
   readonly inputs: readonly string[];
-  readonly onError: FailurePolicy;
   /** Absent if it declares none. */
   readonly parameters?: StageParameters;
 }
 
 export interface MapDefinition extends StageBase {
   readonly kind: "map";
-  readonly fn: (record: unknown, ctx: StageContext) => MaybePromise<unknown>;
+  readonly fn: (record: unknown, ctx: EffectContext) => MaybePromise<unknown>;
 }
 
 export interface FilterDefinition extends StageBase {
   readonly kind: "filter";
-  readonly fn: (record: unknown, ctx: StageContext) => MaybePromise<boolean>;
+  readonly fn: (record: unknown, ctx: EffectContext) => MaybePromise<boolean>;
 }
 
 export interface FlatMapDefinition extends StageBase {
   readonly kind: "flatMap";
-  readonly fn: (record: unknown, ctx: StageContext) => MaybePromise<Iterable<unknown>>;
+  readonly fn: (record: unknown, ctx: EffectContext) => MaybePromise<Iterable<unknown>>;
 }
 
 export interface KeyByDefinition extends StageBase {
@@ -104,7 +105,7 @@ export interface RouteDefinition extends StageBase {
   readonly labels: readonly string[];
   readonly fn: (
     record: unknown,
-    ctx: StageContext,
+    ctx: EffectContext,
   ) => MaybePromise<Iterable<{ readonly to: string; readonly value: unknown }>>;
 }
 

@@ -282,8 +282,22 @@ class SegmentBuilder {
 /** Whether a stage makes records of its own; the others (filter, keyBy, union, …) let those of their input through. */
 export function makesRecords(segment: Pick<Segment, "stages">, stage: number): boolean {
   const definition = segment.stages[stage]?.definition;
-  if (definition === undefined) return false;
-  return definition.kind === "map" || definition.kind === "reduce" || addsIndex(definition);
+  return definition !== undefined && kindMakesRecords(definition.kind);
+}
+
+const RECORD_MAKERS: ReadonlySet<string> = new Set<StageDefinition["kind"]>([
+  "map",
+  "flatMap",
+  "route",
+  "reduce",
+  "window",
+  "join",
+  "tableJoin",
+]);
+
+/** {@link makesRecords}, by the kind of stage. */
+export function kindMakesRecords(kind: string): boolean {
+  return RECORD_MAKERS.has(kind);
 }
 
 /** Whether each result's index among those of its input is added to its path: see "Addresses" in docs/format.md. */

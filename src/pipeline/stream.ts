@@ -1,6 +1,14 @@
 import { HeadwaterError } from "../core/errors.ts";
-import type { StageContext } from "./context.ts";
-import type { FunctionOptions, Key, MaybePromise, StageDefinition, StageOptions } from "./definition.ts";
+import type { EffectContext, StageContext } from "./context.ts";
+import type {
+  FunctionOptions,
+  Key,
+  MaybePromise,
+  StageDefinition,
+  StageOptions,
+  WaitingOptions,
+} from "./definition.ts";
+import { failurePolicy } from "./failure-policy.ts";
 import type { Output } from "./output.ts";
 import {
   declareParameters,
@@ -43,6 +51,7 @@ type ValueRouted<A, L> = A extends Iterable<infer R> ? ValueOf<R, L> : never;
 type ValueOf<R, L> = R extends { readonly to: L; readonly value: infer V } ? V : never;
 /** The context of a stage that declares the parameters `P`, which only the declaration tells the compiler. */
 type ContextOf<P extends ParameterDeclarations> = StageContext<ParameterValues<NoInfer<P>>>;
+type EffectContextOf<P extends ParameterDeclarations> = EffectContext<ParameterValues<NoInfer<P>>>;
 
 /** A typed stream of records: what a source or stage gives to the next. */
 export class Stream<T> {
@@ -57,8 +66,8 @@ export class Stream<T> {
   /** One record out for each one in. */
   map<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<U>,
-    options?: FunctionOptions<P>,
+    fn: (record: T, ctx: EffectContextOf<P>) => MaybePromise<U>,
+    options?: WaitingOptions<P>,
   ): Stream<U> {
     return new Stream(this.add("map", name, fn, options));
   }
@@ -66,8 +75,8 @@ export class Stream<T> {
   /** Lets through the records for which `fn` answers `true`. Anything but a boolean is a failure of the stage. */
   filter<P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<boolean>,
-    options?: FunctionOptions<P>,
+    fn: (record: T, ctx: EffectContextOf<P>) => MaybePromise<boolean>,
+    options?: WaitingOptions<P>,
   ): Stream<T> {
     return new Stream(this.add("filter", name, fn, options));
   }
@@ -75,8 +84,8 @@ export class Stream<T> {
   /** Any number of records out for each one in, at most `LIMITS.outputsPerInput`. */
   flatMap<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<Iterable<U>>,
-    options?: FunctionOptions<P>,
+    fn: (record: T, ctx: EffectContextOf<P>) => MaybePromise<Iterable<U>>,
+    options?: WaitingOptions<P>,
   ): Stream<U> {
     return new Stream(this.add("flatMap", name, fn, options));
   }
@@ -110,8 +119,8 @@ export class Stream<T> {
   >(
     name: string,
     labels: readonly L[],
-    fn: (record: T, ctx: ContextOf<P>) => A,
-    options?: FunctionOptions<P>,
+    fn: (record: T, ctx: EffectContextOf<P>) => A,
+    options?: WaitingOptions<P>,
   ): { readonly [Label in L]: Stream<ValueRouted<Awaited<A>, Label>> } {
     const outputs = this.routeInto(name, labels, fn, options);
     return Object.fromEntries(outputs.map(([label, output]) => [label, new Stream(output)])) as never;
@@ -133,7 +142,7 @@ export class Stream<T> {
       kind: "split",
       name,
       inputs: [this.output.name],
-      onError: options.onError ?? "skip",
+      ...failurePolicy(options.onError, "split", name),
       labels: [...labels, REST],
       predicates: Object.values(predicates ?? {}) as never,
       ...declareParameters(name, options.parameters),
@@ -144,14 +153,14 @@ export class Stream<T> {
     name: string,
     labels: readonly string[],
     fn: unknown,
-    options: FunctionOptions<ParameterDeclarations> = {},
+    options: WaitingOptions<ParameterDeclarations> = {},
   ): [string, Output][] {
     mustBeFunction(fn, name, "function");
     return labelled(this.output, labels ?? [], {
       kind: "route",
       name,
       inputs: [this.output.name],
-      onError: options.onError ?? "skip",
+      ...failurePolicy(options.onError, "route", name),
       labels: [...(labels ?? [])],
       fn: fn as never,
       ...declareParameters(name, options.parameters),
@@ -163,7 +172,7 @@ export class Stream<T> {
     kind: "map" | "filter" | "flatMap" | "keyBy",
     name: string,
     fn: unknown,
-    options: FunctionOptions<ParameterDeclarations> = {},
+    options: WaitingOptions<ParameterDeclarations> = {},
   ): Output {
     mustBeFunction(fn, name, "function");
     if (kind === "keyBy") refuseParameters(name, kind, options.parameters);
@@ -171,7 +180,7 @@ export class Stream<T> {
       kind,
       name,
       inputs: [this.output.name],
-      onError: options.onError ?? "skip",
+      ...failurePolicy(options.onError, kind, name),
       ...declareParameters(name, options.parameters),
       fn,
     } as StageDefinition);
@@ -185,24 +194,24 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
 
   override map<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<U>,
-    options?: FunctionOptions<P>,
+    fn: (record: T, ctx: EffectContextOf<P>) => MaybePromise<U>,
+    options?: WaitingOptions<P>,
   ): KeyedStream<U, K> {
     return new KeyedStream(this.add("map", name, fn, options));
   }
 
   override filter<P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<boolean>,
-    options?: FunctionOptions<P>,
+    fn: (record: T, ctx: EffectContextOf<P>) => MaybePromise<boolean>,
+    options?: WaitingOptions<P>,
   ): KeyedStream<T, K> {
     return new KeyedStream(this.add("filter", name, fn, options));
   }
 
   override flatMap<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
-    fn: (record: T, ctx: ContextOf<P>) => MaybePromise<Iterable<U>>,
-    options?: FunctionOptions<P>,
+    fn: (record: T, ctx: EffectContextOf<P>) => MaybePromise<Iterable<U>>,
+    options?: WaitingOptions<P>,
   ): KeyedStream<U, K> {
     return new KeyedStream(this.add("flatMap", name, fn, options));
   }
@@ -223,8 +232,8 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
   >(
     name: string,
     labels: readonly L[],
-    fn: (record: T, ctx: ContextOf<P>) => A,
-    options?: FunctionOptions<P>,
+    fn: (record: T, ctx: EffectContextOf<P>) => A,
+    options?: WaitingOptions<P>,
   ): { readonly [Label in L]: KeyedStream<ValueRouted<Awaited<A>, Label>, K> } {
     const outputs = this.routeInto(name, labels, fn, options);
     return Object.fromEntries(outputs.map(([label, output]) => [label, new KeyedStream(output)])) as never;
@@ -333,7 +342,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
         kind: "reduce",
         name,
         inputs: [this.output.name],
-        onError: options.onError ?? "skip",
+        ...failurePolicy(options.onError, "reduce", name),
         ...declareParameters(name, options.parameters),
         init: options.init,
         step: options.step,

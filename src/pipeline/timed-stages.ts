@@ -8,6 +8,7 @@ import type {
   WindowDefinition,
 } from "./definition.ts";
 import { type Duration, durationMs } from "./duration.ts";
+import { failurePolicy } from "./failure-policy.ts";
 import { refuseParameters } from "./parameters.ts";
 import type { EarlyFiring, WindowInfo, Windows } from "./windows.ts";
 
@@ -63,7 +64,7 @@ export function windowDefinition(
   if (typeof options?.emit !== "function") {
     throw bad("the stage has no emit", where, "Give { aggregate, emit }: emit makes the output of a window.");
   }
-  const { aggregate, emit, lateness = 0, early, onError = "skip" } = options;
+  const { aggregate, emit, lateness = 0, early } = options;
   if (!["time", "session", "global"].includes(windows?.kind)) {
     throw bad("the stage has no windows", where, 'Give tumbling("10m"), sliding, session or globalWindow.');
   }
@@ -78,7 +79,7 @@ export function windowDefinition(
     kind: "window",
     name,
     inputs: [input],
-    onError,
+    ...failurePolicy(options.onError, "window", name),
     windows,
     aggregate: aggregateOf(aggregate, where),
     emit,
@@ -144,7 +145,7 @@ export function joinDefinition(
     kind: "join",
     name,
     inputs,
-    onError: options.onError ?? "skip",
+    ...failurePolicy(options.onError, "join", name),
     type,
     beforeMs: durationMs(bounds.before ?? 0, "within.before", where),
     afterMs: durationMs(bounds.after ?? 0, "within.after", where),
@@ -166,7 +167,7 @@ export function tableJoinDefinition(
     kind: "tableJoin",
     name,
     inputs,
-    onError: options.onError ?? "skip",
+    ...failurePolicy(options.onError, "join", name),
     type,
     latenessMs: durationMs(options.lateness ?? 0, "the lateness", `stage ${name}`),
     fn,

@@ -14,6 +14,12 @@ export interface InputRecord {
   readonly problem?: { readonly message: string; readonly field?: string };
 }
 
+/**
+ * How an input holds records: JSON texts, one a line; one JSON document; CSV with a header line; or text, of which
+ * each line is a record `{line}`.
+ */
+export type InputFormat = "jsonl" | "json" | "csv" | "lines";
+
 /** A finite or growing sequence of records from outside. */
 export interface Input {
   /** For messages: the path as the user wrote it, or `standard input`. */
@@ -44,6 +50,32 @@ export interface Input {
   }): AsyncIterable<readonly InputRecord[]>;
 }
 
+/** A file that is kept open while it grows, whatever becomes of its name. */
+export interface GrowingFile {
+  /** The path that it was opened by. */
+  readonly name: string;
+  /** The same for the same file under any name, for as long as it is open. */
+  readonly identity: string;
+  readonly format: InputFormat;
+  /**
+   * What became of its content since it was read last: *replaced* when what was read is not there any more, because
+   * it was truncated or written anew. It is then as one that was never read. *empty*: there is nothing to read.
+   */
+  look(): Promise<"empty" | "same" | "grown" | "replaced">;
+  /** Its content as it is now, to be read once. */
+  input(): Promise<Input>;
+  close(): Promise<void>;
+}
+
+/** A file of a folder. */
+export interface FoundFile {
+  readonly path: string;
+  /** See {@link GrowingFile.identity}. */
+  readonly identity: string;
+  /** When it was written last, in milliseconds since 1970. */
+  readonly writtenMs: number;
+}
+
 /** A file that a sink writes at positions, never in append mode. */
 export interface OutputFile {
   /** Absolute path. */
@@ -63,10 +95,20 @@ export interface OutputFile {
 /** The file system and the standard streams, as far as pipelines need them. */
 export interface Files {
   /**
-   * Opens `.jsonl`, `.ndjson`, `.json`, `.csv`, each also `.gz`, or `-` (standard input as JSON lines). Throws
-   * `BadInput` for what cannot be begun: a missing or unreadable file, an unknown ending.
+   * Opens a file, or `-`, standard input. Without `format` the name tells: `.jsonl`, `.ndjson`, `.json`, `.csv`, all
+   * else is text, each also with the number or time of a rotation after it, and then `.gz`, which is unpacked in any
+   * case; standard input is JSON lines. Throws `BadInput` for what cannot be begun, such as a missing file.
    */
-  openInput(path: string): Promise<Input>;
+  openInput(path: string, format?: InputFormat): Promise<Input>;
+  /** Opens a regular file to follow it. Throws as {@link openInput}. */
+  openGrowing(path: string, format?: InputFormat): Promise<GrowingFile>;
+  /** Which file there is at `path` now: see {@link GrowingFile.identity}. `undefined`: none, or not a regular one. */
+  identify(path: string): Promise<string | undefined>;
+  /**
+   * The files of a folder, without folders in it and without those whose name begins with a dot, ordered by name.
+   * `undefined`: it is no folder. Throws `BadInput` if it cannot be read.
+   */
+  filesIn(path: string): Promise<readonly FoundFile[] | undefined>;
   /** Opens a file for writing, made if it is missing; its folder has to exist. Throws `OutputFailed`. */
   openOutput(path: string): Promise<OutputFile>;
   /** Whether there is a file at `path` with at least one byte. */

@@ -1,4 +1,4 @@
-/** Files that are read and written whole: keys and notes, of at most `LIMITS.noteBytes` bytes. */
+/** Files that are read and written whole: keys and notes, of at most `LIMITS.noteBytes` bytes, and evidence. */
 export interface SmallFiles {
   /** The text of the file. Throws `BadInput` when it is missing, unreadable, too large or no text. */
   read(path: string): Promise<string>;
@@ -11,4 +11,10 @@ export interface SmallFiles {
   create(path: string, text: string, options?: { readonly secret?: boolean }): Promise<void>;
   /** Makes or replaces a file: a reader sees the old or the new text, whatever happens. Throws `OutputFailed`. */
   replace(path: string, text: string): Promise<void>;
+  /** The bytes of the file, of at most `LIMITS.evidenceBytes`. Throws as {@link SmallFiles.read}. */
+  readBytes(path: string): Promise<Uint8Array>;
+  /** The bytes of the file; `undefined` if there is none. Throws as {@link SmallFiles.readBytes}. */
+  findBytes(path: string): Promise<Uint8Array | undefined>;
+  /** As {@link SmallFiles.replace}. */
+  replaceBytes(path: string, bytes: Uint8Array): Promise<void>;
 }

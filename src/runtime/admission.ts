@@ -1,7 +1,9 @@
-import { describeThrown, HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import { parseIsoTime } from "../core/iso-time.ts";
 import { LIMITS } from "../core/limits.ts";
 import { checkKey } from "../engine/operators.ts";
+import { answered } from "../engine/promises.ts";
+import { messageOf } from "../engine/thrown.ts";
 import type { Key, SourceDefinition } from "../pipeline/definition.ts";
 import { describeIssues } from "../pipeline/schema-issues.ts";
 import type { IntakeRecord } from "./intake-record.ts";
@@ -48,11 +50,13 @@ function describe(source: SourceDefinition, value: unknown): Admitted {
 }
 
 function call<T>(what: string, fn: (value: unknown) => T, value: unknown): T {
+  let answer: T;
   try {
-    return fn(value);
+    answer = fn(value);
   } catch (error) {
-    throw reject(`the source's ${what} function failed: ${describeThrown(error)}`, "$");
+    throw reject(`the source's ${what} function failed: ${messageOf(error)}`, "$");
   }
+  return answered(answer, `the source's ${what} function`);
 }
 
 function idOf(id: unknown): string {

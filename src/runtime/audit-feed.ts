@@ -6,6 +6,7 @@ import { decodeLeaves } from "../core/leaves.ts";
 import { comparePositions } from "../core/position.ts";
 import { AUDIT_STREAM, COVERED_PREFIXES } from "../core/streams.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import { AuditUpstreams } from "./audit-upstreams.ts";
 
 /** The streams of a log that are audited; what other programs keep in it is none of our business. */
 const AUDITED = { prefixes: [...COVERED_PREFIXES, "audit_"] } as const;
@@ -14,7 +15,8 @@ type LeafItem = Extract<AuditItem, { readonly kind: "leaf" }>;
 
 /**
  * What audits see of the log as it is now, in the order that {@link AuditItem} says. Two readers go through the log
- * side by side, one over its events and one over the leaves of the Merkle tree, so that neither has to be remembered.
+ * side by side, one over its events and one over the leaves of the Merkle tree, so that neither has to be remembered;
+ * and for each partition and sink one over each stream that it takes records from.
  */
 export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGenerator<AuditItem> {
   const signed = signal === undefined ? {} : { signal };
@@ -27,6 +29,7 @@ export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGen
   }
   const { position: end } = await log.size();
   const tree = treeItems(log, lastOfTree);
+  const upstreams = new AuditUpstreams(log);
   // A leaf has an event after it unless that was let go.
   const isGone = ({ leaf }: LeafItem) => leaf.revision < (first.get(leaf.stream) ?? 0);
   try {
@@ -40,8 +43,11 @@ export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGen
           if (item !== undefined) yield item;
         }
       }
-      yield audited(event);
+      const item = audited(event);
+      yield* upstreams.before(item);
+      yield item;
     }
+    if (!signal?.aborted) yield* upstreams.rest();
   } catch (error) {
     yield damage(error, "log", "the log");
   }

@@ -1,26 +1,36 @@
+import { join } from "node:path";
 import { createBundler } from "../adapters/esbuild/bundler.ts";
 import { isTarget, parseTarget } from "../adapters/eventstoredb/target.ts";
 import { createFiles } from "../adapters/files/files.ts";
 import { createSmallFiles } from "../adapters/files/small-files.ts";
+import { createHttpClient } from "../adapters/http/client.ts";
 import { openLmdbLog } from "../adapters/lmdb/log.ts";
+import { openLmdbViewStore } from "../adapters/lmdb/view-store.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
+import { createMemoryViewStore } from "../adapters/memory/view-store.ts";
 import { createChildren } from "../adapters/system/children.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
+import { createCommands } from "../adapters/system/commands.ts";
 import { createIds } from "../adapters/system/ids.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
 import { createSecrets } from "../adapters/system/secrets.ts";
+import { createThreads } from "../adapters/threads/threads.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
 import * as library from "../pipeline/library.ts";
 import type { Bundler } from "../ports/bundler.ts";
 import type { Children } from "../ports/children.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { Commands } from "../ports/commands.ts";
 import type { EventLog, LogNotice } from "../ports/event-log.ts";
 import type { Files } from "../ports/files.ts";
+import type { HttpClient } from "../ports/http.ts";
 import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
 import type { Secrets } from "../ports/secrets.ts";
 import type { SmallFiles } from "../ports/small-files.ts";
+import type { Threads } from "../ports/threads.ts";
+import type { ViewStore } from "../ports/view-store.ts";
 
 export interface OpenLogOptions {
   /** Only reads and subscriptions; the log has to exist. */
@@ -75,28 +85,56 @@ function idsBeginningWith(first: string): Ids {
   };
 }
 
+/**
+ * Opens what the views of a log are kept in: in the folder `views`, or beside an LMDB log, or in `.headwater.views`. Each
+ * log has a folder of its own there. Of a log in memory they are in memory.
+ */
+export async function openViewStore(spec: string, log: EventLog, views?: string): Promise<ViewStore> {
+  if (views === undefined && spec === "memory:") return createMemoryViewStore();
+  const beside = spec.startsWith("lmdb:")
+    ? `${spec.slice("lmdb:".length).replace(/\/+$/, "")}.views`
+    : ".headwater.views";
+  return openLmdbViewStore(join(views ?? beside, log.id));
+}
+
 /** Everything that a run needs from outside, but for the log. */
 export interface Surroundings {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly files: Files;
+  readonly http: HttpClient;
   readonly processes: Processes;
   readonly bundler: Bundler;
+  readonly threads: Threads;
 }
 
+/**
+ * The program of a node's thread, as it was built: beside this module where that was built, too, else (in tests) in
+ * `dist`.
+ */
+const THREAD_MAIN = new URL(
+  import.meta.url.endsWith(".ts") ? "../../dist/src/runtime/thread-main.js" : "./thread-main.js",
+  import.meta.url,
+);
+
 export function createSurroundings(): Surroundings {
+  const clock = createSystemClock();
   return {
-    clock: createSystemClock(),
+    clock,
     ids: createIds(),
     files: createFiles(),
+    http: createHttpClient(clock),
     processes: createProcesses(),
     bundler: createBundler(library),
+    threads: createThreads(THREAD_MAIN),
   };
 }
 
 /** What keys, checkpoints and audits need from outside. */
 export interface ProofSurroundings {
+  readonly bundler: Bundler;
   readonly children: Children;
+  readonly commands: Commands;
   readonly clock: Clock;
   readonly files: SmallFiles;
   readonly secrets: Secrets;
@@ -104,9 +142,18 @@ export interface ProofSurroundings {
 
 export function createProofSurroundings(): ProofSurroundings {
   return {
+    bundler: createBundler(library),
     children: createChildren(),
+    commands: createCommands(),
     clock: createSystemClock(),
     files: createSmallFiles(),
     secrets: createSecrets(),
   };
+}
+
+/** What evidence needs from outside, to be made and to be checked. */
+export type EvidenceSurroundings = Pick<ProofSurroundings, "bundler" | "files">;
+
+export function createEvidenceSurroundings(): EvidenceSurroundings {
+  return createProofSurroundings();
 }

@@ -1,4 +1,5 @@
 import { type Cursors, TAKEN_OF_GROUP } from "../core/events.ts";
+import { isRetryStream } from "../core/streams.ts";
 import type { HostContext } from "./host-context.ts";
 import { seekOrdinal } from "./seek.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
@@ -33,8 +34,9 @@ export async function currentCursors(
 ): Promise<Cursors> {
   const added = upstreams.filter(({ stream }) => before[stream] === undefined);
   const names = new Set(upstreams.map(({ stream }) => stream));
-  const gone = Object.keys(before).some((stream) => stream !== TAKEN_OF_GROUP && !names.has(stream));
+  const read = (stream: string) => names.has(stream) || isRetryStream(stream);
+  const gone = Object.keys(before).some((stream) => stream !== TAKEN_OF_GROUP && !read(stream));
   if (added.length === 0 && !gone) return before;
-  const kept = Object.entries(before).filter(([stream]) => names.has(stream));
+  const kept = Object.entries(before).filter(([stream]) => read(stream));
   return { ...Object.fromEntries(kept), ...(await startingCursors(context, added)) };
 }

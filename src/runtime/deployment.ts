@@ -71,6 +71,19 @@ export function describeDeployment(candidate: DeploymentCandidate): Content {
   };
 }
 
+/**
+ * A digest of all of a deployment that does not hang on how the text of its functions came to be: the same for a
+ * pipeline that a program has made as an object, and one made of the bundle of its module.
+ */
+export function digestOfShape(
+  content: Pick<Content, "sources" | "stages" | "sinks" | "partitions" | "parameters">,
+) {
+  const { sources, stages, sinks, partitions, parameters } = content;
+  const plain = (parts: readonly { readonly digest: Uint8Array }[]) =>
+    parts.map(({ digest: _, ...rest }) => rest);
+  return sha256(encodeCanonical([plain(sources), plain(stages), sinks, partitions, parameters]));
+}
+
 /** Settings count where they are not those that a source has without saying so, as all had in the first version. */
 function digestOfSource({ key, eventTime, id, watermark }: SourceDefinition): Uint8Array {
   const { outOfOrdernessMs, idleAfterMs = null, aheadMs } = watermark;
@@ -84,7 +97,14 @@ function digestWith(functions: Uint8Array, settings: Readonly<Record<string, unk
   return sha256(encodeCanonical([functions, settings]));
 }
 
+/** That a stage tries again counts where it does: none did in the first version. */
 function digestOfStage(stage: StageDefinition): Uint8Array {
+  const digest = digestOfKind(stage);
+  const { retry, onError } = stage;
+  return retry === undefined ? digest : digestWith(digest, { retry, onError });
+}
+
+function digestOfKind(stage: StageDefinition): Uint8Array {
   switch (stage.kind) {
     case "reduce":
       return digestOfFunctions(stage.init, stage.step, stage.emit);

@@ -16,6 +16,8 @@ export interface DoorPlace {
   epoch: number;
   next: number;
   through: number;
+  /** The I from which on records that were put back have not been taken. */
+  retry: number;
   readonly eventTime: EventTimePlace;
   readonly inputs: readonly InputProgress[];
 }
@@ -27,6 +29,7 @@ export async function readDoorPlace(log: EventLog, { stream, last }: StreamTail)
       epoch: 0,
       next: 0,
       through: THROUGH_NOTHING,
+      retry: 0,
       eventTime: { maxTime: undefined, ahead: undefined, watermark: undefined },
       inputs: [],
     };
@@ -34,11 +37,11 @@ export async function readDoorPlace(log: EventLog, { stream, last }: StreamTail)
   if (last.type !== "DoorClaimed" && last.type !== "RecordsAccepted" && last.type !== "InputEnded") {
     throw new HeadwaterError("LogDamaged", `a source's stream ends in ${last.type}`, { where: stream });
   }
-  const { epoch, first, through, maxTime, ahead, watermark } = last.data;
+  const { epoch, first, through, maxTime, ahead, watermark, retry = 0 } = last.data;
   const next = first + ("count" in last.data ? last.data.count : 0);
   const inputs = await knownInputs(log, stream);
   const eventTime = { maxTime, ahead, watermark: lastWatermark(watermark) };
-  return { epoch, next, through, eventTime, inputs };
+  return { epoch, next, through, retry, eventTime, inputs };
 }
 
 /** The ids of the last records of a source's stream. */

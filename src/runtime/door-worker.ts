@@ -3,11 +3,11 @@ import { Arena } from "../core/arena.ts";
 import { encodeDeltas, encodePlain, encodeTexts } from "../core/columns.ts";
 import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
-import type { InputProgress, RecordsAccepted } from "../core/events.ts";
+import type { DoorClaimed, InputProgress, RecordsAccepted } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
 import { partitionOfKey } from "../core/partition.ts";
-import { sourceStream } from "../core/streams.ts";
+import { retryStream, sourceStream } from "../core/streams.ts";
 import { encodeWatermarks } from "../core/watermark.ts";
 import { EventTime, type EventTimePlace } from "../engine/event-time.ts";
 import { sectionsOf } from "../engine/steps-encoder.ts";
@@ -17,11 +17,14 @@ import { type Admitted, admit } from "./admission.ts";
 import { type DoorPlace, readDoorPlace, readHorizon } from "./door-place.ts";
 import { DuplicateHorizon } from "./duplicates.ts";
 import type { HostContext } from "./host-context.ts";
-import { type Intake, isRefusedAlready } from "./intake.ts";
+import { type Intake, type IntakeStep, isRefusedAlready } from "./intake.ts";
 import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
+import { sameProgress } from "./located-input.ts";
 import { OpenBatch } from "./open-batch.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
+import { loadRejected, readableValue } from "./rejected-records.ts";
+import { RetryReader } from "./retry-reader.ts";
 import { UnitLog } from "./unit-log.ts";
 
 const NOTHING_KNOWN: EventTimePlace = { maxTime: undefined, ahead: undefined, watermark: undefined };
@@ -56,9 +59,19 @@ export class DoorWorker {
   #clock = new OrdinalClock(THROUGH_NOTHING);
   #eventTime: EventTime;
   #input: InputProgress | undefined;
+  /** The other inputs that are known, and the epoch in which they were all said. */
+  #others: readonly InputProgress[] = [];
+  #listedIn = 0;
   /** When a record was last taken, by the monotonic clock. */
   #lastTakenAt: number;
   #batch = new OpenBatch();
+  #retries: RetryReader | undefined;
+  /** What has come back into partitions up to this ordinal is seen to. */
+  #putBack = THROUGH_NOTHING;
+  /** Its intake has ended, and it has said so. */
+  #ended = false;
+  /** Ordinals come with the records: what has none takes the least that is free. */
+  #injected: boolean;
 
   constructor(context: HostContext, order: WorkerInput, options: DoorOptions) {
     this.#context = context;
@@ -67,10 +80,11 @@ export class DoorWorker {
     this.#stream = sourceStream(context.plan.definition.name, options.source.name);
     this.#eventTime = new EventTime(options.source.watermark, NOTHING_KNOWN);
     this.#lastTakenAt = context.clock.monotonic();
+    this.#injected = options.intake.givesOrdinals ?? false;
   }
 
   async claim(): Promise<void> {
-    const { log, clock, process, deployment, deployedFrom, probe } = this.#context;
+    const { log, deployedFrom, probe } = this.#context;
     this.#log = await UnitLog.open(log, this.#stream);
     const place = await readDoorPlace(log, this.#log.main);
     place.epoch++;
@@ -78,14 +92,28 @@ export class DoorWorker {
     this.#place = place;
     this.#clock = new OrdinalClock(place.through);
     this.#eventTime = new EventTime(this.#options.source.watermark, place.eventTime);
-    const known = place.inputs;
-    this.#input = await this.#options.intake.locate(known);
-    const current = this.#input;
-    if (current !== undefined && current.read > 0) {
-      this.#options.onResumed(this.#options.intake.name, current.read);
-    }
+    const { intake } = this.#options;
+    const { input, taken } = await intake.locate(place.inputs);
+    this.#goOnWith(input, place.inputs);
+    if (taken > 0) this.#options.onResumed(intake.name, taken);
     await probe?.("door-claim:before");
-    await this.#log.append("DoorClaimed", () => ({
+    this.#listedIn = place.epoch;
+    await this.#appendClaim({ inputs: this.#others });
+    await probe?.("door-claim:after");
+  }
+
+  /** From now on records are of `input`; the others are those of `known` that it does not go on with. */
+  #goOnWith(input: InputProgress | undefined, known: readonly InputProgress[]): void {
+    this.#others = known.filter(
+      (other) => other.bytes > 0 && (input === undefined || !sameProgress(other, input)),
+    );
+    this.#input = input;
+  }
+
+  async #appendClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): Promise<void> {
+    const { clock, process, deployment } = this.#context;
+    const place = this.#claimed();
+    await this.#unitLog().append("DoorClaimed", () => ({
       v: 2,
       wall: clock.now(),
       epoch: place.epoch,
@@ -96,10 +124,26 @@ export class DoorWorker {
       first: place.next,
       through: place.through,
       ...this.#timeColumns(),
-      inputs: known.filter((input) => input !== current && input.bytes > 0),
-      ...(current !== undefined && { input: current }),
+      ...(place.retry > 0 && { retry: place.retry }),
+      ...inputs,
+      ...(this.#input !== undefined && { input: this.#input }),
     }));
-    await probe?.("door-claim:after");
+  }
+
+  /** All that is known of the source's inputs; the one that is read comes last. */
+  #known(): readonly InputProgress[] {
+    return this.#input === undefined ? this.#others : [...this.#others, this.#input];
+  }
+
+  /** The intake gives another input's records from here on: says so in a claim of its own. */
+  async #turnTo(input: InputProgress): Promise<void> {
+    const place = this.#claimed();
+    const left = this.#input === undefined || this.#input.bytes === 0 ? [] : [this.#input];
+    this.#goOnWith(input, this.#known().slice(-LIMITS.knownInputs));
+    place.epoch++;
+    const all = place.epoch - this.#listedIn >= LIMITS.inputsPerClaim;
+    if (all) this.#listedIn = place.epoch;
+    await this.#appendClaim(all ? { inputs: this.#others } : { inputs: left, inputsSince: this.#listedIn });
   }
 
   /** Brings back which ids were taken before. */
@@ -110,31 +154,37 @@ export class DoorWorker {
     this.#context.board.reportDoor(this.#order.unit, place.through);
   }
 
+  /** Follows what is asked to be put back. `changed` is called when there is more. */
+  #openRetries(changed: () => void): void {
+    const { log, plan, takesRetries } = this.#context;
+    if (!takesRetries) return;
+    const stream = retryStream(plan.definition.name);
+    const next = this.#claimed().retry;
+    this.#retries = new RetryReader({ log, stream, unit: this.#stream, next, changed });
+    this.#retries.start();
+  }
+
   /**
    * Takes records in until the intake ends or `signal` aborts. After the end it keeps its promise up with the other
    * doors', until `signal` aborts.
    */
   async work(until: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([until, this.#stop.signal]);
-    const records = new PullAhead(this.#options.intake.records(this.#input, signal), this.#context.clock);
-    signal.addEventListener("abort", () => records.interrupt(), { once: true });
-    // Ordinals from outside are not to be overtaken by promises of this door's own.
-    let injected = this.#options.intake.givesOrdinals ?? false;
+    const { intake } = this.#options;
+    const { board, clock } = this.#context;
+    this.#injected = intake.givesOrdinals ?? false;
+    const steps = new PullAhead(
+      intake.steps(this.#input, () => this.#known(), signal),
+      clock,
+    );
+    signal.addEventListener("abort", () => steps.interrupt(), { once: true });
+    this.#openRetries(() => {
+      steps.interrupt();
+      board.touch();
+    });
+    const putBack = board.onPutBack(() => steps.interrupt());
     try {
-      while (!signal.aborted) {
-        const next = await records.next(this.#patienceMs(injected));
-        if (next?.done) break;
-        for (const record of next?.value ?? []) {
-          injected ||= record.ordinal !== undefined;
-          await this.#take(record);
-          if (this.#full()) await this.#flush(signal);
-          if (signal.aborted) break;
-        }
-        if (this.#overdue()) await this.#flush(signal);
-        if (next === undefined && !injected && this.#hasPeers) await this.#raiseToOthers();
-        if (next === undefined && !injected && this.#idleInMs() <= 0) await this.#becomeIdle();
-      }
-      await this.#flush(signal);
+      await this.#takeIn(steps, signal);
     } catch (error) {
       if (!isHeadwaterError(error, "InputFailed")) throw error;
       // What was read before the input failed is taken and brought to its end.
@@ -142,12 +192,74 @@ export class DoorWorker {
       this.#options.onInputFailed(error);
       await this.#keepUp(signal);
       return;
+    } finally {
+      putBack();
     }
+    if (signal.aborted) return;
+    await this.#retries?.caughtUp();
+    await this.#takeRetries(signal);
     if (signal.aborted) return;
     this.#endTime();
     await this.#append("InputEnded");
+    this.#ended = true;
     this.#options.onEnded();
     await this.#keepUp(signal);
+  }
+
+  /** What was read of an input becomes durable before the intake looks for the next one. */
+  async #leave(final: boolean, signal: AbortSignal): Promise<void> {
+    await this.#flush(signal);
+    if (final && this.#input !== undefined) this.#input = { ...this.#input, ended: true };
+  }
+
+  /** Takes records in until there are no more, or `signal` aborts. */
+  async #takeIn(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const next = await steps.next(this.#patienceMs());
+      if (next?.done) break;
+      if (next?.value.kind === "left") await this.#leave(next.value.final, signal);
+      if (next?.value.kind === "input") await this.#turnTo(next.value.input);
+      for (const record of next?.value.kind === "records" ? next.value.records : []) {
+        this.#injected ||= record.ordinal !== undefined;
+        await this.#take(record);
+        if (this.#full()) await this.#flush(signal);
+        if (signal.aborted) break;
+      }
+      if (this.#overdue()) await this.#flush(signal);
+      // Ordinals from outside are not to be overtaken by those, and promises, of this door's own.
+      if (this.#injected) continue;
+      if (next === undefined && this.#hasPeers) await this.#raiseToOthers();
+      if (next === undefined && this.#idleInMs() <= 0) await this.#becomeIdle();
+      if (this.#batch.empty) await this.#takeRetries(signal);
+    }
+    await this.#flush(signal);
+  }
+
+  /** Takes what was rejected and is put back, each in a batch of nothing else. */
+  async #takeRetries(signal: AbortSignal): Promise<boolean> {
+    const retries = this.#retries;
+    if (retries === undefined) return false;
+    const { board, log, batchRecords } = this.#context;
+    let some = false;
+    while (retries.items.length > 0 && !signal.aborted) {
+      const items = retries.items.slice(0, batchRecords);
+      const batch = this.#batch;
+      batch.retried = { rows: [], items: [] };
+      let taken = 0;
+      for await (const record of loadRejected(log, this.#stream, items)) {
+        await this.#take(record);
+        taken++;
+        if (this.#full()) break;
+      }
+      this.#claimed().retry = (items[taken - 1]?.item ?? -1) + 1;
+      await this.#append("RecordsAccepted");
+      board.totals.retried += taken;
+      retries.take(taken);
+      some = true;
+      await this.#waitForRoom(signal);
+    }
+    board.reportRetries(this.#order.unit, retries.taken);
+    return some;
   }
 
   /** Raises this door's promise to the other doors' until `signal` aborts. */
@@ -155,16 +267,29 @@ export class DoorWorker {
     while (!signal.aborted) {
       // Listening begins before looking: what the others promise during an append is not to be missed.
       const changed = this.#context.board.changed(signal);
-      await this.#raiseToOthers();
+      const back = await this.#takeRetries(signal);
+      await this.#raiseToOthers(back);
       await changed;
     }
   }
 
-  async #raiseToOthers(): Promise<void> {
-    const others = this.#context.board.doorsThrough;
-    if (others <= this.#clock.floor || !this.#batch.empty) return;
+  /**
+   * Promises what others have promised, or put back into partitions. What came back after the end, also through this
+   * door (`back`), has to be closed by an end of its own; both are said in one event.
+   */
+  async #raiseToOthers(back = false): Promise<void> {
+    const { board, plan } = this.#context;
+    const { doorsThrough: others, putBack } = board;
+    const anew = putBack > this.#putBack;
+    if ((others <= this.#clock.floor && !anew && !back) || !this.#batch.empty) return;
     this.#clock.raise(others);
-    await this.#append("RecordsAccepted");
+    if (anew && plan.segments.some((segment) => segment.watched)) {
+      this.#clock.raise(this.#clock.floor + 1);
+      this.#eventTime.resume(this.#clock.floor);
+    }
+    this.#putBack = putBack;
+    if ((anew || back) && this.#ended) this.#endTime();
+    if (this.#clock.floor > this.#claimed().through) await this.#append("RecordsAccepted");
   }
 
   /** Says that others need not wait for this source's event time. */
@@ -193,16 +318,16 @@ export class DoorWorker {
     this.#eventTime.end(this.#clock.floor);
   }
 
-  /** Whether other doors have to know how far this one is. */
+  /** Whether others have to know how far this one is. */
   get #hasPeers(): boolean {
-    return this.#context.plan.sources.length > 1;
+    return this.#context.plan.sources.length > 1 || this.#context.board.putBack > this.#putBack;
   }
 
   /** How long the next record may take before something has to be done without it; `undefined`: for ever. */
-  #patienceMs(injected: boolean): number | undefined {
+  #patienceMs(): number | undefined {
     const { clock, tickMs } = this.#context;
     if (!this.#batch.empty) return Math.max(0, this.#batch.openedAt + tickMs - clock.monotonic());
-    if (injected) return undefined;
+    if (this.#injected) return undefined;
     const wait = Math.min(this.#hasPeers ? tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
     return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
   }
@@ -225,14 +350,14 @@ export class DoorWorker {
   async #take(record: IntakeRecord): Promise<void> {
     const batch = this.#batch;
     const { totals } = this.#context.board;
-    if (isRefusedAlready(record, this.#input)) return;
+    if (record.retried === undefined && isRefusedAlready(record, this.#input)) return;
     const endBefore = batch.end;
     if (batch.read === 0) {
       batch.openedAt = this.#context.clock.monotonic();
       this.#lastTakenAt = batch.openedAt;
     }
     batch.read++;
-    totals.read++;
+    if (record.retried === undefined) totals.read++;
     if (record.end !== undefined) batch.end = record.end;
     try {
       const pending = admit(this.#options.source, record);
@@ -263,6 +388,10 @@ export class DoorWorker {
     const partition = keyed ? partitionOfKey(key, partitions) : n % partitions;
     const ordinal = this.#ordinalFor(record);
     this.#arena.append(value);
+    if (record.retried !== undefined) {
+      batch.retried?.rows.push(batch.ordinals.length);
+      batch.retried?.items.push(record.retried.item);
+    }
     if (id !== undefined) {
       this.#horizon.add(id);
       batch.ids.push(id);
@@ -288,6 +417,8 @@ export class DoorWorker {
 
   #ordinalFor(record: IntakeRecord): number {
     if (record.ordinal === undefined) {
+      // The clock would leave no room for those that come with the records.
+      if (this.#injected && record.retried !== undefined) return this.#clock.floor + 1;
       return this.#clock.peek(this.#context.clock.now());
     }
     if (
@@ -321,7 +452,8 @@ export class DoorWorker {
         : new HeadwaterError("BadInput", describeThrown(thrown), { where: "$" });
     const frame = record.frame ?? new Uint8Array(0);
     const cut = frame.length > LIMITS.rejectedFrameBytes;
-    const { name } = this.#options.intake;
+    const name = record.retried?.input ?? this.#options.intake.name;
+    const value = readableValue(record);
     this.#batch.rejected.push({
       input: name,
       line: record.line,
@@ -330,6 +462,8 @@ export class DoorWorker {
       where: (error.where ?? "$").slice(0, LIMITS.reasonChars).toWellFormed(),
       frame: cut ? frame.slice(0, LIMITS.rejectedFrameBytes) : frame,
       ...(cut && { cut: true as const }),
+      ...(value !== undefined && { value }),
+      ...(record.retried !== undefined && { item: record.retried.item }),
     });
     const field = error.where === undefined || error.where === "$" ? "" : ` ${error.where}`;
     const where = `${name}:${record.line}${field}`;
@@ -353,7 +487,9 @@ export class DoorWorker {
     const wall = clock.now();
     const count = batch.ordinals.length;
     const through = this.#clock.floor;
-    if (this.#input !== undefined) this.#input = this.#advance(this.#input, batch, type === "InputEnded");
+    const { retried } = batch;
+    if (this.#input !== undefined && retried === undefined)
+      this.#input = this.#advance(this.#input, batch, type === "InputEnded");
     const columns: Partial<RecordsAccepted> =
       count === 0
         ? {}
@@ -366,6 +502,7 @@ export class DoorWorker {
             ...(batch.ids.length > 0 && { ids: encodeTexts(batch.ids) }),
           };
     const time = this.#timeColumns();
+    const { main } = this.#unitLog();
     await this.#unitLog().append(
       type,
       (places) => ({
@@ -384,9 +521,17 @@ export class DoorWorker {
         ...(places.quarantine !== undefined && {
           rejected: { ...places.quarantine, count: batch.rejected.length },
         }),
+        ...(retried !== undefined &&
+          retried.rows.length > 0 && {
+            retried: { rows: encodeDeltas(retried.rows), items: encodeDeltas(retried.items) },
+          }),
+        ...(place.retry > 0 && { retry: place.retry }),
         ...(this.#input !== undefined && { input: this.#input }),
       }),
-      { payload: this.#payload(count, wall), quarantine: rejectedDrafts(batch.rejected, wall) },
+      {
+        payload: this.#payload(count, wall),
+        quarantine: rejectedDrafts(batch.rejected, wall, main.revision + 1),
+      },
       probe && ((point) => probe(`door:${point}`)),
     );
     const bytes = this.#arena.all().length;
@@ -401,7 +546,7 @@ export class DoorWorker {
     totals.duplicate += batch.duplicate;
     totals.rejected += batch.rejected.length;
     board.reportDoor(this.#order.unit, through);
-    this.#options.intake.taken(batch.read);
+    if (retried === undefined) this.#options.intake.taken(batch.read);
     for (const settle of batch.settle) settle();
   }
 
@@ -419,7 +564,7 @@ export class DoorWorker {
     return {
       ...known,
       ...(unfinished !== undefined && { unfinished }),
-      name: this.#options.intake.name,
+      name: batch.read === 0 ? input.name : this.#options.intake.name,
       bytes,
       digest: batch.end === undefined ? input.digest : this.#options.intake.digestUpTo(bytes),
       read: input.read + batch.read,
@@ -432,15 +577,19 @@ export class DoorWorker {
   }
 
   async #waitForRoom(signal: AbortSignal): Promise<void> {
-    const { board } = this.#context;
-    while (!signal.aborted) {
-      if (!board.crowded(this.#order.unit)) return;
-      await board.changed(signal);
-    }
+    const { board, clock } = this.#context;
+    const { unit } = this.#order;
+    if (!board.crowded(unit)) return;
+    board.pressure.enters(unit, { kind: "held" }, clock.monotonic());
+    while (!signal.aborted && board.crowded(unit)) await board.changed(signal);
+    board.pressure.enters(unit, { kind: "working" }, clock.monotonic());
   }
 
   dispose(): void {
+    const { board, clock } = this.#context;
+    board.pressure.leaves(this.#order.unit, clock.monotonic());
     this.#stop.abort();
+    this.#retries?.stop();
   }
 
   #claimed(): DoorPlace {

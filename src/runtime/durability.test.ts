@@ -9,7 +9,7 @@ import { ProgramIntake } from "./intake.ts";
 import { OfferQueue } from "./offer-queue.ts";
 import { runPipeline } from "./pipeline-run.ts";
 import { ProgressBoard } from "./progress-board.ts";
-import type { SinkTarget } from "./sink-targets.ts";
+import type { SinkTarget } from "./sink-target.ts";
 
 const clock = createSystemClock();
 
@@ -74,10 +74,14 @@ function target(steps: string[]): SinkTarget {
     id: "file:/out",
     wantsRecords: true,
     fills: true,
+    refills: true,
     hasContent: async () => false,
     mustHold: async () => {},
     open: async () => {},
-    write: async (records) => void steps.push(`write ${records.length}`),
+    write: async ({ records }) => {
+      steps.push(`write ${records.length}`);
+      return true;
+    },
     flush: async () => {
       steps.push("flush");
       return { bytes: 1 };

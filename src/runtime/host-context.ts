@@ -2,8 +2,11 @@ import type { Arena } from "../core/arena.ts";
 import type { Plan } from "../pipeline/plan.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
+import type { EffectGates } from "./effect-gates.ts";
 import type { DecodeRecord } from "./merge-reader.ts";
 import type { ProgressBoard } from "./progress-board.ts";
+import type { Turnstile } from "./turnstile.ts";
+import type { WorkMarks } from "./work-marks.ts";
 
 /** What every worker of a process has at hand while a pipeline runs in it. */
 export interface HostContext {
@@ -20,12 +23,26 @@ export interface HostContext {
   readonly tickMs: number;
   readonly arena: Arena;
   readonly decode: DecodeRecord;
+  /** Bounds the calls of effects that are under way in this process. */
+  readonly gates: EffectGates;
   readonly board: ProgressBoard;
   /** The end of an input does not close windows: they are left to the next run. */
   readonly keepOpen: boolean;
+  /** Whether records that were asked for are put back; not where a deployment only ends what it has begun. */
+  readonly takesRetries: boolean;
   /** For tests: called at named points, such as `steps:before`, to kill or stall the process there. */
   readonly probe: Probe | undefined;
+  /** The receiver of a sink does not take what it is given for now; without a reason: it does so again. */
+  onOutputWaits(sink: string, reason: string | undefined): void;
+  /** Where the workers of a thread say what they are at, and wait for each other; absent outside of threads. */
+  readonly thread?: ThreadPlace;
   onQuarantined(stage: string, address: string, message: string): void;
+}
+
+/** What the workers of one thread share. */
+export interface ThreadPlace {
+  readonly marks: WorkMarks;
+  readonly turnstile: Turnstile;
 }
 
 /** Called at a named point of the system. Answers a promise to hold the worker there. */

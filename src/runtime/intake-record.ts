@@ -10,6 +10,8 @@ export interface IntakeRecord {
   readonly end?: number;
   /** An ordinal given from outside: for tests and for copies of other logs. Has to be above all before it. */
   readonly ordinal?: number;
+  /** It was rejected before and is put back: its I, and the name of the input that it came from. */
+  readonly retried?: { readonly item: number; readonly input: string };
   /** Called when the record is durable, or was refused. */
   settle?(outcome: IntakeOutcome): void;
 }

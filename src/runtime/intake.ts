@@ -1,147 +1,56 @@
 import { equalBytes, sha256 } from "../core/digest.ts";
-import { isHeadwaterError } from "../core/errors.ts";
 import type { InputProgress } from "../core/events.ts";
-import { type Clock, sleep } from "../ports/clock.ts";
-import type { Input } from "../ports/files.ts";
 import type { IntakeRecord } from "./intake-record.ts";
 import { KeptRecords } from "./kept-records.ts";
+
+/** What an intake gives to its door, one after the other. */
+export type IntakeStep =
+  | { readonly kind: "records"; readonly records: readonly IntakeRecord[] }
+  /**
+   * All that the input has now was given. What was given has to be durable, and known, before the next step is asked
+   * for. `final`: nothing will follow, but for what another run may find that is added to it.
+   */
+  | { readonly kind: "left"; readonly final: boolean }
+  /** Records from here on are of this input, and come after what was taken of it. */
+  | { readonly kind: "input"; readonly input: InputProgress };
+
+/** How much of which inputs a door has taken: in its last durable event, the latest of each. */
+export type Known = () => readonly InputProgress[];
+
+/** What an intake finds out when a door begins. */
+export interface Located {
+  /** The input that records will be of; absent: an {@link IntakeStep} will say, or it is not identified. */
+  readonly input?: InputProgress;
+  /** How many records of its inputs were taken before. */
+  readonly taken: number;
+}
 
 /** What feeds a door. */
 export interface Intake {
   /** For messages: the file's name, `standard input`, `the program`. */
   readonly name: string;
-  /** Whether its records can be read a second time. */
-  readonly repeatable: boolean;
   /** Whether its records have ordinals: then the door may promise nothing before it has seen them. */
   readonly givesOrdinals?: boolean;
-  /** Finds out how much of the input was taken before. `undefined`: it is not identified. */
-  locate(known: readonly InputProgress[]): Promise<InputProgress | undefined>;
-  /** The records from `from` on. Ends when there will be no more. */
-  records(from: InputProgress | undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]>;
+  /** Finds out how much of its inputs was taken before. */
+  locate(known: readonly InputProgress[]): Promise<Located>;
+  /**
+   * How many records were taken of its inputs, if there are no more in them, and will be none; `undefined` if there
+   * are, or if that cannot be told.
+   */
+  exhausted(known: readonly InputProgress[], signal: AbortSignal): Promise<number | undefined>;
+  /** What comes after `from`, the input that {@link locate} has found. Ends when there will be no more. */
+  steps(from: InputProgress | undefined, known: Known, signal: AbortSignal): AsyncIterable<IntakeStep>;
   /** The first `records` of those that were given and not said to be taken are durable, or refused for good. */
   taken(records: number): void;
-  /** Digest of the content up to a record's `end`; only for an identified input. */
+  /** Digest of the content of the input that is being read, up to a record's `end`; only for an identified one. */
   digestUpTo(end: number): Uint8Array;
+  /** Bytes of its inputs, and how many were read; `undefined` if not known. For a progress bar. */
+  extent(): { readonly bytes: number | undefined; readonly read: number };
+  /** Lets go of what it has open. */
+  close?(): Promise<void>;
 }
 
-const NO_BYTES = new Uint8Array(0);
-
-export interface FileIntakeOptions {
-  readonly open: () => Promise<Input>;
-  readonly clock: Clock;
-  /** Take in again what was taken before. */
-  readonly again: boolean;
-  /** Wait for the file to grow when its end is reached. */
-  readonly follow: boolean;
-  onOpened?(input: Input): void;
-}
-
-/** How often a followed file is looked at, in milliseconds. */
-const FOLLOW_MS = 200;
-
-/** An input from outside, identified by the digest of what was taken of it. */
-export class FileIntake implements Intake {
-  readonly name: string;
-  readonly #options: FileIntakeOptions;
-  #input: Input;
-  /** For an input that can be read only once. */
-  #once: KeptRecords | undefined;
-  #reached: { readonly end: number; readonly digest: Uint8Array } | undefined;
-
-  private constructor(input: Input, options: FileIntakeOptions) {
-    this.#input = input;
-    this.#options = options;
-    this.name = input.name;
-  }
-
-  /** Throws `BadInput` for what cannot be begun: also for content of another kind than the name says. */
-  static async open(options: FileIntakeOptions): Promise<FileIntake> {
-    const input = await options.open();
-    if (input.repeatable) await mustBegin(input);
-    options.onOpened?.(input);
-    return new FileIntake(input, options);
-  }
-
-  get repeatable(): boolean {
-    return this.#input.repeatable;
-  }
-
-  async locate(known: readonly InputProgress[]): Promise<InputProgress | undefined> {
-    if (!this.#input.repeatable) return undefined;
-    // Whoever stood by since it was opened finds more in it, and that another process has taken that.
-    this.#input = await this.#options.open();
-    const taken = known
-      .filter((progress) => progress.bytes > 0)
-      .sort((a, b) => a.bytes - b.bytes || a.round - b.round);
-    const digests = await this.#input.digestsAt(taken.map((progress) => progress.bytes));
-    const matching = taken.filter((progress, index) => {
-      const digest = digests[index];
-      return digest !== undefined && equalBytes(digest, progress.digest);
-    });
-    const longest = matching.at(-1);
-    const round = Math.max(0, ...matching.map((progress) => progress.round));
-    if (longest !== undefined && !this.#options.again) {
-      // The latest round may be the one that was cut short.
-      return matching.findLast((progress) => progress.round === round);
-    }
-    return {
-      name: this.name,
-      bytes: 0,
-      digest: NO_BYTES,
-      read: 0,
-      accepted: 0,
-      duplicate: 0,
-      rejected: 0,
-      round: longest === undefined ? 0 : round + 1,
-      // An input without a record has no content to be known by; that it ended is all that is known.
-      ended: longest === undefined && known.some((progress) => progress.bytes === 0 && progress.ended),
-    };
-  }
-
-  records(from: InputProgress | undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]> {
-    if (this.#input.repeatable) return this.#readFrom(from, signal);
-    this.#once ??= new KeptRecords(this.#input.read());
-    return this.#once.read(signal);
-  }
-
-  taken(records: number): void {
-    this.#once?.taken(records);
-  }
-
-  async *#readFrom(
-    from: InputProgress | undefined,
-    signal: AbortSignal,
-  ): AsyncIterable<readonly IntakeRecord[]> {
-    let end = from?.bytes ?? 0;
-    for (;;) {
-      for await (const records of this.#input.read({ from: end, growing: this.#options.follow, signal })) {
-        yield records;
-        end = records.at(-1)?.end ?? end;
-      }
-      if (!this.#options.follow || signal.aborted) return;
-      // A door may still hold records of the old content in an open batch.
-      if (end > 0) this.#reached = { end, digest: this.digestUpTo(end) };
-      const grown = await this.#untilGrown(signal);
-      if (grown === undefined) return;
-      this.#input = grown;
-    }
-  }
-
-  /** The input, opened anew once it has another size than it had; `undefined` when `signal` aborts. */
-  async #untilGrown(signal: AbortSignal): Promise<Input | undefined> {
-    const { bytes } = this.#input;
-    while (!signal.aborted) {
-      await sleep(this.#options.clock, FOLLOW_MS, signal);
-      const input = await this.#options.open();
-      if (bytes === undefined || input.bytes !== bytes) return input;
-    }
-    return undefined;
-  }
-
-  digestUpTo(end: number): Uint8Array {
-    return end === this.#reached?.end ? this.#reached.digest : this.#input.digestUpTo(end);
-  }
-}
+export const NO_BYTES = new Uint8Array(0);
 
 /** Whether a record is the last line of an input that was refused as it is before, and has not grown since. */
 export function isRefusedAlready(record: IntakeRecord, input: InputProgress | undefined): boolean {
@@ -154,19 +63,14 @@ export function isRefusedAlready(record: IntakeRecord, input: InputProgress | un
   );
 }
 
-async function mustBegin(input: Input): Promise<void> {
-  try {
-    for await (const _records of input.read()) return;
-  } catch (error) {
-    // What breaks off later is told when it is come to, after what is before it was taken.
-    if (isHeadwaterError(error, "BadInput")) throw error;
-  }
+/** Records as steps. */
+export async function* asSteps(batches: AsyncIterable<readonly IntakeRecord[]>): AsyncIterable<IntakeStep> {
+  for await (const records of batches) yield { kind: "records", records };
 }
 
 /** Records from a program. They have no identity of their own: each is new unless the source declares ids. */
 export class ProgramIntake implements Intake {
   readonly name = "the program";
-  readonly repeatable = false;
   readonly givesOrdinals: boolean;
   readonly #records: KeptRecords;
 
@@ -175,12 +79,16 @@ export class ProgramIntake implements Intake {
     this.givesOrdinals = givesOrdinals;
   }
 
-  locate(): Promise<undefined> {
+  locate(): Promise<Located> {
+    return Promise.resolve({ taken: 0 });
+  }
+
+  exhausted(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
 
-  records(_from: undefined, signal: AbortSignal): AsyncIterable<readonly IntakeRecord[]> {
-    return this.#records.read(signal);
+  steps(_from: undefined, _known: Known, signal: AbortSignal): AsyncIterable<IntakeStep> {
+    return asSteps(this.#records.read(signal));
   }
 
   taken(records: number): void {
@@ -194,5 +102,9 @@ export class ProgramIntake implements Intake {
 
   digestUpTo(): Uint8Array {
     return NO_BYTES;
+  }
+
+  extent() {
+    return { bytes: undefined, read: 0 };
   }
 }

@@ -1,20 +1,30 @@
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { InputProgress } from "../core/events.ts";
+import type { DoorClaimed, InputProgress } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { EventLog } from "../ports/event-log.ts";
+import { sameProgress } from "./located-input.ts";
 import { readOne, seekEpoch } from "./seek.ts";
 import { lastEvent } from "./stream-tail.ts";
 
-/** How much of which inputs a source has taken: what its last claim says, and what was taken since. */
+/** How much of which inputs a source has taken, the latest last: what its last claims say, and what was taken since. */
 export async function knownInputs(log: EventLog, stream: string): Promise<InputProgress[]> {
   const last = await lastEvent(log, stream);
   if (last === undefined) return [];
   const { data } = decodeEvent(last);
   if (!("epoch" in data)) return [];
-  const claim = decodeEventAs(
-    await readOne(log, stream, await seekEpoch(log, stream, data.epoch)),
-    "DoorClaimed",
-  );
+  const claim = await claimOf(log, stream, data.epoch);
+  let known: InputProgress[] = [];
+  const goOn = ({ inputs, input }: DoorClaimed) => {
+    known = [...known, ...inputs].filter((other) => input === undefined || !sameProgress(other, input));
+  };
+  for (let epoch = claim.inputsSince ?? claim.epoch; epoch < claim.epoch; epoch++) {
+    goOn(await claimOf(log, stream, epoch));
+  }
+  goOn(claim);
   const latest = "input" in data ? data.input : undefined;
-  return [...claim.inputs, ...(latest === undefined ? [] : [latest])].slice(-LIMITS.knownInputs);
+  return [...known, ...(latest === undefined ? [] : [latest])].slice(-LIMITS.knownInputs);
+}
+
+async function claimOf(log: EventLog, stream: string, epoch: number): Promise<DoorClaimed> {
+  return decodeEventAs(await readOne(log, stream, await seekEpoch(log, stream, epoch)), "DoorClaimed");
 }

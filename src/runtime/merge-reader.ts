@@ -1,3 +1,4 @@
+import { HeadwaterError } from "../core/errors.ts";
 import { type Cursors, TAKEN_OF_GROUP } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
@@ -65,10 +66,16 @@ export class MergeReader {
   #steps: WatermarkStep[] = [];
   /** Steps up to this ordinal are not said again. */
   #said = THROUGH_NOTHING;
+  /** The highest ordinal of what was given out, and of the steps that were taken. */
+  #reached = THROUGH_NOTHING;
+  /** The ordinal of the last step of the watermark that was taken, whether it changed something or not. */
+  #stepped: number;
+  #nudged = false;
 
   constructor(options: MergeReaderOptions) {
     this.#options = options;
     this.#through = options.through;
+    this.#stepped = options.watermark?.ordinal ?? THROUGH_NOTHING;
     this.#skip = options.cursors[TAKEN_OF_GROUP] ?? 0;
     this.#readers = options.upstreams.map(
       (selection) =>
@@ -103,9 +110,48 @@ export class MergeReader {
     this.#steps.unshift(...taken);
   }
 
+  /** Whether nothing has been taken that is later than what {@link next} said last to be complete. */
+  get between(): boolean {
+    return this.#pending === undefined && this.#reached <= this.#through;
+  }
+
+  /** Makes {@link next} answer at once, with or without records: its owner has something else to do. */
+  nudge(): void {
+    this.#nudged = true;
+    this.#changed();
+  }
+
+  /**
+   * Takes the steps of the watermark up to `step`, which has been said before, at a place where nothing else comes
+   * before it. Returns early when `signal` aborts.
+   */
+  async comeTo(step: WatermarkStep, signal: AbortSignal): Promise<void> {
+    const wake = () => this.#changed();
+    signal.addEventListener("abort", wake);
+    try {
+      while (!signal.aborted) {
+        this.#awake = false;
+        const rows = this.#take(Number.POSITIVE_INFINITY, step.ordinal);
+        if (rows.count > 0) {
+          throw new HeadwaterError(
+            "LogDamaged",
+            "a record comes before a step of the watermark that was said",
+            {
+              where: `ordinal ${step.ordinal}`,
+            },
+          );
+        }
+        if (this.#pending === undefined && this.#stepped >= step.ordinal) return;
+        await this.#wait(Number.POSITIVE_INFINITY);
+      }
+    } finally {
+      signal.removeEventListener("abort", wake);
+    }
+  }
+
   /**
    * The next records, at most `most` of them. Without records (`rows.count` 0) when `through` has risen and no
-   * record came for a tick, or after `patienceMs`. `undefined` when `signal` aborts.
+   * record came for a tick, or after `patienceMs` or a {@link nudge}. `undefined` when `signal` aborts.
    */
   async next(most: number, signal: AbortSignal, patienceMs?: number): Promise<MergedBatch | undefined> {
     const { clock, tickMs } = this.#options;
@@ -124,7 +170,8 @@ export class MergeReader {
         const untilTick = risenAt === undefined ? Number.POSITIVE_INFINITY : risenAt + tickMs - now;
         const untilPatience = patienceMs === undefined ? Number.POSITIVE_INFINITY : begun + patienceMs - now;
         const wait = Math.min(untilTick, untilPatience);
-        if (rows.count > 0 || wait <= 0) {
+        if (rows.count > 0 || wait <= 0 || this.#nudged) {
+          this.#nudged = false;
           this.#through = Math.max(this.#through, through);
           const steps = this.#steps.filter(({ ordinal }) => ordinal > this.#said);
           this.#steps = [];
@@ -186,11 +233,12 @@ export class MergeReader {
     return this.#readers.length === 0 ? THROUGH_NOTHING : through;
   }
 
-  #take(most: number): InputRows {
+  /** `stepsTo`: only steps of the watermark up to this ordinal, and what they make due. */
+  #take(most: number, stepsTo?: number): InputRows {
     const { head: timed } = this.#options;
     const [only] = this.#readers;
     const alone = this.#readers.length === 1 && timed === undefined && this.#options.upTo === undefined;
-    if (alone && only !== undefined && this.#group.taken === 0 && this.#skip === 0) {
+    if (stepsTo === undefined && alone && only !== undefined && this.#group.taken === 0 && this.#skip === 0) {
       const { head } = only;
       // The usual case: one upstream, and a chunk of it that fits. Its columns are taken as they are.
       if (head !== undefined && head.row === 0 && head.chunk.count <= most) {
@@ -202,11 +250,15 @@ export class MergeReader {
     const rows = new RowsBuilder();
     while (rows.count < most && !timed?.full) {
       if (this.#pending !== undefined) {
-        if (timed?.fire(rows, this.#pending.ordinal)) continue;
+        if (timed?.fire(rows, this.#pending.ordinal)) {
+          this.#reached = Math.max(this.#reached, this.#pending.ordinal);
+          continue;
+        }
         this.#settle(this.#pending);
       }
       const next = this.#next();
       if (next === undefined) break;
+      if (stepsTo !== undefined && (next.kind !== "step" || this.#watermarks.next > stepsTo)) break;
       if (next.kind === "step") {
         this.#step();
         continue;
@@ -225,6 +277,8 @@ export class MergeReader {
 
   /** Takes the steps of the watermark that are next. */
   #step(): void {
+    this.#stepped = Math.max(this.#stepped, this.#watermarks.next);
+    this.#reached = Math.max(this.#reached, this.#stepped);
     const step = this.#watermarks.take();
     if (step === undefined) return;
     this.#pending = step;
@@ -265,6 +319,7 @@ export class MergeReader {
   #wholeChunk(chunk: UpstreamChunk): InputRows {
     const { decode } = this.#options;
     const { buffers, starts, ends } = chunk;
+    this.#reached = Math.max(this.#reached, chunk.ordinals.at(-1) ?? THROUGH_NOTHING);
     const records: unknown[] = [];
     if (decode !== undefined) {
       for (let row = 0; row < chunk.count; row++) {
@@ -292,6 +347,7 @@ export class MergeReader {
 
   #push(rows: RowsBuilder, chunk: UpstreamChunk, row: number, upstream: number): void {
     const { decode } = this.#options;
+    this.#reached = Math.max(this.#reached, chunk.ordinals[row] as number);
     if (decode !== undefined) {
       const buffer = chunk.buffers[row] as Uint8Array;
       const start = chunk.starts[row] as number;

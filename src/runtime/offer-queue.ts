@@ -9,6 +9,19 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
   #offered = 0;
   #ended = false;
   #wake: (() => void) | undefined;
+  #roomFor: (() => void)[] = [];
+
+  /**
+   * Gives a record without an answer: resolves when it has its place in the queue, which is at once unless too many
+   * wait. Rejects with `Stopped` when the pipeline takes no more.
+   */
+  async push(value: unknown): Promise<void> {
+    while (!this.#ended && this.#unsettled >= LIMITS.inFlightRecords) {
+      await new Promise<void>((resolve) => this.#roomFor.push(resolve));
+    }
+    if (this.#ended) throw new HeadwaterError("Stopped", "the source takes no more records");
+    this.#add(value, () => {});
+  }
 
   /**
    * Resolves with the record's address when it is durable, or `undefined` for a duplicate. Rejects with
@@ -26,25 +39,38 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
         }),
       );
     }
-    this.#unsettled++;
-    this.#offered++;
-    const line = this.#offered;
     return new Promise((resolve, reject) => {
-      const settle = (outcome: IntakeOutcome) => {
-        this.#unsettled--;
+      this.#add(value, (outcome) => {
         if (outcome.kind === "accepted") resolve(outcome.address);
         else if (outcome.kind === "duplicate") resolve(undefined);
         else reject(outcome.error);
-      };
-      this.#waiting.push({ value, line, settle });
-      this.#wake?.();
+      });
     });
+  }
+
+  #add(value: unknown, settled: (outcome: IntakeOutcome) => void): void {
+    this.#unsettled++;
+    this.#offered++;
+    const settle = (outcome: IntakeOutcome) => {
+      this.#unsettled--;
+      settled(outcome);
+      this.#tellRoom();
+    };
+    this.#waiting.push({ value, line: this.#offered, settle });
+    this.#wake?.();
+  }
+
+  #tellRoom(): void {
+    const waiting = this.#roomFor;
+    this.#roomFor = [];
+    for (const resolve of waiting) resolve();
   }
 
   /** No more records will be offered. */
   end(): void {
     this.#ended = true;
     this.#wake?.();
+    this.#tellRoom();
   }
 
   /** Ends it, and rejects what nobody has taken. */

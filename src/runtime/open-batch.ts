@@ -10,6 +10,8 @@ export class OpenBatch {
   /** Rows whose event time is far ahead of all before. */
   readonly ahead: number[] = [];
   readonly settle: (() => void)[] = [];
+  /** Of what was put back: rows, and the I of each. Present where the batch has nothing else. */
+  retried: { readonly rows: number[]; readonly items: number[] } | undefined;
   read = 0;
   duplicate = 0;
   idChars = 0;

@@ -2,7 +2,7 @@ import { decodeEventAs } from "../core/event-codec.ts";
 import type { Cursors } from "../core/events.ts";
 import { lastWatermark, type WatermarkStep } from "../core/watermark.ts";
 import { originsOf } from "../engine/origins.ts";
-import { SegmentEngine } from "../engine/segment-engine.ts";
+import { SegmentEngine, type SegmentEngineOptions } from "../engine/segment-engine.ts";
 import type { StateSnapshot } from "../engine/state-snapshot.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import type { HostContext } from "./host-context.ts";
@@ -27,8 +27,15 @@ export interface SnapshotPlace {
   readonly watermark: WatermarkStep | undefined;
 }
 
-/** An engine for a partition of a segment, without state. */
-export function partitionEngine(context: EngineContext, segment: Segment): SegmentEngine {
+/**
+ * An engine for a partition of a segment, without state. `more` has to name the inputs that it would meet again and
+ * that were refused before: see {@link refusedBefore}.
+ */
+export function partitionEngine(
+  context: EngineContext,
+  segment: Segment,
+  more: Pick<SegmentEngineOptions, "watch" | "refused">,
+): SegmentEngine {
   const { plan, arena, decode, provenance } = context;
   return new SegmentEngine({
     pipeline: plan.definition.name,
@@ -38,6 +45,7 @@ export function partitionEngine(context: EngineContext, segment: Segment): Segme
     arena,
     decode,
     provenance,
+    ...more,
   });
 }
 

@@ -12,11 +12,11 @@ import type { PartitionState } from "../engine/state-entries.ts";
 import type { StageSnapshot, StateSnapshot } from "../engine/state-snapshot.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
-import { type EngineContext, partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
-import { upstreamsOfPartition } from "./routes.ts";
-import { readOne, seekRecord, seekThrough } from "./seek.ts";
+import { type EngineContext, partitionEngine } from "./partition-restore.ts";
+import { refusedBefore } from "./refused-inputs.ts";
+import { rerunInputs } from "./rerun-inputs.ts";
+import { ordinalOfInput, readOne, seekThrough } from "./seek.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 export {
@@ -86,7 +86,7 @@ async function placeAt(query: PartitionStateQuery, stream: string): Promise<Plac
   }
   // Where a batch ended between records of one ordinal, its snapshot holds some that are later than it is complete.
   const next = place?.event.through === ordinal ? place.event.snapshot?.next : undefined;
-  if (next === undefined || (await ordinalOf(log, stream, next - 1)) <= ordinal) return place;
+  if (next === undefined || (await ordinalOfInput(log, stream, next - 1)) <= ordinal) return place;
   return await placeUpTo(log, stream, ordinal - 1);
 }
 
@@ -103,13 +103,6 @@ async function readPlace(log: EventLog, stream: string, revision: number): Promi
   throw new HeadwaterError("LogDamaged", `a partition's stream holds ${event.type}`, {
     where: `${stream}@${revision}`,
   });
-}
-
-/** The ordinal of the input N = `n`. */
-async function ordinalOf(log: EventLog, stream: string, n: number): Promise<number> {
-  const { event } = await readPlace(log, stream, await seekRecord(log, stream, n));
-  if (!("ordinals" in event) || event.ordinals === undefined) return THROUGH_NOTHING;
-  return decodeDeltas(event.ordinals)[n - event.first] ?? THROUGH_NOTHING;
 }
 
 /** Whether nothing happened between a snapshot (or the beginning) and the ordinal, so that no code is needed. */
@@ -155,27 +148,15 @@ async function replay(
     provenance: deployed.provenance,
     tickMs: 0,
   };
-  const engine = partitionEngine(context, segment);
-  const from = await restoreEngine(context, engine, stream, snapshot);
-  const upstreams = upstreamsOfPartition(plan, segment, partition);
-  const cursors = await currentCursors({ log, deployedFrom: deployed.from }, upstreams, from.cursors);
-  const reader = readInputs(context, engine, upstreams, { ...from, cursors }, ordinal);
-  let { next } = from;
-  try {
-    for (let { through } = from; through < ordinal; ) {
-      const batch = await reader.next(plan.definition.batchRecords, signal);
-      if (batch === undefined) throw new HeadwaterError("Stopped", "stopped before the state was there");
-      if (batch.rows.count > 0) await engine.process(batch.rows, next);
-      next += batch.rows.count;
-      through = batch.through;
-    }
-  } finally {
-    reader.stop();
-  }
-  const { stages } = engine.snapshot(next, {}, ordinal, undefined);
+  const refused = await refusedBefore(log, stream, event, ordinal);
+  const engine = partitionEngine(context, segment, { refused });
+  const rerun = { stream, segment, partition, deployedFrom: deployed.from, snapshot, upTo: ordinal, signal };
+  const batches = rerunInputs(context, engine, { ...rerun, to: event });
+  let ended = await batches.next();
+  while (!ended.done) ended = await batches.next();
+  const { stages } = engine.snapshot(ended.value, {}, ordinal, undefined);
   return stages.find((other) => other.stage === stage.name);
 }
-
 function codeMissing(pipeline: string, { version }: PipelineDeployed): HeadwaterError {
   return new HeadwaterError(
     "IncompatibleDeployment",

@@ -1,26 +1,39 @@
+import { setMaxListeners } from "node:events";
 import type { WorkerInput } from "../../actors/worker.ts";
 import { encodeCanonical } from "../core/canonical.ts";
 import { sha256 } from "../core/digest.ts";
-import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
-import type { Cursors, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import type { Cursors, EffectRange, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
-import { stepsStream } from "../core/streams.ts";
+import { retryStream, stepsStream } from "../core/streams.ts";
 import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/watermark.ts";
+import { originsOf } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { SegmentEngine, SegmentResult } from "../engine/segment-engine.ts";
 import { type EncodedSteps, encodeSteps, type StepColumns } from "../engine/steps-encoder.ts";
+import { messageOf } from "../engine/thrown.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { HostContext } from "./host-context.ts";
+import { LiveEffects, letGo } from "./live-effects.ts";
 import type { MergedBatch, MergeReader } from "./merge-reader.ts";
+import { replayInputs } from "./partition-replay.ts";
 import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
+import { type ComingBack, PartitionRetries, stillQuarantined } from "./partition-retries.ts";
 import { payloadDrafts, quarantineDrafts } from "./payload.ts";
+import type { Activity } from "./pressure.ts";
+import { refusedBefore } from "./refused-inputs.ts";
+import { type RetriedContext, retriedBetween } from "./retried-inputs.ts";
 import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
+import { ordinalOfInput } from "./seek.ts";
+import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
 import { type Draft, StreamTail } from "./stream-tail.ts";
+import { type Care, NO_CARE } from "./suspects.ts";
 import { chunkDrafts, UnitLog } from "./unit-log.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
+import type { UnitMarks } from "./work-marks.ts";
 
 /** What a partition has come to, as its last event says. */
 interface PartitionPlace {
@@ -31,6 +44,8 @@ interface PartitionPlace {
   /** The last step of the watermark that was worked off. */
   readonly watermark: WatermarkStep | undefined;
   readonly snapshot: SnapshotReference | undefined;
+  /** Where results of effects begin that belong to the next input, or one after it; `undefined`: there were none. */
+  readonly effectsFrom: number | undefined;
 }
 
 /**
@@ -50,17 +65,35 @@ export class PartitionWorker {
   #place: PartitionPlace | undefined;
   #engine: SegmentEngine | undefined;
   #reader: MergeReader | undefined;
+  #effects: LiveEffects | undefined;
   #inputsSinceSnapshot = 0;
+  #retries: PartitionRetries | undefined;
+  /** Of the last input that came from upstream; `undefined`: it is to be looked up. */
+  #lastOrdinal: number | undefined;
+  readonly #care: Care;
+  readonly #marks: UnitMarks | undefined;
 
-  /** `batchMost` bounds the records of a batch below what the pipeline says. */
-  constructor(context: HostContext, order: WorkerInput, batchMost: number = context.batchRecords) {
+  /**
+   * `batchMost` bounds the records of a batch below what the pipeline says; `care` says which inputs have ended
+   * threads that worked at them.
+   */
+  constructor(
+    context: HostContext,
+    order: WorkerInput,
+    batchMost: number = context.batchRecords,
+    care: Care = NO_CARE,
+  ) {
     this.#context = context;
+    this.#care = care;
+    this.#marks = context.thread?.marks.of(order.unit);
     this.#order = order;
     this.#batchMost = Math.min(batchMost, context.batchRecords);
     const { segment, partition } = partitionOfUnit(context.plan, order.unit);
     this.#segment = segment;
     this.#partition = partition;
     this.#upstreams = upstreamsOfPartition(context.plan, segment, partition);
+    // Every effect that is under way listens; how many may be has a bound of its own.
+    setMaxListeners(0, this.#stop.signal);
   }
 
   /**
@@ -93,7 +126,7 @@ export class PartitionWorker {
     const place = placeOf(this.#log, this.#context.deployedFrom);
     const now = await currentCursors(this.#context, this.#upstreams, place.cursors);
     this.#place = { ...place, cursors: now, epoch: place.epoch + 1 };
-    const { cursors, epoch, next, snapshot, through, watermark } = this.#place;
+    const { cursors, epoch, next, snapshot, through, watermark, effectsFrom } = this.#place;
     await this.#context.probe?.("claim:before");
     // The end of the stream may be a successor's claim already, which this one would fence off.
     if (this.#stop.signal.aborted) {
@@ -112,21 +145,49 @@ export class PartitionWorker {
       cursors,
       ...(watermark !== undefined && { watermark: encodeWatermarks([watermark]) }),
       ...(snapshot !== undefined && { snapshot }),
+      ...(effectsFrom !== undefined && { effects: { revision: effectsFrom, events: 0 } }),
     }));
     await this.#context.probe?.("claim:after");
+  }
+
+  /** What the stages reach of the outside while the partition works. */
+  #openEffects(): LiveEffects {
+    const { log, clock, deployment, tickMs, gates, probe } = this.#context;
+    const { epoch, next, effectsFrom: from } = this.#claimed();
+    const unit = this.#unitLog();
+    return new LiveEffects({
+      log,
+      clock,
+      gates,
+      steps: unit.main.stream,
+      epoch,
+      node: this.#order.node,
+      deployment,
+      flushMs: Math.min(tickMs, LIMITS.effectFlushMs),
+      from,
+      next,
+      probe,
+      signal: this.#stop.signal,
+      mustStillOwn: (cause) => unit.mustStillOwn(cause),
+    });
   }
 
   /** Brings the state back: the last snapshot, and the inputs since then run again without being recorded. */
   async restore(): Promise<void> {
     const place = this.#claimed();
     const context = this.#context;
-    const engine = partitionEngine(context, this.#segment);
+    const { stream } = this.#unitLog().main;
+    const recorded = this.#segment.stateful ? await refusedBefore(context.log, stream, place) : [];
+    const engine = partitionEngine(context, this.#segment, {
+      watch: this.#marks,
+      refused: [...recorded, ...this.#care.refused],
+    });
     this.#engine = engine;
+    await this.#openRetries(place);
     if (!this.#segment.stateful) {
       this.#reader = readInputs(context, engine, this.#upstreams, place);
       return;
     }
-    const { stream } = this.#unitLog().main;
     const snapshot = place.snapshot && (await loadSnapshot(context.log, stream, place.snapshot));
     const from = await restoreEngine(context, engine, stream, snapshot);
     const reader = readInputs(
@@ -139,15 +200,46 @@ export class PartitionWorker {
     );
     this.#reader = reader;
     this.#inputsSinceSnapshot = place.next - from.next;
-    const steps: WatermarkStep[] = [];
-    for (let next = from.next; next < place.next; ) {
-      const batch = await reader.next(Math.min(this.#batchMost, place.next - next), this.#stop.signal);
-      if (batch === undefined) return;
-      await engine.process(batch.rows, next);
-      next += batch.rows.count;
-      steps.push(...batch.steps);
+    const retried = await retriedBetween(context.log, context.plan.definition.name, stream, from, place);
+    const { log, clock } = context;
+    const effects = new ServedEffects({ log, clock, steps: stream, signal: this.#stop.signal });
+    this.#marks?.restoring(true);
+    const replayed = await replayInputs(
+      {
+        context: this.#retriedContext(),
+        engine,
+        reader,
+        effects,
+        retried,
+        batchRecords: this.#batchMost,
+        around: (first, count, work) => this.#marked(count, work, first),
+      },
+      from,
+      place,
+      this.#stop.signal,
+    );
+    this.#marks?.restoring(false);
+    if (replayed !== undefined) reader.goOnFrom(place.through, place.watermark, replayed.steps);
+  }
+
+  /** Begins to follow what is asked to be put back, and tells of what came back and is not promised by doors yet. */
+  async #openRetries({ cursors, next, through, watermark }: PartitionPlace): Promise<void> {
+    const { log, plan, board, takesRetries } = this.#context;
+    const taken = cursors[retryStream(plan.definition.name)];
+    if (taken !== undefined) {
+      const { stream } = this.#unitLog().main;
+      this.#lastOrdinal = await ordinalOfInput(log, stream, next - 1);
+      const { watched } = this.#segment;
+      const ended = watermark?.watermark.status === "ended" && watermark.ordinal > this.#lastOrdinal;
+      if (this.#lastOrdinal > through || (watched && !ended)) board.reportPutBack(this.#lastOrdinal);
     }
-    reader.goOnFrom(place.through, place.watermark, steps);
+    if (!takesRetries || this.#stop.signal.aborted) return;
+    this.#retries = new PartitionRetries(this.#retriedContext(), taken ?? 0, () => this.#reader?.nudge());
+  }
+
+  #retriedContext(): RetriedContext {
+    const { log, plan, decode } = this.#context;
+    return { log, plan, decode, segment: this.#segment, partition: this.#partition };
   }
 
   /** Works until `signal` aborts, then leaves a snapshot so that the next start is quick. */
@@ -156,30 +248,48 @@ export class PartitionWorker {
     if (reader === undefined)
       throw new HeadwaterError("Internal", "a partition works before it was restored");
     this.#context.board.report(this.#order.unit, this.#claimed().through);
+    this.#effects = this.#openEffects();
+    // What was asked for before comes before what is accepted now.
+    await this.#retries?.caughtUp();
     for (;;) {
-      const batch = await reader.next(this.#batchMost, signal);
+      await this.#takeRetries(signal);
+      this.#enters({ kind: "waiting" });
+      const batch = await reader.next(this.#alone ? 1 : this.#batchMost, signal);
       if (batch === undefined) break;
-      await this.#record(batch);
+      this.#enters({ kind: "working" });
+      await this.#marked(batch.rows.count, () => this.#record(batch));
     }
     if (this.#inputsSinceSnapshot > 0 && this.#segment.stateful) await this.#recordSnapshot();
   }
 
   /** Lets go of everything at once. */
   dispose(): void {
-    this.#stop.abort();
+    const { board, clock } = this.#context;
+    board.pressure.leaves(this.#order.unit, clock.monotonic());
+    this.#stop.abort(letGo(this.#order.unit));
     this.#reader?.stop();
+    this.#retries?.stop();
   }
 
-  async #record(batch: MergedBatch): Promise<void> {
+  #enters(activity: Activity): void {
+    const { board, clock } = this.#context;
+    board.pressure.enters(this.#order.unit, activity, clock.monotonic());
+  }
+
+  async #record(merged: MergedBatch): Promise<void> {
     const engine = this.#engine as SegmentEngine;
-    const { next } = this.#claimed();
+    const { next, cursors, through } = this.#claimed();
+    const batch = { ...merged, cursors: this.#withRetries(merged.cursors, cursors) };
     if (batch.rows.count === 0) {
-      await this.#append(batch, undefined, undefined);
+      if (batch.through > through || batch.steps.length > 0) await this.#append(batch, undefined, undefined);
       return;
     }
-    const result = await engine.process(batch.rows, next);
-    this.#failIfAsked(batch.rows, next, result);
+    const result = await engine.process(batch.rows, next, this.#effects);
+    // Whoever was let go of while functions were waiting leaves the batch to the next owner.
+    this.#stop.signal.throwIfAborted();
+    this.#failIfAsked(this.#segment, batch.rows, next, result);
     const steps = encodeSteps(this.#encoderOptions(), batch.rows, next, result);
+    this.#lastOrdinal = batch.rows.ordinals.at(-1);
     this.#inputsSinceSnapshot += batch.rows.count;
     const due = Math.max(LIMITS.snapshotInputs, engine.stateEntries);
     const snapshot = this.#segment.stateful && this.#inputsSinceSnapshot >= due;
@@ -188,21 +298,105 @@ export class PartitionWorker {
       steps,
       snapshot ? this.#takeSnapshot(batch, next + batch.rows.count) : undefined,
     );
+    this.#tell(steps, result);
+  }
+
+  /** Upstream's cursors, and up to where what was put back is taken. */
+  #withRetries(upstream: Cursors, before: Cursors): Cursors {
+    const retries = retryStream(this.#context.plan.definition.name);
+    const taken = before[retries];
+    return taken === undefined ? upstream : { ...upstream, [retries]: taken };
+  }
+
+  /** Takes what is asked to be put back, as long as nothing of the ordinal that it gets has been taken. */
+  async #takeRetries(signal: AbortSignal): Promise<void> {
+    const retries = this.#retries;
+    if (retries === undefined) return;
+    const { board } = this.#context;
+    while (retries.waiting && !signal.aborted && (await this.#isBetween())) {
+      const back = await retries.next(this.#alone ? 1 : this.#batchMost, this.#claimed().through + 1);
+      if (back === undefined) break;
+      await this.#marked(back.rows.count, () => this.#recordRetried(retries.stream, back));
+      retries.take(back.rows.count);
+    }
+    board.reportRetries(this.#order.unit, retries.taken);
+  }
+
+  async #isBetween(): Promise<boolean> {
+    const { next, through, watermark } = this.#claimed();
+    if (!this.#reader?.between || (watermark?.ordinal ?? THROUGH_NOTHING) > through) return false;
+    this.#lastOrdinal ??= await ordinalOfInput(this.#context.log, this.#unitLog().main.stream, next - 1);
+    return this.#lastOrdinal <= through;
+  }
+
+  async #recordRetried(stream: string, back: ComingBack): Promise<void> {
+    const engine = this.#engine as SegmentEngine;
+    const place = this.#claimed();
+    const { rows, entry } = back;
+    const { segment } = engine.entryAt(entry);
+    this.#enters({ kind: "working" });
+    const result = await engine.processAt(entry, rows, place.next, this.#effects);
+    this.#stop.signal.throwIfAborted();
+    this.#failIfAsked(segment, rows, place.next, result);
+    const options = { ...this.#encoderOptions(), segment, streams: [stream], fromSource: false };
+    const encoded = encodeSteps(options, rows, place.next, result);
+    const steps = {
+      ...encoded,
+      columns: { ...encoded.columns, entry },
+      quarantined: [...encoded.quarantined, ...stillQuarantined(engine, back, place.next)],
+    };
+    // Before it is there: a run must not end between the append and the promise.
+    this.#context.board.reportPutBack(place.through + 1);
+    this.#inputsSinceSnapshot += rows.count;
+    const cursors = { ...place.cursors, [stream]: back.next };
+    await this.#append({ cursors, through: place.through, steps: [] }, steps, undefined);
+    this.#context.board.totals.retried += rows.count;
+    this.#tell(steps, result);
+  }
+
+  #tell(steps: EncodedSteps, result: SegmentResult): void {
     const { totals } = this.#context.board;
     totals.steps += steps.steps;
     totals.quarantined += steps.quarantined.length;
     this.#context.board.cameLate(this.#segment.name, result.stages[0]?.timed?.late.length ?? 0);
     const stream = stepsStream(this.#context.plan.definition.name, this.#segment.name, this.#partition);
     for (const record of steps.quarantined) {
-      this.#context.onQuarantined(record.stage, `${stream}@${record.n}`, record.message);
+      this.#context.onQuarantined(
+        record.stage,
+        `${stream}@${record.n}.${record.k ?? 0}/${record.stage}`,
+        record.message,
+      );
+    }
+  }
+
+  /** Whether what comes next is to be worked at record by record, and with nothing beside it. */
+  get #alone(): boolean {
+    return this.#claimed().next < this.#care.aloneBelow;
+  }
+
+  /**
+   * Does what is to be done with the next batch; where there are marks, they say for all that time that it is under
+   * way: what it leaves behind may end the thread before it is recorded.
+   */
+  async #marked<T>(count: number, work: () => T | Promise<T>, first = this.#claimed().next): Promise<T> {
+    const { thread } = this.#context;
+    if (thread === undefined || count === 0) return work();
+    const leave = await thread.turnstile.enter(this.#alone);
+    this.#marks?.begin(first, count);
+    try {
+      return await work();
+    } finally {
+      this.#marks?.end();
+      leave();
     }
   }
 
   #encoderOptions() {
     const { plan, provenance } = this.#context;
     return {
+      pipeline: plan.definition.name,
       segment: this.#segment,
-      origins: plan.origins,
+      origins: originsOf(plan),
       streams: this.#upstreams.map((upstream) => upstream.stream),
       fromSource: this.#upstreams.every((upstream) => "source" in upstream.from),
       provenance,
@@ -210,14 +404,14 @@ export class PartitionWorker {
   }
 
   /** A stage whose policy is `fail` stops the pipeline at its first failure, before anything is recorded of it. */
-  #failIfAsked(rows: InputRows, first: number, result: SegmentResult): void {
+  #failIfAsked(segment: Segment, rows: InputRows, first: number, result: SegmentResult): void {
     for (const [at, stage] of result.stages.entries()) {
-      const planned = this.#segment.stages[at];
+      const planned = segment.stages[at];
       const failure = stage.failures[0];
       if (failure === undefined || planned?.definition.onError !== "fail") continue;
       const inputs = planned.input < 0 ? undefined : result.stages[planned.input];
       const row = inputs?.origin?.[failure.row] ?? failure.row;
-      throw new HeadwaterError("StageFailed", describeThrown(failure.error), {
+      throw new HeadwaterError("StageFailed", messageOf(failure.error), {
         where: `stage ${planned.definition.name}, ${this.#describeInput(rows, row)}, input ${first + row}`,
         hint: 'Mend the stage and run again: it goes on at this input. With onError "skip" it would be quarantined.',
         cause: failure.error,
@@ -232,6 +426,8 @@ export class PartitionWorker {
       const { name } = this.#segment;
       return `firing_${this.#context.plan.definition.name}.${name}@${rows.ordinals[row]} of the key ${key}`;
     }
+    const retries = retryStream(this.#context.plan.definition.name);
+    if (rows.before !== undefined) return `record ${retries}@${rows.parents[row]}, which was put back`;
     const upstream = this.#upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
     return `record ${upstream}@${rows.parents[row]}`;
   }
@@ -261,6 +457,8 @@ export class PartitionWorker {
     const watermarks = [...(place.watermark === undefined ? [] : [place.watermark]), ...at.steps];
     const state: Draft[] = snapshot === undefined ? [] : chunkDrafts("SnapshotChunk", snapshot.bytes, wall);
     let reference = place.snapshot;
+    this.#enters({ kind: "log" });
+    const effects = this.#effectsUpTo(count);
     await this.#unitLog().append(
       "StepsRecorded",
       (places) => {
@@ -286,6 +484,7 @@ export class PartitionWorker {
           ...(places.payload !== undefined && { payload: places.payload }),
           ...(places.quarantine !== undefined && { quarantine: places.quarantine }),
           ...(reference !== undefined && { snapshot: reference }),
+          ...(effects !== undefined && { effects }),
         };
       },
       {
@@ -307,8 +506,16 @@ export class PartitionWorker {
       through: at.through,
       watermark,
       snapshot: reference,
+      effectsFrom: effectsAfter(effects),
     };
     board.report(this.#order.unit, at.through);
+  }
+
+  /** The results of the effects of the next `count` inputs. */
+  #effectsUpTo(count: number): EffectRange | undefined {
+    const { next, effectsFrom } = this.#claimed();
+    if (count > 0 && this.#effects !== undefined) return this.#effects.rangeUpTo(effectsFrom, next + count);
+    return effectsFrom === undefined ? undefined : { revision: effectsFrom, events: 0 };
   }
 
   #claimed(): PartitionPlace {
@@ -322,6 +529,11 @@ export class PartitionWorker {
       throw new HeadwaterError("Internal", "a partition works before it was claimed");
     return this.#log;
   }
+}
+
+/** Where the range behind one begins. */
+function effectsAfter(effects: EffectRange | undefined): number | undefined {
+  return effects && (effects.next ?? effects.revision + effects.events);
 }
 
 /** How far a batch has come. */
@@ -352,9 +564,10 @@ function placeOf(log: UnitLog, deployedFrom: number): PartitionPlace {
         through: Math.max(THROUGH_NOTHING, deployedFrom - 1),
         watermark: undefined,
         snapshot: undefined,
+        effectsFrom: undefined,
       };
     case "PartitionClaimed": {
-      const { epoch, first, cursors, through, snapshot } = last.data;
+      const { epoch, first, cursors, through, snapshot, effects } = last.data;
       return {
         epoch,
         next: first,
@@ -362,12 +575,14 @@ function placeOf(log: UnitLog, deployedFrom: number): PartitionPlace {
         through,
         watermark: lastWatermark(last.data.watermark),
         snapshot,
+        effectsFrom: effectsAfter(effects),
       };
     }
     case "StepsRecorded": {
-      const { epoch, first, count, to, through, snapshot } = last.data;
+      const { epoch, first, count, to, through, snapshot, effects } = last.data;
       const watermark = lastWatermark(last.data.watermark);
-      return { epoch, next: first + count, cursors: to, through, watermark, snapshot };
+      const effectsFrom = effectsAfter(effects);
+      return { epoch, next: first + count, cursors: to, through, watermark, snapshot, effectsFrom };
     }
     default:
       throw new HeadwaterError("LogDamaged", `a partition's stream ends in ${last?.type}`, {

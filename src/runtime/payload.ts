@@ -38,18 +38,22 @@ function cutBlock(block: PayloadBlock): PayloadBlock[] {
 }
 
 export function quarantineDrafts(records: readonly QuarantinedRecord[], wall: number): Draft[] {
-  return groupBySize(records, (record) => record.record.length + (record.stack?.length ?? 0)).map(
-    (group) => ({
-      type: "RecordsQuarantined",
-      event: { v: 1, wall, records: group },
-    }),
-  );
+  return groupBySize(records, sizeOf).map((group) => ({
+    type: "RecordsQuarantined",
+    event: { v: 1, wall, records: group },
+  }));
 }
 
-export function rejectedDrafts(records: readonly RejectedRecord[], wall: number): Draft[] {
-  return groupBySize(records, (record) => record.frame.length).map((group) => ({
+function sizeOf({ record, stack, key, path, firing }: QuarantinedRecord): number {
+  const parts = [record, key, path, firing?.key, firing?.members, firing?.total, firing?.left];
+  return parts.reduce((sum, part) => sum + (part?.length ?? 0), stack?.length ?? 0);
+}
+
+/** `main`: the revision of the source's event that is to refer to them. */
+export function rejectedDrafts(records: readonly RejectedRecord[], wall: number, main: number): Draft[] {
+  return groupBySize(records, ({ frame, value }) => frame.length + (value?.length ?? 0)).map((group) => ({
     type: "RecordsRejected",
-    event: { v: 1, wall, records: group },
+    event: { v: 1, wall, main, records: group },
   }));
 }
 

@@ -6,7 +6,8 @@ import { RecordDecoder } from "../core/decode-shapes.ts";
 import { type ErrorCode, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import { overridesOf } from "../pipeline/parameter-overrides.ts";
+import { retryStream } from "../core/streams.ts";
+import { overridesOf, parametersOf } from "../pipeline/parameter-overrides.ts";
 import { planPipeline } from "../pipeline/plan.ts";
 import { sleep } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -23,20 +24,25 @@ import {
   definitionOf,
   deploy,
   describeDeployment,
+  digestOfShape,
   isDeployed,
   loadDeployedCode,
 } from "./deployment.ts";
 import { DoorWorker } from "./door-worker.ts";
+import { EffectGates } from "./effect-gates.ts";
 import type { HostContext } from "./host-context.ts";
 import { ProgramIntake } from "./intake.ts";
 import { keepStates } from "./keep-states.ts";
+import { moduleMissing, NodeThreads } from "./node-threads.ts";
 import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
+import { askedSoFar } from "./retry-reader.ts";
 import { unitsOf } from "./routes.ts";
 import type { RunEnvironment, RunOptions } from "./run-options.ts";
 import { CountTarget } from "./sink-targets.ts";
 import { SinkWorker } from "./sink-worker.ts";
 import { Supervision } from "./supervision.ts";
+import type { NodeSeed } from "./thread-messages.ts";
 import { type Worker, WorkerPool } from "./worker-pool.ts";
 
 /** Failures that a new try with the same code, input and log meets again. */
@@ -48,7 +54,9 @@ const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "IncompatibleDeployment",
   "InputFailed",
   "OutputFailed",
+  "OutputRefused",
   "StageFailed",
+  "EffectMissing",
   "NotCanonical",
   "RecordTooLarge",
   "LogFull",
@@ -78,6 +86,7 @@ export async function runPipeline(
   const { clock, ids } = environment;
   const { follow, signal } = options;
   const process = ids.uuid();
+  threadParts(environment, options);
   const done = await completedDeployment(environment, options);
   if (done !== undefined) return done;
   for (let delayMs: number = LIMITS.beginAgainMs; ; ) {
@@ -111,8 +120,15 @@ async function runOnce(
   supervision.beat((error) => lost.abort(error));
   try {
     const deployed = await deployIfChanged(environment, options, process, supervision, lost.signal);
-    await operate(environment, { ...options, process, deployed, supervision, lost: lost.signal });
-    await supervision.release();
+    const finished = await operate(environment, {
+      ...options,
+      process,
+      deployed,
+      supervision,
+      lost: lost.signal,
+    });
+    // What was let go of may hold the log up: others find out by the silence.
+    if (finished) await supervision.release();
     return deployed;
   } finally {
     supervision.abandon();
@@ -182,6 +198,7 @@ async function drainDeployment(
     intakes: new Map(),
     follow: false,
     keepOpen: true,
+    leaveRetries: true,
     board: new ProgressBoard(),
     process,
     deployed: current,
@@ -219,11 +236,17 @@ async function mustNeedNoCode(log: EventLog, pipeline: string, current: Pipeline
   }
 }
 
-/** Runs the actors of a deployment until its intakes have ended and everything is through, or it is stopped. */
-async function operate(environment: RunEnvironment, operation: Operation): Promise<void> {
+/**
+ * Runs the actors of a deployment until its intakes have ended and everything is through, or it is stopped. Answers
+ * whether what was in flight was finished in the time that there was for it.
+ */
+async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
   const { plan, board, supervision } = operation;
   const units = unitsOf(plan);
   for (const unit of [...units.partitions, ...units.sinks]) board.expect(unit);
+  if (!operation.leaveRetries) {
+    for (const unit of [...units.doors, ...units.partitions]) board.expectRetries(unit);
+  }
   const ended = new Set<string>();
   let inputFailure: HeadwaterError | undefined;
   const onEnded = (unit: string, failure?: HeadwaterError) => {
@@ -233,7 +256,16 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     board.touch();
   };
   const context = hostContext(environment, operation);
-  const pool = new WorkerPool((order, attempt) => makeWorker(context, operation, order, attempt, onEnded));
+  let spawned = operation.nodes;
+  const threads = nodeThreads(environment, operation, (node, error, progressed) => {
+    spawned++;
+    const replacement = `node-${spawned}`;
+    operation.onNodeLost?.(node, replacement, error);
+    actor.send({ type: "NODE_LOST", node, replacement, error, progressed });
+  });
+  const pool = new WorkerPool((order, attempt) =>
+    makeWorker(context, operation, threads, order, attempt, onEnded),
+  );
   const machine = supervisorMachine.provide({
     actors: {
       claim: fromPromise(() => Promise.resolve({ version: supervision.version })),
@@ -271,26 +303,87 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   operation.lost.addEventListener("abort", onLost, { once: true });
   const finished = new AbortController();
   actor.start();
-  environment.onOperating?.({ loseNode: (node) => actor.send({ type: "NODE_LOST", node }) });
-  const watch = watchForEnd(operation, ended, finished.signal).then(() => actor.send({ type: "DRAIN" }));
+  environment.onOperating?.({
+    loseNode: (node) =>
+      threads === undefined ? actor.send({ type: "NODE_LOST", node }) : threads.kill(node),
+    nodes: () => threads?.nodes ?? Object.keys(actor.getSnapshot().context.alive),
+  });
+  let late = false;
+  let cancelDeadline = () => {};
+  const stopAtDeadline = () => {
+    const { drainMs = LIMITS.drainMs } = operation;
+    cancelDeadline = environment.clock.setTimeout(() => {
+      late = true;
+      operation.onDrainTimeout?.(drainMs);
+      actor.send({ type: "STOP" });
+    }, drainMs);
+  };
+  const watch = watchForEnd(environment, operation, ended, finished.signal).then(() => {
+    if (operation.signal.aborted && !finished.signal.aborted) stopAtDeadline();
+    actor.send({ type: "DRAIN" });
+  });
   try {
     const error = await done;
     if (error !== undefined) throw error;
     if (inputFailure !== undefined) throw inputFailure;
+    // Doors, partitions and sinks have come to their ends by themselves; who did not in time may never do so.
+    if (!late) await pool.settled();
   } finally {
     finished.abort();
     await watch;
+    cancelDeadline();
     operation.lost.removeEventListener("abort", onLost);
     actor.stop();
     await pool.close();
     // Who begins again in this process must not meet what it began before.
-    if (operation.follow) await pool.settled();
+    if (operation.follow && !late) await pool.settled();
+    await threads?.close();
   }
-  await pool.settled();
+  return !late;
 }
 
-/** Resolves when all doors have ended and every unit is through what they promised, or when the run is stopped. */
+/** The threads of the nodes, if they are to run in some. */
+function nodeThreads(
+  environment: RunEnvironment,
+  operation: Operation,
+  onLost: (node: string, error: HeadwaterError, progressed: boolean) => void,
+): NodeThreads | undefined {
+  const parts = threadParts(environment, operation);
+  if (parts === undefined) return undefined;
+  const { log, clock, runtime } = environment;
+  const { plan, provenance, deployed, process, batchRecords, tickMs, keepOpen, board, onQuarantined } =
+    operation;
+  const { bundle } = parts;
+  const seed: NodeSeed = {
+    process,
+    bundle,
+    parameters: parametersOf(plan.definition),
+    shape: digestOfShape(describeDeployment({ plan, bundle, provenance, runtime })),
+    deployment: deployed.deployment,
+    deployedFrom: deployed.from,
+    provenance,
+    batchRecords,
+    tickMs,
+    keepOpen,
+    takesRetries: !operation.leaveRetries,
+  };
+  return new NodeThreads({ ...parts, log, clock, plan, seed, board, onQuarantined, onLost });
+}
+
+/** What threads need. Throws `BadUsage` where there is no module that they could load. */
+function threadParts({ threads }: RunEnvironment, { threads: settings, bundle, plan }: RunOptions) {
+  if (settings === undefined) return undefined;
+  if (threads === undefined) throw new HeadwaterError("Internal", "there is nothing that makes threads");
+  if (bundle !== undefined) return { threads, settings, bundle };
+  throw moduleMissing(plan.definition.name);
+}
+
+/**
+ * Resolves when all doors have ended, every unit is through what they promised, and nothing is asked for that was not
+ * put back; or when the run is stopped.
+ */
 async function watchForEnd(
+  environment: RunEnvironment,
   operation: Operation,
   ended: ReadonlySet<string>,
   finished: AbortSignal,
@@ -298,9 +391,25 @@ async function watchForEnd(
   const { board, plan, signal, follow } = operation;
   const doors = plan.sources.length;
   const either = AbortSignal.any([signal, finished]);
+  const through = () => !follow && ended.size === doors && board.through >= board.doorsThrough;
   while (!either.aborted) {
-    if (!follow && ended.size === doors && board.through >= board.doorsThrough) return;
-    await board.changed(either);
+    // Listening begins before looking: what is reported while the log is asked is not to be missed.
+    const changed = board.changed(either);
+    if (through() && (await allPutBack(environment, operation)) && through()) return;
+    await changed;
+  }
+}
+
+/** Whether everything that the log asks to be put back was taken. A log that does not answer is asked again. */
+async function allPutBack({ log, clock }: RunEnvironment, operation: Operation): Promise<boolean> {
+  if (operation.leaveRetries) return true;
+  const { board, plan, tickMs } = operation;
+  try {
+    return board.retriesTaken >= (await askedSoFar(log, retryStream(plan.definition.name)));
+  } catch (error) {
+    if (!isHeadwaterError(error, "LogUnavailable")) throw error;
+    clock.setTimeout(() => board.touch(), tickMs);
+    return false;
   }
 }
 
@@ -325,9 +434,12 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     tickMs,
     arena: new Arena(),
     decode: (bytes, start, end) => decoder.decode(bytes, start, end),
+    gates: new EffectGates(),
     board,
     keepOpen,
+    takesRetries: !operation.leaveRetries,
     probe,
+    onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,
   };
 }
@@ -335,6 +447,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
 function makeWorker(
   context: HostContext,
   operation: Operation,
+  threads: NodeThreads | undefined,
   order: WorkerInput,
   attempt: number,
   ended: (unit: string, failure?: HeadwaterError) => void,
@@ -344,7 +457,8 @@ function makeWorker(
     order.unit.slice(order.unit.indexOf(":") + 1),
   ];
   if (kind === "partition") {
-    return new PartitionWorker(context, order, Math.max(1, Math.floor(context.batchRecords / 8 ** attempt)));
+    const batchMost = Math.max(1, Math.floor(context.batchRecords / 8 ** attempt));
+    return threads?.worker(order, batchMost) ?? new PartitionWorker(context, order, batchMost);
   }
   if (kind === "sink") {
     const sink = operation.plan.sinks.find((other) => other.name === name);

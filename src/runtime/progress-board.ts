@@ -1,5 +1,6 @@
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
+import { Pressure } from "./pressure.ts";
 
 /** What the units of a process have done since it started; the only thing they share beside the log. */
 export interface Totals {
@@ -9,6 +10,8 @@ export interface Totals {
   rejected: number;
   quarantined: number;
   late: number;
+  /** Put back from quarantine, into stages and through doors. */
+  retried: number;
   steps: number;
 }
 
@@ -33,13 +36,23 @@ export class ProgressBoard {
     rejected: 0,
     quarantined: 0,
     late: 0,
+    retried: 0,
     steps: 0,
   };
   readonly outputs = new Map<string, number>();
   /** How many records came too late for each window or join: a part of `totals.late` each. */
   readonly late = new Map<string, number>();
+  /** Who holds back whom. */
+  readonly pressure = new Pressure((unit) => {
+    const through = this.#through.get(unit);
+    return through !== undefined && through < this.doorsThrough;
+  });
   readonly #through = new Map<string, number>();
   readonly #doors = new Map<string, number>();
+  /** Up to which I each partition and door has taken what was asked to be put back. */
+  readonly #retries = new Map<string, number>();
+  #putBack = THROUGH_NOTHING;
+  readonly #onPutBack = new Set<() => void>();
   #ending = false;
   /** Batches that may not be through, each with its last ordinal. */
   readonly #batches: AcceptedBatch[] = [];
@@ -86,6 +99,42 @@ export class ProgressBoard {
     this.#changed();
   }
 
+  /** Makes a partition or door count that takes what is put back from quarantine. */
+  expectRetries(unit: string): void {
+    if (!this.#retries.has(unit)) this.#retries.set(unit, 0);
+  }
+
+  /** A unit has taken all of its records that were asked for below this I. */
+  reportRetries(unit: string, taken: number): void {
+    if (taken <= (this.#retries.get(unit) ?? -1)) return;
+    this.#retries.set(unit, taken);
+    this.#changed();
+  }
+
+  /** All units have taken what was asked for below this I. */
+  get retriesTaken(): number {
+    return Math.min(Number.MAX_SAFE_INTEGER, ...this.#retries.values());
+  }
+
+  /** A record has come back into a partition with this ordinal: doors have to promise it. */
+  reportPutBack(ordinal: number): void {
+    if (ordinal <= this.#putBack) return;
+    this.#putBack = ordinal;
+    for (const listener of this.#onPutBack) listener();
+    this.#changed();
+  }
+
+  /** Calls `listener` at each {@link reportPutBack}, until the returned function is called. */
+  onPutBack(listener: () => void): () => void {
+    this.#onPutBack.add(listener);
+    return () => this.#onPutBack.delete(listener);
+  }
+
+  /** The highest ordinal of what came back into partitions. */
+  get putBack(): number {
+    return this.#putBack;
+  }
+
   /** Says that no door will take in more: from now on `doorsThrough` is where the run ends. */
   noMoreInput(): void {
     this.#ending = true;
@@ -97,9 +146,9 @@ export class ProgressBoard {
     return this.#ending && through >= this.doorsThrough;
   }
 
-  /** The highest ordinal or promise of all doors. */
+  /** The highest ordinal or promise of all doors, and of what came back into partitions. */
   get doorsThrough(): number {
-    return Math.max(THROUGH_NOTHING, ...this.#doors.values());
+    return Math.max(this.#putBack, ...this.#doors.values());
   }
 
   /** What every expected unit has completed. */

@@ -15,9 +15,19 @@ import type { EventLog } from "../ports/event-log.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
 import type { MergeReader } from "./merge-reader.ts";
-import { type EngineContext, partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
+import { replayInputs } from "./partition-replay.ts";
+import {
+  type EngineContext,
+  partitionEngine,
+  readInputs,
+  restoreEngine,
+  type SnapshotPlace,
+} from "./partition-restore.ts";
+import { refusedBefore } from "./refused-inputs.ts";
+import { loadRetriedBatch, type RetriedContext, retriedBatch, retriedBetween } from "./retried-inputs.ts";
 import { upstreamsOfPartition } from "./routes.ts";
 import { readOne, seekThrough } from "./seek.ts";
+import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot, readChunks } from "./snapshots.ts";
 
 /** Which part of a partition's history is run again. */
@@ -112,7 +122,8 @@ class RunningAgain {
   readonly #segment: Segment;
   readonly #engine: SegmentEngine;
   readonly #reader: MergeReader;
-  readonly #batchMost: number;
+  readonly #context: RetriedContext;
+  readonly #effects: ServedEffects;
   #next: number;
 
   private constructor(
@@ -122,8 +133,8 @@ class RunningAgain {
     deployed: PipelineDeployed,
     engine: SegmentEngine,
     reader: MergeReader,
+    context: RetriedContext,
     next: number,
-    batchMost: number,
   ) {
     this.#query = query;
     this.#stream = stream;
@@ -131,8 +142,10 @@ class RunningAgain {
     this.deployed = deployed;
     this.#engine = engine;
     this.#reader = reader;
+    this.#context = context;
     this.#next = next;
-    this.#batchMost = batchMost;
+    const { log, clock, signal } = query;
+    this.#effects = new ServedEffects({ log, clock, steps: stream, signal });
   }
 
   /** Brings back the state that there was before `event`; `before` is the event before it. */
@@ -159,8 +172,10 @@ class RunningAgain {
       provenance: deployed.provenance,
       tickMs: 0,
     };
-    const engine = partitionEngine(context, segment);
     const snapshot = before.snapshot && (await loadSnapshot(log, stream, before.snapshot));
+    const from = snapshot ?? (segment.stateful ? undefined : { next: event.first });
+    const refused = await refusedBefore(log, stream, { snapshot: from });
+    const engine = partitionEngine(context, segment, { refused });
     const place = segment.stateful
       ? await restoreEngine(context, engine, stream, snapshot)
       : {
@@ -183,11 +198,11 @@ class RunningAgain {
       deployed,
       engine,
       reader,
-      place.next,
-      plan.definition.batchRecords,
+      { ...context, segment, partition },
+      event.first,
     );
     try {
-      while (running.#next < event.first) await running.#step(event.first - running.#next);
+      await running.#comeTo(place, event);
     } catch (error) {
       reader.stop();
       throw error;
@@ -195,10 +210,35 @@ class RunningAgain {
     return running;
   }
 
+  /** Runs the inputs between a snapshot and the event, for the state alone. */
+  async #comeTo(from: SnapshotPlace, { first, from: cursors }: StepsRecorded): Promise<void> {
+    if (from.next === first) return;
+    const { log, history, signal } = this.#query;
+    const retried = await retriedBetween(log, history.pipeline, this.#stream, from, { next: first, cursors });
+    const replayed = await replayInputs(
+      {
+        context: this.#context,
+        engine: this.#engine,
+        reader: this.#reader,
+        effects: this.#effects,
+        retried,
+        batchRecords: this.#context.plan.definition.batchRecords,
+      },
+      from,
+      { next: first },
+      signal,
+    );
+    if (replayed === undefined) throw stopped(this.#stream);
+  }
+
   /** Runs the inputs of an event, which has to be the next one. */
   async *run(revision: number, event: StepsRecorded): AsyncGenerator<ReexecutedPiece> {
     if (event.first !== this.#next) throw this.#inputsMissing();
     const end = event.first + event.count;
+    if (event.entry !== undefined) {
+      yield await this.#putBack(revision, event, event.entry);
+      return;
+    }
     while (this.#next < end) {
       const { rows, result } = await this.#step(end - this.#next);
       yield {
@@ -213,16 +253,28 @@ class RunningAgain {
     }
   }
 
+  /** Runs inputs that came back from quarantine and came in at the stage `entry`. */
+  async #putBack(revision: number, event: StepsRecorded, entry: string): Promise<ReexecutedPiece> {
+    const step = lastWatermark(event.watermark);
+    if (this.#engine.head !== undefined && step !== undefined) {
+      await this.#reader.comeTo(step, this.#query.signal);
+    }
+    const { rows } = await loadRetriedBatch(this.#context, retriedBatch(event, entry));
+    const result = await this.#engine.processAt(entry, rows, this.#next, this.#effects);
+    this.#next += rows.count;
+    const { segment } = this.#engine.entryAt(entry);
+    return { stream: this.#stream, revision, event, deployed: this.deployed, segment, rows, result };
+  }
+
   /** Runs the next inputs: at least one, at most so many. */
   async #step(most: number): Promise<{ rows: InputRows; result: SegmentResult }> {
     for (let through = -2; ; ) {
-      const batch = await this.#reader.next(Math.min(most, this.#batchMost), this.#query.signal);
-      if (batch === undefined) {
-        throw new HeadwaterError("Stopped", "stopped while history was run again", { where: this.#stream });
-      }
+      const { batchRecords } = this.#context.plan.definition;
+      const batch = await this.#reader.next(Math.min(most, batchRecords), this.#query.signal);
+      if (batch === undefined) throw stopped(this.#stream);
       const { rows } = batch;
       if (rows.count > 0) {
-        const result = await this.#engine.process(rows, this.#next);
+        const result = await this.#engine.process(rows, this.#next, this.#effects);
         this.#next += rows.count;
         return { rows, result };
       }
@@ -253,6 +305,10 @@ function highestOrdinal(event: UnitEvent): number {
   const last =
     "ordinals" in event && event.ordinals !== undefined ? decodeDeltas(event.ordinals).at(-1) : undefined;
   return Math.max(event.through, last ?? event.through);
+}
+
+function stopped(stream: string): HeadwaterError {
+  return new HeadwaterError("Stopped", "stopped while history was run again", { where: stream });
 }
 
 async function placeBefore(log: EventLog, stream: string, revision: number): Promise<UnitEvent> {

@@ -6,11 +6,13 @@ import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
+import type { Threads } from "../ports/threads.ts";
 import type { RuntimeVersions } from "./deployment.ts";
 import type { Probe } from "./host-context.ts";
 import type { Intake } from "./intake.ts";
+import type { ThreadSettings } from "./node-thread.ts";
 import type { ProgressBoard } from "./progress-board.ts";
-import type { SinkTarget } from "./sink-targets.ts";
+import type { SinkTarget } from "./sink-target.ts";
 
 /** What a pipeline runs on. */
 export interface RunEnvironment {
@@ -20,6 +22,8 @@ export interface RunEnvironment {
   readonly processes: Processes;
   readonly bundler: Bundler;
   readonly runtime: RuntimeVersions;
+  /** Where nodes run if they are to run in threads. */
+  readonly threads?: Threads;
   readonly probe?: Probe;
   /** Called when the actors have been started; a test makes them lose nodes with what it is given. */
   readonly onOperating?: (controls: RunControls) => void;
@@ -27,8 +31,10 @@ export interface RunEnvironment {
 
 /** What can be done to the actors of a pipeline while they run. */
 export interface RunControls {
-  /** A node is gone without a word: its partitions go to the others. */
+  /** A node is gone without a word: its partitions go to the others, or to the one that takes its place. */
   loseNode(node: string): void;
+  /** The names of the nodes that can be lost now. */
+  nodes(): readonly string[];
 }
 
 /** What is to be run, and how. */
@@ -38,6 +44,8 @@ export interface RunOptions {
   readonly intakes: ReadonlyMap<string, Intake>;
   readonly targets: ReadonlyMap<string, SinkTarget>;
   readonly nodes: number;
+  /** Nodes run in threads of their own; absent: in this one. They need a bundle. */
+  readonly threads?: ThreadSettings;
   readonly batchRecords: number;
   readonly tickMs: number;
   readonly provenance: "full" | "off";
@@ -45,8 +53,12 @@ export interface RunOptions {
   readonly follow: boolean;
   /** The end of an input does not close windows: they are left to the next run. */
   readonly keepOpen: boolean;
+  /** Do not put back what was asked for: that is for the deployment that comes. */
+  readonly leaveRetries?: boolean;
   /** First abort: finish what is in flight and stop. */
   readonly signal: AbortSignal;
+  /** What is in flight when `signal` aborts has so many milliseconds to be finished; 30 s if absent. */
+  readonly drainMs?: number;
   readonly board: ProgressBoard;
   /** `before` is what was deployed until then. */
   onDeployed(deployed: PipelineDeployed, before: PipelineDeployed | undefined): void;
@@ -55,8 +67,14 @@ export interface RunOptions {
   onResumed(source: string, input: string, records: number): void;
   /** A record's event time (milliseconds since 1970) is too far ahead to be believed yet. */
   onTimeAhead(source: string, where: string, time: number): void;
+  /** See `HostContext.onOutputWaits`. */
+  onOutputWaits?(sink: string, reason: string | undefined): void;
+  /** The time to finish what was in flight is over: the rest is left to the next start. */
+  onDrainTimeout?(drainMs: number): void;
   onStandBy(message: string): void;
   /** A run that follows its inputs has failed for now, and goes on: see `runPipeline`. */
   onBegunAgain(error: HeadwaterError): void;
   onRestarted(unit: string, error: unknown): void;
+  /** The thread of a node is gone, and another node takes its place. */
+  onNodeLost?(node: string, replacement: string, error: HeadwaterError): void;
 }

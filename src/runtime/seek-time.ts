@@ -1,8 +1,9 @@
 import { decodeDeltas } from "../core/columns.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { RecordsAccepted, TypedEvent } from "../core/events.ts";
+import { timeToOrdinal } from "../core/ordinal.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { readOne, seekLast, seekRecord } from "./seek.ts";
+import { readOne, seekLast, seekRecord, seekThrough } from "./seek.ts";
 
 /**
  * The ordinal of the first record of a source's stream whose event time is later than `time` (milliseconds since
@@ -65,4 +66,44 @@ async function loneFirst(
   const [ordinal] = decodeDeltas(ordinals);
   const [time] = decodeDeltas(times);
   return ordinal === undefined || time === undefined ? undefined : { ordinal, time };
+}
+
+/** A record of a source's stream. */
+export interface SourcePlace {
+  readonly n: number;
+  readonly ordinal: number;
+}
+
+/** The first record of a source's stream with this ordinal or a later one; `undefined`: there is none. O(log n) reads. */
+export async function firstFromOrdinal(
+  log: EventLog,
+  stream: string,
+  ordinal: number,
+): Promise<SourcePlace | undefined> {
+  // A source's records have ascending ordinals, and an event is complete up to its last one at least.
+  const before = await seekThrough(log, stream, ordinal - 1);
+  if (before === undefined) return undefined;
+  for await (const recorded of log.read(stream, { from: before })) {
+    const { type, data } = decodeEvent(recorded);
+    if ((type !== "RecordsAccepted" && type !== "InputEnded") || data.ordinals === undefined) continue;
+    const ordinals = decodeDeltas(data.ordinals, data.count);
+    const row = ordinals.findIndex((other) => other >= ordinal);
+    if (row >= 0) return { n: data.first + row, ordinal: ordinals[row] as number };
+  }
+  return undefined;
+}
+
+/**
+ * The first record of a source's stream at or after a time, in milliseconds since 1970: the first one that was accepted
+ * then or later (`logTime`), or whose event time is so late (`eventTime`, as {@link ordinalOfLater} has it). O(log n)
+ * reads.
+ */
+export async function firstFromTime(
+  log: EventLog,
+  stream: string,
+  time: { readonly logTime: number } | { readonly eventTime: number },
+): Promise<SourcePlace | undefined> {
+  if ("logTime" in time) return firstFromOrdinal(log, stream, timeToOrdinal(time.logTime));
+  const ordinal = await ordinalOfLater(log, stream, time.eventTime - 1);
+  return ordinal === undefined ? undefined : firstFromOrdinal(log, stream, ordinal);
 }

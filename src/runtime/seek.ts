@@ -1,7 +1,9 @@
+import { decodeDeltas } from "../core/columns.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { TypedEvent } from "../core/events.ts";
-import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import { THROUGH_NOTHING } from "../core/ordinal.ts";
+import type { Direction, EventLog, RecordedEvent } from "../ports/event-log.ts";
 
 /** The event at `revision`. Throws `StreamNotFound` if there is none. */
 export async function readOne(log: EventLog, stream: string, revision: number): Promise<RecordedEvent> {
@@ -11,6 +13,47 @@ export async function readOne(log: EventLog, stream: string, revision: number): 
   throw new HeadwaterError("StreamNotFound", "an event is not there any more", {
     where: `${stream}@${revision}`,
   });
+}
+
+/** Reads events of a stream one by one where many in a row may be asked for at one revision. */
+export class EventCursor {
+  readonly #log: EventLog;
+  readonly #stream: string;
+  #last: RecordedEvent | undefined;
+
+  constructor(log: EventLog, stream: string) {
+    this.#log = log;
+    this.#stream = stream;
+  }
+
+  /** The event at `revision`. Throws as {@link readOne}. */
+  async at(revision: number): Promise<RecordedEvent> {
+    if (this.#last?.revision !== revision) this.#last = await readOne(this.#log, this.#stream, revision);
+    return this.#last;
+  }
+}
+
+/** Events that are read at first where few are likely to be wanted; then twice as many each time. */
+const FIRST_STEP = 2;
+const STEP_MOST = 256;
+
+/** The events of a stream from a revision on, or back from it, read few at a time: for who soon has enough. */
+export async function* readInSteps(
+  log: EventLog,
+  stream: string,
+  from: number,
+  direction: Direction,
+): AsyncGenerator<RecordedEvent> {
+  let next = from;
+  for (let limit = FIRST_STEP; next >= 0; limit = Math.min(limit * 2, STEP_MOST)) {
+    let read = 0;
+    for await (const event of log.read(stream, { from: next, limit, direction })) {
+      read++;
+      next = direction === "forwards" ? event.revision + 1 : event.revision - 1;
+      yield event;
+    }
+    if (read < limit) return;
+  }
 }
 
 /**
@@ -41,6 +84,14 @@ export async function seekLast(
  */
 export async function seekRecord(log: EventLog, stream: string, n: number): Promise<number> {
   return (await seekLast(log, stream, ({ data }) => !("first" in data) || data.first <= n)) ?? 0;
+}
+
+/** The ordinal of the input N = `n` of a partition; −1 if its stream does not hold it. */
+export async function ordinalOfInput(log: EventLog, stream: string, n: number): Promise<number> {
+  if (n < 0) return THROUGH_NOTHING;
+  const { type, data } = decodeEvent(await readOne(log, stream, await seekRecord(log, stream, n)));
+  if (type !== "StepsRecorded" || data.ordinals === undefined) return THROUGH_NOTHING;
+  return decodeDeltas(data.ordinals)[n - data.first] ?? THROUGH_NOTHING;
 }
 
 /**

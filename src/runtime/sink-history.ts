@@ -1,19 +1,23 @@
 import { decodeEvent } from "../core/event-codec.ts";
-import type { Cursors, OutputsDelivered } from "../core/events.ts";
+import type { Cursors, OutputsDelivered, OutputsPrepared } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { sinkStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import type { DeliveredPart, SinkTarget } from "./sink-targets.ts";
+import type { DeliveredPart, Preparation, SinkTarget, TargetPlace } from "./sink-target.ts";
 import { lastEvent } from "./stream-tail.ts";
 
 /** How far a sink has delivered to a target. */
-export interface SinkPlace {
+export interface SinkPlace extends TargetPlace {
   /** How many records; the N of the next one. */
   readonly next: number;
   readonly cursors: Cursors;
   readonly through: number;
-  /** Length of the target's content. */
-  readonly bytes: number;
+}
+
+/** A batch of which it is not known whether it was handed over: the next `count` records. */
+export interface PendingBatch {
+  readonly count: number;
+  readonly preparation: Preparation;
 }
 
 /** What a sink's stream says of a target. */
@@ -21,6 +25,7 @@ export interface SinkHistory {
   readonly place: SinkPlace;
   /** The last part that was delivered. */
   readonly last: DeliveredPart | undefined;
+  readonly pending: PendingBatch | undefined;
 }
 
 /**
@@ -36,34 +41,52 @@ export async function sinkHistory(
   const stream = sinkStream(pipeline, sink);
   if ((await lastEvent(log, stream)) === undefined) return undefined;
   let latest: OutputsDelivered | undefined;
+  let prepared: OutputsPrepared | undefined;
   for await (const recorded of log.read(stream, { direction: "backwards" })) {
-    const event = decodeEvent(recorded);
-    if (event.type !== "SinkOpened" && event.type !== "OutputsDelivered") continue;
+    const { type, data } = decodeEvent(recorded);
+    const ours = "target" in data && data.target === target.id;
+    if (type === "OutputsPrepared" && ours && latest === undefined) prepared ??= data;
+    if (type !== "SinkOpened" && type !== "OutputsDelivered") continue;
     if (!target.fills) {
-      if (event.type === "OutputsDelivered") return historyOf(event.data, 0);
+      if (type === "OutputsDelivered") return historyOf(data, undefined, prepared);
       continue;
     }
-    if (event.data.target !== target.id) continue;
-    if (event.type === "OutputsDelivered") {
-      if (latest !== undefined) return historyOf(latest, event.data.bytes);
-      latest = event.data;
+    if (!ours) continue;
+    if (type === "OutputsDelivered") {
+      if (latest !== undefined) return historyOf(latest, data, prepared);
+      latest = data;
     } else {
-      if (latest !== undefined) return historyOf(latest, 0);
-      return {
-        place: { next: 0, cursors: event.data.cursors, through: THROUGH_NOTHING, bytes: 0 },
-        last: undefined,
-      };
+      if (latest !== undefined) return historyOf(latest, undefined, prepared);
+      const place = { next: 0, cursors: data.cursors, through: THROUGH_NOTHING, bytes: 0 };
+      return { place, last: undefined, pending: pendingOf(prepared, 0) };
     }
   }
-  return undefined;
+  if (prepared === undefined) return undefined;
+  const { first, from, through } = prepared;
+  return {
+    place: { next: first, cursors: from, through, bytes: 0 },
+    last: undefined,
+    pending: pendingOf(prepared, first),
+  };
 }
 
 function historyOf(
-  { first, count, to, through, bytes, digest }: OutputsDelivered,
-  from: number,
+  { first, count, to, through, bytes, digest, part }: OutputsDelivered,
+  before: OutputsDelivered | undefined,
+  prepared: OutputsPrepared | undefined,
 ): SinkHistory {
+  const next = first + count;
+  const from = before?.part === part ? (before?.bytes ?? 0) : 0;
   return {
-    place: { next: first + count, cursors: to, through, bytes },
+    place: { next, cursors: to, through, bytes, ...(part !== undefined && { part }) },
     last: digest === undefined ? undefined : { from, digest },
+    pending: pendingOf(prepared, next),
   };
+}
+
+/** What was prepared before the last delivery is delivered. */
+function pendingOf(prepared: OutputsPrepared | undefined, next: number): PendingBatch | undefined {
+  if (prepared === undefined || prepared.first !== next) return undefined;
+  const { count, parts } = prepared;
+  return { count, preparation: parts === undefined ? {} : { parts } };
 }

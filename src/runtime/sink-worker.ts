@@ -1,18 +1,28 @@
 import type { WorkerInput } from "../../actors/worker.ts";
+import { encodeCanonical } from "../core/canonical.ts";
+import { sha256 } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import type { Cursors } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { sinkStream } from "../core/streams.ts";
+import { formatUuid } from "../core/uuid.ts";
 import { originsOf, rootName } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { PlannedSink } from "../pipeline/plan.ts";
 import { currentCursors, startingCursors } from "./deployed-cursors.ts";
 import type { HostContext } from "./host-context.ts";
 import { MergeReader } from "./merge-reader.ts";
+import type { Activity } from "./pressure.ts";
 import { upstreamsOfSink } from "./routes.ts";
-import { type SinkPlace, sinkHistory } from "./sink-history.ts";
-import { mustNotBeForeign, type OutputRecord, type SinkTarget } from "./sink-targets.ts";
+import { type PendingBatch, type SinkPlace, sinkHistory } from "./sink-history.ts";
+import {
+  mustNotBeForeign,
+  type OutputBatch,
+  type OutputRecord,
+  type Preparation,
+  type SinkTarget,
+} from "./sink-target.ts";
 import { UnitLog } from "./unit-log.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
 
@@ -27,6 +37,8 @@ export class SinkWorker {
   #epoch = 0;
   #place: SinkPlace | undefined;
   #reader: MergeReader | undefined;
+  /** A batch of which it is not known whether it was handed over. */
+  #pending: PendingBatch | undefined;
 
   constructor(context: HostContext, order: WorkerInput, sink: PlannedSink, target: SinkTarget) {
     this.#context = context;
@@ -59,14 +71,19 @@ export class SinkWorker {
     const { log, clock, plan, decode, tickMs } = this.#context;
     const history = await sinkHistory(log, plan.definition.name, this.#sink.name, this.#target);
     // A file that was moved away is written anew.
-    const gone = history !== undefined && history.place.bytes > 0 && !(await this.#target.hasContent());
+    const gone =
+      history !== undefined &&
+      history.place.bytes > 0 &&
+      this.#target.refills &&
+      !(await this.#target.hasContent());
     const found =
       history === undefined || gone ? await this.#beginTarget(history !== undefined) : history.place;
     const cursors = await currentCursors(this.#context, this.#upstreams, found.cursors);
     const place = { ...found, cursors };
     const confirm = () => this.#unitLog().mustStillOwn();
-    await this.#target.open(place.bytes, gone ? undefined : history?.last, confirm);
+    await this.#target.open(place, gone ? undefined : history?.last, confirm);
     this.#place = place;
+    this.#pending = gone ? undefined : history?.pending;
     this.#reader = new MergeReader({
       log,
       clock,
@@ -96,26 +113,33 @@ export class SinkWorker {
   /** Delivers until `signal` aborts. */
   async work(signal: AbortSignal): Promise<void> {
     const { clock, board, batchRecords } = this.#context;
-    const reader = this.#reader;
-    if (reader === undefined) throw new HeadwaterError("Internal", "a sink works before it was restored");
+    const reader = this.#restored();
+    board.report(this.#order.unit, this.#opened().through);
+    if (!(await this.#repeatPending(signal))) return;
     let at = this.#opened();
     let written = 0;
     let flushedAt = clock.monotonic();
-    board.report(this.#order.unit, at.through);
     for (;;) {
       const owes = at.next > this.#opened().next || at.through > this.#opened().through;
+      this.#enters({ kind: "waiting" });
       const batch = await reader.next(batchRecords, signal, owes ? LIMITS.flushMs : undefined);
       if (batch === undefined) break;
+      this.#enters({ kind: "working" });
       const { rows } = batch;
+      let prepared = false;
       if (rows.count > 0 && this.#target.wantsRecords) {
-        await this.#target.write(this.#outputs(rows));
+        const outputs = this.#batchOf(this.#outputs(rows), at.next);
+        const preparation = await this.#target.prepare?.(outputs, undefined);
+        prepared = preparation !== undefined;
+        if (preparation !== undefined) at = await this.#prepare(at, rows.count, preparation);
+        if (!(await this.#write(outputs, signal))) break;
         for (let row = 0; row < rows.count; row++)
           written += (rows.ends[row] as number) - (rows.starts[row] as number);
       }
       at = { ...at, next: at.next + rows.count, cursors: batch.cursors, through: batch.through };
       const late = clock.monotonic() - flushedAt >= LIMITS.flushMs;
       const much = written >= LIMITS.flushBytes || at.next - this.#opened().next >= LIMITS.flushRecords;
-      if (late || much || board.allTaken(at.through)) {
+      if (prepared || late || much || board.allTaken(at.through)) {
         at = await this.#deliver(at);
         written = 0;
         flushedAt = clock.monotonic();
@@ -124,7 +148,82 @@ export class SinkWorker {
     if (at.next > this.#opened().next) await this.#deliver(at);
   }
 
+  /** Hands over once more what may have been handed over: the very same batch. Answers `false` when `signal` aborts. */
+  async #repeatPending(signal: AbortSignal): Promise<boolean> {
+    const pending = this.#pending;
+    if (pending === undefined) return true;
+    const place = this.#opened();
+    const outputs: OutputRecord[] = [];
+    let { cursors, through } = place;
+    while (outputs.length < pending.count) {
+      const batch = await this.#restored().next(pending.count - outputs.length, signal);
+      if (batch === undefined) return false;
+      outputs.push(...this.#outputs(batch.rows));
+      ({ cursors, through } = batch);
+    }
+    const batch = this.#batchOf(outputs, place.next);
+    await this.#target.prepare?.(batch, pending.preparation);
+    if (!(await this.#write(batch, signal))) return false;
+    await this.#deliver({ ...place, next: place.next + pending.count, cursors, through });
+    this.#pending = undefined;
+    return true;
+  }
+
+  /** Says which records the next batch has. What was written before it has to be delivered by then. */
+  async #prepare(at: SinkPlace, count: number, preparation: Preparation): Promise<SinkPlace> {
+    const { clock, probe } = this.#context;
+    const place = at.next > this.#opened().next ? await this.#deliver(at) : at;
+    await this.#unitLog().append(
+      "OutputsPrepared",
+      () => ({
+        v: 1,
+        wall: clock.now(),
+        epoch: this.#epoch,
+        node: this.#order.node,
+        target: this.#target.id,
+        first: place.next,
+        count,
+        from: place.cursors,
+        through: place.through,
+        ...preparation,
+      }),
+      {},
+      probe && ((point) => probe(`prepared:${point}`)),
+    );
+    return place;
+  }
+
+  async #write(batch: OutputBatch, signal: AbortSignal): Promise<boolean> {
+    const { probe } = this.#context;
+    await probe?.("write:before");
+    this.#enters({ kind: "outside" });
+    const written = await this.#target.write(batch, signal, (reason) => {
+      this.#enters({ kind: "outside", ...(reason !== undefined && { reason }) });
+      this.#context.onOutputWaits(this.#sink.name, reason);
+    });
+    this.#enters({ kind: "working" });
+    await probe?.("write:after");
+    return written;
+  }
+
+  #enters(activity: Activity): void {
+    const { board, clock } = this.#context;
+    board.pressure.enters(this.#order.unit, activity, clock.monotonic());
+  }
+
+  #batchOf(records: readonly OutputRecord[], first: number): OutputBatch {
+    const { log, plan } = this.#context;
+    const sink = [log.id, plan.definition.name, this.#sink.name, this.#target.id];
+    const key = (from: number, count: number) => {
+      const ends = [records[from]?.key ?? "", records[from + count - 1]?.key ?? ""];
+      return formatUuid(sha256(encodeCanonical([...sink, first + from, count, ...ends])), 8);
+    };
+    return { records, first, key };
+  }
+
   async dispose(): Promise<void> {
+    const { board, clock } = this.#context;
+    board.pressure.leaves(this.#order.unit, clock.monotonic());
     this.#reader?.stop();
     await this.#target.close();
   }
@@ -133,9 +232,11 @@ export class SinkWorker {
   async #deliver(at: SinkPlace): Promise<SinkPlace> {
     const { clock, board, probe } = this.#context;
     const before = this.#opened();
+    this.#enters({ kind: "outside" });
     await probe?.("flush:before");
-    const { bytes, digest } = await this.#target.flush();
+    const { bytes, digest, part } = await this.#target.flush();
     await probe?.("flush:after");
+    this.#enters({ kind: "log" });
     await this.#unitLog().append(
       "OutputsDelivered",
       () => ({
@@ -150,12 +251,13 @@ export class SinkWorker {
         to: at.cursors,
         through: at.through,
         bytes,
+        ...(part !== undefined && { part }),
         ...(digest !== undefined && { digest }),
       }),
       {},
       probe && ((point) => probe(`delivered:${point}`)),
     );
-    this.#place = { ...at, bytes };
+    this.#place = { ...at, bytes, ...(part !== undefined && { part }) };
     board.outputs.set(this.#sink.name, (board.outputs.get(this.#sink.name) ?? 0) + at.next - before.next);
     board.report(this.#order.unit, at.through);
     return this.#place;
@@ -186,6 +288,12 @@ export class SinkWorker {
     if (this.#place === undefined)
       throw new HeadwaterError("Internal", "a sink works before it was restored");
     return this.#place;
+  }
+
+  #restored(): MergeReader {
+    if (this.#reader === undefined)
+      throw new HeadwaterError("Internal", "a sink works before it was restored");
+    return this.#reader;
   }
 
   #unitLog(): UnitLog {

@@ -173,6 +173,35 @@ export class Supervision {
   }
 }
 
+/**
+ * The process that supervises a pipeline, other than this one; `undefined` if none does. Of one on another host that
+ * shows only in its heartbeats: they are waited for.
+ */
+export async function processAtWork({
+  log,
+  clock,
+  processes,
+  pipeline,
+}: Pick<SupervisionOptions, "log" | "clock" | "processes" | "pipeline">): Promise<
+  { readonly host: string; readonly pid: number } | undefined
+> {
+  const stream = supervisorStream(pipeline);
+  const begun = clock.monotonic();
+  let revision: number | undefined;
+  for (;;) {
+    const tail = await StreamTail.open(log, stream);
+    const mark = markOf(tail);
+    if (mark === undefined || mark.released) return undefined;
+    const { host, pid } = mark;
+    const alive = processes.isAlive(mark);
+    if (alive === true || tail.revision !== (revision ?? tail.revision)) return { host, pid };
+    const silent = clock.monotonic() - begun > LIMITS.heartbeatMs * LIMITS.heartbeatsMissed;
+    if (alive === false || silent) return undefined;
+    revision = tail.revision;
+    await sleep(clock, LOOK_MS);
+  }
+}
+
 type Mark = Pick<EventTypes["Heartbeat"], "epoch" | "process" | "host" | "pid" | "instance" | "version"> & {
   readonly released: boolean;
 };

@@ -11,6 +11,7 @@ describe("the library's door", () => {
       "TimedStream",
       "count",
       "globalWindow",
+      "lineage",
       "max",
       "mean",
       "min",

@@ -6,6 +6,7 @@ import { modelTests } from "./event-log/model.ts";
 import { readTests } from "./event-log/reads.ts";
 import { retentionTests } from "./event-log/retention.ts";
 import { subscriptionTests } from "./event-log/subscriptions.ts";
+import { timeIndexTests } from "./event-log/time-index.ts";
 
 export type { Lacking, Make } from "./event-log/harness.ts";
 export { TestClock } from "./event-log/harness.ts";
@@ -24,6 +25,7 @@ export function describeEventLog(name: string, make: Make, lacking: Lacking = {}
     subscriptionTests(make, lacking);
     retentionTests(make, lacking);
     lifecycleTests(make, lacking);
+    timeIndexTests(make);
     modelTests(make, lacking);
   });
 }

@@ -23,13 +23,38 @@ describe("an audit of a log of a real run", () => {
   it("is clean, and goes on being so", async () => {
     const { code, stdout } = await audit();
     expect(code).toBe(0);
-    const [chain, checkpoint, payload] = JSON.parse(stdout).checks;
+    const [chain, checkpoint, continuity, payload, conservation] = JSON.parse(stdout).checks;
     const signed = Number((await readFile(join(folder, "now.note"), "utf8")).split("\n")[1]);
     expect(chain).toMatchObject({ ok: true, unverifiable: 0 });
     expect(chain.checked).toBeGreaterThan(signed);
     expect(checkpoint).toMatchObject({ ok: true, checked: signed, unverifiable: 0 });
     // What came in, and what both branches handed out.
     expect(payload).toMatchObject({ ok: true, checked: 1_707 + 1_679 + 39, unverifiable: 0 });
+    expect(continuity).toMatchObject({ ok: true, unverifiable: 0 });
+    expect(conservation).toMatchObject({
+      ok: true,
+      unverifiable: 0,
+      counts: { accepted: 1_707, pending: 0 },
+    });
+  });
+
+  it("is checked by checks of the user's own, too", async () => {
+    const { code, stdout } = await audit("--check", projectFile("examples/few-failures.ts"));
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).checks[5]).toMatchObject({ name: "few-failures", ok: true, failed: 0 });
+    await writeFile(
+      join(folder, "never.ts"),
+      `const none = { checked: 1, unverifiable: 0, failed: 1 };
+       const failures = [{ address: "source_x@0", code: "Never", message: "never good" }];
+       export default { name: "never", version: 1, init: () => ({ ...none, failures }), apply: (state) => state };`,
+    );
+    const refused = await audit("--check", "never.ts");
+    expect(refused.code).toBe(1);
+    expect(JSON.parse(refused.stdout).checks[5]).toMatchObject({ name: "never", ok: false });
+    await writeFile(join(folder, "chain.ts"), `export default { name: "chain" };`);
+    const bad = await audit("--check", "chain.ts");
+    expect(bad.code).toBe(2);
+    expect(jsonError(bad).message).toContain("not a check");
   });
 
   it("tells of a log that is not there as every command does", async () => {

@@ -178,7 +178,7 @@ describe("stages that fail", () => {
       const record = kept[index];
       expect(record).toMatchObject({ ...rest, value: deeds[rest.n] });
       expect(record?.message).toMatch(message);
-      const line = `headwater: quarantined in ${rest.stage}: ${record?.message}: steps_fragile.at-once.0000@${rest.n}`;
+      const line = `headwater: quarantined in ${rest.stage}: ${record?.message}: steps_fragile.at-once.0000@${rest.n}.0/${rest.stage}`;
       expect(ended.stderr.split("\n")).toContain(line);
     }
     expect(kept[0]?.stack).toContain("TypeError: deed 1 is thrown");
@@ -326,12 +326,52 @@ describe("what cannot be begun", () => {
       hint: /Check the path/,
     },
     {
-      what: "an input of an unknown kind",
-      args: ["double.ts", "--input", "in=in.txt"],
+      what: "an input of an unknown kind that is no text",
+      args: ["double.ts", "--input", "in=in.parquet"],
       code: "BadInput",
-      message: /what kind of file/,
-      where: "in.txt",
+      message: /zero bytes/,
+      where: "in.parquet",
       hint: /\.jsonl, \.ndjson, \.json or \.csv/,
+    },
+    {
+      what: "a format of an unknown name",
+      args: file("double.ts", "--format", "in=xml"),
+      code: "BadUsage",
+      message: /not SOURCE=FORMAT: "in=xml"/,
+      where: "--format",
+      hint: /jsonl, json, csv, lines/,
+    },
+    {
+      what: "a format for a source without an input",
+      args: file("double.ts", "--format", "other=csv"),
+      code: "BadUsage",
+      message: /a format is given for "other", but no input/,
+      where: "--format",
+      hint: /--input other=FILE/,
+    },
+    {
+      what: "standard input as one JSON document",
+      args: ["double.ts", "--input", "in=-", "--format", "in=json"],
+      code: "BadInput",
+      message: /cannot be one JSON document/,
+      where: "standard input",
+      hint: /JSON lines/,
+    },
+    {
+      what: "a rotation that is neither a size nor a time",
+      args: file("double.ts", "--output", "out=out.jsonl", "--rotate", "often"),
+      code: "BadUsage",
+      message: /not a size or time/,
+      where: "--rotate",
+      hint: /64MB/,
+    },
+    {
+      what: "a rotation of what is no file",
+      args: file("double.ts", "--output", "out=-", "--rotate", "out=1h"),
+      code: "BadUsage",
+      message: /only a file is rotated/,
+      where: "--rotate",
+      hint: /--output out=FILE/,
     },
     {
       what: "an input that is no gzip file from its first byte on",
@@ -482,7 +522,7 @@ describe("what cannot be begun", () => {
   const FILES: Readonly<Record<string, string>> = {
     "double.ts": DOUBLE,
     "in.jsonl": lines({ a: 1 }),
-    "in.txt": "1\n",
+    "in.parquet": "PAR1\u0000",
     "plain.jsonl.gz": "plain\n",
     "scalar.json": "42",
     "foreign.txt": "mine\n",

@@ -57,6 +57,8 @@ class ContentReader {
   readonly #digests = new Map<string, string>();
   /** `source@root` → ordinal. */
   readonly #ordinals = new Map<string, number>();
+  /** I of what was put back → ordinal with which it came in. */
+  readonly #retried = new Map<number, number>();
   readonly #done = new Set<string>();
   /** Rows whose places among the others depend on batches: they come after those of their stream. */
   #late: string[] = [];
@@ -73,6 +75,7 @@ class ContentReader {
     for await (const { stream } of this.#log.streams()) names.push(stream);
     const mine = (kind: string) =>
       names.filter((name) => name.startsWith(`${kind}_${this.#pipeline}.`)).sort();
+    await this.#readRetries(`retry_${this.#pipeline}`, names);
     for (const stream of mine("source")) await this.#readSource(stream);
     for (const stream of mine("steps")) await this.#readSteps(stream);
     for (const stream of mine("sink")) await this.#readSink(stream);
@@ -87,6 +90,22 @@ class ContentReader {
       if (sha256(...chunks).toString("hex") !== code) throw new Error("the deployed code is not there");
       const { wall: _wall, from: _from, ...content } = deployed;
       this.rows.push(`deployed ${text(content)}`);
+    }
+  }
+
+  /** What is put back is the record that was quarantined. */
+  async #readRetries(stream: string, names: readonly string[]): Promise<void> {
+    for (const { type, data } of names.includes(stream) ? await this.#events(stream) : []) {
+      if (type !== "RetryAsked" || !data.unit.startsWith("steps_")) continue;
+      for (const [index, { n, stage, revision, index: at }] of data.items.entries()) {
+        const range = { revision, events: 1 };
+        const [event] = await this.#range(beside("quarantine", data.unit), range);
+        const record = event?.type === "RecordsQuarantined" ? event.data.records[at] : undefined;
+        if (record?.n !== n || record.stage !== stage)
+          throw new Error(`${stream}: another record is asked for`);
+        const digest = sha256(record.record).toString("hex");
+        this.#digests.set(`${stream}@${data.first + index}.0`, digest);
+      }
     }
   }
 
@@ -253,7 +272,7 @@ class ContentReader {
 
   /** Whether an input is, or descends from, a firing of a window or join. */
   #isFiring({ source }: Input): boolean {
-    return !must(this.#deployed).sources.some(({ name }) => name === source);
+    return source !== "" && !must(this.#deployed).sources.some(({ name }) => name === source);
   }
 
   /** Ordinals are other ones in each run. */
@@ -268,7 +287,15 @@ class ContentReader {
   }
 
   #checkOrder(stream: string, before: Input | undefined, input: Input): void {
-    const ordinal = this.#isFiring(input) ? input.root : this.#ordinals.get(`${input.source}@${input.root}`);
+    if (input.upstream === `retry_${this.#pipeline}`) {
+      if (this.#retried.has(input.root)) throw new Error(`${stream}: ${input.root} was put back twice`);
+      this.#retried.set(input.root, input.ordinal);
+    }
+    const ofRecord =
+      input.source === ""
+        ? this.#retried.get(input.root)
+        : this.#ordinals.get(`${input.source}@${input.root}`);
+    const ordinal = this.#isFiring(input) ? input.root : ofRecord;
     if (ordinal !== input.ordinal) {
       throw new Error(`${stream}: an input of ${input.source}@${input.root} has not its ordinal`);
     }

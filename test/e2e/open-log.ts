@@ -1,11 +1,12 @@
 import { decodeCanonical } from "../../src/core/canonical.ts";
-import { decodeEvent } from "../../src/core/event-codec.ts";
+import { decodeEvent, decodeEventAs } from "../../src/core/event-codec.ts";
 import type {
   PipelineDeployed,
   QuarantinedRecord,
   RejectedRecord,
   TypedEvent,
 } from "../../src/core/events.ts";
+import { decodeEffects, type EffectRow } from "../../src/engine/effect-columns.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { checkChains } from "./log-chain.ts";
 import { type LogContent, readContent } from "./log-content.ts";
@@ -62,6 +63,21 @@ export async function quarantinedRecords(
   return events
     .flatMap(({ type, data }) => (type === "RecordsQuarantined" ? data.records : []))
     .map((record) => ({ ...record, value: decodeCanonical(record.record) }));
+}
+
+/** What is kept of effects in all streams, in the order in which it was written. */
+export async function keptEffects(folder: string): Promise<EffectRow[]> {
+  const log = await openLog(`lmdb:${folder}`, { readOnly: true });
+  try {
+    const rows: EffectRow[] = [];
+    for await (const event of log.readAll()) {
+      if (event.type === "EffectsRecorded")
+        rows.push(...decodeEffects(decodeEventAs(event, "EffectsRecorded")));
+    }
+    return rows;
+  } finally {
+    await log.close();
+  }
 }
 
 async function eventsOf(folder: string, stream: string): Promise<TypedEvent[]> {

@@ -185,7 +185,8 @@ function decodeInputs(
       parentK,
       ordinal: at(ordinals, row),
       source: at(must(event.sources), source?.[row] ?? 0),
-      rank: source?.[row] ?? 0,
+      // What was put back comes before all others, and is listed only where there is some.
+      rank: (source?.[row] ?? 0) - (event.sources?.[0] === "" ? 1 : 0),
       root: at(roots, row),
       firing: firings.has(row),
       time: times[row],

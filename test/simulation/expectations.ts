@@ -4,7 +4,14 @@ import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { type Circumstances, type Delivery, type Given, type Outcome, simulate } from "./harness.ts";
 import { type LogContent, readLogContent } from "./log-content.ts";
 import { readLineage } from "./log-lineage.ts";
-import { type DoorMark, type Expected, type ReferenceOptions, reference, TooMuch } from "./reference.ts";
+import {
+  type DoorMark,
+  type Expected,
+  type ReferenceOptions,
+  type RetriedItem,
+  reference,
+  TooMuch,
+} from "./reference.ts";
 
 /** How a simulation goes about it where nothing of it is random. */
 export const ORDINARY: Circumstances = {
@@ -108,15 +115,33 @@ export async function expectedOf(
 }
 
 /** When doors had no records, for a while or for good: that is as it happens. */
-export function marksOf({ watermarks }: LogContent): Map<string, DoorMark[]> {
+export function marksOf({ watermarks, sources }: LogContent): Map<string, DoorMark[]> {
+  const isRecord = (stream: string, ordinal: number) =>
+    sources[stream]?.some((row) => row.ordinal === ordinal) ?? false;
   return new Map(
     Object.entries(watermarks)
       .filter(([stream]) => stream.startsWith("source_"))
       .map(([stream, steps]) => [
         stream.slice("source_p.".length),
-        steps.flatMap(({ ordinal, status }) => (status === "active" ? [] : [{ ordinal, kind: status }])),
+        steps.flatMap(({ ordinal, status }): DoorMark[] => {
+          if (status !== "active") return [{ ordinal, kind: status }];
+          return isRecord(stream, ordinal) ? [] : [{ ordinal, kind: "resumed" }];
+        }),
       ]),
   );
+}
+
+/** What was put back, and when: that is as it happens. */
+export function retriesOf({ partitions, retries }: LogContent): RetriedItem[] {
+  const found: RetriedItem[] = [];
+  for (const input of Object.values(partitions).flat()) {
+    const [, item] = /^retry_p@(\d+)\.0$/.exec(input.parent ?? "") ?? [];
+    const asked = retries[Number(item)];
+    if (item === undefined || asked === undefined) continue;
+    const { stage, root, path } = asked;
+    found.push({ item: Number(item), stage, root, path, ordinal: input.ordinal, pathNow: input.path });
+  }
+  return found;
 }
 
 /** Runs it, and checks all that is known of what comes out. */

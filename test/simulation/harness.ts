@@ -1,12 +1,14 @@
 import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { isHeadwaterError } from "../../src/core/errors.ts";
-import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
+import { isTimed, type PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { Probe } from "../../src/runtime/host-context.ts";
 import { ProgramIntake } from "../../src/runtime/intake.ts";
 import type { IntakeRecord } from "../../src/runtime/intake-record.ts";
 import { runPipeline } from "../../src/runtime/pipeline-run.ts";
 import { ProgressBoard } from "../../src/runtime/progress-board.ts";
+import { type Refused, readRefused, refusedKey } from "../../src/runtime/quarantine.ts";
+import { decide } from "../../src/runtime/retry-requests.ts";
 import type { RunControls } from "../../src/runtime/run-options.ts";
 import { CallbackTarget } from "../../src/runtime/sink-targets.ts";
 import { acceptedOrdinals } from "./log-content.ts";
@@ -57,6 +59,8 @@ export interface Circumstances {
   readonly losses: readonly number[];
   /** In each run, the appends of partitions that fail, counted among those. */
   readonly failures: readonly Failure[];
+  /** In each run, after so many appends everything is asked for that waits in quarantine; and before another, last run. */
+  readonly retries?: readonly number[];
 }
 
 /** What a simulation has come to. */
@@ -93,6 +97,8 @@ export class Simulation {
   readonly log: MemoryLog;
   readonly refused = new Map<string, Set<number>>();
   readonly restarts: string[] = [];
+  /** What was asked for, one time after the other. */
+  readonly asked: Promise<number>[] = [];
   readonly #definition: PipelineDefinition;
   readonly #inputs: ReadonlyMap<string, readonly Given[]>;
   readonly #random: Random;
@@ -136,6 +142,7 @@ export class Simulation {
       onAppended: (count) => {
         if (count === interruption?.at) befall(true);
         if (circumstances.losses.includes(count)) loseNode();
+        if (circumstances.retries?.includes(count)) this.askForAll();
       },
       failures: circumstances.failures,
     });
@@ -196,6 +203,24 @@ export class Simulation {
     );
     done.catch(() => {});
     return { process, log, board, stop, delivered, done };
+  }
+
+  /** Asks for everything to be put back that waits in quarantine, but at windows and joins. */
+  askForAll(): void {
+    const { name: pipeline, stages } = this.#definition;
+    const timed = new Set(stages.filter(isTimed).map(({ name }) => name));
+    const processes = { host: "simulation", pid: 0, instance: "asks", isAlive: () => true };
+    this.asked.push(
+      decide({ log: this.log, clock: this.world, processes, pipeline }, async ({ of }) => {
+        const waiting: Refused[] = [];
+        for await (const refused of readRefused(this.log, pipeline)) {
+          const { unit, place, record } = refused;
+          if (record.kind === "rejected" || timed.has(place.stage ?? "")) continue;
+          if (!of.has(refusedKey(unit, place))) waiting.push(refused);
+        }
+        return waiting;
+      }),
+    );
   }
 
   /** Lets time pass until the run has ended, or its process has died. Answers whether it came to its end. */
@@ -282,6 +307,13 @@ export async function simulate(
         () => "waiting for subscriptions to end",
       );
       if (run.log.subscriptions > 0) throw new Error(`${run.log.subscriptions} subscriptions are left open`);
+    }
+    if (left.length === 0 && how.retries !== undefined) {
+      const { retries: _, ...last } = how;
+      how = last;
+      simulation.askForAll();
+      await simulation.world.run(Promise.all(simulation.asked), STUCK_MS, () => "asking for what is refused");
+      left.push(undefined);
     }
   }
   const { log, refused, restarts } = simulation;

@@ -29,8 +29,21 @@ import type { EventLog } from "../../src/ports/event-log.ts";
 export interface LogContent {
   readonly sources: Readonly<Record<string, readonly SourceRow[]>>;
   readonly partitions: Readonly<Record<string, readonly InputRow[]>>;
+  /** What was asked to be put back, by its I. */
+  readonly retries: readonly RetriedRow[];
   /** The steps of each stream's watermark that changed something. */
   readonly watermarks: Readonly<Record<string, readonly WatermarkRow[]>>;
+}
+
+export interface RetriedRow {
+  /** The partition that it was quarantined in: N, stage, and which of the input's rows at that stage. */
+  readonly unit: string;
+  readonly n: number;
+  readonly stage: string;
+  readonly k: number;
+  /** The root and path (hex) that it had there. */
+  readonly root: string;
+  readonly path: string;
 }
 
 export interface WatermarkRow {
@@ -132,9 +145,36 @@ export async function readLogContent(log: EventLog): Promise<LogContent> {
       .map((name) => [name, watermarkRows(streams.get(name) ?? [], name)] as const)
       .filter(([, rows]) => rows.length > 0),
   );
-  const content = { sources, partitions, watermarks };
+  const content = { sources, partitions, watermarks, retries: retriedRows(streams) };
   checkParents(content);
   return content;
+}
+
+function retriedRows(streams: Streams): RetriedRow[] {
+  const rows: RetriedRow[] = [];
+  const keys = new Set<string>();
+  for (const { type, data } of streams.get("retry_p") ?? []) {
+    must(type === "RetryAsked", "a stream of retries holds something else", "retry_p");
+    must(data.first === rows.length && data.count === data.items.length, "I is not dense", "retry_p");
+    for (const { n, k = 0, stage = "", revision, index } of data.items) {
+      const key = `${data.unit}@${n}.${k}/${stage}`;
+      must(!keys.has(key), `${key} is asked for twice`, "retry_p");
+      keys.add(key);
+      const event = streams.get(data.unit.replace(/^[a-z]+_/, "quarantine_"))?.[revision];
+      must(event?.type === "RecordsQuarantined", `${key} is not where it is said to be`, "retry_p");
+      const record = event.data.records[index];
+      must(record?.n === n && record.stage === stage && record.k === k, `${key} is another`, "retry_p");
+      rows.push({
+        unit: data.unit,
+        n,
+        stage,
+        k,
+        root: record.root ?? "",
+        path: hex(record.path ?? Buffer.alloc(0)),
+      });
+    }
+  }
+  return rows;
 }
 
 /** Ordinals of the records that a source has accepted. */
@@ -367,7 +407,8 @@ function stepRows(
       : `${data.streams?.[upstream[row] as number]}@${parents[row]}.${parentKs[row]}`,
     ordinal,
     source: data.sources?.[source[row] as number] ?? "",
-    rank: source[row] as number,
+    // What was put back comes before all others, and is listed only where there is some.
+    rank: (source[row] as number) - (data.sources?.[0] === "" ? 1 : 0),
     root: roots[row] as number,
     path: hex(Buffer.from(inputs.paths[row] as string, "latin1")),
     time: times[row],
@@ -582,7 +623,7 @@ function quarantinedRecords(
 }
 
 /** Every input has to be what its parent's address names. */
-function checkParents({ sources, partitions }: LogContent): void {
+function checkParents({ sources, partitions, retries }: LogContent): void {
   for (const [stream, inputs] of Object.entries(partitions)) {
     const taken = new Set<string>();
     for (const input of inputs) {
@@ -594,6 +635,16 @@ function checkParents({ sources, partitions }: LogContent): void {
       const [, name = "", n, k] = /^(.*)@(\d+)\.(\d+)$/.exec(input.parent) ?? [];
       must(!taken.has(`${input.parent} ${input.path}`), `takes ${input.parent} twice`, where);
       taken.add(`${input.parent} ${input.path}`);
+      if (name === "retry_p") {
+        const asked = retries[Number(n)];
+        must(asked?.unit === stream, `takes ${input.parent}, which is another's`, where);
+        const before = partitions[stream]?.[asked.n];
+        must(before !== undefined && before.n < input.n, `${input.parent} was never there`, where);
+        must(before.time === input.time, "has not its event time any more", where);
+        must(before.ordinal <= input.ordinal, "came back before it was there", where);
+        must(input.root === Number(n) && input.source === "", "is not its own root", where);
+        continue;
+      }
       const record = sources[name]?.[Number(n)];
       const parent = partitions[name]?.[Number(n)];
       const output = parent?.outputs[Number(k)];

@@ -12,7 +12,7 @@ export async function readLineage(
   content: LogContent,
 ): Promise<ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>> {
   const deployed = await latestDeployment(log);
-  const lineage = new Lineage(content);
+  const lineage = new Lineage(content, deployed);
   return new Map(
     deployed.sinks.map(({ name, input }) => [name, outputsOf(deployed, content, input, lineage)]),
   );
@@ -50,7 +50,8 @@ function outputsOf(
       // A sink takes what leaves the stage as it is, not what goes to other partitions.
       for (const output of row.outputs) {
         if (inSegment[output.stage] !== input || output.partition !== undefined) continue;
-        const root = `${firing.has(row.source) ? "firing" : "source"}_p.${row.source}@${row.root}`;
+        const origin = `${firing.has(row.source) ? "firing" : "source"}_p.${row.source}`;
+        const root = `${row.source === "" ? "retry_p" : origin}@${row.root}`;
         const key = output.path === "" ? root : `${root}~${output.path}`;
         if (found.has(key)) throw new Error(`two outputs of ${input} have the key ${key}`);
         found.set(key, [...lineage.ofRow(stream, row, output.stage, output.row)].sort());
@@ -68,10 +69,12 @@ type Addresses = ReadonlySet<string>;
 
 class Lineage {
   readonly #content: LogContent;
+  readonly #stages: PipelineDeployed["stages"];
   readonly #known = new Map<string, Addresses>();
 
-  constructor(content: LogContent) {
+  constructor(content: LogContent, { stages }: PipelineDeployed) {
     this.#content = content;
+    this.#stages = stages;
   }
 
   /** Of a stage's row for an input; stage −1: of the input itself. */
@@ -88,9 +91,23 @@ class Lineage {
   #ofInput({ parent, n }: InputRow): Addresses {
     if (parent === undefined) throw new Error(`a record descends from the firing ${n} itself`);
     const [, stream = "", parentN, k] = /^(.*)@(\d+)\.(\d+)$/.exec(parent) ?? [];
+    if (stream === "retry_p") return this.#ofRetried(Number(parentN));
     if (stream.startsWith("source_")) return new Set([`${stream}@${parentN}`]);
     const { row, output } = this.#output(stream, Number(parentN), Number(k));
     return this.ofRow(stream, row, output.stage, output.row);
+  }
+
+  /** A detour: what was put back is what was quarantined. */
+  #ofRetried(item: number): Addresses {
+    const asked = this.#content.retries[item];
+    if (asked === undefined) throw new Error(`retry_p@${item} is not there`);
+    const { unit, n, stage, k } = asked;
+    const segment = unit.replace(/^steps_p\.|\.\d{4}$/g, "");
+    const at = this.#stages
+      .filter((other) => other.segment === segment)
+      .findIndex(({ name }) => name === stage);
+    const input = this.#input(unit, n);
+    return this.ofRow(unit, input, input.stages[at]?.input ?? -1, k);
   }
 
   #output(stream: string, n: number, k: number) {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import type { StageContext } from "../../src/pipeline/context.ts";
+import type { EffectContext, StageContext } from "../../src/pipeline/context.ts";
 import type {
   Key,
   PipelineDefinition,
@@ -262,7 +262,7 @@ function withSelects(
   return [stage, ...selects];
 }
 
-type WithContext<T> = (record: unknown, ctx: StageContext) => T;
+type WithContext<T> = (record: unknown, ctx: EffectContext) => T;
 
 function mapFunction(words: StageWords): WithContext<unknown> {
   const map: WithContext<unknown> = (record, ctx) => {
@@ -279,6 +279,7 @@ function mapFunction(words: StageWords): WithContext<unknown> {
           ...item,
           time: ctx.eventTime ?? null,
           ordinal: ctx.ordinal,
+          now: ctx.now(),
           root: ctx.root,
           source: ctx.source,
         };
@@ -289,26 +290,33 @@ function mapFunction(words: StageWords): WithContext<unknown> {
     }
   };
   const checked: WithContext<unknown> = (record, ctx) =>
-    failing(words, record, [undefined, { when: new Date(0) }], () => map(record, ctx));
+    failing(words, record, [undefined, { when: new Date(0) }], () => map(record, ctx), ctx);
   if (words.variant < 9) return checked;
   return async (record, ctx) => {
     const answer = checked(record, ctx);
-    await null;
+    if (words.variant === 9) await null;
+    else await ctx.effect("outside", () => (record as Item).v);
     return answer;
   };
 }
 
 function filterFunction(words: StageWords): WithContext<boolean> {
-  return (record) =>
-    failing(words, record, ["yes", undefined], () => (record as Item).v % (2 + (words.variant % 3)) !== 0);
+  return (record, ctx) =>
+    failing(
+      words,
+      record,
+      ["yes", undefined],
+      () => (record as Item).v % (2 + (words.variant % 3)) !== 0,
+      ctx,
+    );
 }
 
 function splitFunctions(words: StageWords) {
   const predicates = [2, 3]
     .slice(0, 1 + (words.variant % 2))
     .map(
-      (by) => (record: unknown) =>
-        failing(words, record, ["yes" as never, undefined], () => (record as Item).v % by === 0),
+      (by) => (record: unknown, ctx: StageContext) =>
+        failing(words, record, ["yes" as never, undefined], () => (record as Item).v % by === 0, ctx),
     );
   return { labels: [...predicates.map((_, index) => `by${index}`), "rest"], predicates };
 }
@@ -321,7 +329,8 @@ function routeFunction(words: StageWords) {
       to: labels[(item.k + 1 + index) % labels.length] as string,
       value: { ...item, v: item.v + index },
     }));
-  const fn = (record: unknown) => failing(words, record, wrong, () => route(record as Item));
+  const fn = (record: unknown, ctx: StageContext) =>
+    failing(words, record, wrong, () => route(record as Item), ctx);
   return { labels, fn };
 }
 
@@ -333,13 +342,18 @@ function flatMapFunction(words: StageWords): WithContext<Iterable<unknown>> {
     if (words.variant === 1 && item.v % 11 === 0) return 400 * few;
     return words.variant < 6 ? few : 1;
   };
-  return (record) =>
-    failing(words, record, [7, [record, undefined]], () =>
-      Array.from({ length: times(record as Item) }, (_, index) => ({
-        ...(record as Item),
-        v: (record as Item).v + index,
-        k: (record as Item).k + (index % 2),
-      })),
+  return (record, ctx) =>
+    failing(
+      words,
+      record,
+      [7, [record, undefined]],
+      () =>
+        Array.from({ length: times(record as Item) }, (_, index) => ({
+          ...(record as Item),
+          v: (record as Item).v + index,
+          k: (record as Item).k + (index % 2),
+        })),
+      ctx,
     );
 }
 

@@ -1,3 +1,4 @@
+import type { StageContext } from "../../src/pipeline/context.ts";
 import type { StageDefinition } from "../../src/pipeline/definition.ts";
 
 /** The records of random pipelines. Functions decide by `k` and `v` only. */
@@ -48,7 +49,10 @@ export function failing<T>(
   record: unknown,
   wrong: readonly unknown[],
   right: () => T,
+  ctx?: Pick<StageContext, "root">,
 ): T {
+  // What is put back has been mended.
+  if (ctx?.root.startsWith("retry_")) return right();
   if (fails === 0 || (record as Item).v % fails !== 0) return right();
   if (how === 0) throw new Error("as the test wants it");
   return wrong[how - 1] as T;

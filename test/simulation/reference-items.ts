@@ -16,6 +16,8 @@ export interface Item {
   readonly time: number | undefined;
   /** Tells the input of the segment that the record descends from. */
   readonly entry: string;
+  /** Where it was put back: name of what it descended from before. */
+  readonly before?: string;
   /** Addresses of all records of sources that it was made of. */
   readonly lineage: ReadonlySet<string>;
 }

@@ -15,7 +15,8 @@ export interface Step {
 /** What a door sees: a record with its event time, or that none comes, for now or for good. */
 export interface DoorEvent {
   readonly ordinal: number;
-  readonly kind: "record" | "idle" | "ended";
+  /** `resumed`: after its end, because something was put back. */
+  readonly kind: "record" | "idle" | "ended" | "resumed";
   readonly time?: number | undefined;
 }
 
@@ -35,6 +36,10 @@ export function doorSteps(
   const believed = highestBelieved(events, aheadMs, notBelieved);
   for (const [index, { ordinal, kind }] of events.entries()) {
     const now = steps.at(-1)?.mark;
+    if (kind === "resumed") {
+      steps.push({ ordinal, mark: { status: "active", time: now?.time ?? NO_TIME } });
+      continue;
+    }
     if (kind !== "record") {
       const known = now?.status === "ended" || now?.status === kind;
       if (kind === "ended" || !known)

@@ -1,7 +1,8 @@
-import type { StageContext } from "../../src/pipeline/context.ts";
+import type { EffectContext } from "../../src/pipeline/context.ts";
 import type { PipelineDefinition, SourceDefinition, StageDefinition } from "../../src/pipeline/definition.ts";
 import type { Delivery, Given } from "./harness.ts";
 import {
+  compareBytes,
   type FiringRow,
   type Item,
   indexOnPath,
@@ -44,11 +45,24 @@ export interface Expected {
 }
 
 /** What else happens at a door, with its ordinal. */
-export type DoorMark = DoorEvent & { readonly kind: "idle" | "ended" };
+export type DoorMark = DoorEvent & { readonly kind: "idle" | "ended" | "resumed" };
+
+/** A quarantined record that was put back at its stage. */
+export interface RetriedItem {
+  readonly item: number;
+  readonly stage: string;
+  /** The root and path (hex) that it had where it failed. */
+  readonly root: string;
+  readonly path: string;
+  /** Where it came back. */
+  readonly ordinal: number;
+  readonly pathNow: string;
+}
 
 export interface ReferenceOptions {
   /** For each source that none comes any more, or for a while. Absent: each ends just after its last record. */
   readonly marks?: ReadonlyMap<string, readonly DoorMark[]>;
+  readonly retries?: readonly RetriedItem[];
   readonly keepOpen?: boolean;
   /** Throws {@link TooMuch} where a stage would make more records than this. */
   readonly most?: number;
@@ -60,7 +74,7 @@ export class TooMuch extends Error {}
 export async function reference(
   definition: PipelineDefinition,
   inputs: ReadonlyMap<string, readonly Given[]>,
-  { marks, keepOpen = false, most = Number.POSITIVE_INFINITY }: ReferenceOptions = {},
+  { marks, retries = [], keepOpen = false, most = Number.POSITIVE_INFINITY }: ReferenceOptions = {},
 ): Promise<Expected> {
   const ranks = ranksOf(definition);
   const streams = new Map<string, readonly Item[]>();
@@ -104,10 +118,18 @@ export async function reference(
       const branch = twice ? `${name}.${side}\0` : branched ? `${name}\0` : "";
       return (from ?? []).map((item) => {
         const path = item.path + branch;
-        return { ...item, side, path, entry: begins ? `${item.root} ${path}` : item.entry };
+        const there = begins ? path : item.path;
+        return { ...item, side, path, there, entry: begins ? `${item.root} ${path}` : item.entry };
       });
     });
-    const outcome = await runStage(stage, items.sort(inLogicalOrder), {
+    const back = retries
+      .filter((other) => other.stage === name)
+      .map((other) => {
+        const there = Buffer.from(other.pathNow, "hex").toString("latin1");
+        const branched = !begins && (readers.get(stage.inputs[0] ?? "") ?? 0) > 1;
+        return { ...other, there, place: branched ? `${there}${name}\0` : there };
+      });
+    const outcome = await runStage(stage, items.sort(inLogicalOrder), back, {
       pipeline: definition.name,
       name,
       rank: ranks.get(name) ?? 0,
@@ -199,25 +221,74 @@ function passDoor(
   return { items, refused };
 }
 
-type StageItem = Item & { readonly side: number };
+/** `there`: its path where the stage begins, without what the stage adds to it. */
+type StageItem = Item & { readonly side: number; readonly there: string };
 
-async function runStage(
-  stage: StageDefinition,
-  inputs: readonly StageItem[],
-  timed: TimedStage,
-): Promise<StageOutcome> {
-  if (stage.kind === "window") return runWindow(stage, inputs, timed, contextOf);
-  if (stage.kind === "join") return runJoin(stage, inputs, timed);
-  if (stage.kind === "tableJoin") return runTableJoin(stage, inputs, timed);
+/** What comes back at the stage, and its paths there. */
+type BackItem = RetriedItem & { readonly there: string; readonly place: string };
+
+/** Where an item stood that failed, and stands for what it was. */
+function failedKey(root: string, there: string): string {
+  return `${root}~${Buffer.from(there, "latin1").toString("hex")}`;
+}
+
+/** Runs the items in order; what comes back is what failed before, at its place among the others. */
+async function runOneByOne(
+  stage: OneByOne,
+  given: readonly StageItem[],
+  back: readonly BackItem[],
+): Promise<{ readonly inputs: StageItem[]; readonly results: (Item[] | undefined)[] }> {
   const totals = new Map<string, Total>();
+  const failed = new Map<string, StageItem>();
+  const inputs: StageItem[] = [];
   const results: (Item[] | undefined)[] = [];
-  for (const item of inputs) {
+  const waiting = [...back].sort((a, b) => a.ordinal - b.ordinal || compareBytes(a.there, b.there));
+  const run = async (item: StageItem, before?: { readonly root: string; readonly path: string }) => {
+    inputs.push(item);
     try {
       results.push(await runOne(stage, item, totals));
     } catch {
       results.push(undefined);
     }
+    const { root, there } = item;
+    const path = before === undefined ? there : Buffer.from(before.path, "hex").toString("latin1");
+    failed.set(failedKey(before?.root ?? root, path), item);
+  };
+  const comeBack = async (until: StageItem | undefined) => {
+    for (let [next] = waiting; next !== undefined && isBefore(next, until); [next] = waiting) {
+      waiting.shift();
+      const was = failed.get(`${next.root}~${next.path}`);
+      if (was === undefined) throw new Error(`retry_p@${next.item} never failed at ${next.stage}`);
+      const root = `retry_p@${next.item}`;
+      const place = { ordinal: next.ordinal, path: next.place, there: next.there, root, entry: root };
+      const again = { ...was, ...place, origin: "", rank: -1, before: was.before ?? was.origin };
+      await run(again, next);
+    }
+  };
+  for (const item of given) {
+    await comeBack(item);
+    await run(item);
   }
+  await comeBack(undefined);
+  return { inputs, results };
+}
+
+/** What was put back ahead of here, with the same ordinal, comes after what is put back here: its path says so. */
+function isBefore(back: BackItem, item: StageItem | undefined): boolean {
+  if (item === undefined || back.ordinal !== item.ordinal) return back.ordinal < (item?.ordinal ?? Infinity);
+  return item.rank > -1 || compareBytes(back.there, item.there) < 0;
+}
+
+async function runStage(
+  stage: StageDefinition,
+  given: readonly StageItem[],
+  back: readonly BackItem[],
+  timed: TimedStage,
+): Promise<StageOutcome> {
+  if (stage.kind === "window") return runWindow(stage, given, timed, contextOf);
+  if (stage.kind === "join") return runJoin(stage, given, timed);
+  if (stage.kind === "tableJoin") return runTableJoin(stage, given, timed);
+  const { inputs, results } = await runOneByOne(stage, given, back);
   if (stage.kind === "flatMap" || stage.kind === "route") {
     const ofEntry = new Map<string, number[]>();
     for (const [row, { entry }] of inputs.entries()) {
@@ -238,8 +309,21 @@ async function runStage(
   };
 }
 
-function contextOf({ time, ordinal, origin, root }: Item): StageContext {
-  return { eventTime: time, ordinal, source: origin, root, random: () => 0, uuid: () => "", parameters: {} };
+/** Ordinals count 4,096ths of milliseconds from 2020 on. */
+const YEAR_2020 = Date.UTC(2020, 0, 1);
+
+function contextOf({ time, ordinal, origin, root, before }: Item): EffectContext {
+  return {
+    eventTime: time,
+    ordinal,
+    source: before ?? origin,
+    root,
+    random: () => 0,
+    uuid: () => "",
+    now: () => YEAR_2020 + Math.floor(ordinal / 4_096),
+    effect: async (_name, fn) => fn({ key: "", signal: new AbortController().signal, attempt: 1 }),
+    parameters: {},
+  };
 }
 
 /** What a reduce keeps of a key. */

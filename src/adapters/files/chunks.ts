@@ -21,9 +21,21 @@ export type Count = (bytes: number) => void;
 /** The bytes of a file from byte `start` on (absent: of what may not be a regular file), read as they are asked for. */
 export async function* fileChunks(path: string, name: string, count: Count, start?: number): Chunks {
   let file: FileHandle | undefined;
-  let position = start ?? null;
   try {
     file = await open(path, "r");
+    yield* handleChunks(file, name, count, start);
+  } catch (error) {
+    if (error instanceof HeadwaterError) throw error;
+    throw fileError("InputFailed", "cannot read on", name, error);
+  } finally {
+    await file?.close();
+  }
+}
+
+/** As {@link fileChunks}, of a file that is open, and stays so. */
+export async function* handleChunks(file: FileHandle, name: string, count: Count, start?: number): Chunks {
+  let position = start ?? null;
+  try {
     for (;;) {
       // A new buffer each time: records are slices of it.
       const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
@@ -36,8 +48,6 @@ export async function* fileChunks(path: string, name: string, count: Count, star
   } catch (error) {
     if (error instanceof HeadwaterError) throw error;
     throw fileError("InputFailed", "cannot read on", name, error);
-  } finally {
-    await file?.close();
   }
 }
 

@@ -221,11 +221,81 @@ describe("inputs", () => {
       code: "BadInput",
       message: expect.stringContaining("folder"),
     });
-    await put("a.xml", "");
-    await expect(open("a.xml")).rejects.toMatchObject({
-      code: "BadInput",
-      hint: expect.stringContaining(".jsonl"),
+  });
+
+  it("takes what it does not know for text, unless it is seen to be none", async () => {
+    const files = createFiles();
+    const text = await drain(await files.openInput(await put("notes", "one\n\n  two\r\nthré€")));
+    expect(text.values).toEqual([{ line: "one" }, { line: "" }, { line: "  two" }, { line: "thré€" }]);
+    const binary = await drain(await files.openInput(await put("a.parquet", "PAR1\u0000\u0015")));
+    expect(binary).toMatchObject({
+      records: [],
+      error: { code: "BadInput", hint: expect.stringContaining(".jsonl") },
     });
+    // A log may hold what a crash left in it.
+    const log = await drain(await files.openInput(await put("a.log", "one\n\u0000\u0000\n")));
+    expect(log.values).toEqual([{ line: "one" }, { line: "\u0000\u0000" }]);
+  });
+
+  it.each([
+    ["a.log", "lines"],
+    ["a.jsonl.1", "jsonl"],
+    ["a.jsonl-2026-01-02.gz", "jsonl"],
+    ["a.csv.12", "csv"],
+    ["a.csv.old", "lines"],
+    ["access_log", "lines"],
+  ])("takes %s for %s", async (name, format) => {
+    const file = await createFiles().openGrowing(await put(name, ""));
+    expect(file.format).toBe(format);
+    await file.close();
+  });
+
+  it("reads what it is told to read, whatever the name says", async () => {
+    const path = await put("a.jsonl", '{"a":1}\n');
+    expect((await drain(await createFiles().openInput(path, "lines"))).values).toEqual([{ line: '{"a":1}' }]);
+    const stdin = new PassThrough();
+    stdin.end("a,b\n1,2\n");
+    expect((await drain(await createFiles({ stdin }).openInput("-", "csv"))).values).toEqual([
+      { a: "1", b: "2" },
+    ]);
+    await expect(createFiles({ stdin }).openInput("-", "json")).rejects.toMatchObject({ code: "BadInput" });
+  });
+
+  it("takes the end of a line that had none for its end, and not for a blank line", async () => {
+    for (const ending of ["\n", "\r\n"]) {
+      const path = await put("a.log", "one\ntwo");
+      const files = createFiles();
+      expect((await drain(await files.openInput(path))).values).toHaveLength(2);
+      await appendFile(path, `${ending}${ending}three${ending}`);
+      for (const other of [files, createFiles()]) {
+        const { records } = await drain(await other.openInput(path), { from: 7 });
+        expect(records.map(({ line, value }) => [line, value])).toEqual([
+          [3, { line: "" }],
+          [4, { line: "three" }],
+        ]);
+      }
+    }
+  });
+
+  it("refuses a line that is not UTF-8, and reads on", async () => {
+    const path = await put("a.log", Buffer.concat([Buffer.from("one\n"), Buffer.from([0xff, 0x0a, 0x78])]));
+    const { records } = await drain(await createFiles().openInput(path));
+    expect(records.map(({ line, value, problem }) => [line, value ?? problem?.message])).toEqual([
+      [1, { line: "one" }],
+      [2, "not valid UTF-8; save the file as UTF-8"],
+      [3, { line: "x" }],
+    ]);
+  });
+
+  it("lists the files of a folder by name, without folders and hidden ones", async () => {
+    for (const name of ["b.log", "a.log", ".hidden", "c"]) await put(name, name);
+    await mkdir(join(folder, "d.log"));
+    const files = createFiles();
+    const found = await files.filesIn(folder);
+    expect(found?.map(({ path }) => path)).toEqual(["a.log", "b.log", "c"].map((name) => join(folder, name)));
+    expect(await files.filesIn(join(folder, "a.log"))).toBeUndefined();
+    expect(await files.identify(join(folder, "a.log"))).toBe(found?.[0]?.identity);
+    expect(await files.identify(folder)).toBeUndefined();
   });
 
   it.skipIf(process.getuid?.() === 0)("does not open what it may not read", async () => {

@@ -1,8 +1,10 @@
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
-import type { Files } from "../../ports/files.ts";
+import type { Files, FoundFile } from "../../ports/files.ts";
 import { fileError, systemCode } from "./faults.ts";
-import { type KnownPlaces, openFile, openStream } from "./input.ts";
+import { openGrowingFile } from "./growing.ts";
+import { identityOf, type KnownPlaces, openFile, openStream } from "./input.ts";
 import { openOutputFile } from "./output.ts";
 
 /** The process's own streams unless others are given. */
@@ -16,8 +18,14 @@ export function createFiles(options: FilesOptions = {}): Files {
   const known: KnownPlaces = new Map();
   let listening = false;
   return {
-    openInput: async (path) =>
-      path === "-" ? openStream(options.stdin ?? process.stdin) : openFile(path, known),
+    openInput: async (path, format) =>
+      path === "-" ? openStream(options.stdin ?? process.stdin, format) : openFile(path, known, format),
+    openGrowing: openGrowingFile,
+    identify: async (path) => {
+      const found = await stat(path).catch(() => undefined);
+      return found?.isFile() ? identityOf(found) : undefined;
+    },
+    filesIn,
     openOutput: openOutputFile,
     hasContent: async (path) => {
       try {
@@ -42,4 +50,21 @@ export function createFiles(options: FilesOptions = {}): Files {
       });
     },
   };
+}
+
+async function filesIn(path: string): Promise<readonly FoundFile[] | undefined> {
+  if (!(await stat(path).catch(() => undefined))?.isDirectory()) return undefined;
+  const found: FoundFile[] = [];
+  try {
+    const names = (await readdir(path)).filter((name) => !name.startsWith(".")).sort();
+    for (const name of names) {
+      const file = join(path, name);
+      // What is gone again by now is not there.
+      const info = await stat(file).catch(() => undefined);
+      if (info?.isFile()) found.push({ path: file, identity: identityOf(info), writtenMs: info.mtimeMs });
+    }
+  } catch (error) {
+    throw fileError("BadInput", "cannot read the folder", path, error);
+  }
+  return found;
 }

@@ -5,10 +5,11 @@ import { CsvFramer } from "./csv.ts";
 import { type Framer, FramingError } from "./framer.ts";
 import { jsonFramer } from "./json-elements.ts";
 import { JsonSurvey } from "./json-survey.ts";
+import { JSON_LINES } from "./line-kinds.ts";
 import { LineFramer } from "./lines.ts";
 import { FRAME_BYTES } from "./pieces.ts";
 
-const lines = (from = 0) => new LineFramer(from, { offset: 0, lines: 0 });
+const lines = (from = 0) => new LineFramer(JSON_LINES, from, { offset: 0, lines: 0 });
 
 /** Feeds `bytes` in chunks cut at `cuts`, each a copy of its own. */
 function feed(framer: Framer, bytes: Uint8Array, cuts: readonly number[] = []): InputRecord[] {

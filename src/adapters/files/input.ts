@@ -4,7 +4,7 @@ import { access, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { HeadwaterError } from "../../core/errors.ts";
-import type { Input, InputRecord } from "../../ports/files.ts";
+import type { Input, InputFormat, InputRecord } from "../../ports/files.ts";
 import { type Chunks, type Count, fileChunks, gunzip, streamChunks } from "./chunks.ts";
 import { ContentDigest, type DigestState } from "./content-digest.ts";
 import { CsvFramer } from "./csv.ts";
@@ -12,14 +12,41 @@ import { fileError } from "./faults.ts";
 import type { Framer } from "./framer.ts";
 import { frame, surveyJson } from "./framing.ts";
 import { jsonFramer } from "./json-elements.ts";
-import { LineFramer } from "./lines.ts";
+import { JSON_LINES, type LineKind, SUPPOSED_TEXT_LINES, TEXT_LINES } from "./line-kinds.ts";
+import { LineFramer, type LineStart } from "./lines.ts";
 
-const ENDING = /\.(jsonl|ndjson|json|csv)(\.gz)?$/i;
+/** Name, perhaps the number or time of a rotation, perhaps `.gz`. */
+const ENDING = /\.(jsonl|ndjson|json|csv|log|txt)(?:[.-]\d[-\d.:_TZ]*)?(?:\.gz)?$/i;
+const FORMATS: Readonly<Record<string, InputFormat>> = {
+  jsonl: "jsonl",
+  ndjson: "jsonl",
+  json: "json",
+  csv: "csv",
+  log: "lines",
+  txt: "lines",
+};
+
+/** What a file holds, and how. */
+export interface FileKind {
+  readonly format: InputFormat;
+  readonly zipped: boolean;
+  /** Nothing says that it is text. */
+  readonly supposed: boolean;
+}
+
+/** What the name of a file says that it holds; `format`, if given, counts before that. */
+export function kindOf(path: string, format?: InputFormat): FileKind {
+  const zipped = /\.gz$/i.test(path);
+  const named = FORMATS[(ENDING.exec(path)?.[1] ?? "").toLowerCase()];
+  return { format: format ?? named ?? "lines", zipped, supposed: (format ?? named) === undefined };
+}
 
 /** A place in a file's content: what was digested up to there and, in JSON lines, how many lines ended. */
-interface KnownPlace {
+export interface KnownPlace {
   readonly state: DigestState;
   readonly lines?: number;
+  /** The line that ends there has no line end. */
+  readonly open?: boolean;
 }
 
 /**
@@ -29,45 +56,42 @@ interface KnownPlace {
 export type KnownPlaces = Map<string, Map<number, KnownPlace>>;
 
 /** Opens the file at `path`. Throws `BadInput` for what cannot be begun. */
-export async function openFile(path: string, known: KnownPlaces): Promise<Input> {
-  const ending = ENDING.exec(path);
-  if (ending === null) {
-    throw new HeadwaterError("BadInput", "cannot tell by its name what kind of file this is", {
-      where: path,
-      hint: "Inputs end in .jsonl, .ndjson, .json or .csv, each also in .gz after that; - is standard input.",
-    });
-  }
+export async function openFile(path: string, known: KnownPlaces, format?: InputFormat): Promise<Input> {
   const absolute = resolve(path);
   try {
     const info = await stat(absolute);
     if (info.isDirectory()) throw Object.assign(new Error("a folder"), { code: "EISDIR" });
     await access(absolute, constants.R_OK);
-    const identity = `${info.dev}:${info.ino}:${absolute}`;
+    const identity = `${identityOf(info)}:${absolute}`;
     const places = known.get(identity) ?? new Map<number, KnownPlace>();
     known.set(identity, places);
     return new FileInput({
+      ...kindOf(path, format),
       name: path,
-      path: absolute,
-      format: (ending[1] ?? "").toLowerCase(),
-      zipped: ending[2] !== undefined,
       bytes: info.isFile() ? info.size : undefined,
       places,
+      stored: (count, start) => fileChunks(absolute, path, count, start),
     });
   } catch (error) {
     throw fileError("BadInput", "cannot open the input", path, error);
   }
 }
 
-interface FileOptions {
-  readonly name: string;
-  readonly path: string;
-  readonly format: string;
-  readonly zipped: boolean;
-  readonly bytes: number | undefined;
-  readonly places: Map<number, KnownPlace>;
+/** The same for the same file under any name. */
+export function identityOf({ dev, ino }: { readonly dev: number; readonly ino: number }): string {
+  return `${dev}:${ino}`;
 }
 
-class FileInput implements Input {
+export interface FileOptions extends FileKind {
+  readonly name: string;
+  readonly bytes: number | undefined;
+  readonly places: Map<number, KnownPlace>;
+  /** The bytes as they are stored from byte `start` on; absent for what may not be a regular file. */
+  stored(count: Count, start?: number): Chunks;
+}
+
+/** The content of a file. */
+export class FileInput implements Input {
   readonly name: string;
   readonly bytes: number | undefined;
   readonly repeatable: boolean;
@@ -146,10 +170,11 @@ class FileInput implements Input {
       this.taken = from;
       return;
     }
-    const seek = !zipped && format !== "csv" && format !== "json" && place?.lines !== undefined ? from : 0;
+    const byLine = format === "jsonl" || format === "lines";
+    const seek = !zipped && byLine && place?.lines !== undefined ? from : 0;
     const framer = await this.framer(
       from,
-      { offset: seek, lines: seek > 0 ? (place?.lines ?? 0) : 0 },
+      { offset: seek, lines: seek > 0 ? (place?.lines ?? 0) : 0, open: seek > 0 && place?.open === true },
       signal,
     );
     if (framer === undefined) return;
@@ -158,6 +183,7 @@ class FileInput implements Input {
     const chunks = this.digested(seek, Math.max(seek, place?.state.at ?? 0), content);
     let end = from;
     let lines: number | undefined = place?.lines;
+    let open = place?.open ?? false;
     for await (const { records, last } of frame(chunks, name, framer, signal)) {
       if (last && growing && format !== "json") break;
       const final = records.at(-1);
@@ -166,23 +192,24 @@ class FileInput implements Input {
       if (final === undefined) continue;
       // A last line without a line end: what is added to the file may begin with it.
       lines = last ? final.line - 1 : final.line;
+      open = last;
       yield last && format !== "json"
         ? records.map((record) => ({ ...record, unfinished: true as const }))
         : records;
     }
     if (signal?.aborted || end === from) return;
     places.delete(from);
-    places.set(end, { state: content.stateAt(end), ...(lines === undefined ? {} : { lines }) });
+    places.set(end, { state: content.stateAt(end), open, ...(lines === undefined ? {} : { lines }) });
   }
 
   private async framer(
     from: number,
-    start: { readonly offset: number; readonly lines: number },
+    start: LineStart,
     signal: AbortSignal | undefined,
   ): Promise<Framer | undefined> {
-    const { format, name } = this.options;
+    const { format, name, supposed } = this.options;
     if (format === "csv") return new CsvFramer(from);
-    if (format !== "json") return new LineFramer(from, start);
+    if (format !== "json") return new LineFramer(lineKind(format, supposed), from, start);
     // Which of its arrays holds the records may be clear only at the end of the file.
     const layout = await surveyJson(
       this.chunks(() => {}),
@@ -193,8 +220,8 @@ class FileInput implements Input {
   }
 
   private chunks(count: Count, start?: number): Chunks {
-    const { path, name, zipped } = this.options;
-    const plain = fileChunks(path, name, count, start);
+    const { name, zipped } = this.options;
+    const plain = this.options.stored(count, start);
     return zipped ? gunzip(plain, name) : plain;
   }
 
@@ -213,9 +240,23 @@ class FileInput implements Input {
   }
 }
 
-/** Standard input, as JSON lines. It can be read once, and nothing identifies it. */
-export function openStream(stream: Readable): Input {
+function lineKind(format: "jsonl" | "lines", supposed = false): LineKind {
+  if (format === "jsonl") return JSON_LINES;
+  return supposed ? SUPPOSED_TEXT_LINES : TEXT_LINES;
+}
+
+/**
+ * Standard input, as JSON lines unless `format` says otherwise. It can be read once, and nothing identifies it. Throws
+ * `BadInput` for one JSON document, which may have to be read twice.
+ */
+export function openStream(stream: Readable, format: InputFormat = "jsonl"): Input {
   const name = "standard input";
+  if (format === "json") {
+    throw new HeadwaterError("BadInput", "standard input cannot be one JSON document", {
+      where: name,
+      hint: "Give it as JSON lines, or as a file.",
+    });
+  }
   let taken = 0;
   const count = (bytes: number) => {
     taken += bytes;
@@ -228,7 +269,8 @@ export function openStream(stream: Readable): Input {
     digestsAt: (ends) => Promise.resolve(ends.map(() => undefined)),
     digestUpTo: () => new Uint8Array(0),
     read: async function* (options = {}) {
-      const framer = new LineFramer(0, { offset: 0, lines: 0 });
+      const framer: Framer =
+        format === "csv" ? new CsvFramer(0) : new LineFramer(lineKind(format), 0, { offset: 0, lines: 0 });
       for await (const { records } of frame(
         streamChunks(stream, name, count),
         name,

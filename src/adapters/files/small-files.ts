@@ -6,18 +6,17 @@ import type { SmallFiles } from "../../ports/small-files.ts";
 import { fileError, systemCode } from "./faults.ts";
 
 const OWNER_ONLY = 0o600;
+/** Bytes that are read at once. */
+const READ_BYTES = 64 * 1024;
 const EVERYBODY = 0o666;
 
 /** Small files of the file system. */
 export function createSmallFiles(): SmallFiles {
   return {
-    read: async (path) => (await readText(path)) as string,
-    find: (path) =>
-      readText(path).catch((error: unknown) => {
-        const { cause } = error as { readonly cause?: unknown };
-        if (systemCode(cause) === "ENOENT") return undefined;
-        throw error;
-      }),
+    read: readText,
+    find: (path) => ifThere(readText(path)),
+    readBytes: (path) => readWhole(path, LIMITS.evidenceBytes),
+    findBytes: (path) => ifThere(readWhole(path, LIMITS.evidenceBytes)),
     create: async (path, text, { secret = false } = {}) => {
       try {
         await write(path, "wx", text, secret ? OWNER_ONLY : EVERYBODY);
@@ -32,57 +31,78 @@ export function createSmallFiles(): SmallFiles {
         });
       }
     },
-    replace: async (path, text) => {
-      const beside = `${resolve(path)}.${process.pid}.new`;
-      try {
-        await write(beside, "w", text, EVERYBODY);
-        await rename(beside, path);
-        await syncFolder(path);
-      } catch (error) {
-        await rm(beside, { force: true }).catch(() => {});
-        throw fileError("OutputFailed", "cannot write the file", path, error);
-      }
-    },
+    replace,
+    replaceBytes: replace,
   };
 }
 
-async function readText(path: string): Promise<string> {
+async function replace(path: string, content: string | Uint8Array): Promise<void> {
+  const beside = `${resolve(path)}.${process.pid}.new`;
+  try {
+    await write(beside, "w", content, EVERYBODY);
+    await rename(beside, path);
+    await syncFolder(path);
+  } catch (error) {
+    await rm(beside, { force: true }).catch(() => {});
+    throw fileError("OutputFailed", "cannot write the file", path, error);
+  }
+}
+
+function ifThere<T>(read: Promise<T>): Promise<T | undefined> {
+  return read.catch((error: unknown) => {
+    const { cause } = error as { readonly cause?: unknown };
+    if (systemCode(cause) === "ENOENT") return undefined;
+    throw error;
+  });
+}
+
+async function readWhole(path: string, most: number): Promise<Uint8Array> {
   let bytes: Uint8Array;
   try {
     const file = await open(path, "r");
     try {
-      bytes = await readMost(file);
+      bytes = await readMost(file, most);
     } finally {
       await file.close();
     }
   } catch (error) {
     throw fileError("BadInput", "cannot read the file", path, error);
   }
-  const refuse = (message: string) => new HeadwaterError("BadInput", message, { where: path });
-  if (bytes.length > LIMITS.noteBytes) throw refuse(`the file has more than ${LIMITS.noteBytes} bytes`);
+  if (bytes.length <= most) return bytes;
+  throw new HeadwaterError("BadInput", `the file has more than ${most} bytes`, { where: path });
+}
+
+async function readText(path: string): Promise<string> {
+  const bytes = await readWhole(path, LIMITS.noteBytes);
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw refuse("the file is not text in UTF-8");
+    throw new HeadwaterError("BadInput", "the file is not text in UTF-8", { where: path });
   }
 }
 
 /** At most one byte more than may be: what is read need not be a file of known length. */
-async function readMost(file: FileHandle): Promise<Uint8Array> {
-  const buffer = new Uint8Array(LIMITS.noteBytes + 1);
-  let done = 0;
-  while (done < buffer.length) {
-    const { bytesRead } = await file.read(buffer, done, buffer.length - done, null);
+async function readMost(file: FileHandle, most: number): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let left = most + 1;
+  while (left > 0) {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(Math.min(left, READ_BYTES)), 0);
     if (bytesRead === 0) break;
-    done += bytesRead;
+    parts.push(buffer.subarray(0, bytesRead));
+    left -= bytesRead;
   }
-  return buffer.subarray(0, done);
+  return Buffer.concat(parts);
 }
 
-async function write(path: string, flags: "w" | "wx", text: string, mode: number): Promise<void> {
+async function write(
+  path: string,
+  flags: "w" | "wx",
+  content: string | Uint8Array,
+  mode: number,
+): Promise<void> {
   const file = await open(path, flags, mode);
   try {
-    await file.writeFile(text, "utf8");
+    await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();

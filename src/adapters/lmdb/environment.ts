@@ -80,7 +80,7 @@ export function openEnvironment(options: EnvironmentOptions): Environment | unde
   return undefined;
 }
 
-function openRoot({ dir, readOnly }: EnvironmentOptions): RootDatabase<Uint8Array, Uint8Array> {
+export function openRoot({ dir, readOnly }: EnvironmentOptions): RootDatabase<Uint8Array, Uint8Array> {
   let thrown: unknown;
   for (const mapSize of BOUNDS.mapBytes) {
     try {

@@ -9,17 +9,27 @@ export interface Called {
   readonly stderr: string;
   /** Requests that reached the fake `run`. */
   readonly requests: readonly RunRequest[];
-  /** Codes that the process was told to end with at once. */
-  readonly exits: readonly (number | "died")[];
+  /** How often the process was told to end at once. */
+  readonly deaths: number;
 }
 
 export const REPORT: RunReport = {
   pipeline: "wikipedia-edits",
   deployment: "0123456789abcdef".repeat(4),
-  records: { read: 1_234, accepted: 1_230, duplicate: 1, rejected: 3, quarantined: 0, late: 0, pending: 0 },
+  records: {
+    read: 1_234,
+    accepted: 1_230,
+    duplicate: 1,
+    rejected: 3,
+    quarantined: 0,
+    late: 0,
+    retried: 0,
+    pending: 0,
+  },
   late: {},
   steps: 3_690,
   outputs: { channels: 51 },
+  backpressure: [],
   nodes: 1,
   seconds: 0.5,
   recordsPerSecond: 2_460,
@@ -37,7 +47,7 @@ export interface Fakes {
 export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<Called> {
   const written = { stdout: "", stderr: "" };
   const requests: RunRequest[] = [];
-  const exits: (number | "died")[] = [];
+  let deaths = 0;
   const listeners = new Set<() => void>();
   const interrupt = () => {
     for (const listener of [...listeners]) listener();
@@ -58,8 +68,9 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    exit: (code) => exits.push(code),
-    die: () => exits.push("died"),
+    die: () => {
+      deaths++;
+    },
     loadRun: async () => ({
       run: async (request) => {
         requests.push(request);
@@ -68,11 +79,18 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     }),
     loadLog: () => import("../../app/log.ts"),
     loadState: () => import("../../app/state.ts"),
+    loadQuarantine: () => import("../../app/quarantine.ts"),
+    loadLineage: () => import("../../app/lineage.ts"),
+    loadSearch: () => import("../../app/search.ts"),
     loadProof: () => import("../../app/proof.ts"),
     loadAudit: () => import("../../app/audit.ts"),
     loadReplay: () => import("../../app/replay.ts"),
+    loadEvidence: async () => ({
+      ...(await import("../../app/evidence.ts")),
+      ...(await import("../../app/verify.ts")),
+    }),
   };
   const code = await main(argv, io);
   if (listeners.size > 0) throw new Error("the command still listens for Ctrl-C");
-  return { code, ...written, requests, exits };
+  return { code, ...written, requests, deaths };
 }

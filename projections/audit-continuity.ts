@@ -1,0 +1,291 @@
+import { decodeDeltas, decodePlain, decodeRuns } from "../src/core/columns.ts";
+import { DIGEST_BYTES, equalBytes, sha256 } from "../src/core/digest.ts";
+import type { QuarantinedRecord, StageColumns, StepsRecorded, TypedEvent } from "../src/core/events.ts";
+import { type Audit, type AuditedEvent, emptyTally, fail, isAuditedStream, type Tally } from "./audit.ts";
+import { blockDigests } from "./block-digests.ts";
+import { EventsBeside } from "./events-beside.ts";
+import { digestAt, membersOf, SEGMENT_INPUTS, type StepRows, stepRowsOf } from "./step-rows.ts";
+import { type TakenRecord, TakenRecords } from "./taken-records.ts";
+
+interface State extends Tally {
+  readonly pipeline: string | undefined;
+  readonly taken: TakenRecords;
+  readonly beside: EventsBeside;
+  /** Of events that records leave as they came in: the digests of their inputs, for whoever takes them. */
+  readonly inputs: WeakMap<TypedEvent["data"], readonly (Uint8Array | undefined)[]>;
+}
+
+/**
+ * Each step goes on from the one before it: an input has the ordinal, root, path and event time that its parent has, and
+ * its digest is the one after the parent's last stage, which is also that of what is kept of it further down or in
+ * quarantine; within a segment each row has its digest, its row in the stage ahead, and members and previous steps that
+ * were there before it. Counts inputs.
+ */
+export const continuityAudit: Audit<State> = {
+  name: "continuity",
+  version: 1,
+  init: ({ pipeline }) => ({
+    ...emptyTally(),
+    pipeline,
+    taken: new TakenRecords(),
+    beside: new EventsBeside(),
+    inputs: new WeakMap(),
+  }),
+  apply: (state, item) => {
+    if (item.kind === "stream") state.beside.startAt(item.stream, item.first);
+    if (item.kind === "upstream" || item.kind === "event") {
+      if (!isAuditedStream(state.pipeline, item.stream)) return state;
+    }
+    // Nothing is asked about what was not taken.
+    if (item.kind === "upstream" && item.pending) return state;
+    state.taken.see(item);
+    if (item.kind !== "event") return state;
+    const { typed, stream } = item;
+    if (
+      typed?.type === "RecordsStored" ||
+      typed?.type === "MembersNamed" ||
+      typed?.type === "RecordsQuarantined"
+    ) {
+      if (!stream.startsWith("payload_") || typed.type !== "RecordsStored" || leavesAsItCame(typed)) {
+        state.beside.add(stream, item.revision, typed);
+      }
+    } else if (typed?.type === "StepsRecorded") {
+      if (typed.data.count > 0) applySteps(state, item, typed.data);
+    }
+    state.taken.release(item);
+    return state;
+  },
+};
+
+function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): void {
+  const { stream } = item;
+  const rows = stepRowsOf(event);
+  const taking = state.taken.taking(item, event);
+  // Digests are asked for where something is held to them, or somebody further down will ask.
+  const passes = event.outlets?.some(({ stored }) => stored === SEGMENT_INPUTS);
+  const wanted = passes || event.quarantine !== undefined;
+  const digests = wanted ? taking?.records.map((record) => record && digestOf(state, record)) : undefined;
+  const fullDigests = taking?.reader.digests ?? false;
+  for (let row = 0; row < event.count; row++) {
+    const address = `${stream}@${event.first + row}`;
+    const record = taking?.records[row];
+    if (rows.inputs.firings.has(row)) {
+      state.checked++;
+      if (rows.inputs.roots[row] !== rows.inputs.ordinals[row]) {
+        fail(state, address, "BadFiring", "it is no record, and its root is not its own ordinal");
+      }
+      continue;
+    }
+    if (record === undefined || (fullDigests && !hasDigest(state, record))) {
+      // That a parent is not there is for the check of conservation to say.
+      state.unverifiable++;
+      continue;
+    }
+    state.checked++;
+    const fault = differs(rows, event, row, record);
+    if (fault !== undefined) fail(state, address, "Discontinuous", `its ${fault} is not that of its parent`);
+  }
+  if (digests !== undefined) state.inputs.set(event, digests);
+  checkStages(state, item, event, rows, fullDigests);
+  checkKept(state, item, event, rows, digests);
+  if (taking !== undefined) checkQuarantined(state, item, event, rows, taking.reader.stages, digests);
+}
+
+/** What the parent says of the record's digest; of what left as it came in, what its parent says. */
+function digestOf(state: State, { upstream, from, at }: TakenRecord): Uint8Array | undefined {
+  const input = from.input(at);
+  return input === undefined ? from.digest(at) : state.inputs.get(upstream.data)?.[input];
+}
+
+function hasDigest(state: State, record: TakenRecord): boolean {
+  return record.from.digested || digestOf(state, record) !== undefined;
+}
+
+/** What of an input is not as its parent has it. */
+function differs(
+  { inputs }: StepRows,
+  { sources = [] }: StepsRecorded,
+  row: number,
+  { from, at }: TakenRecord,
+): string | undefined {
+  if (inputs.ordinals[row] !== from.ordinal(at)) return "ordinal";
+  if (inputs.roots[row] !== from.root(at)) return "root";
+  if ((sources[inputs.source?.[row] ?? 0] ?? "") !== from.origin(at)) return "source";
+  if ((inputs.paths?.[row] ?? "") !== from.path(at)) return "path";
+  if (inputs.times?.[row] !== from.time(at)) return "event time";
+  return undefined;
+}
+
+/** Columns fit the rows that they are about, and what they refer to comes before them. */
+function checkStages(
+  state: State,
+  { stream, revision }: AuditedEvent,
+  event: StepsRecorded,
+  rows: StepRows,
+  digests: boolean,
+): void {
+  const names = event.stages?.length ?? 0;
+  for (let stage = 0; stage < names; stage++) {
+    const columns = rows.stage(stage);
+    const count = rows.count(stage);
+    const refuse = (message: string) =>
+      fail(state, `${stream}@${revision}`, "BadStage", `stage ${stage}: ${message}`);
+    if (columns.digests !== undefined && columns.digests.length !== count * DIGEST_BYTES) {
+      refuse(`${columns.digests.length} bytes of digests are of more or fewer than ${count} rows`);
+    }
+    if (columns.label !== undefined) {
+      const labels = columns.labels?.length ?? 0;
+      if (decodeRuns(columns.label, count).some((label) => label >= labels))
+        refuse("a label is not one of its own");
+    }
+    if (digests) checkReferences(state, stream, event, rows, stage, columns, refuse);
+  }
+}
+
+function checkReferences(
+  state: State,
+  stream: string,
+  event: StepsRecorded,
+  rows: StepRows,
+  stage: number,
+  columns: StageColumns,
+  refuse: (message: string) => void,
+): void {
+  const count = rows.count(stage);
+  const origins = rows.rowsAhead(stage, SEGMENT_INPUTS);
+  const nOf = (row: number) => event.first + (origins?.[row] ?? row);
+  if (columns.previous !== undefined) {
+    const previous = decodePlain(columns.previous, count);
+    const row = previous.findIndex((before, at) => before > 0 && before - 1 > nOf(at));
+    if (row >= 0) refuse(`the step before that of input ${nOf(row)} is before the first one`);
+  }
+  const { membersIn } = columns;
+  const found = membersIn && state.beside.take(stream, "members", membersIn);
+  if (found === "gone") return;
+  if (found === "missing") {
+    refuse("the members of its results are missing");
+    return;
+  }
+  const bytes = found === undefined ? columns.members : joinChunks(found);
+  if (bytes === undefined) return;
+  for (const [row, members] of membersOf(bytes, count).entries()) {
+    const last = (members.at(-2) ?? 0) + (members.at(-1) ?? 0) - 1;
+    if (last <= nOf(row)) continue;
+    refuse(`the result of input ${nOf(row)} is made of input ${last}, which comes after it`);
+    return;
+  }
+}
+
+function joinChunks(events: readonly TypedEvent[]): Uint8Array {
+  return Buffer.concat(
+    events.map(({ type, data }) => (type === "MembersNamed" ? data.bytes : new Uint8Array(0))),
+  );
+}
+
+/** Records that are kept as they came in have the digests that they came with. */
+function checkKept(
+  state: State,
+  { stream, revision }: AuditedEvent,
+  event: StepsRecorded,
+  rows: StepRows,
+  digests: readonly (Uint8Array | undefined)[] | undefined,
+): void {
+  const keeps = event.outlets?.some(({ stored }) => stored === SEGMENT_INPUTS);
+  if (!keeps || event.payload === undefined) return;
+  const kept = rows.kept(SEGMENT_INPUTS);
+  if (kept.length === 0) return;
+  const found = state.beside.take(stream, "payload", event.payload);
+  // That records are missing, or more than they should be, is for the check of the payload to say.
+  if (typeof found === "string") return;
+  const actual = Buffer.concat(found.flatMap(blocksAsTheyCame).map(blockDigests));
+  for (const [at, row] of kept.entries()) {
+    const expected = digests?.[row];
+    if (expected === undefined || equalBytes(digestAt(actual, at), expected)) continue;
+    fail(
+      state,
+      `${stream}@${event.first + row}`,
+      "Discontinuous",
+      "the record is not the one that its parent handed on",
+    );
+    return;
+  }
+  if (actual.length !== kept.length * DIGEST_BYTES) {
+    fail(state, `${stream}@${revision}`, "BadPayload", "it keeps more or fewer records than there are");
+  }
+}
+
+function blocksAsTheyCame({ type, data }: TypedEvent) {
+  return type === "RecordsStored" ? data.blocks.filter(({ stage }) => stage === SEGMENT_INPUTS) : [];
+}
+
+function leavesAsItCame(typed: TypedEvent): boolean {
+  return blocksAsTheyCame(typed).length > 0;
+}
+
+/** What is in quarantine is what the stage was given. */
+function checkQuarantined(
+  state: State,
+  { stream, revision }: AuditedEvent,
+  event: StepsRecorded,
+  rows: StepRows,
+  stages: readonly string[],
+  inputs: readonly (Uint8Array | undefined)[] | undefined,
+): void {
+  const found = event.quarantine && state.beside.take(stream, "quarantine", event.quarantine);
+  if (found === undefined || found === "gone") return;
+  if (found === "missing") {
+    fail(state, `${stream}@${revision}`, "Missing", "records in quarantine are missing");
+    return;
+  }
+  const failures = failedRows(event);
+  for (const { type, data } of found) {
+    if (type !== "RecordsQuarantined") continue;
+    for (const record of data.records) {
+      const stage = failures.find(
+        ({ row, at }) => stages[at] === record.stage && row === record.row && isOf(event, rows, at, record),
+      )?.at;
+      const address = `${stream}@${record.n}`;
+      if (stage === undefined) {
+        fail(state, address, "Discontinuous", "it is in quarantine, and did not fail");
+        continue;
+      }
+      const before = digestBefore(rows, stage, record.row, inputs);
+      if (before !== undefined && !equalBytes(sha256(record.record), before)) {
+        fail(
+          state,
+          address,
+          "Discontinuous",
+          "the record in quarantine is not the one that the stage was given",
+        );
+      }
+    }
+  }
+}
+
+function failedRows({ stages = [] }: StepsRecorded): { readonly at: number; readonly row: number }[] {
+  return stages.flatMap(({ failed }, at) =>
+    failed === undefined ? [] : decodeDeltas(failed).map((row) => ({ at, row })),
+  );
+}
+
+function isOf(event: StepsRecorded, rows: StepRows, stage: number, { n, row }: QuarantinedRecord): boolean {
+  const origins = rows.rowsAhead(rows.stage(stage).input, SEGMENT_INPUTS);
+  return event.first + (origins?.[row] ?? row) === n;
+}
+
+/** The digest of a stage's input row; `undefined` if it is not known, or is of a firing, which is no record. */
+function digestBefore(
+  rows: StepRows,
+  stage: number,
+  row: number,
+  inputs: readonly (Uint8Array | undefined)[] | undefined,
+): Uint8Array | undefined {
+  let at = rows.stage(stage).input;
+  let there = row;
+  for (; at !== SEGMENT_INPUTS; at = rows.stage(at).input) {
+    const { digests } = rows.stage(at);
+    if (digests !== undefined) return digestAt(digests, there);
+    there = rows.parents(at)?.[there] ?? there;
+  }
+  return inputs?.[there];
+}

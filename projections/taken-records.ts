@@ -1,0 +1,336 @@
+import { type Cursors, type StepsRecorded, TAKEN_OF_GROUP, type TypedEvent } from "../src/core/events.ts";
+import { type AuditedEvent, type AuditItem, takerOf } from "./audit.ts";
+import { type HandedOn, handedOn } from "./handed-on.ts";
+import { stepRowsOf } from "./step-rows.ts";
+import { type Edge, type Reader, Topology } from "./topology.ts";
+
+/** A record as the event says that handed it on. */
+export interface TakenRecord {
+  readonly upstream: TypedEvent;
+  readonly from: HandedOn;
+  readonly at: number;
+}
+
+/** Something about what an event takes that is not as it has to be. */
+export interface TakingFault {
+  /** The row among the event's inputs that it is about; `undefined`: none of them. */
+  readonly row: number | undefined;
+  /** The record that it is about, where it is none of the event's inputs. */
+  readonly address: string | undefined;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** What a step event takes of the streams upstream. */
+export interface Taking {
+  readonly reader: Reader;
+  /** For each input where it comes from; `undefined` for what has no parent, or one that is not there. */
+  readonly records: readonly (TakenRecord | undefined)[];
+  /** Inputs whose parents were let go. */
+  readonly unverifiable: number;
+  readonly faults: readonly TakingFault[];
+}
+
+interface Held {
+  readonly revision: number;
+  readonly typed: TypedEvent;
+  readonly end: number;
+}
+
+const takings = new WeakMap<AuditedEvent, Taking | undefined>();
+
+/**
+ * What has been handed on to each partition and sink and not been taken yet, as audits that follow records from stream
+ * to stream have to know it. It holds those upstream events that a taker is in the middle of, and no others.
+ */
+export class TakenRecords {
+  readonly #topology = new Topology();
+  readonly #held = new Map<string, Map<string, Held[]>>();
+  /** First revision that is kept, of streams that were let go of in part. */
+  readonly #kept = new Map<string, number>();
+
+  /** To be told of every item, before anything is asked about it. */
+  see(item: AuditItem): void {
+    if (item.kind === "stream" && item.first > 0) this.#kept.set(item.stream, item.first);
+    if (item.kind === "event" && item.typed?.type === "PipelineDeployed") {
+      this.#topology.deploy(item.stream, item.typed.data);
+    }
+    if (item.kind !== "upstream") return;
+    const { data } = item.typed;
+    if (!("count" in data)) return;
+    let streams = this.#held.get(item.taker);
+    if (streams === undefined) {
+      streams = new Map();
+      this.#held.set(item.taker, streams);
+    }
+    const held = streams.get(item.stream) ?? [];
+    const { revision, typed } = item;
+    const entry = { revision, typed, end: data.first + data.count };
+    // Whoever goes back to where it was comes by the same events again.
+    const before = held.findIndex((other) => other.revision >= revision);
+    streams.set(item.stream, before < 0 ? [...held, entry] : [...held.slice(0, before), entry]);
+  }
+
+  /** The sink or partition as the deployment has it; `undefined` if the log does not say. */
+  reader(stream: string, deployment: Uint8Array): Reader | undefined {
+    return this.#topology.reader(stream, deployment);
+  }
+
+  /** What the events held for `taker` hand on over an edge, from the record N = `from` on. */
+  handed(taker: string, edge: Edge, from: number): Head {
+    return new Head(edge, this.#held.get(taker)?.get(edge.stream) ?? [], from);
+  }
+
+  /** How many records they hand on from N = `from` up to, without, `to`. */
+  count(taker: string, edge: Edge, from: number, to: number): number {
+    let count = 0;
+    for (const { typed, end } of this.#held.get(taker)?.get(edge.stream) ?? []) {
+      const rows = end <= from ? undefined : readable(typed, edge);
+      if (rows === undefined) continue;
+      if (rows.first >= from && rows.end <= to) count += rows.count;
+      else for (let at = 0; at < rows.count; at++) if (rows.n(at) >= from && rows.n(at) < to) count++;
+    }
+    return count;
+  }
+
+  /** Whether records of a stream below `n` may have been let go. */
+  isGone(taker: string, stream: string, n: number): boolean {
+    if (!this.#kept.has(stream)) return false;
+    const [first] = this.#held.get(taker)?.get(stream) ?? [];
+    return first === undefined || n < handedFirst(first.typed);
+  }
+
+  /** What a step event takes. `undefined` if its deployment is not known. The same event gives the same answer. */
+  taking(item: AuditedEvent, event: StepsRecorded): Taking | undefined {
+    if (takings.has(item)) return takings.get(item);
+    const taking = this.#take(item.stream, event);
+    takings.set(item, taking);
+    return taking;
+  }
+
+  /** Lets go of what comes before the cursors at which an event ends. */
+  release(item: AuditedEvent): void {
+    const taker = item.typed && takerOf(item.stream, item.typed);
+    const streams = taker && this.#held.get(taker.name);
+    if (taker === undefined || streams === undefined) return;
+    for (const [stream, held] of streams) {
+      const cursor = taker.to[stream];
+      if (cursor === undefined) streams.delete(stream);
+      else if ((held[0]?.end ?? cursor) < cursor + 1)
+        streams.set(
+          stream,
+          held.filter(({ end }) => end > cursor),
+        );
+    }
+  }
+
+  /** Lets go of all that is held of a stream. */
+  forget(taker: string, stream: string): void {
+    this.#held.get(taker)?.delete(stream);
+  }
+
+  #take(stream: string, event: StepsRecorded): Taking | undefined {
+    const reader = this.reader(stream, event.deployment);
+    if (reader === undefined) return undefined;
+    const heads = reader.edges.map((edge) => this.handed(stream, edge, event.from[edge.stream] ?? 0));
+    const order = recordOrder(event.sources ?? []);
+    const faults: TakingFault[] = [];
+    let ahead = skip(heads, event.from[TAKEN_OF_GROUP] ?? 0, order, event.to);
+    let unverifiable = 0;
+    const records: (TakenRecord | undefined)[] = [];
+    if (event.count > 0) {
+      const { inputs } = stepRowsOf(event);
+      const { streams = [] } = event;
+      for (let row = 0; row < event.count; row++) {
+        if (inputs.firings.has(row)) {
+          records.push(undefined);
+          continue;
+        }
+        const name = streams[inputs.upstream?.[row] ?? 0] ?? "";
+        const n = inputs.parents[row] as number;
+        const k = inputs.parentKs?.[row] ?? 0;
+        const path = inputs.paths?.[row] ?? "";
+        const found = take(heads, name, n, k, path);
+        const record = found?.record;
+        records.push(record);
+        if (record === undefined) {
+          if (this.isGone(stream, name, n)) unverifiable++;
+          else
+            faults.push(
+              notHandedOn(
+                row,
+                `${name}@${n}`,
+                heads.filter(({ edge }) => edge.stream === name),
+                n,
+                k,
+              ),
+            );
+        } else {
+          if (n >= (event.to[name] ?? 0)) ahead++;
+          for (const skipped of found?.skipped ?? []) faults.push(skippedFault(name, skipped, row));
+        }
+      }
+    }
+    faults.push(...leftBehind(heads, event.to));
+    if (ahead !== (event.to[TAKEN_OF_GROUP] ?? 0)) {
+      const message = `${ahead} records are taken from after the cursors on, and ${event.to[TAKEN_OF_GROUP] ?? 0} are said to be`;
+      if (unverifiable === 0) faults.push({ row: undefined, address: undefined, code: "BadCursor", message });
+    }
+    return { reader, records, unverifiable, faults };
+  }
+}
+
+/** What cannot be made sense of hands on nothing: what is wrong with it is told when it has its turn. */
+function readable(typed: TypedEvent, edge: Edge): HandedOn | undefined {
+  try {
+    return handedOn(typed, edge);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The records of an edge that are held, one after the other. */
+export class Head {
+  readonly edge: Edge;
+  readonly #held: readonly Held[];
+  readonly #from: number;
+  #event = -1;
+  #rows: HandedOn | undefined;
+  #at = 0;
+  /** `undefined`: there is none held. */
+  next: TakenRecord | undefined;
+
+  constructor(edge: Edge, held: readonly Held[], from: number) {
+    this.edge = edge;
+    this.#held = held;
+    this.#from = from;
+    this.advance();
+  }
+
+  advance(): void {
+    for (;;) {
+      const rows = this.#rows;
+      while (rows !== undefined && this.#at < rows.count) {
+        const at = this.#at++;
+        if (rows.n(at) < this.#from) continue;
+        this.next = { upstream: (this.#held[this.#event] as Held).typed, from: rows, at };
+        return;
+      }
+      const held = this.#held[++this.#event];
+      if (held === undefined) {
+        this.next = undefined;
+        return;
+      }
+      this.#rows = held.end <= this.#from ? undefined : readable(held.typed, this.edge);
+      this.#at = 0;
+    }
+  }
+}
+
+/** Takes the record N = `n`, K = `k` of a stream; `skipped` are those before it that were not taken. */
+function take(
+  heads: readonly Head[],
+  stream: string,
+  n: number,
+  k: number,
+  path: string,
+): { readonly record: TakenRecord; readonly skipped: readonly TakenRecord[] } | undefined {
+  for (const passing of [false, true]) {
+    for (const head of heads) {
+      if (head.edge.stream !== stream) continue;
+      const skipped: TakenRecord[] = [];
+      while (passing && head.next !== undefined && comesBefore(head.next, n, k)) {
+        skipped.push(head.next);
+        head.advance();
+      }
+      const { next: record } = head;
+      if (record === undefined || !isRecord(record, n, k, path)) {
+        if (skipped.length > 0) return undefined;
+        continue;
+      }
+      head.advance();
+      return { record, skipped };
+    }
+  }
+  return undefined;
+}
+
+function isRecord({ from, at }: TakenRecord, n: number, k: number, path: string): boolean {
+  return from.n(at) === n && from.k(at) === k && from.path(at) === path;
+}
+
+function comesBefore({ from, at }: TakenRecord, n: number, k: number): boolean {
+  return from.n(at) < n || (from.n(at) === n && from.k(at) < k);
+}
+
+/**
+ * Passes over the records, in logical order, that an event before has taken of a group that it parted. Answers how many
+ * of them come after the cursors at which this one ends.
+ */
+function skip(
+  heads: readonly Head[],
+  taken: number,
+  order: (a: TakenRecord, b: TakenRecord) => number,
+  to: Cursors,
+): number {
+  let ahead = 0;
+  for (let left = taken; left > 0; left--) {
+    let first: Head | undefined;
+    for (const head of heads) {
+      if (head.next === undefined) continue;
+      if (first?.next === undefined || order(head.next, first.next) < 0) first = head;
+    }
+    if (first?.next === undefined) break;
+    if (first.next.from.n(first.next.at) >= (to[first.edge.stream] ?? 0)) ahead++;
+    first.advance();
+  }
+  return ahead;
+}
+
+/** Logical order: by ordinal, origin and path. `origins` are in their order. */
+export function recordOrder(origins: readonly string[]): (a: TakenRecord, b: TakenRecord) => number {
+  return (a, b) => {
+    const byOrdinal = a.from.ordinal(a.at) - b.from.ordinal(b.at);
+    if (byOrdinal !== 0) return byOrdinal;
+    const byOrigin = origins.indexOf(a.from.origin(a.at)) - origins.indexOf(b.from.origin(b.at));
+    if (byOrigin !== 0) return byOrigin;
+    const [one, other] = [a.from.path(a.at), b.from.path(b.at)];
+    return one < other ? -1 : one > other ? 1 : 0;
+  };
+}
+
+function notHandedOn(row: number, parent: string, heads: readonly Head[], n: number, k: number): TakingFault {
+  const passed = heads.some(({ next }) => next === undefined || !comesBefore(next, n, k));
+  const message = passed
+    ? `the input's parent ${parent}.${k} is not handed on to it, or was taken before`
+    : `the input's parent ${parent}.${k} is not there`;
+  return { row, address: undefined, code: "NotHandedOn", message };
+}
+
+function skippedFault(stream: string, { from, at }: TakenRecord, row: number): TakingFault {
+  const message = "the record is passed over: others that come after it are taken";
+  return { row, address: addressOf(stream, from, at), code: "PassedOver", message };
+}
+
+/** Records before the cursors at which an event ends that it has not taken. */
+function leftBehind(heads: readonly Head[], to: Cursors): TakingFault[] {
+  const faults: TakingFault[] = [];
+  for (const { edge, next } of heads) {
+    const cursor = to[edge.stream] ?? 0;
+    if (next === undefined || next.from.n(next.at) >= cursor) continue;
+    const message = "the record is not taken by the partition that it was handed on to";
+    const address = addressOf(edge.stream, next.from, next.at);
+    faults.push({ row: undefined, address, code: "NotTaken", message });
+  }
+  return faults;
+}
+
+/** The address of a record as its stream has it. */
+export function addressOf(stream: string, from: HandedOn, at: number): string {
+  const n = `${stream}@${from.n(at)}`;
+  return stream.startsWith("source_") ? n : `${n}.${from.k(at)}`;
+}
+
+function handedFirst({ data }: TypedEvent): number {
+  return "first" in data ? data.first : 0;
+}

@@ -1,0 +1,125 @@
+import { equalBytes } from "../src/core/digest.ts";
+import type { PipelineDeployed } from "../src/core/events.ts";
+import { sinkStream, sourceStream, stepsStream } from "../src/core/streams.ts";
+
+/** What a reader takes from one stream: the records of one source, or of one outlet of a partition. */
+export interface Edge {
+  readonly stream: string;
+  /** The stage whose rows leave, as an index into those of its segment; `undefined`: the stream is a source's. */
+  readonly stage: number | undefined;
+  /** Whether the rows go to the partitions of the keys that the stage (a keyBy) gives them. */
+  readonly rekeys: boolean;
+  /** Only the records for this partition. */
+  readonly partition: number | undefined;
+  /** What is added to the paths. */
+  readonly branch: string;
+}
+
+/** A sink, or a partition of a segment, of a deployment. */
+export interface Reader {
+  readonly edges: readonly Edge[];
+  /** Names of the segment's stages, in the order of its events' `stages`; none at a sink. */
+  readonly stages: readonly string[];
+  /** Whether digests are recorded. */
+  readonly digests: boolean;
+}
+
+/** What reads what in the deployments of a log, as far as their events say it: see "Addresses" in docs/format.md. */
+export class Topology {
+  readonly #deployments = new Map<string, PipelineDeployed[]>();
+  readonly #readers = new Map<string, Reader | undefined>();
+
+  /** Takes in an event of `pipeline_P`. */
+  deploy(stream: string, deployed: PipelineDeployed): void {
+    const pipeline = stream.slice(stream.indexOf("_") + 1);
+    const known = this.#deployments.get(pipeline);
+    if (known === undefined) this.#deployments.set(pipeline, [deployed]);
+    else known.push(deployed);
+  }
+
+  /** The reader whose stream is `stream`, in the deployment with the identity `deployment`; `undefined` if it is not known. */
+  reader(stream: string, deployment: Uint8Array): Reader | undefined {
+    const pipeline = stream.slice(stream.indexOf("_") + 1).split(".", 1)[0] ?? "";
+    const deployed = this.#deployments
+      .get(pipeline)
+      ?.find((other) => equalBytes(other.deployment, deployment));
+    if (deployed === undefined) return undefined;
+    const name = `${deployed.version} ${stream}`;
+    if (!this.#readers.has(name)) this.#readers.set(name, readerOf(pipeline, deployed, stream));
+    return this.#readers.get(name);
+  }
+}
+
+function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string): Reader | undefined {
+  const digests = deployed.provenance === "full";
+  const sink = deployed.sinks.find(({ name }) => sinkStream(pipeline, name) === stream);
+  if (sink !== undefined) return { edges: sinkEdges(pipeline, deployed, sink.input), stages: [], digests };
+  const [, segment = "", digits = ""] = /^steps_[^.]*\.([^.]*)\.(\d{4})$/.exec(stream) ?? [];
+  const stages = stagesOf(deployed, segment);
+  if (stages.length === 0) return undefined;
+  return { edges: segmentEdges(pipeline, deployed, segment, Number(digits)), stages, digests };
+}
+
+function stagesOf({ stages }: PipelineDeployed, segment: string): string[] {
+  return stages.filter((stage) => stage.segment === segment).map(({ name }) => name);
+}
+
+function sinkEdges(pipeline: string, deployed: PipelineDeployed, input: string): Edge[] {
+  const partition = undefined;
+  if (deployed.sources.some(({ name }) => name === input)) {
+    const stream = sourceStream(pipeline, input);
+    return [{ stream, stage: undefined, rekeys: false, partition, branch: "" }];
+  }
+  const segment = deployed.stages.find(({ name }) => name === input)?.segment ?? "";
+  const stage = stagesOf(deployed, segment).indexOf(input);
+  return partitionsOf(deployed).map((from) => ({
+    stream: stepsStream(pipeline, segment, from),
+    stage,
+    rekeys: false,
+    partition,
+    branch: "",
+  }));
+}
+
+function segmentEdges(
+  pipeline: string,
+  deployed: PipelineDeployed,
+  segment: string,
+  partition: number,
+): Edge[] {
+  const first = deployed.stages.find(({ name }) => name === segment);
+  const inputs = first?.inputs ?? [];
+  const twice = new Set(inputs).size < inputs.length;
+  return inputs.flatMap((input, side): Edge[] => {
+    const branch = twice
+      ? `${segment}.${side}\0`
+      : first?.kind === "late" || readersOf(deployed, input) > 1
+        ? `${segment}\0`
+        : "";
+    if (deployed.sources.some(({ name }) => name === input)) {
+      return [{ stream: sourceStream(pipeline, input), stage: undefined, rekeys: false, partition, branch }];
+    }
+    const ahead = deployed.stages.find(({ name }) => name === input);
+    const rekeys = ahead?.kind === "keyBy";
+    const stage = stagesOf(deployed, ahead?.segment ?? "").indexOf(input);
+    const from = rekeys ? partitionsOf(deployed) : [partition];
+    return from.map((number) => ({
+      stream: stepsStream(pipeline, ahead?.segment ?? "", number),
+      stage,
+      rekeys,
+      partition: rekeys ? partition : undefined,
+      branch,
+    }));
+  });
+}
+
+/** What came too late is no output of the stage that it came too late for. */
+function readersOf({ stages }: PipelineDeployed, input: string): number {
+  return stages
+    .filter(({ kind }) => kind !== "late")
+    .reduce((sum, { inputs }) => sum + inputs.filter((name) => name === input).length, 0);
+}
+
+function partitionsOf({ partitions }: PipelineDeployed): number[] {
+  return Array.from({ length: partitions }, (_, partition) => partition);
+}

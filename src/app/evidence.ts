@@ -1,0 +1,164 @@
+import { formatAddress } from "../core/address.ts";
+import { linkInMetadata } from "../core/chain.ts";
+import { type Checkpoint, originOf, parseCheckpoint } from "../core/checkpoint.ts";
+import { equalBytes } from "../core/digest.ts";
+import { HeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import { decodeEvidence, encodeEvidence, type ProvenEvent } from "../core/evidence.ts";
+import { LIMITS } from "../core/limits.ts";
+import { parseNote } from "../core/signed-note.ts";
+import { pipelineStream } from "../core/streams.ts";
+import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import { createEvidenceSurroundings, openLog } from "../runtime/compose.ts";
+import { keptRecord } from "../runtime/kept-record.ts";
+import { seekLeaf } from "../runtime/leaf-seeker.ts";
+import { LineageReader } from "../runtime/lineage-reader.ts";
+import { type Trace, traceBack } from "../runtime/lineage-trace.ts";
+import { MerkleReader } from "../runtime/merkle-reader.ts";
+import { resolveRecord } from "../runtime/record-address.ts";
+import { readOne } from "../runtime/seek.ts";
+import type { EvidenceReport, EvidenceRequest } from "./evidence-types.ts";
+
+/**
+ * Writes a file that proves one record's lineage: see docs/evidence.md. Throws `BadInput` for a checkpoint that is of
+ * another log, or older than the record; `RecordNotFound`, `RecordGone` where a part of the way has been let go of;
+ * `LogDamaged` where the log is not what was signed; `ForeignOutput` for an `out` that holds something else.
+ */
+export async function evidence(request: EvidenceRequest): Promise<EvidenceReport> {
+  const { files, bundler } = createEvidenceSurroundings();
+  const note = await files.read(request.checkpoint);
+  const log = await openLog(request.log, { readOnly: true });
+  try {
+    const checkpoint = checkpointOf(note, request.checkpoint, log.id);
+    const before = await files.findBytes(request.out);
+    if (before !== undefined) mustBeEvidence(before, request.out);
+    const tree = new MerkleReader(log);
+    await mustHold(tree, checkpoint, request.checkpoint);
+    const reader = new LineageReader(log, bundler);
+    const { signal } = request;
+    const options = signal === undefined ? {} : { signal };
+    const address = await resolveRecord({ log, reader, ...options }, request.record);
+    const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords });
+    mustBeWhole(trace);
+    const events: ProvenEvent[] = [];
+    for (const event of await eventsOf(log, trace)) events.push(await prove(log, tree, checkpoint, event));
+    const records: [string, Uint8Array][] = [];
+    for (const { place } of trace.records) {
+      const bytes = place.kind === "gone" ? undefined : await keptRecord(log, place);
+      if (bytes !== undefined) records.push([place.address, bytes]);
+    }
+    const record = formatAddress(address);
+    const bytes = encodeEvidence({ log: log.id, record, note, events, records });
+    await files.replaceBytes(request.out, bytes);
+    const { origin, size } = checkpoint;
+    return {
+      record,
+      file: request.out,
+      bytes: bytes.length,
+      events: events.length,
+      vertices: trace.records.length,
+      values: records.length,
+      checkpoint: { origin, size },
+    };
+  } finally {
+    await log.close();
+  }
+}
+
+function checkpointOf(note: string, where: string, logId: string): Checkpoint {
+  let checkpoint: Checkpoint;
+  try {
+    checkpoint = parseCheckpoint(parseNote(note).text);
+  } catch (error) {
+    if (!(error instanceof HeadwaterError)) throw error;
+    const { hint } = error;
+    throw new HeadwaterError("BadInput", error.message, { where, ...(hint !== undefined && { hint }) });
+  }
+  if (checkpoint.origin === originOf(logId)) return checkpoint;
+  throw new HeadwaterError("BadInput", `the checkpoint is of another log: ${checkpoint.origin}`, {
+    where,
+    hint: `This log is ${originOf(logId)}.`,
+  });
+}
+
+function mustBeEvidence(bytes: Uint8Array, where: string): void {
+  try {
+    decodeEvidence(bytes);
+  } catch {
+    throw new HeadwaterError("ForeignOutput", "the file holds something else than evidence", {
+      where,
+      hint: "It is not overwritten: name another place.",
+    });
+  }
+}
+
+async function mustHold(tree: MerkleReader, { size, root }: Checkpoint, where: string): Promise<void> {
+  if (size > 0 && equalBytes(await tree.root(size), root)) return;
+  throw new HeadwaterError("LogDamaged", `the log is not the one whose first ${size} events were signed`, {
+    where,
+    hint: '"headwater audit --checkpoint" says more.',
+  });
+}
+
+function mustBeWhole({ gone: [gone], cut }: Trace): void {
+  if (gone !== undefined) {
+    throw new HeadwaterError("RecordGone", "a part of the record's way has been let go of", {
+      where: gone.address,
+      hint: '"headwater lineage" shows what is left of it.',
+    });
+  }
+  if (!cut) return;
+  throw new HeadwaterError("BadUsage", `the record was made of more than ${LIMITS.evidenceRecords} others`, {
+    hint: "Ask for evidence of one of those further up.",
+  });
+}
+
+/** The events that the way rests on, and the deployments that they name. */
+async function eventsOf(log: EventLog, trace: Trace): Promise<RecordedEvent[]> {
+  const found: RecordedEvent[] = [];
+  for (const { stream, revision, events } of trace.events) {
+    for (let at = revision; at < revision + events; at++) found.push(await readOne(log, stream, at));
+  }
+  const pipelines = new Set<string>();
+  for (const { stream } of trace.events) {
+    pipelines.add(stream.slice(stream.indexOf("_") + 1).split(".", 1)[0] ?? "");
+  }
+  const used = trace.records.flatMap(({ place }) =>
+    place.kind === "gone" ? [] : [place.deployed.deployment],
+  );
+  for (const pipeline of pipelines) {
+    for await (const event of log.read(pipelineStream(pipeline))) {
+      const { type, data } = decodeEvent(event);
+      if (type !== "PipelineDeployed") continue;
+      if (used.some((deployment) => equalBytes(deployment, data.deployment))) found.push(event);
+    }
+  }
+  return found;
+}
+
+async function prove(
+  log: EventLog,
+  tree: MerkleReader,
+  { size }: Checkpoint,
+  event: RecordedEvent,
+): Promise<ProvenEvent> {
+  const { stream, revision, id, type, data, metadata } = event;
+  const where = `${stream}@${revision}`;
+  const link = linkInMetadata(metadata);
+  if (link === undefined) {
+    throw new HeadwaterError("LogDamaged", "an event's metadata does not hold its digest", { where });
+  }
+  const leaf = await seekLeaf(log, tree, size, event);
+  if (leaf === undefined) {
+    throw new HeadwaterError(
+      "BadInput",
+      "the checkpoint is older than the record, or than what it came from",
+      {
+        where,
+        hint: "Sign the log as it is now with headwater checkpoint.",
+      },
+    );
+  }
+  const proof = await tree.inclusion(leaf, size);
+  return { stream, revision, id, type, data, previous: link.previous, leaf, proof };
+}

@@ -1,0 +1,44 @@
+import { HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { Surroundings } from "../runtime/compose.ts";
+import type { ThreadSettings } from "../runtime/node-thread.ts";
+
+/** What a caller may say of where nodes run. */
+export interface ExecutorRequest {
+  readonly executor?: "inline" | "threads";
+  readonly nodes?: number;
+  readonly hangAfterMs?: number;
+  readonly threadMemoryMb?: number;
+}
+
+/** How many nodes there are, and the threads that they run in; none if they run in this one. */
+export interface ChosenExecutor {
+  readonly nodes: number;
+  readonly threads?: ThreadSettings;
+}
+
+/** Completes what a caller said. Throws `BadUsage` for numbers out of their bounds, or an executor that is none. */
+export function chooseExecutor(
+  { executor = "inline", nodes, ...request }: ExecutorRequest,
+  { threads }: Pick<Surroundings, "threads">,
+  partitions: number,
+): ChosenExecutor {
+  if (executor === "inline") return { nodes: nodes ?? 1 };
+  if (executor !== "threads") {
+    throw new HeadwaterError("BadUsage", `there is no executor ${JSON.stringify(executor)}`, {
+      where: "executor",
+      hint: 'Nodes run "inline", or in "threads".',
+    });
+  }
+  const { hangAfterMs = LIMITS.hangAfterMs, threadMemoryMb: memoryMb = LIMITS.threadMemoryMb } = request;
+  mustBeWithin("hangAfterMs", hangAfterMs, LIMITS.hangAfterMsLeast, LIMITS.hangAfterMsMost);
+  mustBeWithin("threadMemoryMb", memoryMb, LIMITS.threadMemoryMbLeast, LIMITS.threadMemoryMbMost);
+  return { nodes: nodes ?? Math.min(partitions, threads.parallelism), threads: { hangAfterMs, memoryMb } };
+}
+
+function mustBeWithin(name: string, value: number, least: number, most: number): void {
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
+  throw new HeadwaterError("BadUsage", `not a whole number from ${least} to ${most}: ${value}`, {
+    where: name,
+  });
+}

@@ -1,0 +1,45 @@
+import { HeadwaterError } from "../core/errors.ts";
+import { comparePositions, formatPosition } from "../core/position.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { openViewStore } from "../runtime/compose.ts";
+import { LineageView } from "../runtime/lineage-view.ts";
+import type { ViewOptions } from "./lineage-types.ts";
+
+/**
+ * Opens the index of a log, has it follow the log to where that ends now, hands it to `use`, and closes it. Throws
+ * `ViewBehind` instead of following where it is not to be waited for.
+ */
+export async function withLineageView<T>(
+  spec: string,
+  log: EventLog,
+  {
+    views,
+    rebuild = false,
+    wait = true,
+    onProgress,
+    signal,
+  }: ViewOptions & { readonly signal?: AbortSignal },
+  use: (view: LineageView) => Promise<T>,
+): Promise<T> {
+  const store = await openViewStore(spec, log, views);
+  try {
+    const view = await LineageView.open(store, log);
+    if (rebuild) await view.drop();
+    if (!wait) await mustBeThere(view, log);
+    await view.catchUp(signal, ({ position, end }) => {
+      onProgress?.(end.commit === 0n ? 1 : Number((position.commit * 1_000n) / end.commit) / 1_000);
+    });
+    return await use(view);
+  } finally {
+    await store.close();
+  }
+}
+
+async function mustBeThere(view: LineageView, log: EventLog): Promise<void> {
+  const { position } = await log.size();
+  if (comparePositions(view.position, position) >= 0) return;
+  throw new HeadwaterError("ViewBehind", "the index has not come to the end of the log", {
+    where: `at ${formatPosition(view.position)} of ${formatPosition(position)}`,
+    hint: "Without --no-wait it follows the log first, and then answers.",
+  });
+}

@@ -1,0 +1,359 @@
+import { resolve } from "node:path";
+import { decodeCanonical, type Value } from "../core/canonical.ts";
+import { HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import { retryStream } from "../core/streams.ts";
+import type { PipelineDefinition } from "../pipeline/definition.ts";
+import { planPipeline } from "../pipeline/plan.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { takenOf } from "../runtime/completed.ts";
+import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
+import { currentDeployment, definitionOf } from "../runtime/deployment.ts";
+import {
+  type Refused,
+  type RefusedFilter,
+  readRefused,
+  refusedKey,
+  refusedOrigin,
+} from "../runtime/quarantine.ts";
+import { notReadable } from "../runtime/rejected-records.ts";
+import { type Chosen, type Decisions, decide, readDecisions, retriedAs } from "../runtime/retry-requests.ts";
+import { processAtWork } from "../runtime/supervision.ts";
+import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import type {
+  QuarantineList,
+  QuarantineRequest,
+  RefusedDetails,
+  RefusedRecord,
+  RefusedSelection,
+  RefusedState,
+  RetryReport,
+  RetryRequest,
+} from "./quarantine-types.ts";
+import { run } from "./run.ts";
+
+/** What is in a pipeline's quarantine: `headwater quarantine list`. Throws `UnknownPipeline`. */
+export async function listQuarantine(
+  request: QuarantineRequest & Pick<RefusedSelection, "stage" | "source"> & { readonly limit?: number },
+): Promise<QuarantineList> {
+  const { limit = LIMITS.quarantineListed } = request;
+  return withPipeline(request, "look", async ({ log, pipeline }) => {
+    const counts = { waiting: 0, asked: 0, retried: 0, discarded: 0 };
+    const records: RefusedRecord[] = [];
+    const states = await States.read(log, pipeline);
+    let all = 0;
+    for await (const refused of readRefused(log, pipeline, filterOf(request))) {
+      counts[await states.briefly(refused)]++;
+      if (all++ < limit) records.push(await states.describe(refused));
+    }
+    return { pipeline, counts, records, complete: all <= limit };
+  });
+}
+
+/** Everything that is kept of a refused record: `headwater quarantine show`. Throws `NotQuarantined`. */
+export async function showRefused(request: {
+  readonly log: string;
+  readonly record: string;
+}): Promise<RefusedDetails> {
+  const { unit, pipeline } = parseAddress(request.record);
+  return withPipeline({ log: request.log, pipeline }, "look", async ({ log, there }) => {
+    for await (const refused of readRefused(log, pipeline, { unit })) {
+      if (refused.address !== request.record) continue;
+      const states = await States.read(log, pipeline);
+      const obstacle = obstacleOf(refused, there) ?? null;
+      return { ...(await states.describe(refused)), ...(await detailsOf(log, refused)), obstacle };
+    }
+    throw notThere(request.record);
+  });
+}
+
+/**
+ * Asks for refused records to be put back, and runs the pipeline, unless another process does. Throws `NotQuarantined`
+ * for a record that is not in quarantine, was asked for before, or is discarded, and `NotRetryable` for one of which
+ * too little is kept; then nothing was asked for. And what running throws.
+ */
+export async function retryRefused(request: RetryRequest): Promise<RetryReport> {
+  const surroundings = createSurroundings();
+  const asked = await withPipeline(request, "change", async ({ log, pipeline, there }) => {
+    let impossible = 0;
+    const count = await decide({ ...surroundings, log, pipeline }, async (before) => {
+      const chosen = await choose(log, pipeline, request, before);
+      const obstacles = chosen.map((refused) => obstacleOf(refused, there));
+      const at = obstacles.findIndex((obstacle) => obstacle !== undefined);
+      if (request.records !== undefined && at >= 0) {
+        throw new HeadwaterError("NotRetryable", `it cannot be put back: ${obstacles[at]}`, {
+          where: chosen[at]?.address ?? "",
+          hint: 'Nothing was asked for. "headwater quarantine discard" says that it is not to be put back.',
+        });
+      }
+      const possible = chosen.filter((_, index) => obstacles[index] === undefined);
+      impossible = chosen.length - possible.length;
+      return possible;
+    });
+    const process = await processAtWork({ ...surroundings, log, pipeline });
+    return { pipeline, count, impossible, process };
+  });
+  const { pipeline, count, impossible, process } = asked;
+  const report = { pipeline, asked: count, impossible, process: process ?? null };
+  if (process !== undefined) return { ...report, by: "another process", run: null };
+  if (request.later) return { ...report, by: "the next run", run: null };
+  const ran = await run({
+    ...request.run,
+    pipeline: request.pipeline,
+    log: request.log,
+    inputs: new Map(),
+  });
+  return { ...report, by: "this run", run: ran };
+}
+
+/** Says that refused records are not to be put back. Answers how many. Throws as {@link retryRefused}. */
+export async function discardRefused(
+  request: QuarantineRequest & RefusedSelection & { readonly reason: string },
+): Promise<{ readonly pipeline: string; readonly discarded: number }> {
+  const { reason } = request;
+  if (reason.trim() === "" || reason.length > LIMITS.reasonChars || !reason.isWellFormed()) {
+    throw new HeadwaterError("BadUsage", "the reason is empty, too long, or no text", {
+      where: "--reason",
+      hint: `Say in at most ${LIMITS.reasonChars} characters why they are not to be put back.`,
+    });
+  }
+  const surroundings = createSurroundings();
+  return withPipeline(request, "change", async ({ log, pipeline }) => ({
+    pipeline,
+    discarded: await decide(
+      { ...surroundings, log, pipeline },
+      (before) => choose(log, pipeline, request, before),
+      reason,
+    ),
+  }));
+}
+
+/** Which stages (`steps_P.G/stage`) and sources (`source_P.S`) there are. */
+type There = ReadonlySet<string>;
+
+interface OpenPipeline {
+  readonly log: EventLog;
+  readonly pipeline: string;
+  readonly there: There;
+}
+
+async function withPipeline<T>(
+  request: QuarantineRequest,
+  access: "look" | "change",
+  use: (open: OpenPipeline) => Promise<T>,
+): Promise<T> {
+  const definition = isModulePath(request.pipeline)
+    ? await loadDefinition(createSurroundings(), request.pipeline)
+    : undefined;
+  const pipeline = definition?.name ?? request.pipeline;
+  const log = await openLog(request.log, access === "look" ? { readOnly: true } : { create: false });
+  try {
+    const deployed = await currentDeployment(log, pipeline);
+    if (deployed === undefined) throw unknownPipeline(pipeline);
+    const there =
+      definition === undefined
+        ? new Set([
+            ...deployed.sources.map(({ name }) => `source_${pipeline}.${name}`),
+            ...deployed.stages.map(({ name, segment }) => `steps_${pipeline}.${segment}/${name}`),
+          ])
+        : placesOf(definition);
+    return await use({ log, pipeline, there });
+  } finally {
+    await log.close();
+  }
+}
+
+async function loadDefinition({ bundler }: Surroundings, path: string): Promise<PipelineDefinition> {
+  return definitionOf(bundler.load(await bundler.bundle(resolve(path))), path);
+}
+
+function placesOf(definition: PipelineDefinition): There {
+  const { sources, segments } = planPipeline(definition);
+  return new Set([
+    ...sources.map(({ name }) => `source_${definition.name}.${name}`),
+    ...segments.flatMap((segment) =>
+      segment.stages.map((stage) => `steps_${definition.name}.${segment.name}/${stage.definition.name}`),
+    ),
+  ]);
+}
+
+function filterOf({ stage, source }: Pick<RefusedSelection, "stage" | "source">): RefusedFilter {
+  return { ...(stage !== undefined && { stage }), ...(source !== undefined && { source }) };
+}
+
+/** The refused records that are meant, of which nothing was decided before. Throws `NotQuarantined`. */
+async function choose(
+  log: EventLog,
+  pipeline: string,
+  selection: RefusedSelection,
+  { of }: Decisions,
+): Promise<(Refused & Chosen)[]> {
+  const decided = (refused: Refused) => of.get(refusedKey(refused.unit, refused.place));
+  const { records } = selection;
+  const found = new Map<string, Refused>();
+  if (records === undefined) {
+    for await (const refused of readRefused(log, pipeline, filterOf(selection))) {
+      if (decided(refused) === undefined) found.set(refused.address, refused);
+    }
+    return [...found.values()];
+  }
+  const wanted = new Set(records);
+  for (const record of wanted) {
+    const address = parseAddress(record);
+    if (address.pipeline === pipeline) continue;
+    throw new HeadwaterError("BadUsage", `this is a record of the pipeline ${address.pipeline}`, {
+      where: record,
+      hint: `Name that pipeline instead of ${pipeline}.`,
+    });
+  }
+  for (const unit of new Set(records.map((record) => parseAddress(record).unit))) {
+    for await (const refused of readRefused(log, pipeline, { unit })) {
+      if (wanted.has(refused.address)) found.set(refused.address, refused);
+    }
+  }
+  return [...wanted].map((record) => {
+    const refused = found.get(record);
+    if (refused === undefined) throw notThere(record);
+    const decision = decided(refused);
+    if (decision === undefined) return refused;
+    throw new HeadwaterError(
+      "NotQuarantined",
+      decision.kind === "asked"
+        ? `it was asked to be put back before, as ${retryStream(pipeline)}@${decision.item}`
+        : `it was discarded: ${decision.reason}`,
+      {
+        where: record,
+        hint: `Nothing was changed. "headwater quarantine show ${record}" says what became of it.`,
+      },
+    );
+  });
+}
+
+function notThere(record: string): HeadwaterError {
+  return new HeadwaterError("NotQuarantined", "no record with this address is in quarantine", {
+    where: record,
+    hint: 'Nothing was changed. "headwater quarantine list PIPELINE" shows those that are.',
+  });
+}
+
+/** Throws `BadUsage` for what is no address of a refused record. */
+function parseAddress(record: string): { readonly unit: string; readonly pipeline: string } {
+  const quarantined = /^(steps_([^.@]+)\.[^.@]+\.\d{4})@\d+\.\d+\/.+$/.exec(record);
+  if (quarantined?.[1] !== undefined) return { unit: quarantined[1], pipeline: quarantined[2] ?? "" };
+  const rejected = /^quarantine_(([^.@]+)\.[^.@]+)@\d+$/.exec(record);
+  if (rejected !== null) return { unit: `source_${rejected[1]}`, pipeline: rejected[2] ?? "" };
+  throw new HeadwaterError("BadUsage", `not the address of a refused record: ${JSON.stringify(record)}`, {
+    where: "RECORD",
+    hint: 'Such as steps_orders.parse.0003@17.0/parse or quarantine_orders.in@4; "headwater quarantine list" shows them.',
+  });
+}
+
+/** Why a record cannot be put back. */
+function obstacleOf({ unit, record, place, firing }: Refused, there: There): string | undefined {
+  if (record.kind === "rejected") {
+    if (!there.has(unit)) return `the pipeline has no source ${unit.slice(unit.indexOf(".") + 1)} any more`;
+    return notReadable(record.rejected);
+  }
+  if (firing) {
+    return "it is no record but the firing of a window or join; its members are where they were";
+  }
+  const segment = unit.slice(0, -".0000".length);
+  if (there.has(`${segment}/${place.stage}`)) return undefined;
+  return `the stage ${place.stage} is not where it was in the pipeline`;
+}
+
+/** What has become of refused records, as far as the log says when it is asked. */
+class States {
+  readonly #log: EventLog;
+  readonly #pipeline: string;
+  readonly #decisions: Decisions;
+  /** Up to which I a unit has taken what it was asked for. */
+  readonly #taken = new Map<string, number>();
+
+  private constructor(log: EventLog, pipeline: string, decisions: Decisions) {
+    this.#log = log;
+    this.#pipeline = pipeline;
+    this.#decisions = decisions;
+  }
+
+  static async read(log: EventLog, pipeline: string): Promise<States> {
+    return new States(log, pipeline, await readDecisions(log, pipeline));
+  }
+
+  async briefly({ unit, place }: Refused): Promise<RefusedState["state"]> {
+    const decision = this.#decisions.of.get(refusedKey(unit, place));
+    if (decision?.kind !== "asked") return decision?.kind ?? "waiting";
+    let taken = this.#taken.get(unit);
+    if (taken === undefined) {
+      taken = (await takenOf(this.#log, unit, retryStream(this.#pipeline))).retry;
+      this.#taken.set(unit, taken);
+    }
+    return decision.item < taken ? "retried" : "asked";
+  }
+
+  async describe(refused: Refused): Promise<RefusedRecord> {
+    const { address, unit, place, wall, record } = refused;
+    const { code, message, where } = record.kind === "rejected" ? record.rejected : record.quarantined;
+    return {
+      address,
+      kind: record.kind,
+      at: place.stage ?? unit.slice(unit.indexOf(".") + 1),
+      time: new Date(wall).toISOString(),
+      code,
+      message,
+      where: where === undefined || where === "$" ? null : where,
+      ...(await this.#stateOf(refused)),
+    };
+  }
+
+  async #stateOf({ unit, place }: Refused): Promise<RefusedState> {
+    const decision = this.#decisions.of.get(refusedKey(unit, place));
+    if (decision === undefined) return { state: "waiting" };
+    if (decision.kind === "discarded") return { state: "discarded", reason: decision.reason };
+    const retry = `${retryStream(this.#pipeline)}@${decision.item}`;
+    const became = await retriedAs(this.#log, this.#pipeline, unit, decision.item);
+    if (became === undefined) return { state: "asked", retry };
+    return { state: "retried", retry, fate: became.fate, as: became.address ?? null };
+  }
+}
+
+type Details = Omit<RefusedDetails, keyof RefusedRecord | "obstacle">;
+
+async function detailsOf(log: EventLog, refused: Refused): Promise<Details> {
+  const { record } = refused;
+  if (record.kind === "rejected") {
+    const { value, input, line, frame } = record.rejected;
+    return {
+      value: decoded(value),
+      stack: null,
+      parent: `${input}:${line}`,
+      key: null,
+      eventTime: null,
+      frame: Buffer.from(frame).toString("utf8"),
+      firing: null,
+    };
+  }
+  const { stack, key, firing, record: bytes } = record.quarantined;
+  const origin = await refusedOrigin(log, refused);
+  return {
+    value: decoded(bytes),
+    stack: stack ?? null,
+    parent: origin?.parent ?? "",
+    key: decoded(key ?? firing?.key),
+    eventTime: origin?.time === undefined ? null : new Date(origin.time).toISOString(),
+    frame: null,
+    firing: !refused.firing
+      ? null
+      : {
+          start: firing?.start ?? null,
+          end: firing?.end ?? null,
+          total: decoded(firing?.total),
+          left: decoded(firing?.left),
+          members: origin?.members ?? [],
+        },
+  };
+}
+
+function decoded(bytes: Uint8Array | undefined): Value {
+  return bytes === undefined ? null : (decodeCanonical(bytes) as Value);
+}

@@ -1,0 +1,45 @@
+import { HeadwaterError } from "../core/errors.ts";
+import type { Surroundings } from "../runtime/compose.ts";
+import { FileIntake } from "../runtime/file-intake.ts";
+import { type FileNotice, FilesIntake } from "../runtime/files-intake.ts";
+import type { Intake } from "../runtime/intake.ts";
+import type { RunRequest } from "./run-types.ts";
+
+/** Opens what a run reads. Throws `BadInput` for what cannot be begun. */
+export async function openIntakes(
+  surroundings: Surroundings,
+  request: RunRequest,
+): Promise<Map<string, Intake>> {
+  mustHaveInputs(request);
+  const intakes = new Map<string, Intake>();
+  for (const [source, path] of request.inputs) {
+    intakes.set(source, await openIntake(surroundings, request, source, path));
+  }
+  return intakes;
+}
+
+async function openIntake(
+  { files, clock }: Surroundings,
+  request: RunRequest,
+  source: string,
+  path: string,
+): Promise<Intake> {
+  const format = request.formats?.get(source);
+  const again = request.again ?? false;
+  const follow = request.follow ?? false;
+  const watched = (await files.filesIn(path)) !== undefined || (follow && (await files.identify(path)));
+  // What is no regular file gives its bytes once: there is nothing to follow it by.
+  if (!watched) return FileIntake.open({ open: () => files.openInput(path, format), again });
+  const onFile = (notice: FileNotice) => request.onNotice?.({ kind: "file", source, ...notice });
+  return FilesIntake.open({ files, clock, path, format, again, follow, onFile });
+}
+
+function mustHaveInputs({ formats, inputs }: RunRequest): void {
+  for (const source of formats?.keys() ?? []) {
+    if (inputs.has(source)) continue;
+    throw new HeadwaterError("BadUsage", `a format is given for ${JSON.stringify(source)}, but no input`, {
+      where: "--format",
+      hint: `Name one with --input ${source}=FILE.`,
+    });
+  }
+}

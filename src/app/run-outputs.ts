@@ -1,0 +1,128 @@
+import { stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { Files } from "../ports/files.ts";
+import type { Surroundings } from "../runtime/compose.ts";
+import { FileTarget } from "../runtime/file-target.ts";
+import { HttpTarget } from "../runtime/http-target.ts";
+import { RotatingTarget } from "../runtime/rotating-target.ts";
+import { sinkHistory } from "../runtime/sink-history.ts";
+import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
+import { StdoutTarget } from "../runtime/sink-targets.ts";
+import { parseRotation } from "./rotation.ts";
+import type { RunRequest } from "./run-types.ts";
+
+const STDIO = "-";
+
+/** Makes the targets of a run. A mistake in a path or an address is told before anything is accepted for it. */
+export async function openTargets(
+  surroundings: Surroundings,
+  request: RunRequest,
+): Promise<Map<string, SinkTarget>> {
+  await checkOutputPaths(request);
+  return new Map(
+    [...request.outputs].map(([sink, output]) => [sink, targetOf(surroundings, request, sink, output)]),
+  );
+}
+
+function targetOf(
+  { files, http, clock }: Surroundings,
+  request: RunRequest,
+  sink: string,
+  output: string,
+): SinkTarget {
+  if (output === STDIO) return new StdoutTarget(files);
+  if (isAddress(output)) {
+    return new HttpTarget({ http, clock, url: output, headers: {}, timeoutMs: LIMITS.postTimeoutMs });
+  }
+  return fileTarget(files, output, request.rotations?.get(sink) ?? request.rotations?.get(""));
+}
+
+/** JSON lines into one file, or into several if it is rotated. Throws `BadUsage` for a rotation that is none. */
+export function fileTarget(files: Files, path: string, rotate?: string): SinkTarget {
+  const absolute = resolve(path);
+  if (rotate === undefined) return new FileTarget(files, absolute);
+  return new RotatingTarget(files, absolute, parseRotation(rotate));
+}
+
+/** Whether an output is a receiver, and no file. */
+function isAddress(output: string): boolean {
+  return /^https?:\/\//i.test(output);
+}
+
+/** Throws `BadUsage` for what is no address of a receiver. */
+export function mustBeAddress(url: string): void {
+  if (isAddress(url) && URL.canParse(url)) return;
+  throw new HeadwaterError("BadUsage", "not an address that can be POSTed to", {
+    where: url.replace(/\/\/[^/]*@/, "//"),
+    hint: "Write it like http://host:8080/path.",
+  });
+}
+
+/** A mistake in a path is told before anything is accepted for it. */
+async function checkOutputPath(path: string): Promise<void> {
+  if (/\.(gz|csv)$/.test(path)) {
+    throw new HeadwaterError("BadUsage", "outputs are JSON lines, not compressed", {
+      where: path,
+      hint: "Name a file that ends in .jsonl.",
+    });
+  }
+  const folder = dirname(resolve(path));
+  if (!(await stat(folder).catch(() => undefined))?.isDirectory()) {
+    throw new HeadwaterError("BadUsage", "there is no such folder for the output", {
+      where: folder,
+      hint: "Make it, or name another one.",
+    });
+  }
+  if ((await stat(path).catch(() => undefined))?.isDirectory()) {
+    throw new HeadwaterError("BadUsage", "the output is a folder", {
+      where: path,
+      hint: "Name a file in it.",
+    });
+  }
+}
+
+/** Two sinks that write one file would each find it changed by the other. */
+async function checkOutputPaths(request: RunRequest): Promise<void> {
+  const sinkOf = new Map<string, string>();
+  for (const sink of request.rotations?.keys() ?? []) {
+    const output = request.outputs.get(sink);
+    if (sink === "" || (output !== undefined && output !== STDIO && !isAddress(output))) continue;
+    throw new HeadwaterError("BadUsage", `only a file is rotated, and ${JSON.stringify(sink)} writes none`, {
+      where: "--rotate",
+      hint: `Name one with --output ${sink}=FILE.`,
+    });
+  }
+  for (const rotation of request.rotations?.values() ?? []) parseRotation(rotation);
+  for (const [sink, path] of request.outputs) {
+    if (isAddress(path)) {
+      mustBeAddress(path);
+      continue;
+    }
+    if (path !== STDIO) await checkOutputPath(path);
+    const other = sinkOf.get(resolve(path));
+    if (path !== STDIO && other !== undefined) {
+      throw new HeadwaterError("BadUsage", `the sinks ${other} and ${sink} are to write the same file`, {
+        where: path,
+        hint: "Give each sink a file of its own.",
+      });
+    }
+    sinkOf.set(resolve(path), sink);
+  }
+}
+
+/** Refuses outputs with foreign content, and those that were changed, before anything is done. */
+export async function checkOutputs(
+  log: EventLog,
+  plan: Plan,
+  targets: ReadonlyMap<string, SinkTarget>,
+): Promise<void> {
+  for (const [sink, target] of targets) {
+    const history = await sinkHistory(log, plan.definition.name, sink, target);
+    if (history === undefined) await mustNotBeForeign(target);
+    else if (await target.hasContent()) await target.mustHold(history.place, history.last);
+  }
+}

@@ -1,0 +1,108 @@
+import { type Address, parseAddress } from "../core/address.ts";
+import { decodeCanonical } from "../core/canonical.ts";
+import { sha256, toHex } from "../core/digest.ts";
+import { describeThrown, HeadwaterError } from "../core/errors.ts";
+import { decodeEvidence, type Evidence, faultOfProven } from "../core/evidence.ts";
+import { LIMITS } from "../core/limits.ts";
+import { parseVerifier } from "../core/signed-note.ts";
+import { createEvidenceSurroundings } from "../runtime/compose.ts";
+import { evidenceLog } from "../runtime/evidence-log.ts";
+import { LineageReader } from "../runtime/lineage-reader.ts";
+import { type Trace, traceBack } from "../runtime/lineage-trace.ts";
+import { checkNote } from "./checkpoint-file.ts";
+import type { ProvenRecord, VerifyReport, VerifyRequest } from "./evidence-types.ts";
+
+/**
+ * Checks a file of evidence without the log that it is of: that the checkpoint was signed with one of the keys, that
+ * each event was in the log then, and that these events alone say what the record came from, and its digests. What is
+ * wrong is in the report. Throws `BadInput` for a file that is no evidence, or was cut, and for a checkpoint that none
+ * of the keys has signed.
+ */
+export async function verify(request: VerifyRequest): Promise<VerifyReport> {
+  const { files, bundler } = createEvidenceSurroundings();
+  const verifiers = request.verifiers.map(parseVerifier);
+  const evidence = decodeAt(await files.readBytes(request.file), request.file);
+  const { size, root, origin, signer } = checkNote(evidence.note, request.file, verifiers, evidence.log);
+  const failures: { address: string; message: string }[] = [];
+  for (const event of evidence.events) {
+    const fault = faultOfProven(event, size, root);
+    if (fault !== undefined) failures.push({ address: `${event.stream}@${event.revision}`, message: fault });
+  }
+  const reader = new LineageReader(evidenceLog(evidence.log, evidence.events), bundler);
+  const trace = failures.length > 0 ? undefined : await follow(reader, evidence, failures);
+  const records = trace === undefined ? [] : await checkRecords(reader, evidence, trace, failures);
+  return {
+    ok: failures.length === 0,
+    record: evidence.record,
+    log: evidence.log,
+    checkpoint: { origin, size, signer: signer.verifierKey },
+    events: evidence.events.length,
+    records,
+    edges: trace?.edges ?? [],
+    failures,
+  };
+}
+
+type Failures = { address: string; message: string }[];
+
+function decodeAt(bytes: Uint8Array, where: string): Evidence {
+  try {
+    return decodeEvidence(bytes);
+  } catch (error) {
+    if (!(error instanceof HeadwaterError)) throw error;
+    const { hint, cause } = error;
+    throw new HeadwaterError(error.code, error.message, {
+      where,
+      ...(hint !== undefined && { hint }),
+      cause,
+    });
+  }
+}
+
+/** The record's way, as the events of the evidence alone have it; `undefined` where they do not have all of it. */
+async function follow(
+  reader: LineageReader,
+  { record }: Evidence,
+  failures: Failures,
+): Promise<Trace | undefined> {
+  try {
+    const address: Address = parseAddress(record);
+    const trace = await traceBack(reader, address, { limit: LIMITS.evidenceRecords });
+    if (!trace.cut && trace.gone.length === 0) return trace;
+    const [first] = trace.gone;
+    failures.push({ address: first?.address ?? record, message: "the evidence does not have the whole way" });
+  } catch (error) {
+    const where = error instanceof HeadwaterError ? error.where : undefined;
+    const message = `the evidence does not have the whole way: ${describeThrown(error)}`;
+    failures.push({ address: where ?? record, message });
+  }
+  return undefined;
+}
+
+async function checkRecords(
+  reader: LineageReader,
+  evidence: Evidence,
+  trace: Trace,
+  failures: Failures,
+): Promise<ProvenRecord[]> {
+  const values = new Map(evidence.records);
+  // A record that left a stage as it came in is that of the stage further up which made it.
+  const byDigest = new Map(evidence.records.map(([, bytes]) => [toHex(sha256(bytes)), bytes]));
+  const records: ProvenRecord[] = [];
+  for (const { place } of trace.records) {
+    const { address } = place;
+    const digest = await reader.digestOf(place);
+    const hex = digest === undefined ? null : toHex(digest);
+    const bytes = values.get(address);
+    values.delete(address);
+    if (bytes !== undefined && digest === undefined) {
+      failures.push({ address, message: "the record cannot be checked: no digest is kept of it" });
+    } else if (bytes !== undefined && hex !== toHex(sha256(bytes))) {
+      failures.push({ address, message: "the record is not the one that was processed: it was changed" });
+    }
+    const found = hex === null ? undefined : byDigest.get(hex);
+    records.push({ address, digest: hex, ...(found !== undefined && { value: decodeCanonical(found) }) });
+  }
+  for (const address of values.keys()) failures.push({ address, message: "the record is not on the way" });
+  return records;
+}

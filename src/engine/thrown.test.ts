@@ -1,0 +1,55 @@
+import { describe, expect, test } from "vitest";
+import { HeadwaterError } from "../core/errors.ts";
+import { reasonOf } from "./thrown.ts";
+
+/** An error that cannot be read. */
+class Evil extends Error {
+  override get message(): string {
+    throw new Error("no message");
+  }
+  override get stack(): string {
+    throw new Error("no stack");
+  }
+}
+
+const refusing = new Proxy(new Error("hidden"), {
+  getPrototypeOf: () => {
+    throw new Error("not asked");
+  },
+  get: () => {
+    throw new Error("not read");
+  },
+});
+
+describe("the reason that is kept of what was thrown", () => {
+  test("has an error's message and stack", () => {
+    const error = new TypeError("boom");
+    expect(reasonOf(error)).toEqual({ code: "StageFailed", message: "boom", stack: error.stack });
+    expect(reasonOf(Object.freeze(new Error("cold")))).toMatchObject({ message: "cold" });
+  });
+
+  test("has an own error's code and place, and no stack", () => {
+    const error = new HeadwaterError("NotCanonical", "a Date", { where: "$.at" });
+    expect(reasonOf(error)).toEqual({ code: "NotCanonical", message: "a Date", where: "$.at" });
+  });
+
+  test.each([
+    ["boom", "a text was thrown, not an Error: boom"],
+    [undefined, "undefined was thrown, not an Error: undefined"],
+    [null, "null was thrown, not an Error: null"],
+    [404, "a number was thrown, not an Error: 404"],
+    [Symbol("s"), "a symbol was thrown, not an Error: Symbol(s)"],
+    [{ status: 500 }, "an object was thrown, not an Error: [object Object]"],
+    [Object.create(null), "an object was thrown, not an Error: a value that cannot be shown"],
+    [new Evil(), "a value that cannot be shown"],
+    [refusing, "an object was thrown, not an Error: a value that cannot be shown"],
+  ])("says what was thrown instead: %#", (thrown, message) => {
+    expect(reasonOf(thrown)).toEqual({ code: "StageFailed", message });
+  });
+
+  test("can be kept, however long and whatever its characters", () => {
+    const { message } = reasonOf(new Error(`\ud800${"x".repeat(10_000)}`));
+    expect(message).toHaveLength(4_096);
+    expect(message.isWellFormed()).toBe(true);
+  });
+});

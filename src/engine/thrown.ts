@@ -1,0 +1,65 @@
+import { describeThrown, HeadwaterError } from "../core/errors.ts";
+import type { QuarantinedRecord } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
+
+/** Why a record was quarantined, of anything that may be thrown: reading it never throws. */
+export type Reason = Pick<QuarantinedRecord, "code" | "message" | "where" | "stack">;
+
+export function reasonOf(thrown: unknown): Reason {
+  const stack = isError(thrown) && !isOwn(thrown) ? read(thrown, "stack") : undefined;
+  const where = isOwn(thrown) ? thrown.where : undefined;
+  return {
+    code: isOwn(thrown) ? thrown.code : "StageFailed",
+    message: cutReason(messageOf(thrown)),
+    ...(where !== undefined && { where: cutReason(where) }),
+    ...(typeof stack === "string" && { stack: cutReason(stack) }),
+  };
+}
+
+/** The message of what was thrown; of what is no Error it says so. */
+export function messageOf(thrown: unknown): string {
+  if (isError(thrown)) return describeThrown(thrown);
+  return `${kindOf(thrown)} was thrown, not an Error: ${describeThrown(thrown)}`;
+}
+
+/** A text as an event may hold it. */
+export function cutReason(text: string): string {
+  return text.slice(0, LIMITS.reasonChars).toWellFormed();
+}
+
+/** A property of something unknown; `undefined` where it cannot be read. */
+export function read(thrown: unknown, property: string): unknown {
+  try {
+    return (thrown as Record<string, unknown> | null | undefined)?.[property];
+  } catch {
+    return undefined;
+  }
+}
+
+export function isError(thrown: unknown): thrown is Error {
+  try {
+    return thrown instanceof Error;
+  } catch {
+    // A proxy may refuse to be asked.
+    return false;
+  }
+}
+
+function isOwn(thrown: unknown): thrown is HeadwaterError {
+  return isError(thrown) && thrown instanceof HeadwaterError;
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  string: "a text",
+  number: "a number",
+  bigint: "a BigInt",
+  boolean: "a boolean",
+  symbol: "a symbol",
+  function: "a function",
+  object: "an object",
+};
+
+function kindOf(thrown: unknown): string {
+  if (thrown === undefined || thrown === null) return String(thrown);
+  return KINDS[typeof thrown] ?? typeof thrown;
+}

@@ -1,0 +1,133 @@
+import { encodeCanonical } from "../core/canonical.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { backoffMs } from "../engine/backoff.ts";
+import type { EffectFailure, EffectOutcome, EffectRequest } from "../engine/outside.ts";
+import { cutReason, isError, messageOf, read } from "../engine/thrown.ts";
+import { type Clock, sleep } from "../ports/clock.ts";
+import type { EffectGates } from "./effect-gates.ts";
+
+export interface CallSurroundings {
+  readonly clock: Clock;
+  readonly gates: EffectGates;
+  /** Aborted when nobody waits for the call any more. */
+  readonly signal: AbortSignal;
+}
+
+/** What came of calls. */
+export type CallResult = Pick<EffectOutcome, "kind" | "bytes" | "calls"> & { readonly millis: number };
+
+type Answer =
+  | { readonly kind: "answered"; readonly value: unknown }
+  | { readonly kind: "threw"; readonly error: unknown }
+  | { readonly kind: "timedOut" };
+
+/**
+ * Calls an effect, again after a failure as its plan says, and answers what came of it: never what the call throws.
+ * Rejects with `Stopped` when the signal aborts; a call that is under way then is told so, and not waited for.
+ */
+export async function callEffect(
+  request: EffectRequest,
+  { clock, gates, signal }: CallSurroundings,
+): Promise<CallResult> {
+  const { plan, stage, name, key, callsBefore } = request;
+  const gate = `${stage}\0${name}`;
+  let begun: number | undefined;
+  for (let calls = 1; ; calls++) {
+    if (!(await gates.enter(gate, plan.concurrency, signal))) throw stopped();
+    begun ??= clock.monotonic();
+    let answer: Answer;
+    try {
+      answer = await callOnce(request, callsBefore + calls, clock, signal);
+    } finally {
+      gates.leave(gate);
+    }
+    const millis = Math.max(0, Math.round(clock.monotonic() - begun));
+    if (answer.kind === "answered") return { ...resultOf(answer.value), calls, millis };
+    if (plan.retry === undefined || calls > plan.retry.times) {
+      return { ...failureOf(answer, plan.timeoutMs), calls, millis };
+    }
+    await sleep(clock, backoffMs(plan.retry, calls, key), signal);
+    if (signal.aborted) throw stopped();
+  }
+}
+
+/** One call. Whatever the function does after the time is up, or after the end, changes nothing. */
+function callOnce(
+  { fn, key, plan, name }: EffectRequest,
+  attempt: number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Answer> {
+  if (signal.aborted) return Promise.reject(stopped());
+  return new Promise<Answer>((resolve, reject) => {
+    const controller = new AbortController();
+    const end = () => {
+      cancel();
+      signal.removeEventListener("abort", onStopped);
+    };
+    const settle = (answer: Answer) => {
+      end();
+      resolve(answer);
+    };
+    const onStopped = () => {
+      end();
+      const reason = stopped();
+      reject(reason);
+      controller.abort(reason);
+    };
+    const cancel = clock.setTimeout(() => {
+      settle({ kind: "timedOut" });
+      controller.abort(
+        new HeadwaterError("EffectTimedOut", `the effect ${name} had no answer within ${plan.timeoutMs} ms`),
+      );
+    }, plan.timeoutMs);
+    signal.addEventListener("abort", onStopped, { once: true });
+    const call = async () => fn({ key, signal: controller.signal, attempt });
+    call().then(
+      (value) => settle({ kind: "answered", value }),
+      (error: unknown) => settle({ kind: "threw", error }),
+    );
+  });
+}
+
+/** A call that came to an end is not made again because its result cannot be kept: it has had its effect. */
+function resultOf(value: unknown): Pick<EffectOutcome, "kind" | "bytes"> {
+  if (value === undefined) return { kind: "nothing", bytes: new Uint8Array(0) };
+  try {
+    return { kind: "value", bytes: encodeCanonical(value) };
+  } catch (error) {
+    if (!isHeadwaterError(error)) throw error;
+    const { message, where: path, hint } = error;
+    const whole = `its result cannot be kept: ${message}${hint === undefined ? "" : `. ${hint}`}`;
+    return { kind: "failed", bytes: encodeFailure({ message: whole, ...(path !== undefined && { path }) }) };
+  }
+}
+
+function failureOf(
+  answer: Exclude<Answer, { kind: "answered" }>,
+  timeoutMs: number,
+): Pick<EffectOutcome, "kind" | "bytes"> {
+  if (answer.kind === "timedOut") {
+    return { kind: "timedOut", bytes: encodeFailure({ message: `within ${timeoutMs} ms` }) };
+  }
+  const { error } = answer;
+  const name = isError(error) ? read(error, "name") : undefined;
+  const code = read(error, "code");
+  return {
+    kind: "failed",
+    bytes: encodeFailure({
+      message: messageOf(error),
+      ...(typeof name === "string" && { name: cutReason(name) }),
+      ...(typeof code === "string" && { code: cutReason(code) }),
+      ...(typeof code === "number" && { code }),
+    }),
+  };
+}
+
+function encodeFailure(failure: EffectFailure): Uint8Array {
+  return encodeCanonical({ ...failure, message: cutReason(failure.message) });
+}
+
+function stopped(): HeadwaterError {
+  return new HeadwaterError("Stopped", "let go of while an effect was under way");
+}

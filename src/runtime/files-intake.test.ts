@@ -1,0 +1,307 @@
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createFiles } from "../adapters/files/files.ts";
+import { createSystemClock } from "../adapters/system/clock.ts";
+import type { InputProgress } from "../core/events.ts";
+import { type FileNotice, FilesIntake } from "./files-intake.ts";
+import { isRefusedAlready } from "./intake.ts";
+import { sameProgress } from "./located-input.ts";
+
+let folder: string;
+let path: string;
+let door: Door;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "headwater-intake-"));
+  path = join(folder, "app.log");
+  door = new Door();
+});
+afterEach(async () => {
+  await door.stop();
+  rmSync(folder, { recursive: true });
+});
+
+/** Takes in what an intake gives, and makes it durable at once, as a door does in a log that outlives it. */
+class Door {
+  readonly lines: string[] = [];
+  readonly notices: FileNotice[] = [];
+  turns = 0;
+  #known: InputProgress[] = [];
+  #stop = new AbortController();
+  #done: Promise<void> = Promise.resolve();
+  #intake: FilesIntake | undefined;
+  #changed: () => void = () => {};
+
+  /** Begins to read `path`, with what was taken before in mind. */
+  async begin(path: string, follow: boolean): Promise<void> {
+    const intake = await FilesIntake.open({
+      files: createFiles(),
+      clock: createSystemClock(),
+      path,
+      format: undefined,
+      again: false,
+      follow,
+      onFile: (notice) => {
+        this.notices.push(notice);
+        this.#changed();
+      },
+    });
+    this.#intake = intake;
+    this.#stop = new AbortController();
+    this.#done = this.#take(intake, this.#stop.signal);
+  }
+
+  /** Resolves when the files are read to their ends. */
+  ended(): Promise<void> {
+    return this.#done;
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#done;
+    await this.#intake?.close();
+  }
+
+  async until(holds: () => boolean): Promise<void> {
+    while (!holds()) {
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+    }
+  }
+
+  async #take(intake: FilesIntake, signal: AbortSignal): Promise<void> {
+    const { input } = await intake.locate(this.#known);
+    if (input !== undefined) this.#goOnWith(input);
+    for await (const step of intake.steps(input, () => this.#known, signal)) {
+      if (step.kind === "input") {
+        this.turns++;
+        this.#goOnWith(step.input);
+      }
+      if (step.kind !== "records") continue;
+      const now = this.#known.pop();
+      if (now === undefined) throw new Error("records of no input");
+      const records = step.records.filter((record) => !isRefusedAlready(record, now));
+      for (const { value } of records) this.lines.push((value as { line: string }).line);
+      const bytes = records.at(-1)?.end ?? now.bytes;
+      this.#known.push({ ...now, bytes, digest: intake.digestUpTo(bytes), read: now.read + records.length });
+      this.#changed();
+    }
+  }
+
+  #goOnWith(input: InputProgress): void {
+    this.#known = [...this.#known.filter((other) => !sameProgress(other, input)), input];
+  }
+}
+
+const count = (lines: number) => () => door.lines.length >= lines;
+
+describe("a folder", () => {
+  it("gives the lines of all its files, in the order of their names", async () => {
+    writeFileSync(join(folder, "b.log"), "b1\nb2\n");
+    writeFileSync(join(folder, "a.log.gz"), gzipSync("a1\na2"));
+    writeFileSync(join(folder, "c"), "c1\n");
+    writeFileSync(join(folder, "d.log"), "");
+    mkdirSync(join(folder, "e"));
+    await door.begin(folder, false);
+    await door.ended();
+    expect(door.lines).toEqual(["a1", "a2", "b1", "b2", "c1"]);
+  });
+
+  it("gives only what is new when it is read again", async () => {
+    writeFileSync(join(folder, "a.log"), "a1\n");
+    writeFileSync(join(folder, "b.log"), "b1\n");
+    await door.begin(folder, false);
+    await door.ended();
+    appendFileSync(join(folder, "b.log"), "b2\n");
+    writeFileSync(join(folder, "aa.log"), "aa1\n");
+    renameSync(join(folder, "a.log"), join(folder, "z.log"));
+    await door.begin(folder, false);
+    await door.ended();
+    expect(door.lines).toEqual(["a1", "b1", "aa1", "b2"]);
+    const { turns } = door;
+    await door.begin(folder, false);
+    await door.ended();
+    expect(door.turns).toBe(turns);
+  });
+
+  it("leaves out what it cannot read, and says so", async () => {
+    writeFileSync(join(folder, "a.bin"), Buffer.from([0, 1, 2]));
+    writeFileSync(join(folder, "b.gz"), "not gzip");
+    writeFileSync(join(folder, "c.log"), "c1\n");
+    await door.begin(folder, false);
+    await door.ended();
+    expect(door.lines).toEqual(["c1"]);
+    expect(door.notices).toMatchObject([
+      { event: "left-out", file: join(folder, "a.bin") },
+      { event: "left-out", file: join(folder, "b.gz") },
+    ]);
+  });
+
+  it("gives all that can be read before it fails with a file that breaks off", async () => {
+    const lines = Array.from({ length: 5_000 }, (_, index) => `a${index} ${Math.sin(index)}`);
+    const zipped = gzipSync(lines.join("\n"));
+    writeFileSync(join(folder, "a.log.gz"), zipped.subarray(0, zipped.length - 100));
+    writeFileSync(join(folder, "b.log"), "b1\n");
+    await door.begin(folder, false);
+    await expect(door.ended()).rejects.toMatchObject({
+      code: "InputFailed",
+      where: join(folder, "a.log.gz"),
+    });
+    expect(door.lines.at(-1)).toBe("b1");
+    expect(door.lines.length).toBeGreaterThan(1_000);
+    door = new Door();
+  });
+
+  it("is followed: files that grow, and files that come", async () => {
+    writeFileSync(join(folder, "a.log"), "a1\n");
+    await door.begin(folder, true);
+    await door.until(count(1));
+    writeFileSync(join(folder, "b.log"), "b1\nb2");
+    await door.until(count(2));
+    appendFileSync(join(folder, "a.log"), "a2\n");
+    await door.until(count(3));
+    appendFileSync(join(folder, "b.log"), " and more\n");
+    await door.until(count(4));
+    expect(door.lines).toEqual(["a1", "b1", "a2", "b2 and more"]);
+  });
+
+  it("is not read twice when a file in it is rotated, by a rename or by a copy", async () => {
+    writeFileSync(path, "a1\na2\n");
+    await door.begin(folder, true);
+    await door.until(count(2));
+    renameSync(path, `${path}.1`);
+    writeFileSync(path, "b1\n");
+    await door.until(count(3));
+    copyFileSync(path, `${path}.2`);
+    truncateSync(path, 0);
+    await door.until(() => door.notices.length > 0);
+    appendFileSync(path, "c1\n");
+    await door.until(count(4));
+    expect(door.lines).toEqual(["a1", "a2", "b1", "c1"]);
+    expect(door.notices).toEqual([{ event: "truncated", file: path }]);
+  });
+});
+
+describe("a file that is followed", () => {
+  it("is followed through rotations: all that was written to the old one comes before the new one", async () => {
+    writeFileSync(path, "");
+    await door.begin(path, true);
+    const expected: string[] = [];
+    let lines = 0;
+    for (let round = 0; round < 5; round++) {
+      for (let index = 0; index < 3; index++) {
+        expected.push(`line ${lines++}`);
+        appendFileSync(path, `${expected.at(-1)}\n`);
+      }
+      if (round % 2 === 0) await door.until(count(lines));
+      renameSync(path, `${path}.${round}`);
+      // Who writes has not noticed yet.
+      expected.push(`line ${lines++}`);
+      appendFileSync(`${path}.${round}`, `${expected.at(-1)}\n`);
+      writeFileSync(path, "");
+      await door.until(() => door.notices.length > round);
+    }
+    await door.until(count(lines));
+    expect(door.lines).toEqual(expected);
+    expect(door.notices.every(({ event }) => event === "rotated")).toBe(true);
+  });
+
+  it("gives what is written late to a file that was rotated", async () => {
+    writeFileSync(path, "a1\n");
+    await door.begin(path, true);
+    await door.until(count(1));
+    renameSync(path, `${path}.1`);
+    writeFileSync(path, "b1\n");
+    await door.until(count(2));
+    appendFileSync(`${path}.1`, "a2\n");
+    await door.until(count(3));
+    appendFileSync(path, "b2\n");
+    await door.until(count(4));
+    expect(door.lines).toEqual(["a1", "b1", "a2", "b2"]);
+  });
+
+  it("is read from its beginning when it is truncated, also where it begins as it did before", async () => {
+    writeFileSync(path, "started\nlong line of the first start\n");
+    await door.begin(path, true);
+    await door.until(count(2));
+    truncateSync(path, 0);
+    await door.until(() => door.notices.length > 0);
+    appendFileSync(path, "started\n");
+    await door.until(count(3));
+    appendFileSync(path, "again\n");
+    await door.until(count(4));
+    expect(door.lines.slice(2)).toEqual(["started", "again"]);
+  });
+
+  it("gives what was copied before it was truncated, and not read by then", async () => {
+    writeFileSync(path, "a1\n");
+    await door.begin(path, true);
+    await door.until(count(1));
+    await door.stop();
+    appendFileSync(path, "a2\n");
+    copyFileSync(path, `${path}.1`);
+    writeFileSync(path, "b1\n");
+    await door.begin(path, true);
+    await door.until(count(3));
+    expect(door.lines).toEqual(["a1", "a2", "b1"]);
+    expect(door.notices).toEqual([{ event: "found-rotated", file: `${path}.1` }]);
+  });
+
+  it.each([
+    ["as they are", (file: string) => file],
+    [
+      "compressed",
+      (file: string) => {
+        writeFileSync(`${file}.gz`, gzipSync(readFileSync(file)));
+        rmSync(file);
+        return `${file}.gz`;
+      },
+    ],
+  ])("is read on where it was left, through files that were rotated meanwhile: %s", async (_, pack) => {
+    writeFileSync(path, "a1\na2\n");
+    await door.begin(path, true);
+    await door.until(count(2));
+    await door.stop();
+    appendFileSync(path, "a3\n");
+    renameSync(path, `${path}.2`);
+    pack(`${path}.2`);
+    writeFileSync(`${path}.1`, "b1\n");
+    writeFileSync(path, "c1\n");
+    await door.begin(path, true);
+    await door.until(count(5));
+    expect(door.lines).toEqual(["a1", "a2", "a3", "b1", "c1"]);
+    await door.stop();
+    await door.begin(path, true);
+    appendFileSync(path, "c2\n");
+    await door.until(count(6));
+    expect(door.lines.at(-1)).toBe("c2");
+  });
+
+  it("is new after a truncation that was noticed before it was stopped, though it begins as before", async () => {
+    writeFileSync(path, "started\n");
+    await door.begin(path, true);
+    await door.until(count(1));
+    truncateSync(path, 0);
+    await door.until(() => door.notices.length > 0);
+    appendFileSync(path, "started\n");
+    await door.until(count(2));
+    await door.stop();
+    await door.begin(path, true);
+    appendFileSync(path, "more\n");
+    await door.until(count(3));
+    expect(door.lines).toEqual(["started", "started", "more"]);
+  });
+});

@@ -1,0 +1,330 @@
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import type { InputProgress } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
+import { type Clock, sleep } from "../ports/clock.ts";
+import type { Files, InputFormat } from "../ports/files.ts";
+import {
+  type Intake,
+  type IntakeStep,
+  isRefusedAlready,
+  type Known,
+  type Located,
+  NO_BYTES,
+} from "./intake.ts";
+import { mustBegin, newInput, sameProgress } from "./located-input.ts";
+import { rotatedFiles } from "./rotated-files.ts";
+import { WatchedFile } from "./watched-file.ts";
+
+/** Something about a file that a person should hear of. */
+export type FileNotice =
+  /** The name stands for another file now. The one before is read to its end, and watched for a while. */
+  | { readonly event: "rotated"; readonly file: string }
+  /** What was read of it is not there any more: it is read from its beginning. */
+  | { readonly event: "truncated"; readonly file: string }
+  /** The file that the name stood for in the last run has this name now, and is read on first. */
+  | { readonly event: "found-rotated"; readonly file: string }
+  /** A file of a folder that cannot be read. */
+  | { readonly event: "left-out"; readonly file: string; readonly reason: string };
+
+export interface FilesIntakeOptions {
+  readonly files: Files;
+  readonly clock: Clock;
+  /** A folder, or a file that is followed. */
+  readonly path: string;
+  readonly format: InputFormat | undefined;
+  /** Take in again what was taken before. */
+  readonly again: boolean;
+  /** Wait for what is added when the end of all files is reached. */
+  readonly follow: boolean;
+  onFile(notice: FileNotice): void;
+}
+
+/**
+ * The files of a folder, or one that is followed under its name, whatever becomes of it. Each file is an input of its
+ * own; they are taken in the order of their names, and then in which they grow. A file that is no more what its name
+ * stands for (rotation) is read to its end, and looked at for a while after that: who writes it may be late to notice.
+ */
+export class FilesIntake implements Intake {
+  readonly #options: FilesIntakeOptions;
+  readonly #folder: boolean;
+  /** In the order in which they are read. */
+  #watched: WatchedFile[] = [];
+  /** Files that cannot be read, by identity. */
+  readonly #leftOut = new Set<string>();
+  #current: WatchedFile | undefined;
+  /** What kept a file of a folder from being read to its end; told when the others are read. */
+  #failure: HeadwaterError | undefined;
+  /** A file that the name stands for from now on came while this one looked. */
+  #began = false;
+
+  private constructor(options: FilesIntakeOptions, folder: boolean) {
+    this.#options = options;
+    this.#folder = folder;
+  }
+
+  /** Throws `BadInput` for what cannot be begun. */
+  static async open(options: FilesIntakeOptions): Promise<FilesIntake> {
+    const { files, path, format } = options;
+    const found = await files.filesIn(path);
+    if (found === undefined) await mustBegin(await files.openInput(path, format));
+    else mustNotBeTooMany(path, found.length);
+    const intake = new FilesIntake(options, found !== undefined);
+    // From now on it is known what the name stood for, however long it takes until it is read.
+    if (found === undefined) await intake.#discover();
+    return intake;
+  }
+
+  get name(): string {
+    return this.#current?.path ?? this.#options.path;
+  }
+
+  async locate(known: readonly InputProgress[]): Promise<Located> {
+    await this.#discover();
+    let taken = 0;
+    for (const watched of this.#watched) {
+      taken += (await watched.locate(known, this.#options.again)).read;
+      if (!this.#options.follow) await watched.close();
+    }
+    this.#began = true;
+    this.#failure = undefined;
+    this.#current = undefined;
+    if (this.#folder) return { taken };
+    await this.#findEarlier(known);
+    this.#current = this.#watched[0];
+    const input = this.#current?.progress;
+    return input === undefined ? { taken } : { input, taken: input.read };
+  }
+
+  /** The name may stand for another file than in the last run. */
+  async #findEarlier(known: readonly InputProgress[]): Promise<void> {
+    const { path } = this.#options;
+    const watched = this.#watched.find(({ unnamedSince }) => unnamedSince === undefined);
+    const progress = watched?.progress;
+    if (watched === undefined || progress === undefined) return;
+    const latest = known.at(-1);
+    // The last run had noticed the file, and had taken nothing of it: it may begin as an older one does.
+    if (latest?.name === path && latest.bytes === 0 && latest.round > progress.round) {
+      watched.beginAnew(latest);
+      return;
+    }
+    const left = known.findLast(({ name, bytes, ended }) => name === path && bytes > 0 && !ended);
+    if (progress.bytes > 0 || left === undefined) return;
+    const isOpen = this.#watched.some(({ progress: at }) => at !== undefined && sameProgress(at, left));
+    if (!isOpen) await this.#readFirst(watched, left);
+  }
+
+  /** Puts what a file was rotated or copied to ahead of it, if that has more than was taken. */
+  async #readFirst(watched: WatchedFile, left: InputProgress): Promise<readonly WatchedFile[]> {
+    const not = new Set(this.#watched.map(({ identity }) => identity));
+    const found = await rotatedFiles(this.#options, watched, left, not);
+    this.#watched.unshift(...found);
+    const [oldest] = found;
+    if (oldest !== undefined) this.#options.onFile({ event: "found-rotated", file: oldest.path });
+    return found;
+  }
+
+  async exhausted(known: readonly InputProgress[], signal: AbortSignal): Promise<number | undefined> {
+    if (this.#options.follow) return undefined;
+    const { taken } = await this.locate(known);
+    for (const watched of this.#watched) {
+      const { progress } = watched;
+      for await (const records of watched.read(false, signal)) {
+        if (records.some((record) => !isRefusedAlready(record, progress))) return undefined;
+      }
+      await watched.close();
+    }
+    return this.#watched.length === 0 ? undefined : taken;
+  }
+
+  async *steps(
+    _from: InputProgress | undefined,
+    known: Known,
+    signal: AbortSignal,
+  ): AsyncIterable<IntakeStep> {
+    const { follow, clock } = this.#options;
+    for (;;) {
+      for (const watched of [...this.#watched]) {
+        if (signal.aborted) return;
+        yield* this.#visit(watched, known, signal);
+      }
+      if (signal.aborted) return;
+      if (!follow) break;
+      yield* this.#letGo(known, signal);
+      const before = new Set(this.#watched);
+      await this.#discover();
+      const found = this.#watched.filter((watched) => !before.has(watched));
+      if (found.length === 0) await sleep(clock, LIMITS.followMs, signal);
+      else yield* this.#begin(found, known);
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  taken(): void {}
+
+  digestUpTo(end: number): Uint8Array {
+    return this.#current?.digestUpTo(end) ?? NO_BYTES;
+  }
+
+  extent() {
+    let bytes = 0;
+    let read = 0;
+    for (const watched of this.#watched) {
+      const extent = watched.extent();
+      bytes += extent.bytes;
+      read += extent.read;
+    }
+    return { bytes: this.#options.follow ? undefined : bytes, read };
+  }
+
+  async close(): Promise<void> {
+    for (const watched of this.#watched) await watched.close();
+  }
+
+  /** Gives what a file has that was not given yet. */
+  async *#visit(watched: WatchedFile, known: Known, signal: AbortSignal): AsyncIterable<IntakeStep> {
+    if (watched.final) return;
+    const found = await watched.look();
+    if (found === "same") return;
+    if (found === "replaced") {
+      this.#options.onFile({ event: "truncated", file: watched.path });
+      if (watched === this.#current) yield* this.#leave(known);
+      const { progress } = watched;
+      // Who copied it before it was truncated copied lines, too, that were not read yet.
+      const copied = this.#folder || progress === undefined ? [] : await this.#readFirst(watched, progress);
+      for (const copy of copied) yield* this.#read(copy, true, known, signal);
+      watched.beginAnew(newInput(watched.path, nextRound(known())));
+    }
+    yield* this.#read(watched, this.#options.follow, known, signal);
+  }
+
+  /** Files that came while this one looked. */
+  async *#begin(found: readonly WatchedFile[], known: Known): AsyncIterable<IntakeStep> {
+    // A copy of a file is known by what was taken of that.
+    if (this.#folder) yield* this.#leave(known);
+    for (const watched of found) {
+      if (this.#folder) await watched.locate(known(), false);
+      else watched.beginAnew(newInput(watched.path, nextRound(known())));
+    }
+  }
+
+  /** What was given becomes durable, and the file that it was of remembers how much that is. */
+  async *#leave(known: Known): AsyncIterable<IntakeStep> {
+    const current = this.#current;
+    if (current === undefined) return;
+    yield { kind: "left", final: current.final };
+    const taken = known().at(-1);
+    if (taken !== undefined) current.left(taken);
+    this.#current = undefined;
+  }
+
+  /** What a file has that was not given yet; ahead of it, if that changes, which file it is. */
+  async *#read(
+    watched: WatchedFile,
+    growing: boolean,
+    known: Known,
+    signal: AbortSignal,
+  ): AsyncIterable<IntakeStep> {
+    if (watched !== this.#current) yield* this.#leave(known);
+    const { progress } = watched;
+    try {
+      for await (const records of watched.read(growing, signal)) {
+        if (watched !== this.#current) {
+          if (progress === undefined || records.every((record) => isRefusedAlready(record, progress)))
+            continue;
+          this.#current = watched;
+          yield { kind: "input", input: { ...progress, name: watched.path } };
+        }
+        yield { kind: "records", records };
+      }
+    } catch (error) {
+      this.#outlast(watched, error);
+    }
+    watched.final = !growing && !signal.aborted;
+    if (watched.final) await watched.close();
+  }
+
+  /** A file of a folder that cannot be read to its end must not keep the others from being read. */
+  #outlast(watched: WatchedFile, error: unknown): void {
+    if (!this.#folder) throw error;
+    if (isHeadwaterError(error, "BadInput")) {
+      this.#leaveOut(watched.path, watched.identity, error);
+      this.#watched = this.#watched.filter((other) => other !== watched);
+    } else if (isHeadwaterError(error, "InputFailed")) {
+      // Of a file that is followed the rest may still be on its way.
+      if (!this.#options.follow) this.#failure ??= error;
+    } else throw error;
+  }
+
+  #leaveOut(file: string, identity: string, error: HeadwaterError): void {
+    this.#leftOut.add(identity);
+    this.#options.onFile({ event: "left-out", file, reason: error.message });
+  }
+
+  /** Lets go of files that no name stands for, and that have been quiet for long; their last lines end here. */
+  async *#letGo(known: Known, signal: AbortSignal): AsyncIterable<IntakeStep> {
+    const { clock } = this.#options;
+    const unnamed = this.#watched.filter(({ unnamedSince }) => unnamedSince !== undefined);
+    for (const [index, watched] of unnamed.entries()) {
+      const quietMs = clock.monotonic() - Math.max(watched.unnamedSince ?? 0, watched.readAt);
+      const many = unnamed.length - index > LIMITS.rotatedFiles;
+      if (quietMs < LIMITS.rotatedWatchMs && !many) continue;
+      yield* this.#read(watched, false, known, signal);
+      if (!watched.final) return;
+      this.#watched = this.#watched.filter((other) => other !== watched);
+    }
+  }
+
+  /** Notices files that are new, and those that no name stands for any more. */
+  async #discover(): Promise<void> {
+    const { files, path, format, clock } = this.#options;
+    const found = await this.#found();
+    // Between a rename and a new file there is none; the old one stands for it until then.
+    if (found === undefined) return;
+    for (const watched of this.#watched) {
+      const now = found.get(watched.identity);
+      found.delete(watched.identity);
+      if (now !== undefined) watched.path = now;
+      watched.unnamedSince = now === undefined ? (watched.unnamedSince ?? clock.monotonic()) : undefined;
+    }
+    mustNotBeTooMany(path, this.#watched.length + found.size);
+    for (const [identity, file] of found) {
+      if (this.#leftOut.has(identity)) continue;
+      try {
+        const open = (at: string) => files.openGrowing(at, format);
+        const watched = await WatchedFile.open(file, open, clock);
+        this.#watched.push(watched);
+        if (this.#folder || this.#watched.length === 1) continue;
+        this.#options.onFile({ event: "rotated", file });
+      } catch (error) {
+        if (!isHeadwaterError(error, "BadInput")) throw error;
+        if (this.#folder) this.#leaveOut(file, identity, error);
+        else if (!this.#began) throw error;
+      }
+    }
+    if (this.#folder) this.#watched.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  }
+
+  /** Identity → path of what there is now. */
+  async #found(): Promise<Map<string, string> | undefined> {
+    const { files, path } = this.#options;
+    if (this.#folder) {
+      const listed = (await files.filesIn(path)) ?? [];
+      return new Map(listed.map((file) => [file.identity, file.path]));
+    }
+    const identity = await files.identify(path);
+    return identity === undefined ? undefined : new Map([[identity, path]]);
+  }
+}
+
+function nextRound(known: readonly InputProgress[]): number {
+  return 1 + Math.max(0, ...known.map(({ round }) => round));
+}
+
+function mustNotBeTooMany(path: string, files: number): void {
+  if (files <= LIMITS.filesPerFolder) return;
+  throw new HeadwaterError(
+    "BadInput",
+    `the folder has ${files} files, and at most ${LIMITS.filesPerFolder} can be read`,
+    { where: path, hint: "Move those that were taken in to another folder." },
+  );
+}

@@ -1,0 +1,157 @@
+import { decodeCanonical, type Value } from "../core/canonical.ts";
+import { equalBytes, sha256 } from "../core/digest.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { decodeEventAs } from "../core/event-codec.ts";
+import type { EventRange, RecordsStored } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
+import { besideStream } from "../core/streams.ts";
+import { decodeBlock, type StoredBlock } from "../engine/outlet-decoder.ts";
+import { SEGMENT_INPUT } from "../pipeline/plan.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import {
+  type GonePlace,
+  type LineageReader,
+  ownerOf,
+  type RecordPlace,
+  type ResultPlace,
+} from "./lineage-reader.ts";
+import type { FoundValue, Recomputation } from "./lineage-recompute.ts";
+
+const NOT_KEPT = { kind: "none", reason: "the record is not kept" } as const;
+
+export interface LineageValuesOptions {
+  readonly log: EventLog;
+  readonly reader: LineageReader;
+  /** Makes records again by the code that the log holds. Absent: the log is not trusted, and only what is stored counts. */
+  readonly recomputation?: Recomputation;
+}
+
+/**
+ * The records behind addresses: what is stored, or what the deployed code makes of their parents. Either is held to
+ * the digest that its step event names, so that a value which is answered is the one that was there.
+ */
+export class LineageValues {
+  readonly #options: LineageValuesOptions;
+  readonly #payloads = new Map<string, Promise<readonly RecordsStored[] | undefined>>();
+
+  readonly #blocks = new WeakMap<readonly RecordsStored[], Map<number, StoredBlock>>();
+
+  constructor(options: LineageValuesOptions) {
+    this.#options = options;
+  }
+
+  async valueOf(place: RecordPlace | GonePlace): Promise<FoundValue> {
+    if (place.kind === "gone") return { kind: "none", reason: goneReason(place) };
+    if (place.kind === "firing") return { kind: "none", reason: "a firing is no record" };
+    const digest = await this.#options.reader.digestOf(place);
+    const stored = place.kind === "source" ? await this.#accepted(place) : await this.#stored(place);
+    if (stored !== undefined) {
+      if (digest === undefined || equalBytes(sha256(stored), digest))
+        return { kind: "stored", bytes: stored };
+      return {
+        kind: "none",
+        reason: 'the record that is stored does not have its digest: see "headwater audit"',
+      };
+    }
+    if (place.kind === "source") return NOT_KEPT;
+    return this.#madeAgain(place, digest);
+  }
+
+  async #madeAgain(place: ResultPlace, digest: Uint8Array | undefined): Promise<FoundValue> {
+    const { reader, recomputation } = this.#options;
+    const owner = ownerOf(place);
+    if (owner.stage === SEGMENT_INPUT) return this.valueOf(await reader.inputOf(place, owner.row));
+    if (recomputation === undefined) return NOT_KEPT;
+    if (digest === undefined)
+      return { kind: "none", reason: "the record is not kept, and neither is its digest" };
+    const made = await recomputation.recordOf(reader.resultAt(place, owner), (input) => this.valueOf(input));
+    if (made.kind === "none") return made;
+    if (equalBytes(sha256(made.bytes), digest)) return made;
+    return {
+      kind: "none",
+      reason:
+        "the record is not kept, and its stage, run again, gives another one: it depends on more than its input",
+    };
+  }
+
+  async #accepted({ event, stream, row }: Extract<RecordPlace, { kind: "source" }>) {
+    return this.#fromPayload(stream, event.payload, SEGMENT_INPUT, row);
+  }
+
+  /** The stored bytes of a result; `undefined`: it does not leave its segment, or what left is not kept any more. */
+  async #stored(place: ResultPlace): Promise<Uint8Array | undefined> {
+    const { graph, stream } = place;
+    const { stage, row } = ownerOf(place);
+    if (!graph.shape.outlets.some((outlet) => outlet.stored === stage)) return undefined;
+    const kept = graph.shape.keptRows(stage);
+    const index = kept === undefined ? row : kept.indexOf(row);
+    return index < 0 ? undefined : this.#fromPayload(stream, graph.event.payload, stage, index);
+  }
+
+  async #fromPayload(
+    main: string,
+    range: EventRange | undefined,
+    stage: number,
+    index: number,
+  ): Promise<Uint8Array | undefined> {
+    if (range === undefined) return undefined;
+    const events = await this.#payload(besideStream(main, "payload"), range);
+    if (events === undefined) return undefined;
+    const { buffers, starts, ends } = this.#block(events, stage);
+    return buffers[index]?.subarray(starts[index], ends[index]);
+  }
+
+  /** A block of a payload: many records of one are asked for, one after the other. */
+  #block(events: readonly RecordsStored[], stage: number): StoredBlock {
+    const known = this.#blocks.get(events) ?? new Map<number, StoredBlock>();
+    this.#blocks.set(events, known);
+    const block = known.get(stage) ?? decodeBlock(events, stage);
+    known.set(stage, block);
+    return block;
+  }
+
+  /** The events of one payload; `undefined`: not all of them are there any more. */
+  #payload(stream: string, range: EventRange): Promise<readonly RecordsStored[] | undefined> {
+    const key = `${stream}@${range.revision}`;
+    let payload = this.#payloads.get(key);
+    if (payload === undefined) {
+      payload = this.#read(stream, range);
+      this.#payloads.set(key, payload);
+      for (const oldest of this.#payloads.keys()) {
+        if (this.#payloads.size <= LIMITS.lineageCachedPayloads) break;
+        this.#payloads.delete(oldest);
+      }
+    }
+    return payload;
+  }
+
+  async #read(
+    stream: string,
+    { revision, events }: EventRange,
+  ): Promise<readonly RecordsStored[] | undefined> {
+    const found: RecordsStored[] = [];
+    try {
+      for await (const event of this.#options.log.read(stream, { from: revision, limit: events })) {
+        if (event.revision >= revision + events) break;
+        found.push(decodeEventAs(event, "RecordsStored"));
+      }
+    } catch (error) {
+      if (!isHeadwaterError(error, "StreamNotFound")) throw error;
+    }
+    return found.length === events ? found : undefined;
+  }
+}
+
+/** What has been let go of, in words. */
+export function goneReason({ stream, before }: GonePlace): string {
+  return `let go of: ${stream} has its events from revision ${before} on`;
+}
+
+/** A record as it is in memory. Throws `LogDamaged` for bytes that no record has. */
+export function decodeRecord(bytes: Uint8Array, where: string): Value {
+  try {
+    return decodeCanonical(bytes);
+  } catch (cause) {
+    throw new HeadwaterError("LogDamaged", "a record is not canonical", { where, cause });
+  }
+}

@@ -1,0 +1,37 @@
+import { describe, expect, test } from "vitest";
+import { Pressure } from "./pressure.ts";
+
+describe("who holds back whom", () => {
+  test("is who still has to do with what is in flight, and only while a door waits", () => {
+    const behind = new Set(["sink:slow", "partition:parse.0"]);
+    const pressure = new Pressure((unit) => behind.has(unit));
+    pressure.enters("partition:parse.0", { kind: "working" }, 0);
+    pressure.enters("sink:slow", { kind: "waiting" }, 0);
+    pressure.enters("sink:quick", { kind: "working" }, 0);
+    expect(pressure.holdUps(100)).toEqual([]);
+    pressure.enters("door:web", { kind: "held" }, 100);
+    // The sink has nothing to do yet: the stage is to blame. What is not behind is not.
+    pressure.enters("partition:parse.0", { kind: "waiting" }, 150);
+    pressure.enters("sink:slow", { kind: "outside", reason: "HTTP 503" }, 160);
+    pressure.enters("door:web", { kind: "working" }, 400);
+    pressure.enters("sink:slow", { kind: "waiting" }, 900);
+    expect(pressure.holdUps(1_000)).toEqual([
+      { by: "sink slow", reason: "HTTP 503", ms: 240 },
+      { by: "segment parse", reason: undefined, ms: 50 },
+    ]);
+  });
+
+  test("parts the time among those that are to blame together, and names the log where it is the log", () => {
+    const pressure = new Pressure(() => true);
+    pressure.enters("door:web", { kind: "held" }, 0);
+    pressure.enters("partition:a.0", { kind: "log" }, 0);
+    pressure.enters("partition:a.1", { kind: "log" }, 0);
+    pressure.enters("partition:b.0", { kind: "working" }, 0);
+    expect(pressure.holdUps(100)).toEqual([
+      { by: "log", reason: undefined, ms: 50 },
+      { by: "segment b", reason: undefined, ms: 50 },
+    ]);
+    pressure.leaves("partition:b.0", 100);
+    expect(pressure.holdUps(200).find(({ by }) => by === "log")?.ms).toBe(150);
+  });
+});

@@ -1,0 +1,193 @@
+import { basename, dirname, extname, join } from "node:path";
+import { HeadwaterError } from "../core/errors.ts";
+import { ordinalToTime } from "../core/ordinal.ts";
+import type { Files } from "../ports/files.ts";
+import { FileTarget } from "./file-target.ts";
+import {
+  type DeliveredPart,
+  type OutputBatch,
+  type OutputRecord,
+  type Preparation,
+  type SinkTarget,
+  type TargetPlace,
+  toJson,
+} from "./sink-target.ts";
+
+/** When a new file is begun: before one would have more bytes than this, or with the records of each such time. */
+export type Rotation =
+  | { readonly by: "size"; readonly bytes: number }
+  | { readonly by: "time"; readonly ms: number };
+
+const DIGITS = 6;
+
+/** A record's line, and the file that it belongs into. */
+interface PlacedLine {
+  readonly line: string;
+  readonly part: string;
+}
+
+/**
+ * JSON lines into files whose names, in order, give the order of the records: `sums-000001.jsonl` and on, or
+ * `sums-20260102T100000Z.jsonl` by the time at which records were accepted. Which file a record is in depends on the
+ * records alone. A file that is complete is not looked at any more; whoever reads it may take it away.
+ */
+export class RotatingTarget implements SinkTarget {
+  readonly id: string;
+  readonly wantsRecords = true;
+  readonly fills = true;
+  readonly refills = false;
+  readonly #files: Files;
+  readonly #path: string;
+  readonly #rotation: Rotation;
+  /** The file that is written, its name, and its bytes with those that are not flushed. */
+  #target: FileTarget | undefined;
+  #part: string | undefined;
+  #bytes = 0;
+  #placed: { readonly batch: OutputBatch; readonly lines: readonly PlacedLine[] } | undefined;
+  #confirm: () => Promise<void> = () => Promise.resolve();
+
+  /** `path` is absolute: the name without what tells the files apart. */
+  constructor(files: Files, path: string, rotation: Rotation) {
+    this.#files = files;
+    this.#path = path;
+    this.#rotation = rotation;
+    const every = rotation.by === "size" ? `${rotation.bytes} bytes` : `${rotation.ms} ms`;
+    this.id = `files:${path} (${every})`;
+  }
+
+  async hasContent(): Promise<boolean> {
+    const found = (await this.#files.filesIn(dirname(this.#path))) ?? [];
+    for (const { path } of found) {
+      if (this.#isPart(basename(path)) && (await this.#files.hasContent(path))) return true;
+    }
+    return false;
+  }
+
+  async mustHold(place: TargetPlace, last: DeliveredPart | undefined): Promise<void> {
+    const target = await this.#opened(place);
+    if (target !== undefined) await target.mustHold(place, last);
+  }
+
+  async open(
+    place: TargetPlace,
+    last: DeliveredPart | undefined,
+    confirm: () => Promise<void>,
+  ): Promise<void> {
+    this.#confirm = confirm;
+    this.#placed = undefined;
+    this.#part = place.part;
+    this.#target = await this.#opened(place);
+    this.#bytes = this.#target === undefined ? Number.POSITIVE_INFINITY : place.bytes;
+    await this.#target?.open(place, last, confirm);
+  }
+
+  async prepare(batch: OutputBatch, before: Preparation | undefined): Promise<Preparation | undefined> {
+    const lines = this.#place(batch.records);
+    this.#placed = { batch, lines };
+    const parts = [...new Set(lines.map(({ part }) => part))].filter(
+      (part) => part !== this.#part || this.#target === undefined,
+    );
+    if (parts.length === 0) return undefined;
+    for (const part of parts) {
+      // What an owner wrote that had said so is written again.
+      if (before?.parts?.includes(part)) continue;
+      if (await this.#files.hasContent(this.#pathOf(part))) throw foreign(this.#pathOf(part));
+    }
+    return { parts };
+  }
+
+  async write(batch: OutputBatch): Promise<boolean> {
+    if (this.#placed?.batch !== batch) {
+      throw new HeadwaterError("Internal", "a batch is written that was not prepared", { where: this.id });
+    }
+    for (const { line, part } of this.#placed.lines) {
+      if (part !== this.#part || this.#target === undefined) await this.#begin(part);
+      await this.#target?.writeLine(line);
+      this.#bytes += Buffer.byteLength(line);
+    }
+    return true;
+  }
+
+  async flush() {
+    const { bytes, digest } = (await this.#target?.flush()) ?? { bytes: 0, digest: undefined };
+    return {
+      bytes,
+      ...(digest !== undefined && { digest }),
+      ...(this.#part !== undefined && { part: this.#part }),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#target?.close();
+    this.#target = undefined;
+  }
+
+  /** The file of a place; `undefined` if there is none yet, or it was taken away. */
+  async #opened({ part, bytes }: TargetPlace): Promise<FileTarget | undefined> {
+    if (part === undefined || (bytes > 0 && !(await this.#files.hasContent(this.#pathOf(part))))) {
+      return undefined;
+    }
+    return new FileTarget(this.#files, this.#pathOf(part));
+  }
+
+  /** What is complete becomes durable before the next file is begun. */
+  async #begin(part: string): Promise<void> {
+    await this.#target?.flush();
+    await this.#target?.close();
+    this.#target = new FileTarget(this.#files, this.#pathOf(part));
+    this.#part = part;
+    this.#bytes = 0;
+    await this.#target.open({ bytes: 0 }, undefined, this.#confirm);
+  }
+
+  #place(records: readonly OutputRecord[]): PlacedLine[] {
+    let part = this.#part;
+    let bytes = this.#bytes;
+    return records.map(({ value, ordinal }) => {
+      const line = `${toJson(value)}\n`;
+      const size = Buffer.byteLength(line);
+      if (this.#rotation.by === "time") part = timeOf(ordinal, this.#rotation.ms);
+      else if (part === undefined || (bytes > 0 && bytes + size > this.#rotation.bytes)) {
+        part = String(Number(part ?? 0) + 1).padStart(DIGITS, "0");
+        bytes = 0;
+      }
+      bytes += size;
+      return { line, part };
+    });
+  }
+
+  #pathOf(part: string): string {
+    const { stem, ending } = this.#name();
+    return join(dirname(this.#path), `${stem}-${part}${ending}`);
+  }
+
+  #isPart(name: string): boolean {
+    const { stem, ending } = this.#name();
+    const part = name.slice(stem.length + 1, name.length - ending.length);
+    return name === `${stem}-${part}${ending}` && /^(\d{6,}|\d{8}T\d{6}Z)$/.test(part);
+  }
+
+  #name(): { readonly stem: string; readonly ending: string } {
+    const ending = extname(this.#path);
+    return { stem: basename(this.#path, ending), ending };
+  }
+}
+
+function timeOf(ordinal: number, everyMs: number): string {
+  const at = Math.floor(ordinalToTime(ordinal) / everyMs) * everyMs;
+  return new Date(at)
+    .toISOString()
+    .replace(/\.\d+Z$/, "Z")
+    .replace(/[-:]/g, "");
+}
+
+function foreign(path: string): HeadwaterError {
+  return new HeadwaterError(
+    "ForeignOutput",
+    "the next output file is there already, and not of this pipeline",
+    {
+      where: path,
+      hint: "Move it away, and run again.",
+    },
+  );
+}

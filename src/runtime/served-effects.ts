@@ -1,0 +1,123 @@
+import { HeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import type { EffectOutcome, EffectRequest, Outside } from "../engine/outside.ts";
+import { type Clock, sleep } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { EffectEvents, type EffectPlace } from "./effect-events.ts";
+import { readOne, seekRecord } from "./seek.ts";
+
+export interface ServedEffectsOptions {
+  readonly log: EventLog;
+  readonly clock: Clock;
+  /** The partition's own stream, whose inputs are run again. */
+  readonly steps: string;
+  readonly signal: AbortSignal;
+}
+
+/** Where the outcomes of one step event's inputs are, by input, key and turn. */
+interface StepEffects {
+  readonly first: number;
+  /** The N after its last input. */
+  readonly end: number;
+  readonly places: ReadonlyMap<string, EffectPlace>;
+}
+
+interface Asked {
+  readonly request: EffectRequest;
+  resolve(outcome: EffectOutcome): void;
+  reject(error: unknown): void;
+}
+
+/** Step events whose effects are kept in mind: a batch that is run again may have parts of several. */
+const STEPS_KEPT = 4;
+
+/**
+ * The outside of whoever runs recorded inputs again: serves effects from the log and calls nothing. What is asked for
+ * together is given in the order in which it was kept, so that of two effects the same comes first. Rejects with
+ * `EffectMissing` for what is not there.
+ */
+export class ServedEffects implements Outside {
+  readonly signal: AbortSignal;
+  readonly #options: ServedEffectsOptions;
+  readonly #events: EffectEvents;
+  readonly #steps: StepEffects[] = [];
+  #asked: Asked[] = [];
+
+  constructor(options: ServedEffectsOptions) {
+    this.#options = options;
+    this.signal = options.signal;
+    this.#events = new EffectEvents(options.log, options.steps);
+  }
+
+  effect(request: EffectRequest): Promise<EffectOutcome> {
+    return new Promise((resolve, reject) => {
+      this.#asked.push({ request, resolve, reject });
+      if (this.#asked.length === 1) queueMicrotask(() => void this.#serve());
+    });
+  }
+
+  async wait(ms: number): Promise<void> {
+    await sleep(this.#options.clock, ms, this.signal);
+    if (this.signal.aborted) throw this.signal.reason;
+  }
+
+  async #serve(): Promise<void> {
+    const asked = this.#asked;
+    this.#asked = [];
+    try {
+      const found: { readonly one: Asked; readonly place: EffectPlace }[] = [];
+      for (const one of asked) found.push({ one, place: await this.#placeOf(one.request) });
+      found.sort(({ place: a }, { place: b }) => a.revision - b.revision || a.row - b.row);
+      const outcomes: EffectOutcome[] = [];
+      for (const { place } of found) {
+        const { kind, bytes, calls } = await this.#events.rowAt(place);
+        outcomes.push({ kind, bytes, calls, served: true });
+      }
+      for (const [at, { one }] of found.entries()) one.resolve(outcomes[at] as EffectOutcome);
+    } catch (error) {
+      for (const { reject } of asked) reject(error);
+    }
+  }
+
+  async #placeOf({ n, key, turn, stage, name }: EffectRequest): Promise<EffectPlace> {
+    const steps = this.#steps.find(({ first, end }) => first <= n && n < end) ?? (await this.#load(n));
+    const place = steps.places.get(idOf(n, key, turn));
+    if (place !== undefined) return place;
+    throw new HeadwaterError("EffectMissing", `the result of the effect ${name} is not in the log`, {
+      where: `stage ${stage}, input ${this.#options.steps}@${n}`,
+      hint: "What was recorded is run again and calls nothing. The stage now uses an effect that it did not use then, or under another name: give it the name that it had.",
+    });
+  }
+
+  /** The effects of the step event that has the input N = `n`. */
+  async #load(n: number): Promise<StepEffects> {
+    const { log, steps: stream } = this.#options;
+    const event = decodeEvent(await readOne(log, stream, await seekRecord(log, stream, n)));
+    if (event.type !== "StepsRecorded" || event.data.first + event.data.count <= n) {
+      throw new HeadwaterError("Internal", "an input is run again that was not recorded", {
+        where: `${stream}@${n}`,
+      });
+    }
+    const { first, count, effects } = event.data;
+    const end = first + count;
+    const places = new Map<string, EffectPlace>();
+    if (effects !== undefined) {
+      for await (const { revision, rows } of this.#events.read(
+        effects.revision,
+        effects.revision + effects.events,
+      )) {
+        for (const [row, { n: input, key, turn }] of rows.entries()) {
+          if (input >= first && input < end) places.set(idOf(input, key, turn), { revision, row });
+        }
+      }
+    }
+    const loaded = { first, end, places };
+    this.#steps.push(loaded);
+    if (this.#steps.length > STEPS_KEPT) this.#steps.shift();
+    return loaded;
+  }
+}
+
+function idOf(n: number, key: string, turn: number): string {
+  return `${n}/${key}/${turn}`;
+}

@@ -1,0 +1,184 @@
+/** Text files that are rotated and truncated while they are followed, and folders of them; outputs that are rotated. */
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Command, headwater, jsonError, projectFile, Workplace } from "./command.ts";
+import { until } from "./kill-history.ts";
+import { countEvents } from "./open-log.ts";
+
+const MINUTES = 60_000;
+const place = new Workplace();
+let cwd: string;
+beforeEach(async () => {
+  cwd = await place.folder();
+});
+afterEach(() => place.clear());
+
+function args(input: string, ...more: readonly string[]): string[] {
+  const pipeline = projectFile("test/e2e/fixtures/text.ts");
+  return ["run", pipeline, "--input", `lines=${input}`, "--output", "out=out.jsonl", ...more];
+}
+
+const linesOf = (text: string): string[] =>
+  text
+    .split("\n")
+    .slice(0, -1)
+    .map((line) => JSON.parse(line).line);
+
+function output(): string[] {
+  const path = join(cwd, "out.jsonl");
+  return existsSync(path) ? linesOf(readFileSync(path, "utf8")) : [];
+}
+
+describe("a log file that is followed", () => {
+  it(
+    "gives every line once, in order, through rotations, truncations and kills",
+    async () => {
+      const path = join(cwd, "app.log");
+      const written: string[] = [];
+      const write = (file: string, count: number) => {
+        const lines = Array.from({ length: count }, (_, index) => `line ${written.length + index}`);
+        appendFileSync(file, lines.map((line) => `${line}\n`).join(""));
+        written.push(...lines);
+      };
+      write(path, 100);
+      const start = () => place.start(args("app.log", "--follow"), { cwd });
+      let command = start();
+      const all = () => until(() => output().length >= written.length || command.exited);
+      const killed = async (running: Command) => {
+        running.kill("SIGKILL");
+        await running.ended;
+      };
+
+      await all();
+      for (let round = 0; round < 3; round++) {
+        // Rotated while it is followed; who writes is late to notice.
+        write(path, 200);
+        renameSync(path, `${path}.${round}`);
+        write(`${path}.${round}`, 50);
+        writeFileSync(path, "");
+        await command.says("is another file now");
+        write(path, 150);
+        await all();
+        // Rotated, and read on by another process than the one that had begun it.
+        write(path, 70);
+        await killed(command);
+        write(path, 30);
+        renameSync(path, `${path}.${round}b`);
+        write(path, 20);
+        command = start();
+        await all();
+        // Copied and truncated.
+        copyFileSync(path, `${path}.${round}c`);
+        truncateSync(path, 0);
+        await command.says("was truncated");
+        write(path, 40);
+        await all();
+        await killed(command);
+        command = start();
+        await command.says("going on after them");
+      }
+      command.kill("SIGTERM");
+      const { code, stderr } = await command.ended;
+      expect(code, stderr).toBe(0);
+      expect(output()).toEqual(written);
+    },
+    3 * MINUTES,
+  );
+});
+
+describe("a folder of log files", () => {
+  it("is read file by file, through kills, and only what is new the next time", async () => {
+    const folder = join(cwd, "logs");
+    mkdirSync(folder);
+    const expected: string[] = [];
+    for (let file = 0; file < 70; file++) {
+      const lines = Array.from({ length: 1 + (file % 7) }, (_, index) => `${file} ${index}`);
+      writeFileSync(join(folder, `${String(file).padStart(2, "0")}.log`), lines.join("\n"));
+      expected.push(...lines);
+    }
+    for (const point of ["door:before:9", "door:after:30", "steps:before:5", "delivered:before:1"]) {
+      const ended = await headwater(args("logs"), { cwd, env: { HEADWATER_FAIL_AT: point } });
+      expect(["SIGKILL", null]).toContain(ended.signal);
+    }
+    const ended = await headwater(args("logs"), { cwd });
+    expect(ended.code, ended.stderr).toBe(0);
+    expect(output()).toEqual(expected);
+
+    const events = await countEvents(join(cwd, ".headwater"));
+    expect((await headwater(args("logs"), { cwd })).code).toBe(0);
+    expect(await countEvents(join(cwd, ".headwater"))).toBe(events);
+
+    appendFileSync(join(folder, "03.log"), "\n3 more\n");
+    writeFileSync(join(folder, "99.log"), "99 0\n");
+    expect((await headwater(args("logs"), { cwd })).code).toBe(0);
+    expect(output()).toEqual([...expected, "3 more", "99 0"]);
+  });
+});
+
+describe("an output that is rotated", () => {
+  const LINES = Array.from({ length: 400 }, (_, index) => `${index} ${"x".repeat(index % 60)}`);
+  const parts = () =>
+    readdirSync(cwd)
+      .filter((name) => /^out-\d{6}\.jsonl$/.test(name))
+      .sort();
+  const content = (names: readonly string[]) =>
+    linesOf(names.map((name) => readFileSync(join(cwd, name), "utf8")).join(""));
+  const run = (env: Readonly<Record<string, string>> = {}) =>
+    headwater(args("in.txt", "--rotate", "4KiB", "--batch", "16", "--json"), { cwd, env });
+
+  beforeEach(() => writeFileSync(join(cwd, "in.txt"), LINES.map((line) => `${line}\n`).join("")));
+
+  it("has the same files, byte for byte, wherever it was killed", async () => {
+    expect((await run()).code).toBe(0);
+    const whole = new Map(parts().map((name) => [name, readFileSync(join(cwd, name), "utf8")]));
+    expect(whole.size).toBeGreaterThan(3);
+    expect(content([...whole.keys()])).toEqual(LINES);
+    for (const [name, text] of whole) expect(text.length, name).toBeLessThanOrEqual(4_096);
+
+    for (const point of [
+      "prepared:before",
+      "prepared:after",
+      "write:after",
+      "flush:after",
+      "delivered:after",
+    ]) {
+      for (const name of [...parts(), ".headwater"]) rmSync(join(cwd, name), { recursive: true });
+      for (const times of [1, 2, 3])
+        expect((await run({ HEADWATER_FAIL_AT: `${point}:${times}` })).signal).toBe("SIGKILL");
+      const ended = await run();
+      expect(ended.code, ended.stderr).toBe(0);
+      expect(new Map(parts().map((name) => [name, readFileSync(join(cwd, name), "utf8")]))).toEqual(whole);
+    }
+  });
+
+  it("goes on with the next file when those that were written are taken away", async () => {
+    expect((await run()).code).toBe(0);
+    const before = parts();
+    for (const name of before) rmSync(join(cwd, name));
+    appendFileSync(join(cwd, "in.txt"), "one more\n");
+    expect((await run()).code).toBe(0);
+    expect(parts()).toHaveLength(1);
+    expect((parts()[0] ?? "") > (before.at(-1) ?? "")).toBe(true);
+    expect(content(parts())).toEqual(["one more"]);
+  });
+
+  it("does not write over a file that is not its own", async () => {
+    writeFileSync(join(cwd, "out-000001.jsonl"), "mine\n");
+    const refused = await run();
+    expect(refused.code).toBe(2);
+    expect(jsonError(refused).code).toBe("ForeignOutput");
+    expect(readFileSync(join(cwd, "out-000001.jsonl"), "utf8")).toBe("mine\n");
+  });
+});

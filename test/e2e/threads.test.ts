@@ -1,0 +1,93 @@
+/** `--executor threads` from the command line. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
+import { inspectLog } from "./open-log.ts";
+import { orderLines } from "./workload.ts";
+
+const place = new Workplace();
+let cwd: string;
+
+beforeEach(async () => {
+  cwd = await place.folder();
+});
+afterEach(() => place.clear());
+
+const SINKS = ["stock", "spent", "receipts"] as const;
+
+/** Arguments that run the pipeline `busy`; its outputs have names of their own. */
+function busy(name: string, ...more: readonly string[]): string[] {
+  return [
+    ...["run", projectFile("test/e2e/fixtures/busy.ts"), "--log", `lmdb:${name}`],
+    ...["--input", "orders=orders.jsonl", "--json", "--batch", "32"],
+    ...SINKS.flatMap((sink) => ["--output", `${sink}=${name}-${sink}.jsonl`]),
+    ...more,
+  ];
+}
+
+const THREADS = ["--executor", "threads", "--nodes", "2"];
+
+const outputsOf = (name: string) =>
+  SINKS.map((sink) => readFileSync(join(cwd, `${name}-${sink}.jsonl`), "utf8"));
+
+describe("a run in threads", () => {
+  beforeEach(() => writeFileSync(join(cwd, "orders.jsonl"), orderLines(2_000, 51)));
+
+  it("writes the same files, byte for byte, and reports the same", async () => {
+    const inline = await headwater(busy("inline"), { cwd });
+    const threads = await headwater(busy("threads", ...THREADS), { cwd });
+    expect(threads.code, threads.stderr).toBe(0);
+    expect(outputsOf("threads")).toEqual(outputsOf("inline"));
+    const [ofInline, ofThreads] = [inline, threads].map(({ stdout }) => JSON.parse(stdout));
+    expect(ofThreads).toMatchObject({ nodes: 2, records: ofInline.records, steps: ofInline.steps });
+    await inspectLog(join(cwd, "threads"), "busy");
+  });
+
+  it("goes on where it was after its process was killed in a thread", async () => {
+    await headwater(busy("inline"), { cwd });
+    for (const at of ["steps:between:2", "claim:after:3", "steps:after:5"]) {
+      const killed = await headwater(busy("threads", ...THREADS), { cwd, env: { HEADWATER_FAIL_AT: at } });
+      expect(killed.signal, killed.stderr).toBe("SIGKILL");
+    }
+    const ended = await headwater(busy("threads", ...THREADS), { cwd });
+    expect(ended.code, ended.stderr).toBe(0);
+    expect(outputsOf("threads")).toEqual(outputsOf("inline"));
+    await inspectLog(join(cwd, "threads"), "busy");
+  });
+
+  it("finishes what is in flight when it is told to stop, and inline goes on", async () => {
+    await headwater(busy("inline"), { cwd });
+    const command = place.start(busy("threads", ...THREADS, "--follow"), { cwd });
+    await command.says("deployed busy");
+    command.kill("SIGINT");
+    expect((await command.ended).code).toBe(0);
+    const ended = await headwater(busy("threads"), { cwd });
+    expect(ended.code, ended.stderr).toBe(0);
+    expect(outputsOf("threads")).toEqual(outputsOf("inline"));
+  });
+});
+
+describe("a stage that ends its thread", () => {
+  it("stops the pipeline if its policy is to fail, and the record is named", async () => {
+    const deeds = Array.from({ length: 50 }, (_, n) => ({ n, ...(n === 20 && { does: "exit" }) }));
+    writeFileSync(join(cwd, "deeds.jsonl"), deeds.map((deed) => `${JSON.stringify(deed)}\n`).join(""));
+    const ended = await headwater(
+      [
+        ...["run", projectFile("test/e2e/fixtures/faulty.ts"), "--input", "deeds=deeds.jsonl", "--json"],
+        ...["--output", "done=done.jsonl", ...THREADS],
+      ],
+      { cwd },
+    );
+    expect(ended.code).toBe(3);
+    expect(ended.stderr).toMatch(
+      /the thread of node-\d+ has ended \(process\.exit\(7\)\): stage strict, input \d+ of steps_faulty\.strict\.\d{4}\. node-\d+ takes its place\. A stage must not end its process/,
+    );
+    const error = jsonError(ended);
+    expect(error).toMatchObject({
+      code: "StageFailed",
+      message: "the worker ended (process.exit(7)) at this record",
+    });
+    expect(error.where).toMatch(/^stage strict, record source_faulty\.deeds@20, input \d+$/);
+  });
+});

@@ -1,0 +1,142 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { createMemoryViewStore } from "../../src/adapters/memory/view-store.ts";
+import { decodeEvent } from "../../src/core/event-codec.ts";
+import { digestTerm, type Term } from "../../src/core/index-terms.ts";
+import { LIMITS } from "../../src/core/limits.ts";
+import { count } from "../../src/pipeline/aggregates.ts";
+import { pipeline } from "../../src/pipeline/pipeline.ts";
+import { sliding } from "../../src/pipeline/windows.ts";
+import type { ViewStore } from "../../src/ports/view-store.ts";
+import { LineageView } from "../../src/runtime/lineage-view.ts";
+import { emptyLog } from "../small-log.ts";
+import { ORDINARY } from "./expectations.ts";
+import { type Outcome, simulate } from "./harness.ts";
+
+// XState's development build tells of messages to actors that have stopped.
+beforeAll(() => {
+  vi.spyOn(console, "warn").mockImplementation(() => {});
+});
+afterAll(() => {
+  vi.restoreAllMocks();
+});
+
+interface Item {
+  readonly k: number;
+  readonly at: number;
+}
+
+/** A log of many small batches: more events than a view takes in before it commits. */
+async function longRun(): Promise<Outcome> {
+  const p = pipeline("p", { partitions: 2 });
+  const items = p.source<undefined, number>("m", {
+    key: (item) => (item as Item).k,
+    eventTime: (item) => (item as Item).at,
+  });
+  items.window("slides", sliding("8s", "2s"), { aggregate: count(), emit: (n) => n }).sink("slides");
+  items.reduce("totals", { init: () => 0, step: (n: number) => n + 1, emit: (n) => n }).sink("totals");
+  const given = Array.from({ length: 1_500 }, (_, n) => ({
+    value: { k: n % 5, at: 100 * n },
+    ordinal: n + 1,
+  }));
+  return simulate(p.definition, new Map([["m", given]]), { ...ORDINARY, batchRecords: 1 });
+}
+
+async function termsOf(outcome: Outcome): Promise<Term[]> {
+  const terms: Term[] = [];
+  for await (const event of outcome.log.readAll()) {
+    const { type, data } = decodeEvent(event);
+    if (type === "RecordsAccepted" && data.digests !== undefined) terms.push(digestTerm(data.digests, 0));
+  }
+  return terms;
+}
+
+/** A store in which one commit, the `at`-th, does not come back: before it is made, or after. */
+function dying(store: ViewStore, at: number, made: boolean): ViewStore {
+  let commits = 0;
+  return {
+    ...store,
+    commit: async (guard, entries) => {
+      if (++commits !== at) return store.commit(guard, entries);
+      if (made) await store.commit(guard, entries);
+      throw new Error("the process is gone");
+    },
+  };
+}
+
+describe("the lineage view", () => {
+  let outcome: Outcome;
+  let terms: Term[];
+  let whole: LineageView;
+  beforeAll(async () => {
+    outcome = await longRun();
+    terms = await termsOf(outcome);
+    whole = await LineageView.open(createMemoryViewStore(), outcome.log);
+    await whole.catchUp();
+  }, 600_000);
+
+  const same = (view: LineageView) => {
+    expect(view.position).toEqual(whole.position);
+    for (const term of terms) expect(view.find(term)).toEqual(whole.find(term));
+  };
+
+  test("finds events by what is in them", () => {
+    expect(terms.length).toBeGreaterThan(LIMITS.viewEventsPerCommit / 2);
+    for (const term of terms) expect(whole.find(term).map(({ stream }) => stream)).toContain("source_p.m");
+    expect(whole.find(12_345)).toEqual([]);
+  });
+
+  test("finds the same in chunks that were merged, and after a kill at any of the merges", async () => {
+    const sizes = { entries: 300, merge: 3 };
+    for (const at of [2, 3, 4, 5]) {
+      for (const made of [false, true]) {
+        const store = createMemoryViewStore();
+        const first = await LineageView.open(dying(store, at, made), outcome.log, sizes);
+        await expect(first.catchUp()).rejects.toThrow("the process is gone");
+        const second = await LineageView.open(store, outcome.log, sizes);
+        await second.catchUp();
+        same(second);
+      }
+    }
+  });
+
+  test("goes on after a kill at any commit, and is what it would have been", async () => {
+    for (const at of [1, 2, 3]) {
+      for (const made of [false, true]) {
+        const store = createMemoryViewStore();
+        const first = await LineageView.open(dying(store, at, made), outcome.log);
+        await expect(first.catchUp()).rejects.toThrow("the process is gone");
+        const second = await LineageView.open(store, outcome.log);
+        await second.catchUp();
+        same(second);
+      }
+    }
+  });
+
+  test("is taken further by two processes at the same time", async () => {
+    const store = createMemoryViewStore();
+    const views = [await LineageView.open(store, outcome.log), await LineageView.open(store, outcome.log)];
+    await Promise.all(views.map((view) => view.catchUp()));
+    for (const view of views) same(view);
+  });
+
+  test("stops when it is told to, keeps what was committed, and can be dropped", async () => {
+    const store = createMemoryViewStore();
+    const stop = new AbortController();
+    const view = await LineageView.open(store, outcome.log);
+    await expect(view.catchUp(stop.signal, () => stop.abort())).rejects.toMatchObject({ code: "Stopped" });
+    expect(view.position.commit).toBeGreaterThan(0n);
+    expect((await LineageView.open(store, outcome.log)).position).toEqual(view.position);
+    await view.drop();
+    expect(view.position.commit).toBe(0n);
+    await view.catchUp();
+    same(view);
+  });
+
+  test("begins anew with another log", async () => {
+    const store = createMemoryViewStore();
+    await (await LineageView.open(store, outcome.log)).catchUp();
+    const other = await LineageView.open(store, emptyLog());
+    expect(other.position.commit).toBe(0n);
+    expect(other.find(terms[0] as Term)).toEqual([]);
+  });
+});
