@@ -1,7 +1,7 @@
-import type { DivergenceKind } from "../engine/steps-comparison.ts";
+import type { Divergence } from "../runtime/history-check.ts";
 import type { HistoryPoint } from "./history-point.ts";
 
-export type { DivergenceKind } from "../engine/steps-comparison.ts";
+export type { Divergence } from "../runtime/history-check.ts";
 export type { HistoryPoint } from "./history-point.ts";
 
 /** What is run again. */
@@ -28,26 +28,6 @@ export interface ReplayProgress {
   readonly of: number;
 }
 
-/** The first step, in the order of records, that did not give what was recorded. */
-export interface Divergence {
-  /** Of the input at which it shows, `steps_P.G.Q@N`. */
-  readonly address: string;
-  /** The stage; `undefined`: the input itself is another. */
-  readonly stage: string | undefined;
-  readonly kind: DivergenceKind;
-  readonly ordinal: number;
-  /** Version of the deployment whose code ran. */
-  readonly version: number;
-  /** Index of the result among those of the input. */
-  readonly k: number;
-  /** The recorded digest, hex; `undefined` where there was no result. */
-  readonly expected: string | undefined;
-  /** The digest now, hex; `undefined` where there is no result. */
-  readonly actual: string | undefined;
-  /** The result now. */
-  readonly value: unknown;
-}
-
 /** What came of running history again; `headwater replay --json` prints it. */
 export interface ReplayReport {
   readonly id: string;
@@ -62,6 +42,7 @@ export interface ReplayReport {
   readonly steps: number;
   readonly matched: number;
   readonly diverged: number;
+  /** In the order of records. */
   readonly firstDivergence: Divergence | undefined;
   /** Steps that were run, and such whose recorded result was taken for granted. */
   readonly reexecuted: number;

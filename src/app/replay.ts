@@ -1,14 +1,12 @@
 import { resolve } from "node:path";
 import { decodeDeltas } from "../core/columns.ts";
-import { DIGEST_BYTES, toHex } from "../core/digest.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import { sourceStream } from "../core/streams.ts";
-import { type StepDivergence, StepsComparison } from "../engine/steps-comparison.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
-import { type ReexecutedPiece, readMembersNamed, reexecutePartition } from "../runtime/reexecution.ts";
+import { checkPartition } from "../runtime/history-check.ts";
 import { seekThrough } from "../runtime/seek.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
@@ -73,8 +71,7 @@ async function verify(
   let diverged = 0;
   let first: Divergence | undefined;
   for (const [done, { segment, partition }] of units.entries()) {
-    let comparison: StepsComparison | undefined;
-    for await (const piece of reexecutePartition({
+    for await (const piece of checkPartition({
       log,
       clock,
       history,
@@ -83,17 +80,12 @@ async function verify(
       ...window,
       signal,
     })) {
-      if (comparison === undefined || comparison.left === 0) {
-        const members = await readMembersNamed(log, piece.stream, piece.event);
-        comparison = new StepsComparison(piece.event, piece.segment, members);
-      }
-      const compared = comparison.compare(piece.rows, piece.result, window.from, window.to);
-      steps += compared.steps;
-      diverged += compared.divergences.length;
-      const [divergence] = compared.divergences;
+      steps += piece.steps;
+      diverged += piece.diverged;
       // Segments come in the order of the pipeline: of two at one record the one further up is told.
-      const found = divergence && describe(piece, divergence);
-      if (found !== undefined && (first === undefined || found.ordinal < first.ordinal)) first = found;
+      if (piece.first !== undefined && (first === undefined || piece.first.ordinal < first.ordinal)) {
+        first = piece.first;
+      }
       onProgress?.({ steps, units: done, of: units.length });
     }
   }
@@ -111,24 +103,6 @@ function unitsIn(history: DeploymentHistory) {
     }
   }
   return [...units.values()];
-}
-
-function describe(piece: ReexecutedPiece, { n, stage, k, kind, expected, row }: StepDivergence): Divergence {
-  const made = piece.result.stages[stage];
-  const digest =
-    row === undefined ? undefined : made?.digests?.subarray(row * DIGEST_BYTES, (row + 1) * DIGEST_BYTES);
-  const { first, ordinals } = piece.event;
-  return {
-    address: `${piece.stream}@${n}`,
-    stage: piece.segment.stages[stage]?.definition.name,
-    kind,
-    ordinal: (ordinals === undefined ? [] : decodeDeltas(ordinals))[n - first] ?? 0,
-    version: piece.deployed.version,
-    k,
-    expected: expected && toHex(expected),
-    actual: digest && toHex(digest),
-    value: row === undefined ? undefined : made?.records[row],
-  };
 }
 
 /** How many records the sources have accepted in the window. */

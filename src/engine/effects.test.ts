@@ -325,6 +325,25 @@ describe("an effect", () => {
     expect(outside.asked).toEqual([]);
   });
 
+  test("does not end the process when it is begun too late, and nobody waits for it", async () => {
+    let leaked: EffectContext | undefined;
+    await runMap(items(1), (item, ctx) => {
+      leaked = ctx;
+      return item;
+    });
+    const unhandled: unknown[] = [];
+    const listen = (reason: unknown) => unhandled.push(reason);
+    process.on("unhandledRejection", listen);
+    try {
+      void leaked?.effect("late", () => 1);
+      // Rejections are told of when the microtasks of a turn are done.
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(unhandled).toEqual([]);
+    } finally {
+      process.off("unhandledRejection", listen);
+    }
+  });
+
   test("is named where a stage cannot wait for it", async () => {
     const p = pipeline("p", { partitions: 1 });
     const source = p.source<undefined, string>("in", { key: () => "k" });

@@ -115,7 +115,12 @@ export class EffectTry {
   /** See `EffectContext.effect`. */
   begin(name: unknown, fn: unknown, options: EffectOptions | undefined): Promise<unknown> {
     const { stage } = this.#effects.options;
-    if (this.#answered) return Promise.reject(tooLate(name, stage));
+    if (this.#answered) {
+      const late = Promise.reject(tooLate(name, stage));
+      // Whoever calls it that late often waits for nothing any more: that must not end the process.
+      late.catch(() => {});
+      return late;
+    }
     let outcome: Promise<unknown>;
     try {
       const checked = this.#claimName(name);

@@ -1,0 +1,69 @@
+import { decodeDeltas } from "../core/columns.ts";
+import { DIGEST_BYTES, toHex } from "../core/digest.ts";
+import { type DivergenceKind, type StepDivergence, StepsComparison } from "../engine/steps-comparison.ts";
+import {
+  type ReexecutedPiece,
+  type ReexecutionQuery,
+  readMembersNamed,
+  reexecutePartition,
+} from "./reexecution.ts";
+
+/** A step that did not give what was recorded. */
+export interface Divergence {
+  /** Of the input at which it shows, `steps_P.G.Q@N`. */
+  readonly address: string;
+  /** The stage; `undefined`: the input itself is another. */
+  readonly stage: string | undefined;
+  readonly kind: DivergenceKind;
+  readonly ordinal: number;
+  /** Version of the deployment whose code ran. */
+  readonly version: number;
+  /** Index of the result among those of the input. */
+  readonly k: number;
+  /** The recorded digest, hex; `undefined` where there was no result. */
+  readonly expected: string | undefined;
+  /** The digest now, hex; `undefined` where there is no result. */
+  readonly actual: string | undefined;
+  /** The result now. */
+  readonly value: unknown;
+}
+
+/** What came of comparing some inputs. */
+export interface CheckedPiece {
+  /** Steps that were recorded for them. */
+  readonly steps: number;
+  readonly diverged: number;
+  readonly first: Divergence | undefined;
+}
+
+/** Runs a partition's history again and compares it, piece by piece. Throws as `reexecutePartition`. */
+export async function* checkPartition(query: ReexecutionQuery): AsyncGenerator<CheckedPiece> {
+  let comparison: StepsComparison | undefined;
+  for await (const piece of reexecutePartition(query)) {
+    if (comparison === undefined || comparison.left === 0) {
+      const members = await readMembersNamed(query.log, piece.stream, piece.event);
+      comparison = new StepsComparison(piece.event, piece.segment, members);
+    }
+    const { steps, divergences } = comparison.compare(piece.rows, piece.result, query.from, query.to);
+    const [first] = divergences;
+    yield { steps, diverged: divergences.length, first: first && describe(piece, first) };
+  }
+}
+
+function describe(piece: ReexecutedPiece, { n, stage, k, kind, expected, row }: StepDivergence): Divergence {
+  const made = piece.result.stages[stage];
+  const digest =
+    row === undefined ? undefined : made?.digests?.subarray(row * DIGEST_BYTES, (row + 1) * DIGEST_BYTES);
+  const { first, ordinals } = piece.event;
+  return {
+    address: `${piece.stream}@${n}`,
+    stage: piece.segment.stages[stage]?.definition.name,
+    kind,
+    ordinal: (ordinals === undefined ? [] : decodeDeltas(ordinals))[n - first] ?? 0,
+    version: piece.deployed.version,
+    k,
+    expected: expected && toHex(expected),
+    actual: digest && toHex(digest),
+    value: row === undefined ? undefined : made?.records[row],
+  };
+}
