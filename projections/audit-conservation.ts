@@ -7,6 +7,7 @@ import {
   type StepsRecorded,
   TAKEN_OF_GROUP,
 } from "../src/core/events.ts";
+import { retryStream } from "../src/core/streams.ts";
 import {
   type Audit,
   type AuditedEvent,
@@ -25,6 +26,8 @@ interface State extends Tally {
   readonly counts: Counts;
   readonly taken: TakenRecords;
   readonly units: Map<string, Unit>;
+  /** By the stream of a partition or source: the I's that were asked of it to be put back, and not taken yet. */
+  readonly asked: Map<string, Set<number>>;
   /** What is before the first event of these is not kept. */
   readonly cut: Set<string>;
   readonly beside: EventsBeside;
@@ -86,6 +89,7 @@ export const conservationAudit: Audit<State> = {
     },
     taken: new TakenRecords(),
     units: new Map(),
+    asked: new Map(),
     cut: new Set(),
     beside: new EventsBeside(),
     sinks: new Map(),
@@ -142,6 +146,13 @@ function applyEvent(state: State, item: AuditedEvent): void {
     case "OutputsDelivered":
       applyDelivered(state, item, typed.data);
       break;
+    case "RetryAsked": {
+      const { unit, first, count } = typed.data;
+      const asked = state.asked.get(unit) ?? new Set();
+      for (let item = first; item < first + count; item++) asked.add(item);
+      state.asked.set(unit, asked);
+      break;
+    }
     case "RecordsRejected":
     case "RecordsQuarantined":
       state.beside.add(stream, item.revision, typed);
@@ -207,6 +218,11 @@ function applyAccepted(state: State, item: AuditedEvent, event: RecordsAccepted)
       }
       before = ordinal;
     }
+    const { retried } = event;
+    for (const [at, retry] of retried === undefined ? [] : decodeDeltas(retried.items).entries()) {
+      const row = decodeDeltas(retried?.rows ?? new Uint8Array())[at] ?? 0;
+      takeAsked(state, stream, `${stream}@${first + row}`, retry);
+    }
     // Throws for a record that goes to no partition, or to two.
     sectionsOf(event.sections, count);
     state.checked += count;
@@ -261,6 +277,11 @@ function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): voi
     state.unverifiable += taking.unverifiable;
     state.checked += event.count - taking.unverifiable;
   }
+  if (event.entry !== undefined) {
+    for (const [row, retry] of stepRowsOf(event).inputs.parents.entries()) {
+      takeAsked(state, stream, `${stream}@${event.first + row}`, retry);
+    }
+  }
   if (event.count > 0) {
     checkOrder(state, item, event, unit.through);
     checkEnds(state, item, event);
@@ -269,6 +290,18 @@ function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): voi
   unit.through = Math.max(unit.through, event.through);
   unit.cursors = event.to;
   unit.deployment = event.deployment;
+}
+
+/** What is put back was asked of that unit, and is put back once. */
+function takeAsked(state: State, unit: string, address: string, item: number): void {
+  const retries = retryStream(pipelineOfUnit(unit));
+  if (state.asked.get(unit)?.delete(item) || state.cut.has(retries)) return;
+  const message = `it is said to be ${retries}@${item}, which was not asked of ${unit}, or was put back before`;
+  fail(state, address, "NotAsked", message);
+}
+
+function pipelineOfUnit(unit: string): string {
+  return unit.slice(unit.indexOf("_") + 1, unit.indexOf("."));
 }
 
 /** Inputs are in logical order, after all that the partition was complete up to. */

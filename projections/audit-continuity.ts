@@ -69,6 +69,13 @@ function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): voi
   for (let row = 0; row < event.count; row++) {
     const address = `${stream}@${event.first + row}`;
     const record = taking?.records[row];
+    if (event.entry !== undefined) {
+      state.checked++;
+      if (rows.inputs.roots[row] !== rows.inputs.parents[row]) {
+        fail(state, address, "BadRetry", "it was put back, and is not its own root");
+      }
+      continue;
+    }
     if (rows.inputs.firings.has(row)) {
       state.checked++;
       if (rows.inputs.roots[row] !== rows.inputs.ordinals[row]) {

@@ -132,6 +132,15 @@ export class TakenRecords {
   #take(stream: string, event: StepsRecorded): Taking | undefined {
     const reader = this.reader(stream, event.deployment);
     if (reader === undefined) return undefined;
+    // What was put back comes from no stream upstream: that it was asked for is for the check of conservation to see.
+    if (event.entry !== undefined) {
+      return {
+        reader,
+        records: new Array<undefined>(event.count).fill(undefined),
+        unverifiable: 0,
+        faults: [],
+      };
+    }
     const heads = reader.edges.map((edge) => this.handed(stream, edge, event.from[edge.stream] ?? 0));
     const order = recordOrder(event.sources ?? []);
     const faults: TakingFault[] = [];
