@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { auditLog } from "../../src/app/audit.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { expectedOf, expectLog, expectOutputs, marksOf, ORDINARY, retriesOf } from "./expectations.ts";
@@ -51,6 +52,8 @@ async function check(
   const mayRepeat = how.interruptions.some(({ kind }) => kind === "crash");
   expectOutputs(outcome, expected, mayRepeat);
   await expectLog(outcome, expected);
+  const report = await auditLog(outcome.log, { checkpoints: [] });
+  expect(report.checks.flatMap(({ failures }) => failures)).toEqual([]);
   return content;
 }
 
