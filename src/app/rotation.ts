@@ -4,6 +4,7 @@ import type { Rotation } from "../runtime/rotating-target.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
   kB: 1_000,
+  KB: 1_000,
   MB: 1_000_000,
   GB: 1_000_000_000,
   KiB: 1_024,
@@ -17,7 +18,7 @@ const UNITS: Readonly<Record<string, number>> = {
 
 /** When an output file is rotated: `64MB`, `1GiB`, `10m`, `1h`, `1d`. Throws `BadUsage`. */
 export function parseRotation(text: string): Rotation {
-  const match = /^(\d{1,9}(?:\.\d{1,3})?)(kB|MB|GB|KiB|MiB|GiB|s|m|h|d)$/.exec(text);
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(kB|KB|MB|GB|KiB|MiB|GiB|s|m|h|d)$/.exec(text);
   const [, number = "", unit = ""] = match ?? [];
   const value = Math.floor(Number(number) * (UNITS[unit] ?? Number.NaN));
   const bySize = unit.endsWith("B");
@@ -29,7 +30,7 @@ export function parseRotation(text: string): Rotation {
     `not a size or time after which a file is rotated: ${JSON.stringify(text)}`,
     {
       where: "--rotate",
-      hint: "Write it like 64MB, 1GiB, 10m, 1h or 1d: at least 1 KiB, or 1s.",
+      hint: "Write it like 64MB, 10kB, 1GiB, 10m, 1h or 1d: at least 1 KiB, or 1s.",
     },
   );
 }

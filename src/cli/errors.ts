@@ -1,6 +1,6 @@
 import { CommanderError } from "commander";
 import { describeThrown, type ErrorCode, HeadwaterError } from "../core/errors.ts";
-import { paint } from "./format.ts";
+import { onOneLine, paint } from "./format.ts";
 import type { Io } from "./io.ts";
 
 /** Done, all well; worked and found a problem; bad usage or input; something outside failed; stopped by a signal. */
@@ -72,8 +72,10 @@ export async function reportError(io: Io, thrown: unknown, style: ErrorStyle): P
     );
   } else {
     const prefix = paint(io, io.stderr, "red", "headwater:");
-    const place = where === undefined || where === "" ? "" : `: ${where}`;
-    await io.stderr.write(`${prefix} ${message}${place}\n${hint === undefined ? "" : `${hint}\n`}`);
+    const place = where === undefined || where === "" ? "" : `: ${onOneLine(where)}`;
+    await io.stderr.write(
+      `${prefix} ${onOneLine(message)}${place}\n${hint === undefined ? "" : `${hint}\n`}`,
+    );
   }
   if (style.verbose) await io.stderr.write(`${stackOf(thrown)}\n`);
   return EXIT_OF[code];

@@ -81,6 +81,20 @@ export function jsonable(value: Value, shorten: boolean): unknown {
   );
 }
 
+/**
+ * Text from outside, as a terminal may have it: on one line, and with control characters written out, so that it can
+ * neither move the cursor nor pretend to be another message.
+ */
+export function onOneLine(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => WRITTEN[character] ?? written(character));
+}
+
+const WRITTEN: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+function written(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}
+
 /** JSON for people: indented, but what fits into a line stays in one. */
 export function prettyJson(value: unknown, indent = "", width = 100): string {
   const flat = JSON.stringify(value) ?? "null";

@@ -1,5 +1,5 @@
 import type { RunNotice } from "../app/run-types.ts";
-import { formatNumber, jsonable } from "./format.ts";
+import { formatNumber, jsonable, onOneLine } from "./format.ts";
 
 /** Notices of one kind that are printed; the rest is counted. */
 const MOST_OF_A_KIND = 10;
@@ -36,7 +36,7 @@ export class Notices {
   line(notice: RunNotice): string | undefined {
     const count = (this.counts.get(notice.kind) ?? 0) + 1;
     this.counts.set(notice.kind, count);
-    return count <= MOST_OF_A_KIND ? `headwater: ${describe(notice)}` : undefined;
+    return count <= MOST_OF_A_KIND ? onOneLine(`headwater: ${describe(notice)}`) : undefined;
   }
 
   /** What was left out, one line a kind. */

@@ -1,6 +1,6 @@
 import type { SingleBar } from "cli-progress";
 import type { RunProgress } from "../app/run-types.ts";
-import { formatBytes, formatNumber } from "./format.ts";
+import { formatBytes, formatNumber, onOneLine } from "./format.ts";
 import type { Io } from "./io.ts";
 
 /** A run that is done by then shows no bar. */
@@ -36,7 +36,7 @@ export class Progress {
 function heldBack({ heldBackBy }: RunProgress): string {
   if (heldBackBy === undefined) return "";
   const { by, reason } = heldBackBy;
-  return `; held back by ${by}${reason === undefined ? "" : ` (${reason})`}`;
+  return `; held back by ${by}${reason === undefined ? "" : ` (${onOneLine(reason)})`}`;
 }
 
 /** A bar on a terminal, shown once the work takes longer than a second. */

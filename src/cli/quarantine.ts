@@ -9,7 +9,7 @@ import type {
 import type { Value } from "../core/canonical.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber, jsonable, paint, prettyJson, table } from "./format.ts";
+import { formatNumber, jsonable, onOneLine, paint, prettyJson, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { Notices } from "./notices.ts";
@@ -162,7 +162,7 @@ function listLines(io: Io, { counts, records, complete }: QuarantineList): strin
 const REASON_CHARS = 100;
 
 function whatText({ message, where }: RefusedRecord): string {
-  const text = (where === null ? message : `${where}: ${message}`).replace(/\s+/g, " ");
+  const text = onOneLine(where === null ? message : `${where}: ${message}`);
   return text.length > REASON_CHARS ? `${text.slice(0, REASON_CHARS)}…` : text;
 }
 
@@ -187,7 +187,7 @@ function showLines(found: RefusedDetails): string[] {
     ["state", found.state === "discarded" ? `discarded: ${found.reason}` : stateText(found)],
     [found.kind === "rejected" ? "source" : "stage", found.at],
     ["when", found.time],
-    ["why", `${found.where === null ? "" : `${found.where}: `}${found.message} (${found.code})`],
+    ["why", onOneLine(`${found.where === null ? "" : `${found.where}: `}${found.message} (${found.code})`)],
     ["made of", found.parent],
     ["key", found.key === null ? null : text(found.key)],
     ["time", found.eventTime],

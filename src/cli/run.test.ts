@@ -154,6 +154,7 @@ describe("headwater run", () => {
     expect(stdout.split("\n")).toEqual([
       "pipeline   wikipedia-edits  deployment 0123456789ab  1 node",
       "records    1,234 read: 1,230 accepted, 1 duplicate, 3 rejected",
+      "refused    headwater quarantine list wikipedia-edits shows them",
       "steps      3,690",
       "outputs    channels 51",
       "time       0.5 s  2,460 records/s",

@@ -227,6 +227,9 @@ export function reportLines(report: RunReport): string[] {
   return [
     `pipeline   ${report.pipeline}  deployment ${report.deployment.slice(0, 12)}  ${nodes}`,
     `records    ${formatNumber(records.read)} read: ${counts.join(", ")}`,
+    ...(records.rejected + records.quarantined === 0
+      ? []
+      : [`refused    headwater quarantine list ${report.pipeline} shows them`]),
     ...(late.length === 0 ? [] : [`late       for ${late.join(", ")}`]),
     `steps      ${formatNumber(report.steps)}`,
     `outputs    ${outputs.length === 0 ? "none" : outputs.join(", ")}`,
