@@ -1,4 +1,4 @@
-import { formatAddress } from "../core/address.ts";
+import { type Address, formatAddress } from "../core/address.ts";
 import { linkInMetadata } from "../core/chain.ts";
 import { type Checkpoint, originOf, parseCheckpoint } from "../core/checkpoint.ts";
 import { equalBytes } from "../core/digest.ts";
@@ -38,6 +38,7 @@ export async function evidence(request: EvidenceRequest): Promise<EvidenceReport
     const { signal } = request;
     const options = signal === undefined ? {} : { signal };
     const address = await resolveRecord({ log, reader, ...options }, request.record);
+    mustHaveDigest(address);
     const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords });
     mustBeWhole(trace);
     const events: ProvenEvent[] = [];
@@ -100,6 +101,15 @@ async function mustHold(tree: MerkleReader, { size, root }: Checkpoint, where: s
   });
 }
 
+/** Of what a door rejected nothing is noted when it comes in, so that nothing ties it to its address. */
+function mustHaveDigest(address: Address): void {
+  if (address.k !== undefined || !address.stream.startsWith("quarantine_")) return;
+  throw new HeadwaterError("BadUsage", "a record that a source rejected has no digest that could be proven", {
+    where: formatAddress(address),
+    hint: "If it was put back, ask for evidence of what it became: headwater lineage --forward shows it.",
+  });
+}
+
 function mustBeWhole({ gone: [gone], cut }: Trace): void {
   if (gone !== undefined) {
     throw new HeadwaterError("RecordGone", "a part of the record's way has been let go of", {
@@ -123,9 +133,7 @@ async function eventsOf(log: EventLog, trace: Trace): Promise<RecordedEvent[]> {
   for (const { stream } of trace.events) {
     pipelines.add(stream.slice(stream.indexOf("_") + 1).split(".", 1)[0] ?? "");
   }
-  const used = trace.records.flatMap(({ place }) =>
-    place.kind === "gone" ? [] : [place.deployed.deployment],
-  );
+  const used = trace.records.flatMap(({ place }) => ("deployed" in place ? [place.deployed.deployment] : []));
   for (const pipeline of pipelines) {
     for await (const event of log.read(pipelineStream(pipeline))) {
       const { type, data } = decodeEvent(event);

@@ -7,6 +7,7 @@ import { LIMITS } from "../core/limits.ts";
 import { parseVerifier } from "../core/signed-note.ts";
 import { createEvidenceSurroundings } from "../runtime/compose.ts";
 import { evidenceLog } from "../runtime/evidence-log.ts";
+import type { GonePlace, RecordPlace } from "../runtime/lineage-places.ts";
 import { LineageReader } from "../runtime/lineage-reader.ts";
 import { type Trace, traceBack } from "../runtime/lineage-trace.ts";
 import { checkNote } from "./checkpoint-file.ts";
@@ -79,6 +80,23 @@ async function follow(
   return undefined;
 }
 
+/** The canonical bytes of a record that was refused, or of one that was put back. */
+async function refusedRecord(
+  reader: LineageReader,
+  place: RecordPlace | GonePlace,
+): Promise<Uint8Array | undefined> {
+  switch (place.kind) {
+    case "retry":
+      return refusedRecord(reader, await reader.refusedAs(place));
+    case "quarantined":
+      return place.record.firing === undefined ? place.record.record : undefined;
+    case "rejected":
+      return place.record.value;
+    default:
+      return undefined;
+  }
+}
+
 async function checkRecords(
   reader: LineageReader,
   evidence: Evidence,
@@ -86,21 +104,30 @@ async function checkRecords(
   failures: Failures,
 ): Promise<ProvenRecord[]> {
   const values = new Map(evidence.records);
+  // What was refused is in the events themselves.
+  const refused = new Map<string, Uint8Array>();
+  for (const { place } of trace.records) {
+    const bytes = await refusedRecord(reader, place);
+    if (bytes !== undefined) refused.set(place.address, bytes);
+  }
   // A record that left a stage as it came in is that of the stage further up which made it.
-  const byDigest = new Map(evidence.records.map(([, bytes]) => [toHex(sha256(bytes)), bytes]));
+  const byDigest = new Map(
+    [...refused, ...evidence.records].map(([, bytes]) => [toHex(sha256(bytes)), bytes]),
+  );
   const records: ProvenRecord[] = [];
   for (const { place } of trace.records) {
     const { address } = place;
     const digest = await reader.digestOf(place);
     const hex = digest === undefined ? null : toHex(digest);
-    const bytes = values.get(address);
+    const own = refused.get(address);
+    const bytes = values.get(address) ?? (digest === undefined ? undefined : own);
     values.delete(address);
     if (bytes !== undefined && digest === undefined) {
       failures.push({ address, message: "the record cannot be checked: no digest is kept of it" });
     } else if (bytes !== undefined && hex !== toHex(sha256(bytes))) {
       failures.push({ address, message: "the record is not the one that was processed: it was changed" });
     }
-    const found = hex === null ? undefined : byDigest.get(hex);
+    const found = hex === null ? own : byDigest.get(hex);
     records.push({ address, digest: hex, ...(found !== undefined && { value: decodeCanonical(found) }) });
   }
   for (const address of values.keys()) failures.push({ address, message: "the record is not on the way" });

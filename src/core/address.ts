@@ -1,8 +1,10 @@
 import { HeadwaterError } from "./errors.ts";
+import { isRetryStream } from "./streams.ts";
 
 /**
- * What an address says: see "Addresses" in docs/format.md. A record of a source (`stream@N`), an input of a partition
- * (`stream@N`), an output of it (`stream@N.K`), or a stage's result for it (`stream@N.K/T`).
+ * What an address says: see "Addresses" in docs/format.md. A record of a source, or one that it rejected (`stream@N`), an
+ * input of a partition (`stream@N`), an output of it (`stream@N.K`), a stage's result for it, or what failed there
+ * (`stream@N.K/T`), or a record that was to be put back (`stream@N`).
  */
 export interface Address {
   readonly stream: string;
@@ -21,22 +23,22 @@ export type UnitStream =
       readonly partition: number;
     };
 
-const ADDRESS = /^((?:source|steps)_[^@\s]+)@(\d{1,16})(?:\.(\d{1,16})(?:\/([a-z0-9-]+))?)?$/;
+const ADDRESS =
+  /^((?:source|steps|quarantine|retry)_[^@\s]+)@(\d{1,16})(?:\.(\d{1,16})(?:\/([a-z0-9-]+))?)?$/;
 const STREAM = /^(?:source_([a-z0-9~-]+)\.([a-z0-9-]+)|steps_([a-z0-9~-]+)\.([a-z0-9-]+)\.(\d{4}))$/;
 
 /** Whether a text begins as addresses do: then nothing else can be meant. */
 export function looksLikeAddress(text: string): boolean {
-  return /^(?:source|steps)_.*@/.test(text);
+  return /^(?:source|steps|quarantine|retry)_.*@/.test(text);
 }
 
 /** Throws `BadUsage` for what is no address. */
 export function parseAddress(text: string): Address {
   const [, stream = "", n, k, stage] = ADDRESS.exec(text) ?? [];
-  const unit = parseUnitStream(stream);
   const numbers = [n, k].every((digits) => digits === undefined || Number.isSafeInteger(Number(digits)));
-  if (unit === undefined || !numbers || (unit.kind === "source" && k !== undefined)) {
+  if (!numbers || !fits(stream, k, stage)) {
     throw new HeadwaterError("BadUsage", `not an address of a record: ${JSON.stringify(text)}`, {
-      hint: "Addresses are source_PIPELINE.SOURCE@N, steps_PIPELINE.SEGMENT.PARTITION@N, …@N.K for an output and …@N.K/STAGE for a stage's result; partitions have four digits.",
+      hint: "Addresses are source_PIPELINE.SOURCE@N, steps_PIPELINE.SEGMENT.PARTITION@N, …@N.K for an output and …@N.K/STAGE for a stage's result (quarantine_… for what failed there, or was rejected), and retry_PIPELINE@I; partitions have four digits.",
     });
   }
   return {
@@ -45,6 +47,16 @@ export function parseAddress(text: string): Address {
     ...(k !== undefined && { k: Number(k) }),
     ...(stage !== undefined && { stage }),
   };
+}
+
+/** Whether records of a stream have addresses with these parts. */
+function fits(stream: string, k: string | undefined, stage: string | undefined): boolean {
+  if (isRetryStream(stream)) return /^retry_[a-z0-9~-]+$/.test(stream) && k === undefined;
+  const quarantine = stream.startsWith("quarantine_");
+  const main = (kind: string) => stream.replace(/^quarantine_/, `${kind}_`);
+  const unit = parseUnitStream(main("steps")) ?? parseUnitStream(main("source"));
+  if (unit?.kind === "source") return k === undefined;
+  return unit !== undefined && (!quarantine || stage !== undefined);
 }
 
 export function formatAddress({ stream, n, k, stage }: Address): string {

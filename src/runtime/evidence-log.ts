@@ -3,6 +3,9 @@ import type { ProvenEvent } from "../core/evidence.ts";
 import { START } from "../core/position.ts";
 import type { EventLog, ReadOptions, RecordedEvent, StreamInfo } from "../ports/event-log.ts";
 
+/** Streams whose events others refer to by revision. */
+const BY_REVISION = /^(?:members|quarantine)_/;
+
 /**
  * The part of an event log that lineage reads, over the events of evidence alone. What is sought by N, or read as a
  * whole, finds them one after the other, as if there had never been others; what is referred to by revision has its own.
@@ -12,7 +15,7 @@ export function evidenceLog(id: string, proven: readonly ProvenEvent[]): EventLo
   for (const event of proven.toSorted((a, b) => a.revision - b.revision)) {
     const events = streams.get(event.stream) ?? [];
     streams.set(event.stream, events);
-    const revision = event.stream.startsWith("members_") ? event.revision : events.length;
+    const revision = BY_REVISION.test(event.stream) ? event.revision : events.length;
     events.push({ ...event, revision, metadata: new Uint8Array(0), position: START, created: 0 });
   }
   const refuse = () => {

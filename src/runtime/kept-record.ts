@@ -4,16 +4,16 @@ import { besideStream } from "../core/streams.ts";
 import { decodeBlock } from "../engine/outlet-decoder.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import type { RecordPlace } from "./lineage-reader.ts";
+import type { RecordPlace } from "./lineage-places.ts";
 
 /**
- * The canonical bytes of a record as the payload has them. `undefined`: it is not kept, is no record, or left its stage
+ * The canonical bytes of a record as the payload has them. `undefined`: it is not kept there, is no record, or left its stage
  * as it came in, so that it is the record of a stage further up.
  */
 export async function keptRecord(log: EventLog, place: RecordPlace): Promise<Uint8Array | undefined> {
-  if (place.kind === "firing") return undefined;
   if (place.kind === "source")
     return fromPayload(log, place.stream, place.event.payload, SEGMENT_INPUT, place.row);
+  if (place.kind !== "result") return undefined;
   const { graph, stream, at } = place;
   const { outlets = [], stages = [], payload } = graph.event;
   const leaves = outlets.some(({ stored }) => stored === at.stage);

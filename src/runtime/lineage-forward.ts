@@ -1,10 +1,9 @@
 import { type Address, parseUnitStream } from "../core/address.ts";
 import { decodeDeltas } from "../core/columns.ts";
-import { isHeadwaterError } from "../core/errors.ts";
-import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { QuarantinedRecord, Section } from "../core/events.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import type { Section } from "../core/events.ts";
 import { hashText, membersTerm, previousTerm, type Term } from "../core/index-terms.ts";
-import { besideStream, stepsStream } from "../core/streams.ts";
+import { retryStream, stepsStream } from "../core/streams.ts";
 import { StepGraph, type StepRow } from "../engine/step-graph.ts";
 import { isStateful } from "../pipeline/definition.ts";
 import { type Plan, SEGMENT_INPUT } from "../pipeline/plan.ts";
@@ -13,12 +12,17 @@ import { structureOf } from "./deployed-plan.ts";
 import {
   type AcceptedPlace,
   type FiringPlace,
-  type LineageReader,
+  type QuarantinedPlace,
   type RecordPlace,
+  type RefusedPlace,
   type ResultPlace,
+  type RetryPlace,
   stagesOf,
-} from "./lineage-reader.ts";
+} from "./lineage-places.ts";
+import type { LineageReader } from "./lineage-reader.ts";
 import type { IndexedPlace } from "./lineage-view.ts";
+import { refusedKey } from "./quarantine.ts";
+import { type Decisions, readDecisions, retriedAs } from "./retry-requests.ts";
 import { readInSteps } from "./seek.ts";
 import type { Delivered, SinkDeliveries } from "./sink-deliveries.ts";
 
@@ -48,11 +52,12 @@ type InputPlace = FiringPlace;
 /**
  * Finds what a record went into. Where it goes next is in the log itself: which partition reads it follows from the
  * deployment, and the event that took it is found by ordinal. What came of it later, in a window, a join or a reduce's
- * next step, is found by the index.
+ * next step, is found by the index. Which refused records were asked for is read once, as a whole.
  */
 export class ForwardReader {
   readonly #options: ForwardOptions;
   readonly #structures = new WeakMap<object, Plan>();
+  readonly #decisions = new Map<string, Promise<Decisions>>();
 
   constructor(options: ForwardOptions) {
     this.#options = options;
@@ -69,12 +74,72 @@ export class ForwardReader {
   }
 
   async *#steps(place: RecordPlace): AsyncGenerator<ForwardStep> {
-    if (place.kind === "source") yield* this.#ofAccepted(place);
-    else if (place.kind === "firing") yield* this.#inEvent(place, { stage: SEGMENT_INPUT, row: place.row });
-    else {
-      yield* this.#inEvent(place, place.at);
-      if (place.stage.kind === "reduce") yield* this.#nextOfKey(place);
-      yield* this.#leaving(place);
+    switch (place.kind) {
+      case "source":
+        yield* this.#ofAccepted(place);
+        break;
+      case "firing":
+        yield* this.#inEvent(place, { stage: SEGMENT_INPUT, row: place.row });
+        break;
+      case "result":
+        yield* this.#inEvent(place, place.at);
+        if (place.stage.kind === "reduce") yield* this.#nextOfKey(place);
+        yield* this.#leaving(place);
+        break;
+      case "retry":
+        yield* this.#ofRetry(place);
+        break;
+      default:
+        yield await this.#decided(place);
+    }
+  }
+
+  /** What was decided about a record that was refused. */
+  async #decided(place: RefusedPlace): Promise<ForwardStep> {
+    const { reader } = this.#options;
+    const [unit, at] =
+      place.kind === "rejected"
+        ? [place.unit, { n: place.n }]
+        : [place.stream, { n: place.n, k: place.k, stage: place.record.stage }];
+    const stream = retryStream(parseUnitStream(unit)?.pipeline ?? "");
+    const decision = (await this.#decisionsOf(stream)).of.get(refusedKey(unit, at));
+    if (decision === undefined) return { kind: "end", reason: "it has not been put back" };
+    if (decision.kind === "discarded") return { kind: "end", reason: `discarded: ${decision.reason}` };
+    const retry = await reader.locate({ stream, n: decision.item });
+    return retry.kind === "gone"
+      ? { kind: "end", reason: `put back as ${retry.address}, which is not kept any more` }
+      : { kind: "record", place: retry };
+  }
+
+  #decisionsOf(stream: string): Promise<Decisions> {
+    const known = this.#decisions.get(stream);
+    if (known !== undefined) return known;
+    const decisions = readDecisions(this.#options.log, stream.slice(retryStream("").length));
+    this.#decisions.set(stream, decisions);
+    return decisions;
+  }
+
+  /** What a record became that was put back. */
+  async *#ofRetry(place: RetryPlace): AsyncGenerator<ForwardStep> {
+    const { log, reader } = this.#options;
+    const { unit } = place.event;
+    const pipeline = parseUnitStream(unit)?.pipeline ?? "";
+    const became = await retriedAs(log, pipeline, unit, place.n);
+    if (became === undefined) {
+      yield { kind: "end", reason: `pending: ${unit} has not taken it back yet` };
+    } else if (became.n !== undefined && parseUnitStream(unit)?.kind === "steps") {
+      const input = await reader.inputAt(unit, became.n);
+      yield* this.#inEvent(input, { stage: SEGMENT_INPUT, row: input.row });
+    } else if (became.n !== undefined) {
+      const accepted = await reader.locate({ stream: unit, n: became.n });
+      if (accepted.kind !== "gone") yield { kind: "record", place: accepted };
+    } else if (became.fate === "duplicate") {
+      yield { kind: "end", reason: "duplicate: the source had a record with its id" };
+    } else {
+      const again = await reader.rejectedAgain(place);
+      yield again === undefined
+        ? { kind: "end", reason: "rejected again" }
+        : { kind: "record", place: again };
     }
   }
 
@@ -170,8 +235,15 @@ export class ForwardReader {
     const { reader } = this.#options;
     const input = n - graph.event.first;
     const stages = stagesOf(deployed, place.stage.segment);
+    const { entry } = graph.event;
+    // What came back at a later stage than the first comes to none of those that read the segment's inputs.
+    const comesInAt = from.stage === SEGMENT_INPUT && entry !== stages[0]?.name ? entry : undefined;
+    if (comesInAt !== undefined && !stages.some(({ name }) => name === comesInAt)) {
+      yield await this.#quarantined(place, comesInAt, from.row);
+      return;
+    }
     for (const [at, { name, kind }] of stages.entries()) {
-      if (graph.shape.ahead(at) !== from.stage) continue;
+      if (graph.shape.ahead(at) !== from.stage || (comesInAt ?? name) !== name) continue;
       const rows = childRows(graph, at, input, from.row);
       const timed = at === 0 && isStateful({ kind }) && kind !== "reduce";
       if (timed) {
@@ -182,8 +254,21 @@ export class ForwardReader {
         for (const row of rows) yield { kind: "record", place: reader.resultAt(place, { stage: at, row }) };
         if (rows.length > 0 || kind === "select" || kind === "late") continue;
       }
-      yield { kind: "end", reason: await this.#endOf(place, at, from.row, name, kind) };
+      if (graph.endOf(at, from.row) === "failed") yield await this.#quarantined(place, name, from.row);
+      else yield { kind: "end", reason: endOf(place, at, from.row, name, kind) };
     }
+  }
+
+  /** Where a row of a stage failed there. */
+  async #quarantined(place: ResultPlace | FiringPlace, stage: string, row: number): Promise<ForwardStep> {
+    const quarantined: QuarantinedPlace | undefined = await this.#options.reader.quarantined(
+      place,
+      stage,
+      row,
+    );
+    return quarantined === undefined
+      ? { kind: "end", reason: `quarantined at ${stage}` }
+      : { kind: "record", place: quarantined };
   }
 
   /** Results of the window or join of a partition that have its input N = `n` among their members. */
@@ -234,54 +319,6 @@ export class ForwardReader {
       : { kind: "delivery", delivered };
   }
 
-  async #endOf(
-    place: ResultPlace | FiringPlace,
-    stage: number,
-    row: number,
-    name: string,
-    kind: string,
-  ): Promise<string> {
-    const { graph } = place;
-    switch (graph.endOf(stage, row)) {
-      case "late":
-        return `late: it came too late for ${name}`;
-      case "failed": {
-        const record = await this.#quarantined(place, name, row);
-        return `quarantined at ${name}${record === undefined ? "" : `: ${record.message}`}`;
-      }
-      case "none":
-        if (kind === "filter") return `filtered at ${name}`;
-        if (kind === "window") return `aggregated at ${name}, which has given no result with it yet`;
-        if (kind === "join" || kind === "tableJoin") return `no counterpart at ${name} yet`;
-        return `${name} gave nothing for it`;
-    }
-  }
-
-  async #quarantined(
-    { graph, stream, n }: ResultPlace | FiringPlace,
-    stage: string,
-    row: number,
-  ): Promise<QuarantinedRecord | undefined> {
-    const range = graph.event.quarantine;
-    if (range === undefined) return undefined;
-    try {
-      const beside = besideStream(stream, "quarantine");
-      for await (const recorded of this.#options.log.read(beside, {
-        from: range.revision,
-        limit: range.events,
-      })) {
-        const { records } = decodeEventAs(recorded, "RecordsQuarantined");
-        const found = records.find(
-          (record) => record.n === n && record.stage === stage && record.row === row,
-        );
-        if (found !== undefined) return found;
-      }
-    } catch (error) {
-      if (!isHeadwaterError(error, "StreamNotFound")) throw error;
-    }
-    return undefined;
-  }
-
   #structure(deployed: ResultPlace["deployed"], pipeline: string): Plan {
     const plan = this.#structures.get(deployed) ?? structureOf(deployed, pipeline);
     this.#structures.set(deployed, plan);
@@ -308,4 +345,19 @@ function includes(members: readonly number[], n: number): boolean {
     if (n >= first && n < first + (members[at + 1] as number)) return true;
   }
   return false;
+}
+
+/** How a row ended at a stage that did not fail at it, and made nothing of it. */
+function endOf(
+  { graph }: ResultPlace | FiringPlace,
+  stage: number,
+  row: number,
+  name: string,
+  kind: string,
+): string {
+  if (graph.endOf(stage, row) === "late") return `late: it came too late for ${name}`;
+  if (kind === "filter") return `filtered at ${name}`;
+  if (kind === "window") return `aggregated at ${name}, which has given no result with it yet`;
+  if (kind === "join" || kind === "tableJoin") return `no counterpart at ${name} yet`;
+  return `${name} gave nothing for it`;
 }

@@ -1,62 +1,30 @@
 import { type Address, formatAddress, parseUnitStream } from "../core/address.ts";
+import { ColumnReader } from "../core/columns.ts";
 import { DIGEST_BYTES, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
-import type { DeployedStage, EventRange, PipelineDeployed, RecordsAccepted } from "../core/events.ts";
-import { besideStream } from "../core/streams.ts";
-import type { Members } from "../engine/members.ts";
+import type { DeployedStage, EventRange, PipelineDeployed } from "../core/events.ts";
+import { besideStream, isRetryStream } from "../core/streams.ts";
+import { type Members, readMembers } from "../engine/members.ts";
 import { StepGraph, type StepRow } from "../engine/step-graph.ts";
 import { kindMakesRecords, SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { Bundler } from "../ports/bundler.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { DeploymentHistory } from "./deployment-history.ts";
+import {
+  type AcceptedPlace,
+  type FiringPlace,
+  type GonePlace,
+  type QuarantinedPlace,
+  type RecordPlace,
+  type RefusedPlace,
+  type RejectedPlace,
+  type ResultPlace,
+  type RetryPlace,
+  stagesOf,
+} from "./lineage-places.ts";
+import { itemOfRow, RefusedReader } from "./lineage-refused.ts";
 import { RecordSeeker, type UnitEvent } from "./record-seeker.ts";
 import { readChunks } from "./snapshots.ts";
-
-/** A record that a source has accepted, found in its event. */
-export interface AcceptedPlace {
-  readonly kind: "source";
-  /** Its one address: two places are the same exactly when these are. */
-  readonly address: string;
-  readonly stream: string;
-  readonly n: number;
-  readonly recorded: RecordedEvent;
-  readonly event: RecordsAccepted;
-  /** Its row in the event. */
-  readonly row: number;
-  readonly deployed: PipelineDeployed;
-}
-
-/** A stage's result, found in its event. An output of a partition is the result of the stage that it leaves. */
-export interface ResultPlace {
-  readonly kind: "result";
-  /** `stream@N.K/T`. */
-  readonly address: string;
-  readonly stream: string;
-  readonly n: number;
-  readonly recorded: RecordedEvent;
-  readonly graph: StepGraph;
-  readonly at: StepRow;
-  readonly stage: DeployedStage;
-  readonly deployed: PipelineDeployed;
-}
-
-/** A firing of a window or join, found in its event: an input that nothing came in with. */
-export interface FiringPlace extends Omit<ResultPlace, "kind" | "at"> {
-  readonly kind: "firing";
-  /** Row among the event's inputs. */
-  readonly row: number;
-}
-
-export type RecordPlace = AcceptedPlace | ResultPlace | FiringPlace;
-
-/** A record whose event has been let go of. */
-export interface GonePlace {
-  readonly kind: "gone";
-  readonly address: string;
-  readonly stream: string;
-  /** Events of the stream below this revision are not there any more. */
-  readonly before: number;
-}
 
 /**
  * Finds records by their addresses, and what each was made of, going from event to event without an index: every
@@ -66,6 +34,7 @@ export class LineageReader {
   readonly #log: EventLog;
   readonly #bundler: Bundler;
   readonly #seeker: RecordSeeker;
+  readonly #refused: RefusedReader;
   readonly #histories = new Map<string, DeploymentHistory>();
   readonly #graphs = new WeakMap<object, StepGraph>();
 
@@ -73,6 +42,7 @@ export class LineageReader {
     this.#log = log;
     this.#bundler = bundler;
     this.#seeker = new RecordSeeker(log);
+    this.#refused = new RefusedReader(log, this.#seeker, (stream, n) => this.#inputOrGone(stream, n));
   }
 
   /** The deployments of a pipeline. Throws `UnknownPipeline`. */
@@ -92,16 +62,22 @@ export class LineageReader {
 
   /**
    * Where the record of an address is. An address of an input is that of the record which came in, unless it is a
-   * firing. Throws `RecordNotFound` if the log never had it, `UnknownPipeline`, and `LogDamaged`.
+   * firing. An address of a stage's result that it has not given is that of the
+   * record which failed there. Throws `RecordNotFound` if the log never had it, `UnknownPipeline`, and `LogDamaged`.
    */
   async locate(address: Address): Promise<RecordPlace | GonePlace> {
     const { stream, n } = address;
+    if (isRetryStream(stream)) {
+      const retry = await this.#refused.retry(address);
+      if (retry.kind === "retry") return retry;
+      if (retry.kind === "gone") return goneAt(address, retry.before);
+      throw notFound(address, howMany(retry.next));
+    }
+    if (stream.startsWith("quarantine_")) return this.#refusedAt(address);
     const unit = parseUnitStream(stream);
     if (unit === undefined) throw notFound(address, "Records are in the streams of sources and partitions.");
     const sought = await this.#seeker.find(stream, n);
-    if (sought.kind === "gone") {
-      return { kind: "gone", address: formatAddress(address), stream, before: sought.before };
-    }
+    if (sought.kind === "gone") return goneAt(address, sought.before);
     if (sought.kind === "never") throw notFound(address, howMany(sought.next));
     return unit.kind === "source"
       ? this.#accepted(address, unit.pipeline, sought.event)
@@ -120,6 +96,12 @@ export class LineageReader {
         const input = await this.inputOf(place, owner.row);
         return input.kind === "firing" ? undefined : this.digestOf(input);
       }
+      case "quarantined": {
+        const given = await this.#given(place);
+        return given.kind === "firing" ? undefined : this.digestOf(given);
+      }
+      case "retry":
+        return this.digestOf(await this.refusedAs(place));
       default:
         return undefined;
     }
@@ -127,18 +109,71 @@ export class LineageReader {
 
   /**
    * What a record was made of, first the record that its stage took: one, or of a window or join each member, or none.
-   * A reduce's second is its result before, of the same key.
+   * A reduce's second is its result before, of the same key. Of a record that was put back it is the retry, of a retry
+   * the record that had been refused, and of that the one that its stage was given.
    */
   async *parents(place: RecordPlace): AsyncGenerator<RecordPlace | GonePlace> {
-    if (place.kind !== "result") return;
-    const members = await this.membersOf(place);
+    switch (place.kind) {
+      case "source":
+      case "rejected": {
+        const retry = await (place.kind === "source"
+          ? this.#refused.retryOf(place)
+          : this.#refused.retryOfRejected(place));
+        if (retry !== undefined) yield retry;
+        return;
+      }
+      case "retry":
+        yield await this.refusedAs(place);
+        return;
+      case "firing":
+        return;
+    }
+    const members =
+      place.kind === "result" ? await this.membersOf(place) : membersOfFiring(place.record.firing?.members);
     if (members !== undefined) {
       for (const n of eachOf(members)) yield await this.locate({ stream: place.stream, n });
+      return;
+    }
+    if (place.kind === "quarantined") {
+      yield await this.#given(place);
       return;
     }
     yield await this.ahead(place);
     const previous = await this.previous(place);
     if (previous !== undefined) yield previous;
+  }
+
+  /** Whether a record was made of others: whether {@link parents} has any. */
+  hasParents(place: RecordPlace): boolean {
+    if (place.kind === "source") return itemOfRow(place.event, place.row) !== undefined;
+    if (place.kind === "rejected") return place.record.item !== undefined;
+    return place.kind !== "firing";
+  }
+
+  /** What a record that was put back had been refused as. */
+  refusedAs(place: RetryPlace): Promise<RefusedPlace | GonePlace> {
+    return this.#refused.refusedAs(place);
+  }
+
+  /** As what a record that was put back was rejected again. */
+  rejectedAgain(place: RetryPlace): Promise<RejectedPlace | undefined> {
+    return this.#refused.rejectedAgain(place);
+  }
+
+  /** The record that a stage refused of an input: the `row`-th that it was given in the event. `undefined`: it is not kept. */
+  quarantined(
+    place: ResultPlace | FiringPlace,
+    stage: string,
+    row: number,
+  ): Promise<QuarantinedPlace | undefined> {
+    return this.#refused.quarantined(place, stage, row);
+  }
+
+  /** What a stage was given that failed at it. */
+  #given({ input, at }: QuarantinedPlace): Promise<RecordPlace | GonePlace> {
+    return at.stage === SEGMENT_INPUT
+      ? this.inputOf(input, at.row)
+      : Promise.resolve(this.resultAt(input, at));
   }
 
   /** The record that a result's stage took; of a window or join the one at which it was made. */
@@ -171,7 +206,7 @@ export class LineageReader {
     const { parent } = graph.input(row);
     if (parent !== undefined) {
       const { stream, n, k } = parent;
-      return this.locate(stream.startsWith("source_") ? { stream, n } : { stream, n, k });
+      return this.locate(stream.startsWith("steps_") ? { stream, n, k } : { stream, n });
     }
     const n = graph.event.first + row;
     const stage = firstStage(place.deployed, place.stage.segment);
@@ -273,6 +308,30 @@ export class LineageReader {
     return { kind: "firing", address, stream, n, recorded, graph, row: n - event.first, stage, deployed };
   }
 
+  async #inputOrGone(stream: string, n: number): Promise<FiringPlace | GonePlace> {
+    const sought = await this.#seeker.find(stream, n);
+    return sought.kind === "gone"
+      ? goneAt({ stream, n }, sought.before)
+      : this.#input(stream, n, found(sought, stream, n));
+  }
+
+  async #refusedAt(address: Address): Promise<RecordPlace | GonePlace> {
+    const { stream, n, k, stage } = address;
+    if (k === undefined || stage === undefined) {
+      const rejected = await this.#refused.rejected(address);
+      if (rejected !== undefined) return rejected;
+      throw notFound(address, '"headwater quarantine list PIPELINE" shows those that there are.');
+    }
+    const unit = stream.replace(/^quarantine_/, "steps_");
+    const sought = await this.#seeker.find(unit, n);
+    if (sought.kind === "gone") return goneAt(address, sought.before);
+    if (sought.kind === "never") throw notFound(address, howMany(sought.next));
+    const input = await this.#input(unit, n, sought.event);
+    const quarantined = await this.#refused.quarantinedAt(input, stage, k);
+    if (quarantined !== undefined) return quarantined;
+    throw notFound(address, "The stage has not refused so many rows of that input.");
+  }
+
   async #step(address: Address, event: UnitEvent): Promise<RecordPlace | GonePlace> {
     const { stream, n, k, stage: name } = address;
     const input = await this.#input(stream, n, event);
@@ -285,18 +344,18 @@ export class LineageReader {
       throw notFound(address, "That input has not so many outputs.");
     }
     const at = stages.findIndex((other) => other.name === name);
+    const { start, end } = at < 0 ? { start: 0, end: 0 } : graph.rowsOf(at, row);
+    if (start + k < end) return this.resultAt(input, { stage: at, row: start + k });
+    const quarantined = await this.#refused.quarantinedAt(input, name, k);
+    if (quarantined !== undefined) return quarantined;
     if (at < 0)
       throw notFound(address, `The stages there are ${stages.map((each) => each.name).join(", ")}.`);
-    const { start, end } = graph.rowsOf(at, row);
-    if (start + k >= end) throw notFound(address, `The stage gave ${end - start} results for that input.`);
-    return this.resultAt(input, { stage: at, row: start + k });
+    throw notFound(address, `The stage gave ${end - start} results for that input.`);
   }
 
   async #lastResult(stream: string, n: number, stage: string): Promise<RecordPlace | GonePlace> {
     const sought = await this.#seeker.find(stream, n);
-    if (sought.kind === "gone") {
-      return { kind: "gone", address: formatAddress({ stream, n }), stream, before: sought.before };
-    }
+    if (sought.kind === "gone") return goneAt({ stream, n }, sought.before);
     const place = await this.#step({ stream, n, k: 0, stage }, found(sought, stream, n));
     if (place.kind !== "result") return place;
     const { graph, at } = place;
@@ -318,6 +377,15 @@ function found(sought: Awaited<ReturnType<RecordSeeker["find"]>>, stream: string
   });
 }
 
+function goneAt(address: Address, before: number): GonePlace {
+  return { kind: "gone", address: formatAddress(address), stream: address.stream, before };
+}
+
+/** What a window's firing, or a join's, would have been made of; `undefined`: it is none, or it was too much to keep. */
+function membersOfFiring(members: Uint8Array | undefined): Members | undefined {
+  return members && readMembers(new ColumnReader(members));
+}
+
 /** Each N of a set of members. */
 export function* eachOf(members: Members): Generator<number> {
   for (let at = 0; at < members.length; at += 2) {
@@ -334,11 +402,6 @@ export function ownerOf({ graph, at, deployed, stage: { segment } }: ResultPlace
     owner = graph.parentOf(owner);
   }
   return owner;
-}
-
-/** The stages of a segment in a deployment, in the order in which its events have them. */
-export function stagesOf(deployed: PipelineDeployed, segment: string): readonly DeployedStage[] {
-  return deployed.stages.filter((stage) => stage.segment === segment);
 }
 
 function firstStage(deployed: PipelineDeployed, segment: string): DeployedStage {

@@ -5,18 +5,21 @@ import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { SnapshotReference, StepsRecorded } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import { originsOf } from "../engine/origins.ts";
+import { originIndex, originsOf } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import { SegmentEngine } from "../engine/segment-engine.ts";
 import type { StageRows } from "../engine/stage-output.ts";
 import { isStateful } from "../pipeline/definition.ts";
+import { entryAt } from "../pipeline/entry.ts";
 import { type Plan, type PlannedStage, recordsOf, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
-import type { GonePlace, LineageReader, RecordPlace, ResultPlace } from "./lineage-reader.ts";
+import type { GonePlace, RecordPlace, ResultPlace } from "./lineage-places.ts";
+import type { LineageReader } from "./lineage-reader.ts";
 import { type EngineContext, partitionEngine } from "./partition-restore.ts";
 import { refusedBefore } from "./refused-inputs.ts";
 import { rerunInputs } from "./rerun-inputs.ts";
+import { placeBefore } from "./retried-inputs.ts";
 import { readOne } from "./seek.ts";
 import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
@@ -66,14 +69,16 @@ export class Recomputation {
     const segment = plan.segments.find(({ name }) => name === place.stage.segment);
     if (segment === undefined)
       return none("the record is not kept, and its deployment's code has other segments");
-    const way = wayTo(segment, at.stage);
+    const { entry } = graph.event;
+    const way = wayTo(entry === undefined ? segment : entryAt(segment, entry).segment, at.stage);
     if (way.some(({ definition }) => isStateful(definition))) return this.#rerun(place, plan, segment);
     const { input, k } = graph.placeOf(at);
-    const before = await recordOfInput(await this.#reader.inputOf(place, input));
+    const parent = await this.#reader.inputOf(place, input);
+    const before = await recordOfInput(parent);
     if (before.kind === "none")
       return none(`the record is not kept, and cannot be made again: ${before.reason}`);
     const engine = this.#engineOf(plan, segment, way);
-    const rows = this.#rowsOf(plan, place, input, before.bytes);
+    const rows = { ...this.#rowsOf(plan, place, input, before.bytes), ...(await this.#placeBefore(parent)) };
     const { log, clock, signal = new AbortController().signal } = this.#options;
     const effects = new ServedEffects({ log, clock, steps: stream, signal });
     const { stages } = await engine.process(rows, graph.event.first + input, effects);
@@ -171,6 +176,13 @@ export class Recomputation {
     });
   }
 
+  /** Of an input that was put back: what the place was that it had before, by which its effects are known. */
+  async #placeBefore(parent: RecordPlace | GonePlace): Promise<Pick<InputRows, "before">> {
+    if (parent.kind !== "retry") return {};
+    const refused = await this.#reader.refusedAs(parent);
+    return refused.kind === "quarantined" ? { before: [placeBefore(refused.record)] } : {};
+  }
+
   #rowsOf(plan: Plan, { graph }: ResultPlace, row: number, bytes: Uint8Array): InputRows {
     const { ordinal, source, root, path, time, parent } = graph.input(row);
     return {
@@ -180,7 +192,7 @@ export class Recomputation {
       starts: [0],
       ends: [bytes.length],
       ordinals: [ordinal],
-      sources: [plan.origins.indexOf(source)],
+      sources: [originIndex(plan.origins, source)],
       roots: [root],
       paths: [path],
       times: [time],

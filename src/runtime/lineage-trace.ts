@@ -4,7 +4,8 @@ import { LIMITS } from "../core/limits.ts";
 import { besideStream } from "../core/streams.ts";
 import type { RecordedEvent } from "../ports/event-log.ts";
 import type { ForwardReader } from "./lineage-forward.ts";
-import type { GonePlace, LineageReader, RecordPlace } from "./lineage-reader.ts";
+import type { GonePlace, RecordPlace } from "./lineage-places.ts";
+import type { LineageReader } from "./lineage-reader.ts";
 import type { Delivered } from "./sink-deliveries.ts";
 
 export interface TraceOptions {
@@ -66,7 +67,7 @@ export async function traceBack(
     const { place, depth: at } = records[next] as TracedRecord;
     if (place.kind === "gone") continue;
     for (const range of eventsOf(place)) events.set(`${range.stream}@${range.revision}`, range);
-    if (place.kind !== "result") continue;
+    if (!reader.hasParents(place)) continue;
     if (at >= depth) {
       cut = true;
       continue;
@@ -89,6 +90,7 @@ export async function traceBack(
 
 function eventsOf(place: RecordPlace): EventsAt[] {
   const own = { ...placeOf(place.recorded), events: 1 };
+  if (place.kind === "quarantined") return [own, { ...placeOf(place.input.recorded), events: 1 }];
   if (place.kind !== "result" || place.at.stage !== 0) return [own];
   const { membersIn } = place.graph.event.stages?.[0] ?? {};
   if (membersIn === undefined) return [own];

@@ -8,13 +8,8 @@ import { besideStream } from "../core/streams.ts";
 import { decodeBlock, type StoredBlock } from "../engine/outlet-decoder.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import {
-  type GonePlace,
-  type LineageReader,
-  ownerOf,
-  type RecordPlace,
-  type ResultPlace,
-} from "./lineage-reader.ts";
+import type { AcceptedPlace, GonePlace, RecordPlace, RefusedPlace, ResultPlace } from "./lineage-places.ts";
+import { type LineageReader, ownerOf } from "./lineage-reader.ts";
 import type { FoundValue, Recomputation } from "./lineage-recompute.ts";
 
 const NOT_KEPT = { kind: "none", reason: "the record is not kept" } as const;
@@ -43,8 +38,11 @@ export class LineageValues {
   async valueOf(place: RecordPlace | GonePlace): Promise<FoundValue> {
     if (place.kind === "gone") return { kind: "none", reason: goneReason(place) };
     if (place.kind === "firing") return { kind: "none", reason: "a firing is no record" };
+    if (place.kind === "retry") return this.valueOf(await this.#options.reader.refusedAs(place));
+    if (place.kind === "quarantined" && place.record.firing !== undefined)
+      return { kind: "none", reason: "a firing is no record" };
     const digest = await this.#options.reader.digestOf(place);
-    const stored = place.kind === "source" ? await this.#accepted(place) : await this.#stored(place);
+    const stored = await this.#kept(place);
     if (stored !== undefined) {
       if (digest === undefined || equalBytes(sha256(stored), digest))
         return { kind: "stored", bytes: stored };
@@ -53,8 +51,21 @@ export class LineageValues {
         reason: 'the record that is stored does not have its digest: see "headwater audit"',
       };
     }
-    if (place.kind === "source") return NOT_KEPT;
-    return this.#madeAgain(place, digest);
+    if (place.kind === "rejected") return { kind: "none", reason: "what came in could not be read" };
+    return place.kind === "result" ? this.#madeAgain(place, digest) : NOT_KEPT;
+  }
+
+  #kept(place: AcceptedPlace | ResultPlace | RefusedPlace): Promise<Uint8Array | undefined> {
+    switch (place.kind) {
+      case "source":
+        return this.#accepted(place);
+      case "result":
+        return this.#stored(place);
+      case "quarantined":
+        return Promise.resolve(place.record.record);
+      case "rejected":
+        return Promise.resolve(place.record.value);
+    }
   }
 
   async #madeAgain(place: ResultPlace, digest: Uint8Array | undefined): Promise<FoundValue> {
@@ -74,7 +85,7 @@ export class LineageValues {
     };
   }
 
-  async #accepted({ event, stream, row }: Extract<RecordPlace, { kind: "source" }>) {
+  async #accepted({ event, stream, row }: AcceptedPlace) {
     return this.#fromPayload(stream, event.payload, SEGMENT_INPUT, row);
   }
 

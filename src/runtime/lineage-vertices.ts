@@ -2,24 +2,33 @@ import { parseUnitStream } from "../core/address.ts";
 import type { Value } from "../core/canonical.ts";
 import { decodeDeltas, decodeTexts } from "../core/columns.ts";
 import { toHex } from "../core/digest.ts";
+import { decodeEventAs } from "../core/event-codec.ts";
 import type { RecordsAccepted } from "../core/events.ts";
 import type { Members } from "../engine/members.ts";
-import type {
-  AcceptedPlace,
-  FiringPlace,
-  GonePlace,
-  LineageReader,
-  RecordPlace,
-  ResultPlace,
-} from "./lineage-reader.ts";
+import {
+  type AcceptedPlace,
+  type FiringPlace,
+  type GonePlace,
+  type QuarantinedPlace,
+  type RecordPlace,
+  type ResultPlace,
+  stagesOf,
+} from "./lineage-places.ts";
+import type { LineageReader } from "./lineage-reader.ts";
 import { decodeRecord, goneReason, type LineageValues } from "./lineage-values.ts";
 import type { Delivered } from "./sink-deliveries.ts";
 
 /** A record and the step that made it. What is not known, or not so for its kind, is `null`. */
 export interface LineageVertex {
-  /** `source_P.S@N`, `steps_P.G.Q@N.K/T`, of a firing `steps_P.G.Q@N`, of a delivery `P/SINK#N`. */
+  /**
+   * `source_P.S@N`, `steps_P.G.Q@N.K/T`, of a firing `steps_P.G.Q@N`, of a delivery `P/SINK#N`, of a record that a stage
+   * failed at `quarantine_P.G.Q@N.K/T`, that a source rejected `quarantine_P.S@I`, that was put back `retry_P@I`.
+   */
   readonly address: string;
-  /** `source`, the kind of the stage that made it, `firing`, `sink`, or `gone`: its event has been let go of. */
+  /**
+   * `source`, the kind of the stage that made it, `firing`, `sink`, `quarantined`, `rejected`, `retry`, or `gone`: its
+   * event has been let go of.
+   */
   readonly kind: string;
   /** The source or stage. */
   readonly stage: string | null;
@@ -54,7 +63,7 @@ export interface LineageVertex {
   readonly hasValue: boolean;
   /** Whether the value is not stored but was made again, by the deployed code. */
   readonly recomputed: boolean;
-  /** Why the way ends here, or the value is not there. */
+  /** Why the way ends here, the value is not there, or the record was refused. */
   readonly reason: string | null;
 }
 
@@ -83,29 +92,72 @@ export async function describeRecord(
   values: LineageValues | undefined,
   place: RecordPlace | GonePlace,
 ): Promise<LineageVertex> {
-  const known =
-    place.kind === "gone"
-      ? NOTHING
-      : place.kind === "source"
-        ? acceptedFields(place)
-        : await stepFields(reader, place);
+  const known = await fieldsOf(reader, place);
   const { address } = place;
   const after = await reader.digestOf(place);
   const kind = place.kind === "result" ? place.stage.kind : place.kind;
   const base = { ...NOTHING, ...known, address, kind, after: after === undefined ? null : toHex(after) };
   const silent = { ...base, value: null, hasValue: false, recomputed: false };
   if (place.kind === "gone") return { ...silent, reason: goneReason(place) };
+  const refused = refusalOf(place);
   if (values === undefined || place.kind === "firing") {
-    return { ...silent, reason: place.kind === "firing" ? "a firing: nothing came in" : null };
+    return { ...silent, reason: place.kind === "firing" ? "a firing: nothing came in" : refused };
   }
   const found = await values.valueOf(place);
-  if (found.kind === "none") return { ...silent, reason: found.reason };
+  if (found.kind === "none") {
+    return { ...silent, reason: refused === null ? found.reason : `${refused}; ${found.reason}` };
+  }
   return {
     ...base,
     value: decodeRecord(found.bytes, address),
     hasValue: true,
     recomputed: found.kind === "recomputed",
-    reason: null,
+    reason: refused,
+  };
+}
+
+/** Why a record was refused; `null`: it was not. */
+function refusalOf(place: RecordPlace): string | null {
+  if (place.kind === "quarantined") return `quarantined at ${place.record.stage}: ${place.record.message}`;
+  return place.kind === "rejected" ? `rejected: ${place.record.message}` : null;
+}
+
+async function fieldsOf(
+  reader: LineageReader,
+  place: RecordPlace | GonePlace,
+): Promise<Partial<LineageVertex>> {
+  switch (place.kind) {
+    case "gone":
+      return NOTHING;
+    case "source":
+      return acceptedFields(place);
+    case "retry":
+      return { time: place.event.wall };
+    case "rejected": {
+      const { wall } = decodeEventAs(place.recorded, "RecordsRejected");
+      const unit = parseUnitStream(place.unit);
+      return { stage: unit?.kind === "source" ? unit.source : null, time: wall, input: place.record.input };
+    }
+    case "quarantined":
+      return quarantinedFields(place);
+    default:
+      return stepFields(reader, place);
+  }
+}
+
+function quarantinedFields({ record, input, deployed, n }: QuarantinedPlace): Partial<LineageVertex> {
+  const { event } = input.graph;
+  const stage = stagesOf(deployed, input.stage.segment).find(({ name }) => name === record.stage);
+  const { ordinal, time } = input.graph.input(n - event.first);
+  return {
+    stage: record.stage,
+    node: event.node,
+    deployment: toHex(deployed.deployment),
+    version: deployed.version,
+    function: stage === undefined ? null : toHex(stage.digest),
+    time: event.wall,
+    eventTime: record.firing?.time ?? time ?? null,
+    ordinal,
   };
 }
 

@@ -7,7 +7,7 @@ import { besideStream, retryStream, stepsStream } from "../core/streams.ts";
 import { lastWatermark, type WatermarkStep } from "../core/watermark.ts";
 import { RETRIED, retriedPath } from "../engine/origins.ts";
 import { type RecordedInput, recordedInput } from "../engine/recorded-inputs.ts";
-import { RowsBuilder } from "../engine/rows.ts";
+import { type RowBefore, RowsBuilder } from "../engine/rows.ts";
 import type { Key } from "../pipeline/definition.ts";
 import type { Plan, Segment } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -47,7 +47,7 @@ export async function loadRetried(
   const upstreams = upstreamsOfPartition(plan, segment, partition);
   const after = plan.segments.length - 1 - plan.segments.indexOf(segment);
   const rows = new RowsBuilder();
-  const before: { root: string; path: string }[] = [];
+  const before: RowBefore[] = [];
   const quarantined: QuarantinedRecord[] = [];
   const events = new EventCursor(log, besideStream(steps, "quarantine"));
   let bytes = 0;
@@ -70,11 +70,15 @@ export async function loadRetried(
     rows.parents.push(item.item);
     rows.parentKs.push(0);
     rows.keys.push(record.key && (decodeCanonical(record.key) as Key));
-    const path = record.path === undefined ? "" : Buffer.from(record.path).toString("latin1");
-    before.push({ root: record.root ?? "", path });
+    before.push(placeBefore(record));
   }
   rows.before = before;
   return { rows, quarantined };
+}
+
+/** What a record was when it was quarantined. */
+export function placeBefore({ root = "", path }: QuarantinedRecord): RowBefore {
+  return { root, path: path === undefined ? "" : Buffer.from(path).toString("latin1") };
 }
 
 /** The quarantined record of a partition that `item` names. */

@@ -138,9 +138,12 @@ function inGroups(chosen: readonly Chosen[]): { readonly unit: string; readonly 
 /** What became of a record that was asked for. */
 export interface Retried {
   readonly fate: "went on" | "quarantined again" | "rejected again" | "duplicate";
-  /** `steps_P.G.Q@N` or `source_P.S@N`; `undefined`: it was not taken in. */
+  /** `steps_P.G.Q@N` or `source_P.S@N`, and its N; `undefined`: it was not taken in. */
   readonly address: string | undefined;
+  readonly n: number | undefined;
 }
+
+const NOT_TAKEN = { address: undefined, n: undefined };
 
 /** What became of the I-th record that was asked for; `undefined` while its unit has not taken it. */
 export async function retriedAs(
@@ -164,22 +167,23 @@ export async function retriedAs(
     const row = decodeDeltas(data.parents ?? new Uint8Array(), data.count).indexOf(item);
     const n = data.first + row;
     const again = await isQuarantined(log, unit, data, n);
-    return { fate: again ? "quarantined again" : "went on", address: `${unit}@${n}` };
+    return { fate: again ? "quarantined again" : "went on", address: `${unit}@${n}`, n };
   }
   if (type !== "RecordsAccepted") return undefined;
   const { retried, first } = data;
   const at = retried === undefined ? -1 : decodeDeltas(retried.items).indexOf(item);
   if (retried !== undefined && at >= 0) {
-    return { fate: "went on", address: `${unit}@${first + (decodeDeltas(retried.rows)[at] ?? 0)}` };
+    const n = first + (decodeDeltas(retried.rows)[at] ?? 0);
+    return { fate: "went on", address: `${unit}@${n}`, n };
   }
   const { rejected } = data;
   for (let event = 0; event < (rejected?.events ?? 0); event++) {
     const stream = besideStream(unit, "quarantine");
     const recorded = await readOne(log, stream, (rejected?.revision ?? 0) + event);
     const { records } = decodeEventAs(recorded, "RecordsRejected");
-    if (records.some((record) => record.item === item)) return { fate: "rejected again", address: undefined };
+    if (records.some((record) => record.item === item)) return { fate: "rejected again", ...NOT_TAKEN };
   }
-  return { fate: "duplicate", address: undefined };
+  return { fate: "duplicate", ...NOT_TAKEN };
 }
 
 async function isQuarantined(

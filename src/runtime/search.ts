@@ -5,9 +5,11 @@ import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { PipelineDeployed, RecordsAccepted } from "../core/events.ts";
 import { digestTerm, hashText, idTerm } from "../core/index-terms.ts";
 import { sourceStream, stepsStream } from "../core/streams.ts";
+import { originBefore, RETRIED_NAME } from "../engine/origins.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
-import { type LineageReader, stagesOf } from "./lineage-reader.ts";
+import { stagesOf } from "./lineage-places.ts";
+import type { LineageReader } from "./lineage-reader.ts";
 import type { LineageView } from "./lineage-view.ts";
 import { seekThrough } from "./seek.ts";
 
@@ -144,8 +146,9 @@ async function* stepHits(
       if (digest !== undefined && !hasDigest(digests, row, digest)) continue;
       const { input, k } = graph.placeOf({ stage, row });
       if (ordinals !== undefined || times !== undefined) {
-        const { ordinal, source, time } = graph.input(input);
-        const range = ordinals?.get(source);
+        const { ordinal, source, path, time } = graph.input(input);
+        // What was put back has the ordinal with which it came back, and descends from the source of before.
+        const range = ordinals?.get(source === RETRIED_NAME ? originBefore(path) : source);
         if (ordinals !== undefined && (range === undefined || !isWithin(ordinal, range))) continue;
         if (times !== undefined && !isWithin(time, times)) continue;
       }

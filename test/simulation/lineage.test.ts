@@ -12,8 +12,8 @@ import { type Trace, traceBack, traceForward } from "../../src/runtime/lineage-t
 import { LineageView } from "../../src/runtime/lineage-view.ts";
 import { resolveRecord } from "../../src/runtime/record-address.ts";
 import { SinkDeliveries } from "../../src/runtime/sink-deliveries.ts";
-import { check, delivered } from "./expectations.ts";
-import type { Circumstances, Outcome } from "./harness.ts";
+import { check, delivered, expectedOf } from "./expectations.ts";
+import { type Circumstances, type Outcome, simulate } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
 import { readLineage } from "./log-lineage.ts";
 import {
@@ -173,3 +173,56 @@ describe("what a record came from", () => {
     TIMEOUT_MS,
   );
 });
+
+describe("what was put back from quarantine", () => {
+  test(
+    "leads back to what it was quarantined as, and that forward to it, however it was run",
+    async () => {
+      const kinds = new Set<string>();
+      await fc.assert(
+        fc.asyncProperty(
+          pipelineWords,
+          inputWords,
+          circumstances,
+          interruptions,
+          mishaps,
+          fc.array(fc.integer({ min: 1, max: 150 }), { minLength: 1, maxLength: 3 }),
+          async (words, input, how, befalls, wrong, retries) => {
+            const definition = definitionOf(words);
+            const inputs = inputsOf(definition, input, true);
+            const all = { ...how, ...wrong, interruptions: befalls, retries, provenance: "full" as const };
+            await expectedOf(definition, inputs, { most: STAGE_RECORDS_MOST });
+            const outcome = await simulate(definition, inputs, all);
+            await expectLineage(definition, outcome, all);
+            await expectForward(definition, outcome, all);
+            for (const kind of await expectRetries(outcome)) kinds.add(kind);
+          },
+        ),
+        { numRuns: RUNS > 0 ? RUNS : 30 },
+      );
+      // Otherwise none of it was put to the test.
+      expect([...kinds]).toEqual(expect.arrayContaining(["result", "source"]));
+    },
+    TIMEOUT_MS,
+  );
+});
+
+/** Each retry leads back to what was asked for, with the reason and the record; answers what that was made of. */
+async function expectRetries(outcome: Outcome): Promise<Set<string>> {
+  const { retries } = await readLogContent(outcome.log);
+  const kinds = new Set<string>();
+  for (const [item, { unit, n, k, stage }] of retries.entries()) {
+    const found = await trace(outcome.log, `retry_p@${item}`);
+    const [retry, refused, given] = found.records.map(({ place }) => place);
+    const address = `${unit.replace(/^steps_/, "quarantine_")}@${n}.${k}/${stage}`;
+    expect([retry?.address, refused?.address]).toEqual([`retry_p@${item}`, address]);
+    if (retry === undefined || refused?.kind !== "quarantined" || given === undefined)
+      throw new Error(`${address} is not told`);
+    expect(refused.record.message).not.toBe("");
+    // The bytes that are kept are the ones that the way ahead has the digest of.
+    const digest = await new LineageReader(outcome.log, noBundler).digestOf(retry);
+    expect(digest && toHex(digest)).toBe(toHex(sha256(refused.record.record)));
+    kinds.add(given.kind);
+  }
+  return kinds;
+}
