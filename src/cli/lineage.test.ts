@@ -128,7 +128,9 @@ describe("headwater lineage", () => {
   it("tells what became of every record, and why it ended", async () => {
     const { vertices } = await json("web:a-2", "--forward");
     const reasons = vertices.flatMap(({ stage, reason }) => (reason === null ? [] : [`${stage}: ${reason}`]));
-    expect(reasons).toContainEqual("lines: quarantined at priced: a price below 0");
+    expect(reasons).toContainEqual(
+      "priced: quarantined at priced: a price below 0; it has not been put back",
+    );
     expect(vertices.filter(({ kind }) => kind === "sink").map(({ address }) => address)).toEqual([
       expect.stringMatching(/^orders\/tens#\d$/),
       "orders/totals#1",
