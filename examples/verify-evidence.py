@@ -27,7 +27,7 @@ Ed25519PublicKey.from_public_bytes(base64.b64decode(key)[1:]).verify(signed[0], 
 origin, size, root = text.split("\n")[:3]
 must(origin == "headwater/" + evidence["log"], "the checkpoint is of another log")
 
-events = {}
+events, refused = {}, []
 for e in evidence["events"]:
     digest = sha(b"\1", e["previous"], pack([1, e["stream"], e["revision"], e["id"], e["type"], e["data"]]))
     node, last, hashed = e["leaf"], int(size) - 1, sha(b"\0", pack([e["stream"], e["revision"], digest]))
@@ -40,21 +40,41 @@ for e in evidence["events"]:
     must(last == 0 and hashed == base64.b64decode(root), e["stream"] + "@" + str(e["revision"]) + " is not in the tree that was signed")
     data = msgpack.unpackb(e["data"], raw=False, strict_map_key=False)
     if "first" in data: events.setdefault(e["stream"], []).append(data)
+    if e["type"] == "RecordsQuarantined": refused += [(e["stream"], one) for one in data["records"]]
     if e["type"] == "PipelineDeployed": events[data["deployment"]] = data["stages"]
+
+def event_of(stream, n):
+    event = next((d for d in events.get(stream, []) if d["first"] <= n < d["first"] + d["count"]), None)
+    must(event, stream + "@" + str(n) + " is in none of the events")
+    return event
+def names_of(event, stream): return [s["name"] for s in events[event["deployment"]] if s["segment"] == stream.split(".")[1]]
+def rows(columns, ahead):  # What each row of a stage has of the row ahead that it was made of.
+    made = runs(columns["results"]) if "results" in columns else itertools.repeat(1)
+    return [of for of, count in zip(ahead, made) for _ in range(count)]
+def inputs(event, at):  # For each row of a stage the input that it descends from.
+    return range(event["count"]) if at < 0 else rows(event["stages"][at], inputs(event, event["stages"][at]["input"]))
+def has_digest(columns, row, record): return columns["digests"][32 * row : 32 * row + 32] == sha(record)
+def show(address, record, *more): print(address, sha(record).hex(), msgpack.unpackb(record, raw=False, strict_map_key=False), *more)
 
 for address, record in evidence["records"]:  # Each has the digest that its event has at its place.
     stream, n, _, k, stage = re.fullmatch(r"(.+)@(\d+)(\.(\d+)/(.+))?", address).groups()
-    event = next((d for d in events.get(stream, []) if d["first"] <= int(n) < d["first"] + d["count"]), None)
-    must(event, address + " is in none of the events")
+    event = event_of(stream, int(n))
     row, columns = int(n) - event["first"], event
     if stage:
-        names = [s["name"] for s in events[event["deployment"]] if s["segment"] == stream.split(".")[1]]
-        def inputs(at):  # For each row of a stage the input that it descends from.
-            if at < 0: return range(event["count"])
-            made = runs(event["stages"][at]["results"]) if "results" in event["stages"][at] else itertools.repeat(1)
-            return [i for i, count in zip(inputs(event["stages"][at]["input"]), made) for _ in range(count)]
-        columns = event["stages"][names.index(stage)]
-        row = [r for r, i in enumerate(inputs(names.index(stage))) if i == row][int(k)]
-    must(columns["digests"][32 * row : 32 * row + 32] == sha(record), address + " is not what was processed")
-    print(address, sha(record).hex(), msgpack.unpackb(record, raw=False, strict_map_key=False))
+        at = names_of(event, stream).index(stage)
+        row, columns = [r for r, i in enumerate(inputs(event, at)) if i == row][int(k)], event["stages"][at]
+    must(has_digest(columns, row, record), address + " is not what was processed")
+    show(address, record)
+
+for stream, one in refused:  # What was put back has the digest of the row that its stage had been given.
+    steps, address = stream.replace("quarantine_", "steps_"), f'{stream}@{one["n"]}.{one.get("k", 0)}/{one["stage"]}'
+    if not any(d["first"] <= one["n"] < d["first"] + d["count"] for d in events.get(steps, [])): continue  # Not on the way.
+    event, row = event_of(steps, one["n"]), one["row"]
+    names = names_of(event, steps)
+    at = event["stages"][names.index(one["stage"])]["input"] if one["stage"] in names else -1
+    while at >= 0 and "digests" not in event["stages"][at]:
+        columns = event["stages"][at]
+        row, at = rows(columns, itertools.count())[row] if "results" in columns else row, columns["input"]
+    must(at < 0 or has_digest(event["stages"][at], row, one["record"]), address + " is not what was processed")
+    show(address, one["record"], one["message"])
 print(f'{evidence["record"]}: proven by {len(evidence["events"])} events of the {size} signed by {name}')

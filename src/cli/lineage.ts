@@ -33,7 +33,8 @@ interface LineageOptions {
 const HELP = `
 RECORD is an address as runs, state and audit print it (source_orders.web@17, steps_orders.sums.0003@5.0, or
 steps_orders.sums.0003@5.0/priced for what a stage made of that input), [PIPELINE/]SOURCE:ID with the sender's own id, or
-[PIPELINE/]SINK#N, the N-th output of a sink, from 0.
+[PIPELINE/]SINK#N, the N-th output of a sink, from 0. Records that were refused are named as "headwater quarantine list"
+shows them, those that were put back retry_PIPELINE@I.
 
 --forward needs an index of the log. It is kept beside the log, follows it when it is asked, and may be deleted.
 

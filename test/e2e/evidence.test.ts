@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -6,6 +5,7 @@ import { verify } from "../../src/app/verify.ts";
 import { decodeEvidence, encodeEvidence } from "../../src/core/evidence.ts";
 import { seededRandom, upTo } from "../simulation/virtual-world.ts";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
+import { pythonWithLibraries } from "./python.ts";
 
 const FLIPS = 400;
 const SCRIPT = projectFile("examples/verify-evidence.py");
@@ -156,19 +156,3 @@ describe("what is wrong is said", () => {
     expect([foreign.code, jsonError(foreign).code]).toEqual([2, "ForeignOutput"]);
   });
 });
-
-/** Runs a python3 that has what the script imports; pip's own copy of msgpack will do. `undefined`: there is none. */
-function pythonWithLibraries(): ((args: readonly string[]) => string) | undefined {
-  const shim =
-    "import sys\ntry:\n import msgpack\nexcept ImportError:\n import pip._vendor.msgpack as msgpack\n sys.modules['msgpack'] = msgpack\nimport cryptography.hazmat.primitives.asymmetric.ed25519\n";
-  const start = `${shim}import runpy\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')`;
-  for (const python of ["python3", "/usr/bin/python3"]) {
-    try {
-      execFileSync(python, ["-c", shim], { stdio: "ignore" });
-      return (args) => execFileSync(python, ["-c", start, ...args], { encoding: "utf8", stdio: "pipe" });
-    } catch {
-      // The next one may have them.
-    }
-  }
-  return undefined;
-}
