@@ -1,12 +1,8 @@
 import { decodeDeltas } from "../core/columns.ts";
 import { DIGEST_BYTES, toHex } from "../core/digest.ts";
 import { type DivergenceKind, type StepDivergence, StepsComparison } from "../engine/steps-comparison.ts";
-import {
-  type ReexecutedPiece,
-  type ReexecutionQuery,
-  readMembersNamed,
-  reexecutePartition,
-} from "./reexecution.ts";
+import { type ReexecutedPiece, type ReexecutionQuery, reexecutePartition } from "./reexecution.ts";
+import { readMembersColumn } from "./snapshots.ts";
 
 /** A step that did not give what was recorded. */
 export interface Divergence {
@@ -41,7 +37,8 @@ export async function* checkPartition(query: ReexecutionQuery): AsyncGenerator<C
   let comparison: StepsComparison | undefined;
   for await (const piece of reexecutePartition(query)) {
     if (comparison === undefined || comparison.left === 0) {
-      const members = await readMembersNamed(query.log, piece.stream, piece.event);
+      const { membersIn } = piece.event.stages?.[0] ?? {};
+      const members = membersIn && (await readMembersColumn(query.log, piece.stream, membersIn));
       comparison = new StepsComparison(piece.event, piece.segment, members);
     }
     const { steps, divergences } = comparison.compare(piece.rows, piece.result, query.from, query.to);

@@ -2,8 +2,8 @@ import { type Address, formatAddress, parseUnitStream } from "../core/address.ts
 import { ColumnReader } from "../core/columns.ts";
 import { DIGEST_BYTES, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
-import type { DeployedStage, EventRange, PipelineDeployed } from "../core/events.ts";
-import { besideStream, isRetryStream } from "../core/streams.ts";
+import type { DeployedStage, PipelineDeployed } from "../core/events.ts";
+import { isRetryStream } from "../core/streams.ts";
 import { type Members, readMembers } from "../engine/members.ts";
 import { StepGraph, type StepRow } from "../engine/step-graph.ts";
 import { kindMakesRecords, SEGMENT_INPUT } from "../pipeline/plan.ts";
@@ -24,7 +24,7 @@ import {
 } from "./lineage-places.ts";
 import { itemOfRow, RefusedReader } from "./lineage-refused.ts";
 import { RecordSeeker, type UnitEvent } from "./record-seeker.ts";
-import { readChunks } from "./snapshots.ts";
+import { readMembersColumn } from "./snapshots.ts";
 
 /**
  * Finds records by their addresses, and what each was made of, going from event to event without an index: every
@@ -197,7 +197,7 @@ export class LineageReader {
     const { graph, at, stream } = place;
     if (at.stage !== 0) return undefined;
     const { membersIn } = graph.event.stages?.[0] ?? {};
-    return graph.members(at.row, membersIn && (await this.#membersIn(stream, membersIn)));
+    return graph.members(at.row, membersIn && (await readMembersColumn(this.#log, stream, membersIn)));
   }
 
   /** An input of the event that a place is in: the record that came in, or the firing. */
@@ -363,10 +363,6 @@ export class LineageReader {
       stage: at.stage,
       row: graph.rowsOf(at.stage, n - graph.event.first).end - 1,
     });
-  }
-
-  async #membersIn(stream: string, { revision, events }: EventRange): Promise<Uint8Array> {
-    return readChunks(this.#log, besideStream(stream, "members"), "MembersNamed", revision, events);
   }
 }
 

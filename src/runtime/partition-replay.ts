@@ -1,3 +1,5 @@
+import { HeadwaterError } from "../core/errors.ts";
+import { stepsStream } from "../core/streams.ts";
 import type { WatermarkStep } from "../core/watermark.ts";
 import type { Outside } from "../engine/outside.ts";
 import type { InputRows } from "../engine/rows.ts";
@@ -14,6 +16,8 @@ export interface PartitionReplay {
   /** What was put back among the inputs: it comes in where it did. */
   readonly retried: readonly RetriedBatch[];
   readonly batchRecords: number;
+  /** Where `reader` ends, if it does: inputs that have not come by then are missing. */
+  readonly upTo?: number;
   /** Runs the next inputs by `work`; as it is, if absent. */
   around?(first: number, count: number, work: () => Made): Promise<SegmentResult>;
 }
@@ -36,13 +40,16 @@ export interface ReplayedBatch {
 /** Where a replay has come to. */
 export interface Replayed {
   readonly next: number;
+  /** Everything up to this ordinal has been taken. */
+  readonly through: number;
   /** The steps of the watermark on the way. */
   readonly steps: readonly WatermarkStep[];
 }
 
 /**
  * Runs the inputs of a partition again, from N = `from.next` on, so that its engine comes to the state of then; gives
- * each batch. Answers where it has come to; `undefined` when `signal` aborts.
+ * each batch. Answers where it has come to; `undefined` when `signal` aborts. Throws `LogDamaged` where the inputs up to
+ * an N are not in the streams that they came from.
  */
 export async function* replayBatches(
   replay: PartitionReplay,
@@ -69,7 +76,11 @@ export async function* replayBatches(
       yield { rows, first, result, entry };
       continue;
     }
-    if (back === undefined && ("next" in end ? next >= last : through >= end.through)) return { next, steps };
+    if (back === undefined && ("next" in end ? next >= last : through >= end.through))
+      return { next, through, steps };
+    // Complete up to its end, the reader has nothing more, and would wait for it for ever.
+    if ("next" in end && through >= (replay.upTo ?? Number.POSITIVE_INFINITY))
+      throw inputsMissing(context, next);
     const batch = await reader.next(Math.min(batchRecords, (back?.first ?? last) - next), signal);
     if (batch === undefined) return undefined;
     through = batch.through;
@@ -81,6 +92,16 @@ export async function* replayBatches(
     next += rows.count;
     yield { rows, first, result, entry: undefined };
   }
+}
+
+/** The error of inputs that were recorded, and do not come again. */
+export function inputsMissing({ plan, segment, partition }: RetriedContext, next: number): HeadwaterError {
+  const stream = stepsStream(plan.definition.name, segment.name, partition);
+  return new HeadwaterError(
+    "LogDamaged",
+    "inputs that were recorded are not in the streams that they came from",
+    { where: `${stream}@${next}`, hint: "headwater audit tells what else does not fit." },
+  );
 }
 
 /** {@link replayBatches}, for the state alone. */

@@ -1,10 +1,14 @@
+import { Arena } from "../core/arena.ts";
+import { RecordDecoder } from "../core/decode-shapes.ts";
 import { decodeEventAs } from "../core/event-codec.ts";
 import type { Cursors } from "../core/events.ts";
 import { lastWatermark, type WatermarkStep } from "../core/watermark.ts";
 import { originsOf } from "../engine/origins.ts";
 import { SegmentEngine, type SegmentEngineOptions } from "../engine/segment-engine.ts";
 import type { StateSnapshot } from "../engine/state-snapshot.ts";
-import type { Segment } from "../pipeline/plan.ts";
+import type { Plan, Segment } from "../pipeline/plan.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
 import type { HostContext } from "./host-context.ts";
 import { MergeReader } from "./merge-reader.ts";
 import { readOne } from "./seek.ts";
@@ -15,6 +19,26 @@ export type EngineContext = Pick<
   HostContext,
   "log" | "clock" | "plan" | "arena" | "decode" | "provenance" | "tickMs"
 >;
+
+/** What is needed to run history again by the code of one deployment. */
+export function rerunContext(
+  log: EventLog,
+  clock: Clock,
+  plan: Plan,
+  provenance: EngineContext["provenance"],
+): EngineContext {
+  const decoder = new RecordDecoder();
+  return {
+    log,
+    clock,
+    plan,
+    arena: new Arena(),
+    decode: (bytes, start, end) => decoder.decode(bytes, start, end),
+    provenance,
+    // Nothing is waited for: what the log holds is all there is.
+    tickMs: 0,
+  };
+}
 
 /** Where the inputs since a snapshot begin. */
 export interface SnapshotPlace {

@@ -1,6 +1,4 @@
-import { Arena } from "../core/arena.ts";
 import { decodeDeltas } from "../core/columns.ts";
-import { RecordDecoder } from "../core/decode-shapes.ts";
 import { equalBytes } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
@@ -13,7 +11,7 @@ import type { StageSnapshot, StateSnapshot } from "../engine/state-snapshot.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
-import { type EngineContext, partitionEngine } from "./partition-restore.ts";
+import { partitionEngine, rerunContext } from "./partition-restore.ts";
 import { refusedBefore } from "./refused-inputs.ts";
 import { rerunInputs } from "./rerun-inputs.ts";
 import { ordinalOfInput, readOne, seekThrough } from "./seek.ts";
@@ -138,16 +136,7 @@ async function replay(
   const plan = await history.planOf(deployed);
   const segment = plan.segments.find((other) => other.name === stage.segment);
   if (segment === undefined) return undefined;
-  const decoder = new RecordDecoder();
-  const context: EngineContext = {
-    log,
-    clock,
-    plan,
-    arena: new Arena(),
-    decode: (bytes, start, end) => decoder.decode(bytes, start, end),
-    provenance: deployed.provenance,
-    tickMs: 0,
-  };
+  const context = rerunContext(log, clock, plan, deployed.provenance);
   const refused = await refusedBefore(log, stream, event, ordinal);
   const engine = partitionEngine(context, segment, { refused });
   const rerun = { stream, segment, partition, deployedFrom: deployed.from, snapshot, upTo: ordinal, signal };
@@ -157,6 +146,7 @@ async function replay(
   const { stages } = engine.snapshot(ended.value, {}, ordinal, undefined);
   return stages.find((other) => other.stage === stage.name);
 }
+
 function codeMissing(pipeline: string, { version }: PipelineDeployed): HeadwaterError {
   return new HeadwaterError(
     "IncompatibleDeployment",

@@ -1,34 +1,30 @@
-import { Arena } from "../core/arena.ts";
 import { decodeDeltas } from "../core/columns.ts";
-import { RecordDecoder } from "../core/decode-shapes.ts";
 import { equalBytes } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { PartitionClaimed, PipelineDeployed, StepsRecorded } from "../core/events.ts";
-import { besideStream, stepsStream } from "../core/streams.ts";
+import { stepsStream } from "../core/streams.ts";
 import { lastWatermark } from "../core/watermark.ts";
 import type { InputRows } from "../engine/rows.ts";
-import type { SegmentEngine, SegmentResult } from "../engine/segment-engine.ts";
+import type { SegmentResult } from "../engine/segment-engine.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
-import type { MergeReader } from "./merge-reader.ts";
-import { replayInputs } from "./partition-replay.ts";
 import {
-  type EngineContext,
-  partitionEngine,
-  readInputs,
-  restoreEngine,
-  type SnapshotPlace,
-} from "./partition-restore.ts";
+  inputsMissing,
+  type PartitionReplay,
+  type ReplayedBatch,
+  replayBatches,
+} from "./partition-replay.ts";
+import { partitionEngine, readInputs, rerunContext, restoreEngine } from "./partition-restore.ts";
 import { refusedBefore } from "./refused-inputs.ts";
-import { loadRetriedBatch, type RetriedContext, retriedBatch, retriedBetween } from "./retried-inputs.ts";
+import { type RetriedBatch, retriedBatch, retriedBetween } from "./retried-inputs.ts";
 import { upstreamsOfPartition } from "./routes.ts";
 import { readOne, seekThrough } from "./seek.ts";
 import { ServedEffects } from "./served-effects.ts";
-import { loadSnapshot, readChunks } from "./snapshots.ts";
+import { loadSnapshot } from "./snapshots.ts";
 
 /** Which part of a partition's history is run again. */
 export interface ReexecutionQuery {
@@ -102,50 +98,29 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
   }
 }
 
-/** The members of the results of an event's first stage, where they are in events of their own. */
-export async function readMembersNamed(
-  log: EventLog,
-  stream: string,
-  event: StepsRecorded,
-): Promise<Uint8Array | undefined> {
-  const range = event.stages?.[0]?.membersIn;
-  return (
-    range && readChunks(log, besideStream(stream, "members"), "MembersNamed", range.revision, range.events)
-  );
-}
-
 /** A partition under one deployment, as it runs again. */
 class RunningAgain {
   readonly deployed: PipelineDeployed;
-  readonly #query: ReexecutionQuery;
   readonly #stream: string;
-  readonly #segment: Segment;
-  readonly #engine: SegmentEngine;
-  readonly #reader: MergeReader;
-  readonly #context: RetriedContext;
-  readonly #effects: ServedEffects;
-  #next: number;
+  readonly #replay: Omit<PartitionReplay, "retried">;
+  readonly #signal: AbortSignal;
+  /** Where it has come to. */
+  #at: { readonly next: number; readonly through: number };
 
   private constructor(
-    query: ReexecutionQuery,
+    { log, clock, signal }: ReexecutionQuery,
     stream: string,
-    segment: Segment,
     deployed: PipelineDeployed,
-    engine: SegmentEngine,
-    reader: MergeReader,
-    context: RetriedContext,
-    next: number,
+    replay: Omit<PartitionReplay, "retried" | "effects" | "batchRecords">,
+    at: { readonly next: number; readonly through: number },
   ) {
-    this.#query = query;
-    this.#stream = stream;
-    this.#segment = segment;
     this.deployed = deployed;
-    this.#engine = engine;
-    this.#reader = reader;
-    this.#context = context;
-    this.#next = next;
-    const { log, clock, signal } = query;
-    this.#effects = new ServedEffects({ log, clock, steps: stream, signal });
+    this.#stream = stream;
+    this.#signal = signal;
+    this.#at = at;
+    const { batchRecords } = replay.context.plan.definition;
+    const effects = new ServedEffects({ log, clock, steps: stream, signal });
+    this.#replay = { ...replay, effects, batchRecords };
   }
 
   /** Brings back the state that there was before `event`; `before` is the event before it. */
@@ -162,19 +137,10 @@ class RunningAgain {
     const segment = plan.segments.find(({ name }) => name === query.segment);
     if (segment === undefined)
       throw foreignEvent(stream, lastRevision, "steps of a segment that its deployment does not have");
-    const decoder = new RecordDecoder();
-    const context: EngineContext = {
-      log,
-      clock,
-      plan,
-      arena: new Arena(),
-      decode: (bytes, start, end) => decoder.decode(bytes, start, end),
-      provenance: deployed.provenance,
-      tickMs: 0,
-    };
+    const context = rerunContext(log, clock, plan, deployed.provenance);
     const snapshot = before.snapshot && (await loadSnapshot(log, stream, before.snapshot));
     const from = snapshot ?? (segment.stateful ? undefined : { next: event.first });
-    const refused = await refusedBefore(log, stream, { snapshot: from });
+    const refused = await refusedBefore(log, stream, { snapshot: from }, query.to);
     const engine = partitionEngine(context, segment, { refused });
     const place = segment.stateful
       ? await restoreEngine(context, engine, stream, snapshot)
@@ -191,18 +157,13 @@ class RunningAgain {
     const end = decodeEvent(await readOne(log, stream, lastRevision)).data;
     const upTo = Math.min(until, "through" in end ? highestOrdinal(end as UnitEvent) : until);
     const reader = readInputs(context, engine, upstreams, { ...place, cursors }, upTo);
-    const running = new RunningAgain(
-      query,
-      stream,
-      segment,
-      deployed,
-      engine,
-      reader,
-      { ...context, segment, partition },
-      event.first,
-    );
+    const replay = { context: { ...context, segment, partition }, engine, reader, upTo };
+    const running = new RunningAgain(query, stream, deployed, replay, place);
     try {
-      await running.#comeTo(place, event);
+      const to = { next: event.first, cursors: event.from };
+      const retried = await retriedBetween(log, history.pipeline, stream, place, to);
+      const batches = running.#comeTo(event.first, retried);
+      while (!(await batches.next()).done);
     } catch (error) {
       reader.stop();
       throw error;
@@ -210,93 +171,27 @@ class RunningAgain {
     return running;
   }
 
-  /** Runs the inputs between a snapshot and the event, for the state alone. */
-  async #comeTo(from: SnapshotPlace, { first, from: cursors }: StepsRecorded): Promise<void> {
-    if (from.next === first) return;
-    const { log, history, signal } = this.#query;
-    const retried = await retriedBetween(log, history.pipeline, this.#stream, from, { next: first, cursors });
-    const replayed = await replayInputs(
-      {
-        context: this.#context,
-        engine: this.#engine,
-        reader: this.#reader,
-        effects: this.#effects,
-        retried,
-        batchRecords: this.#context.plan.definition.batchRecords,
-      },
-      from,
-      { next: first },
-      signal,
-    );
-    if (replayed === undefined) throw stopped(this.#stream);
-  }
-
   /** Runs the inputs of an event, which has to be the next one. */
   async *run(revision: number, event: StepsRecorded): AsyncGenerator<ReexecutedPiece> {
-    if (event.first !== this.#next) throw this.#inputsMissing();
-    const end = event.first + event.count;
-    if (event.entry !== undefined) {
-      yield await this.#putBack(revision, event, event.entry);
-      return;
-    }
-    while (this.#next < end) {
-      const { rows, result } = await this.#step(end - this.#next);
-      yield {
-        stream: this.#stream,
-        revision,
-        event,
-        deployed: this.deployed,
-        segment: this.#segment,
-        rows,
-        result,
-      };
+    const { engine, context } = this.#replay;
+    if (event.first !== this.#at.next) throw inputsMissing(context, this.#at.next);
+    const retried = event.entry === undefined ? [] : [retriedBatch(event, event.entry)];
+    for await (const { rows, result, entry } of this.#comeTo(event.first + event.count, retried)) {
+      const segment = entry === undefined ? context.segment : engine.entryAt(entry).segment;
+      yield { stream: this.#stream, revision, event, deployed: this.deployed, segment, rows, result };
     }
   }
 
-  /** Runs inputs that came back from quarantine and came in at the stage `entry`. */
-  async #putBack(revision: number, event: StepsRecorded, entry: string): Promise<ReexecutedPiece> {
-    const step = lastWatermark(event.watermark);
-    if (this.#engine.head !== undefined && step !== undefined) {
-      await this.#reader.comeTo(step, this.#query.signal);
+  async *#comeTo(next: number, retried: readonly RetriedBatch[]): AsyncGenerator<ReplayedBatch, void> {
+    const replayed = yield* replayBatches({ ...this.#replay, retried }, this.#at, { next }, this.#signal);
+    if (replayed === undefined) {
+      throw new HeadwaterError("Stopped", "stopped while history was run again", { where: this.#stream });
     }
-    const { rows } = await loadRetriedBatch(this.#context, retriedBatch(event, entry));
-    const result = await this.#engine.processAt(entry, rows, this.#next, this.#effects);
-    this.#next += rows.count;
-    const { segment } = this.#engine.entryAt(entry);
-    return { stream: this.#stream, revision, event, deployed: this.deployed, segment, rows, result };
-  }
-
-  /** Runs the next inputs: at least one, at most so many. */
-  async #step(most: number): Promise<{ rows: InputRows; result: SegmentResult }> {
-    for (let through = -2; ; ) {
-      const { batchRecords } = this.#context.plan.definition;
-      const batch = await this.#reader.next(Math.min(most, batchRecords), this.#query.signal);
-      if (batch === undefined) throw stopped(this.#stream);
-      const { rows } = batch;
-      if (rows.count > 0) {
-        const result = await this.#engine.process(rows, this.#next, this.#effects);
-        this.#next += rows.count;
-        return { rows, result };
-      }
-      // Nothing more comes from what the log holds.
-      if (batch.through <= through) throw this.#inputsMissing();
-      through = batch.through;
-    }
-  }
-
-  #inputsMissing(): HeadwaterError {
-    return new HeadwaterError(
-      "LogDamaged",
-      "inputs that were recorded are not in the streams that they came from",
-      {
-        where: `${this.#stream}@${this.#next}`,
-        hint: "headwater audit tells what else does not fit.",
-      },
-    );
+    this.#at = replayed;
   }
 
   stop(): void {
-    this.#reader.stop();
+    this.#replay.reader.stop();
   }
 }
 
@@ -305,10 +200,6 @@ function highestOrdinal(event: UnitEvent): number {
   const last =
     "ordinals" in event && event.ordinals !== undefined ? decodeDeltas(event.ordinals).at(-1) : undefined;
   return Math.max(event.through, last ?? event.through);
-}
-
-function stopped(stream: string): HeadwaterError {
-  return new HeadwaterError("Stopped", "stopped while history was run again", { where: stream });
 }
 
 async function placeBefore(log: EventLog, stream: string, revision: number): Promise<UnitEvent> {

@@ -1,7 +1,7 @@
 import { equalBytes, sha256 } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEventAs } from "../core/event-codec.ts";
-import type { SnapshotReference } from "../core/events.ts";
+import type { EventRange, SnapshotReference } from "../core/events.ts";
 import { besideStream } from "../core/streams.ts";
 import { decodeSnapshot, type StateSnapshot } from "../engine/state-snapshot.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -22,6 +22,15 @@ export async function loadSnapshot(
     });
   }
   return decodeSnapshot(bytes, where);
+}
+
+/** The members of results that an event of `main` refers to, as it would have them in its own column. */
+export function readMembersColumn(
+  log: EventLog,
+  main: string,
+  { revision, events }: EventRange,
+): Promise<Uint8Array> {
+  return readChunks(log, besideStream(main, "members"), "MembersNamed", revision, events);
 }
 
 /** The bytes of a value that is kept in `chunks` events from `revision` on. */

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { createSystemClock } from "../../src/adapters/system/clock.ts";
+import { decodeEvent } from "../../src/core/event-codec.ts";
 import type { StepDivergence } from "../../src/engine/steps-comparison.ts";
 import { StepsComparison } from "../../src/engine/steps-comparison.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
@@ -8,7 +10,8 @@ import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import { DeploymentHistory } from "../../src/runtime/deployment-history.ts";
-import { readMembersNamed, reexecutePartition } from "../../src/runtime/reexecution.ts";
+import { reexecutePartition } from "../../src/runtime/reexecution.ts";
+import { readMembersColumn } from "../../src/runtime/snapshots.ts";
 import { ORDINARY } from "./expectations.ts";
 import { simulate } from "./harness.ts";
 import {
@@ -68,7 +71,12 @@ async function rerun(log: EventLog, definition: PipelineDefinition, { from, to }
       });
       for await (const { stream, event, rows, result, segment: run } of pieces) {
         if (comparison === undefined || comparison.left === 0) {
-          comparison = new StepsComparison(event, run, await readMembersNamed(log, stream, event));
+          const { membersIn } = event.stages?.[0] ?? {};
+          comparison = new StepsComparison(
+            event,
+            run,
+            membersIn && (await readMembersColumn(log, stream, membersIn)),
+          );
         }
         const compared = comparison.compare(rows, result);
         steps += compared.steps;
@@ -115,6 +123,23 @@ describe("history run again", () => {
 
   const given = Array.from({ length: 60 }, (_, v) => ({ value: { k: v % 3, v }, ordinal: v + 1 }));
   const inputs = new Map([["s", given]]);
+
+  test("names the input that is not upstream any more", async () => {
+    const { log } = await simulate(made({}), inputs, ORDINARY);
+    const cut = MemoryLog.create({ id: log.id, clock: createSystemClock() });
+    let gone = false;
+    for await (const event of log.readAll()) {
+      const { stream, id, type, data, metadata } = event;
+      const accepted = stream === "source_p.s" ? decodeEvent(event).data : undefined;
+      gone ||= accepted !== undefined && "count" in accepted && accepted.first + accepted.count > 40;
+      if (stream === "source_p.s" && gone) continue;
+      await cut.append(stream, "any", [{ id, type, data, metadata }]);
+    }
+    await expect(rerun(cut, made({}), EVERYTHING)).rejects.toMatchObject({
+      code: "LogDamaged",
+      where: expect.stringMatching(/^steps_p\.double\.0000@\d+$/),
+    });
+  });
 
   /** What `change` makes of the stages shows at the record with v = 20, and at none before it. */
   test.each([
