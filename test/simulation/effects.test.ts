@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { decodeEvent, decodeEventAs } from "../../src/core/event-codec.ts";
 import { decodeEffects, type EffectRow } from "../../src/engine/effect-columns.ts";
@@ -7,19 +7,12 @@ import type { EffectCall } from "../../src/pipeline/effects.ts";
 import { type Pipeline, pipeline } from "../../src/pipeline/pipeline.ts";
 import { delivered } from "./expectations.ts";
 import { type Circumstances, type Given, type Interruption, Simulation } from "./harness.ts";
+import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import type { VirtualWorld } from "./virtual-world.ts";
 
-const RUNS = Number(process.env["HEADWATER_SIM_RUNS"] ?? 0);
-const runs = (short: number) => ({ numRuns: RUNS > 0 ? RUNS : short });
-const TIMEOUT_MS = RUNS > 0 ? 24 * 3_600_000 : 1_200_000;
+const TIMEOUT_MS = timeLimit(1_200_000);
 
-// XState's development build tells of messages to actors that have stopped.
-beforeAll(() => {
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-afterAll(() => {
-  vi.restoreAllMocks();
-});
+withoutWarnings();
 
 interface Order {
   readonly v: number;

@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { count, reducer } from "../../src/pipeline/aggregates.ts";
 import { type Pipeline, pipeline } from "../../src/pipeline/pipeline.ts";
 import { session, sliding, tumbling } from "../../src/pipeline/windows.ts";
 import { check, ORDINARY } from "./expectations.ts";
 import type { Given } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
+import { withoutWarnings } from "./property-runs.ts";
 import { seededRandom, upTo } from "./virtual-world.ts";
 
 const TIMEOUT_MS = 1_200_000;
@@ -14,13 +15,7 @@ interface Reading {
   readonly at: number;
 }
 
-// XState's development build tells of messages to actors that have stopped.
-beforeAll(() => {
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-afterAll(() => {
-  vi.restoreAllMocks();
-});
+withoutWarnings();
 
 function source(p: Pipeline, name: string, outOfOrderness = 0) {
   return p.source<undefined, number>(name, {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { createMemoryViewStore } from "../../src/adapters/memory/view-store.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
 import { digestTerm, type Term } from "../../src/core/index-terms.ts";
@@ -11,14 +11,9 @@ import { LineageView } from "../../src/runtime/lineage-view.ts";
 import { emptyLog } from "../small-log.ts";
 import { ORDINARY } from "./expectations.ts";
 import { type Outcome, simulate } from "./harness.ts";
+import { withoutWarnings } from "./property-runs.ts";
 
-// XState's development build tells of messages to actors that have stopped.
-beforeAll(() => {
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-afterAll(() => {
-  vi.restoreAllMocks();
-});
+withoutWarnings();
 
 interface Item {
   readonly k: number;

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createMemoryViewStore } from "../../src/adapters/memory/view-store.ts";
 import { encodeCanonical } from "../../src/core/canonical.ts";
 import { sha256, toHex } from "../../src/core/digest.ts";
@@ -16,6 +16,7 @@ import { check, delivered, expectedOf } from "./expectations.ts";
 import { type Circumstances, type Outcome, simulate } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
 import { readLineage } from "./log-lineage.ts";
+import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
   circumstances,
   definitionOf,
@@ -26,19 +27,12 @@ import {
   pipelineWords,
 } from "./random-pipelines.ts";
 
-const RUNS = Number(process.env["HEADWATER_SIM_RUNS"] ?? 0);
-const TIMEOUT_MS = RUNS > 0 ? 24 * 3_600_000 : 1_200_000;
+const TIMEOUT_MS = timeLimit(1_200_000);
 const STAGE_RECORDS_MOST = 1_000;
 /** Outputs of one sink that are followed. */
 const OUTPUTS_MOST = 40;
 
-// XState's development build tells of messages to actors that have stopped.
-beforeAll(() => {
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-afterAll(() => {
-  vi.restoreAllMocks();
-});
+withoutWarnings();
 
 /** No code is needed to tell where something came from. */
 const noBundler = {
@@ -137,7 +131,7 @@ describe("what a record went into", () => {
             await expectForward(definition, outcome, all);
           },
         ),
-        { numRuns: RUNS > 0 ? RUNS : 20 },
+        runs(20),
       );
     },
     TIMEOUT_MS,
@@ -167,7 +161,7 @@ describe("what a record came from", () => {
             await expectLineage(definition, outcome, all);
           },
         ),
-        { numRuns: RUNS > 0 ? RUNS : 20 },
+        runs(20),
       );
     },
     TIMEOUT_MS,
@@ -198,7 +192,7 @@ describe("what was put back from quarantine", () => {
             for (const kind of await expectRetries(outcome)) kinds.add(kind);
           },
         ),
-        { numRuns: RUNS > 0 ? RUNS : 30 },
+        runs(30),
       );
       // Otherwise none of it was put to the test.
       expect([...kinds]).toEqual(expect.arrayContaining(["result", "source"]));

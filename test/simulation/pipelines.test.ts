@@ -1,9 +1,10 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { check, delivered, expectedOf, expectLog, expectOutputs, marksOf, ORDINARY } from "./expectations.ts";
 import { type Given, simulate } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
+import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
   circumstances,
   definitionOf,
@@ -15,18 +16,9 @@ import {
 } from "./random-pipelines.ts";
 import type { Item } from "./random-words.ts";
 
-/** How many runs each property gets: `HEADWATER_SIM_RUNS=5000 npx vitest run test/simulation` for a long search. */
-const RUNS = Number(process.env["HEADWATER_SIM_RUNS"] ?? 0);
-const runs = (short: number) => ({ numRuns: RUNS > 0 ? RUNS : short });
-const TIMEOUT_MS = RUNS > 0 ? 24 * 3_600_000 : 1_200_000;
+const TIMEOUT_MS = timeLimit(1_200_000);
 
-// XState's development build tells of messages to actors that have stopped.
-beforeAll(() => {
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-afterAll(() => {
-  vi.restoreAllMocks();
-});
+withoutWarnings();
 
 /** Records that one stage of a random pipeline makes at most: beyond that a run takes too long to be one of many. */
 const STAGE_RECORDS_MOST = 3_000;

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { createSystemClock } from "../../src/adapters/system/clock.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
@@ -14,6 +14,7 @@ import { reexecutePartition } from "../../src/runtime/reexecution.ts";
 import { readMembersColumn } from "../../src/runtime/snapshots.ts";
 import { ORDINARY } from "./expectations.ts";
 import { simulate } from "./harness.ts";
+import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
   circumstances,
   definitionOf,
@@ -25,15 +26,9 @@ import {
 } from "./random-pipelines.ts";
 import type { Item } from "./random-words.ts";
 
-const RUNS = Number(process.env["HEADWATER_SIM_RUNS"] ?? 0);
-const TIMEOUT_MS = RUNS > 0 ? 24 * 3_600_000 : 300_000;
+const TIMEOUT_MS = timeLimit(300_000);
 
-beforeAll(() => {
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-afterAll(() => {
-  vi.restoreAllMocks();
-});
+withoutWarnings();
 
 interface Window {
   readonly from: number;
@@ -115,7 +110,7 @@ describe("history run again", () => {
             expect(part.inputs).toBeLessThanOrEqual(whole.inputs);
           },
         ),
-        { numRuns: RUNS > 0 ? RUNS : 40 },
+        runs(40),
       );
     },
     TIMEOUT_MS,

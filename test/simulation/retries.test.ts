@@ -1,11 +1,12 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { expectedOf, expectLog, expectOutputs, marksOf, ORDINARY, retriesOf } from "./expectations.ts";
 import { type Circumstances, type Given, simulate } from "./harness.ts";
 import { type LogContent, readLogContent } from "./log-content.ts";
+import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
   circumstances,
   definitionOf,
@@ -17,17 +18,9 @@ import {
 } from "./random-pipelines.ts";
 import type { Item } from "./random-words.ts";
 
-const RUNS = Number(process.env["HEADWATER_SIM_RUNS"] ?? 0);
-const runs = (short: number) => ({ numRuns: RUNS > 0 ? RUNS : short });
-const TIMEOUT_MS = RUNS > 0 ? 24 * 3_600_000 : 1_200_000;
+const TIMEOUT_MS = timeLimit(1_200_000);
 
-// XState's development build tells of messages to actors that have stopped.
-beforeAll(() => {
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-afterAll(() => {
-  vi.restoreAllMocks();
-});
+withoutWarnings();
 
 const STAGE_RECORDS_MOST = 3_000;
 

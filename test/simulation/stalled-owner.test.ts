@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { isHeadwaterError } from "../../src/core/errors.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
@@ -6,6 +6,7 @@ import { pipeline } from "../../src/pipeline/pipeline.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import { type Circumstances, type Given, Simulation } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
+import { withoutWarnings } from "./property-runs.ts";
 import { reference } from "./reference.ts";
 
 interface Reading {
@@ -65,12 +66,7 @@ async function claimants(log: EventLog, stream: string): Promise<string[]> {
   return processes;
 }
 
-beforeAll(() => {
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-afterAll(() => {
-  vi.restoreAllMocks();
-});
+withoutWarnings();
 
 // `claim`: before the claim itself. `before`: nothing of a batch is appended. `between`: what its event refers to is.
 describe.each([

@@ -1,19 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { StageState } from "../../src/app/state-types.ts";
 import { sum } from "../../src/pipeline/aggregates.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { session, tumbling } from "../../src/pipeline/windows.ts";
 import type { Given } from "./harness.ts";
+import { withoutWarnings } from "./property-runs.ts";
 import { counted, type Inputs, StateRuns } from "./state-runs.ts";
 
-// XState's development build tells of messages to actors that have stopped.
-beforeAll(() => {
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-afterAll(() => {
-  vi.restoreAllMocks();
-});
+withoutWarnings();
 
 interface Item {
   readonly key: string;

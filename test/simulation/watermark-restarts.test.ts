@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { sum } from "../../src/pipeline/aggregates.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { tumbling } from "../../src/pipeline/windows.ts";
 import { type Circumstances, type Delivery, type Given, simulate } from "./harness.ts";
+import { withoutWarnings } from "./property-runs.ts";
 
 interface Reading {
   readonly from: string;
@@ -53,12 +54,7 @@ const GIVEN: ReadonlyMap<string, readonly Given[]> = new Map([
   ],
 ]);
 
-beforeAll(() => {
-  vi.spyOn(console, "warn").mockImplementation(() => {});
-});
-afterAll(() => {
-  vi.restoreAllMocks();
-});
+withoutWarnings();
 
 test("windows fire at the same place among the records wherever a process dies", async () => {
   const whole = (await simulate(readings(), GIVEN, HOW)).runs[0]?.get("out") ?? [];
