@@ -1,11 +1,10 @@
 import { HeadwaterError } from "../core/errors.ts";
-import type { PipelineDeployed } from "../core/events.ts";
 import { timeToOrdinal } from "../core/ordinal.ts";
 import { sourceStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { highestThrough } from "../runtime/completed.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
-import { ordinalOfLater } from "../runtime/seek-time.ts";
+import { ordinalOfLaterIn } from "../runtime/seek-time.ts";
 import type { HistoryPoint } from "./history-point.ts";
 
 /** Records with ordinals from `from` up to and with `to`. */
@@ -66,17 +65,13 @@ async function firstLater(
   { pipeline, current }: DeploymentHistory,
   time: number,
 ): Promise<number | undefined> {
-  const timed = current.sources.filter(({ eventTime }: PipelineDeployed["sources"][number]) => eventTime);
+  const timed = current.sources.filter(({ eventTime }) => eventTime);
   if (timed.length === 0) {
     throw new HeadwaterError("BadUsage", "the pipeline's sources have no event time", {
       where: `pipeline ${pipeline}`,
       hint: "Give ordinals, or the times at which records were accepted with --log-time.",
     });
   }
-  const found: number[] = [];
-  for (const { name } of timed) {
-    const ordinal = await ordinalOfLater(log, sourceStream(pipeline, name), time);
-    if (ordinal !== undefined) found.push(ordinal);
-  }
-  return found.length === 0 ? undefined : Math.min(...found);
+  const streams = timed.map(({ name }) => sourceStream(pipeline, name));
+  return ordinalOfLaterIn(log, streams, time);
 }

@@ -1,5 +1,4 @@
 import { resolve } from "node:path";
-import { decodeDeltas } from "../core/columns.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import { sourceStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -7,7 +6,8 @@ import { createSurroundings, openLog, type Surroundings } from "../runtime/compo
 import { definitionOf } from "../runtime/deployment.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { checkPartition } from "../runtime/history-check.ts";
-import { seekThrough } from "../runtime/seek.ts";
+import { firstFromOrdinal } from "../runtime/seek-time.ts";
+import { lastEvent } from "../runtime/stream-tail.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import type { Divergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
@@ -115,22 +115,17 @@ async function recordsIn(
   let records = 0;
   for (const source of sources) {
     const stream = sourceStream(history.pipeline, source);
-    records += (await recordsUpTo(log, stream, to)) - (await recordsUpTo(log, stream, from - 1));
+    records += (await recordsBefore(log, stream, to + 1)) - (await recordsBefore(log, stream, from));
   }
   return records;
 }
 
-/** How many records of a source have ordinals up to `ordinal`: the N of the first one after it. */
-async function recordsUpTo(log: EventLog, stream: string, ordinal: number): Promise<number> {
-  const revision = await seekThrough(log, stream, ordinal);
-  if (revision === undefined) return 0;
-  let before = 0;
-  for await (const recorded of log.read(stream, { from: revision, limit: 2 })) {
-    const { data } = decodeEvent(recorded);
-    if (!("first" in data)) continue;
-    const ordinals = "ordinals" in data && data.ordinals !== undefined ? decodeDeltas(data.ordinals) : [];
-    before = data.first + ordinals.filter((other) => other <= ordinal).length;
-    if (ordinals.some((other) => other > ordinal)) break;
-  }
-  return before;
+/** How many records of a source have ordinals below `ordinal`. */
+async function recordsBefore(log: EventLog, stream: string, ordinal: number): Promise<number> {
+  const later = await firstFromOrdinal(log, stream, ordinal);
+  if (later !== undefined) return later.n;
+  const last = await lastEvent(log, stream);
+  const data = last && decodeEvent(last).data;
+  if (data === undefined || !("first" in data)) return 0;
+  return data.first + ("count" in data ? data.count : 0);
 }

@@ -18,7 +18,7 @@ import {
   type StateEntry,
   stateEntries,
 } from "../runtime/partition-state.ts";
-import { ordinalOfLater } from "../runtime/seek-time.ts";
+import { ordinalOfLaterIn } from "../runtime/seek-time.ts";
 import type { HistoryPoint } from "./history-point.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import type { StageState, StateRequest } from "./state-types.ts";
@@ -159,11 +159,8 @@ async function ordinalOf(
       hint: "Give an ordinal, or the time at which records were accepted with --log-time.",
     });
   }
-  let later: number | undefined;
-  for (const source of timed) {
-    const found = await ordinalOfLater(log, sourceStream(history.pipeline, source.name), at.eventTime);
-    if (found !== undefined) later = Math.min(found, later ?? found);
-  }
+  const streams = timed.map((source) => sourceStream(history.pipeline, source.name));
+  const later = await ordinalOfLaterIn(log, streams, at.eventTime);
   return later === undefined ? undefined : later - 1;
 }
 

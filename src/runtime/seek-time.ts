@@ -25,6 +25,20 @@ export async function ordinalOfLater(
   return found && ordinalIn(found, time, highest);
 }
 
+/** {@link ordinalOfLater}, of the first such record in any of several streams. */
+export async function ordinalOfLaterIn(
+  log: EventLog,
+  streams: readonly string[],
+  time: number,
+): Promise<number | undefined> {
+  let least: number | undefined;
+  for (const stream of streams) {
+    const found = await ordinalOfLater(log, stream, time);
+    if (found !== undefined) least = Math.min(found, least ?? found);
+  }
+  return least;
+}
+
 function highestTime({ data }: TypedEvent): number {
   return ("maxTime" in data ? data.maxTime : undefined) ?? Number.NEGATIVE_INFINITY;
 }
