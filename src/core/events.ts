@@ -392,6 +392,40 @@ export interface PipelineDeployed extends Common {
   };
 }
 
+/** Kinds of streams that are kept equally long: see RetentionSet in docs/format.md. */
+export const RETENTION_TIERS = ["payload", "effects", "state"] as const;
+
+export type RetentionTier = (typeof RETENTION_TIERS)[number];
+
+/** What is beyond any of these bounds is let go of. */
+export interface RetentionRule {
+  readonly ageMs?: number;
+  /** Data and metadata of the events of all streams of the tier. */
+  readonly bytes?: number;
+  readonly events?: number;
+}
+
+/** How long each tier is kept; one that is not in it for ever. */
+export type RetentionPolicy = { readonly [Tier in RetentionTier]?: RetentionRule };
+
+export interface RetentionSet extends Common {
+  readonly by: "definition" | "command";
+  /** Absent: what the definition says is in force again. */
+  readonly policy?: RetentionPolicy;
+}
+
+/** The events of a stream below a revision are let go of. */
+export interface StreamAdvance {
+  readonly stream: string;
+  readonly before: number;
+  /** Of the last event that is let go of. */
+  readonly digest: Uint8Array;
+}
+
+export interface RetentionAdvanced extends Common {
+  readonly streams: readonly StreamAdvance[];
+}
+
 /** What every event of a supervisor's stream says, so that the last one tells all. */
 interface SupervisorMark extends Common {
   readonly epoch: number;
@@ -461,6 +495,8 @@ export interface EventTypes {
   OutputsPrepared: OutputsPrepared;
   OutputsDelivered: OutputsDelivered;
   PipelineDeployed: PipelineDeployed;
+  RetentionSet: RetentionSet;
+  RetentionAdvanced: RetentionAdvanced;
   CodeChunk: Chunk;
   SupervisorClaimed: SupervisorClaimed;
   SupervisorReleased: SupervisorReleased;

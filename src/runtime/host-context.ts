@@ -30,6 +30,11 @@ export interface HostContext {
   readonly keepOpen: boolean;
   /** Whether records that were asked for are put back; not where a deployment only ends what it has begun. */
   readonly takesRetries: boolean;
+  /**
+   * Where history is let go of, partitions take snapshots also after this long, so that little of it is held;
+   * `undefined`: it is not.
+   */
+  readonly snapshotEveryMs: number | undefined;
   /** For tests: called at named points, such as `steps:before`, to kill or stall the process there. */
   readonly probe: Probe | undefined;
   /** The receiver of a sink does not take what it is given for now; without a reason: it does so again. */

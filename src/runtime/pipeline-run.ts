@@ -36,6 +36,7 @@ import { keepStates } from "./keep-states.ts";
 import { moduleMissing, NodeThreads } from "./node-threads.ts";
 import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
+import { beginRetention, Retention } from "./retention.ts";
 import { askedSoFar } from "./retry-reader.ts";
 import { unitsOf } from "./routes.ts";
 import type { RunEnvironment, RunOptions } from "./run-options.ts";
@@ -120,8 +121,11 @@ async function runOnce(
   supervision.beat((error) => lost.abort(error));
   try {
     const deployed = await deployIfChanged(environment, options, process, supervision, lost.signal);
+    const retains = await beginRetention({ log, clock, plan: options.plan }, () => supervision.confirm());
+    const { pace: { snapshotEveryMs } = LIMITS } = environment;
     const finished = await operate(environment, {
       ...options,
+      snapshotEveryMs: retains ? snapshotEveryMs : undefined,
       process,
       deployed,
       supervision,
@@ -136,6 +140,8 @@ async function runOnce(
 }
 
 interface Operation extends RunOptions {
+  /** See `HostContext.snapshotEveryMs`; none while a deployment only ends what it has begun. */
+  readonly snapshotEveryMs: number | undefined;
   readonly process: string;
   readonly deployed: PipelineDeployed;
   readonly supervision: Supervision;
@@ -199,6 +205,7 @@ async function drainDeployment(
     follow: false,
     keepOpen: true,
     leaveRetries: true,
+    snapshotEveryMs: undefined,
     board: new ProgressBoard(),
     process,
     deployed: current,
@@ -302,7 +309,11 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   const onLost = () => actor.send({ type: "FATAL", error: operation.lost.reason });
   operation.lost.addEventListener("abort", onLost, { once: true });
   const finished = new AbortController();
+  const retention = operation.snapshotEveryMs === undefined ? undefined : retentionOf(environment, operation);
+  const tellRetention = (error: unknown) => operation.onRestarted("retention", error);
   actor.start();
+  const { pace: { retentionTickMs } = LIMITS } = environment;
+  const letGo = retention?.follow(retentionTickMs, finished.signal, tellRetention);
   environment.onOperating?.({
     loseNode: (node) =>
       threads === undefined ? actor.send({ type: "NODE_LOST", node }) : threads.kill(node),
@@ -328,9 +339,12 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     if (inputFailure !== undefined) throw inputFailure;
     // Doors, partitions and sinks have come to their ends by themselves; who did not in time may never do so.
     if (!late) await pool.settled();
+    // What workers have left behind at their ends makes more of it not needed any more.
+    if (!late) await retention?.advance().catch(tellRetention);
   } finally {
     finished.abort();
     await watch;
+    await letGo;
     cancelDeadline();
     operation.lost.removeEventListener("abort", onLost);
     actor.stop();
@@ -340,6 +354,13 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     await threads?.close();
   }
   return !late;
+}
+
+function retentionOf({ log, clock }: RunEnvironment, operation: Operation): Retention {
+  const { plan, deployed, targets, supervision } = operation;
+  const confirm = () => supervision.confirm();
+  const otherTarget = new CountTarget();
+  return new Retention({ log, clock, plan, deployedFrom: deployed.from, targets, otherTarget, confirm });
 }
 
 /** The threads of the nodes, if they are to run in some. */
@@ -366,6 +387,7 @@ function nodeThreads(
     tickMs,
     keepOpen,
     takesRetries: !operation.leaveRetries,
+    snapshotEveryMs: operation.snapshotEveryMs,
   };
   return new NodeThreads({ ...parts, log, clock, plan, seed, board, onQuarantined, onLost });
 }
@@ -438,6 +460,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     board,
     keepOpen,
     takesRetries: !operation.leaveRetries,
+    snapshotEveryMs: operation.snapshotEveryMs,
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,
