@@ -24,7 +24,7 @@ export class EventsBeside {
    */
   take(
     main: string,
-    beside: "payload" | "members" | "quarantine",
+    beside: "payload" | "transit" | "members" | "quarantine",
     { revision, events }: EventRange,
   ): readonly TypedEvent[] | "gone" | "missing" {
     const stream = besideStream(main, beside);

@@ -1,3 +1,4 @@
+import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { EventRange, RecordsStored } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -211,8 +212,7 @@ export class UpstreamReader {
       rows = decodeOutlet(typed.data, from.outlet, origins, partition);
     }
     if (rows === undefined || rows.count === 0) return { typed, chunk: undefined, last };
-    const payload = (typed.data as { readonly payload?: EventRange }).payload;
-    return { typed, chunk: await this.#load(this.#trim(rows), payload), last };
+    return { typed, chunk: await this.#load(this.#trim(rows), typed.data as RecordRanges), last };
   }
 
   #enqueue({ typed, chunk }: Received): void {
@@ -246,25 +246,49 @@ export class UpstreamReader {
     return skip === 0 ? rows : sliceRows(rows, skip);
   }
 
-  async #load(rows: UpstreamRows, payload: EventRange | undefined): Promise<UpstreamChunk> {
+  async #load(rows: UpstreamRows, { payload, transit }: RecordRanges): Promise<UpstreamChunk> {
     const { branch } = this.selection;
     const paths =
       branch === "" ? rows.paths : Array.from(rows.ns, (_, row): Path => (rows.paths?.[row] ?? "") + branch);
-    if (!this.selection.payload || payload === undefined || rows.count === 0) {
+    const none = payload === undefined && transit === undefined;
+    if (!this.selection.payload || none || rows.count === 0) {
       return { ...rows, paths, buffers: [], starts: [], ends: [] };
     }
     const events: RecordsStored[] = [];
-    const stream = besideStream(this.selection.stream, "payload");
-    const { revision: from, events: limit } = payload;
-    for await (const event of this.#log.read(stream, { from, limit, referred: true })) {
-      events.push(decodeEventAs(event, "RecordsStored"));
-    }
+    if (payload !== undefined) await this.#read("payload", payload, events);
+    if (transit !== undefined) await this.#read("transit", transit, events);
     const block = decodeBlock(events, rows.block);
     const { stored } = rows;
     if (stored === undefined) return { ...rows, paths, ...block };
     const at = <T>(column: readonly T[]) => stored.map((index) => column[index] as T);
     return { ...rows, paths, buffers: at(block.buffers), starts: at(block.starts), ends: at(block.ends) };
   }
+
+  /** Throws `RecordGone` where not all of it is there any more. */
+  async #read(
+    beside: "payload" | "transit",
+    { revision, events }: EventRange,
+    into: RecordsStored[],
+  ): Promise<void> {
+    const stream = besideStream(this.selection.stream, beside);
+    let read = 0;
+    for await (const event of this.#log.read(stream, { from: revision, limit: events, referred: true })) {
+      if (event.revision !== revision + read) break;
+      into.push(decodeEventAs(event, "RecordsStored"));
+      read++;
+    }
+    if (read === events) return;
+    throw new HeadwaterError("RecordGone", "records that are to be run again were let go of", {
+      where: `${stream}@${revision}`,
+      hint: 'Retention, or a sample, has let them go: see "How long history is kept" in the README.',
+    });
+  }
+}
+
+/** Where an upstream event says that its records are. */
+interface RecordRanges {
+  readonly payload?: EventRange;
+  readonly transit?: EventRange;
 }
 
 function sliceRows(rows: UpstreamRows, from: number): UpstreamRows {
