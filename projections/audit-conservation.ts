@@ -4,6 +4,7 @@ import {
   type EventRange,
   type OutputsDelivered,
   type RecordsAccepted,
+  type SinkOpened,
   type StepsRecorded,
   TAKEN_OF_GROUP,
 } from "../src/core/events.ts";
@@ -136,12 +137,7 @@ function applyEvent(state: State, item: AuditedEvent): void {
       });
       break;
     case "SinkOpened":
-      state.units.set(sinkTaker(stream, typed.data.target), {
-        next: 0,
-        through: -1,
-        cursors: typed.data.cursors,
-        deployment: undefined,
-      });
+      applyOpened(state, item, typed.data);
       break;
     case "OutputsDelivered":
       applyDelivered(state, item, typed.data);
@@ -362,6 +358,15 @@ function countApart(state: State, main: string, range: EventRange): number | und
   if (found === "gone") return undefined;
   if (found === "missing") return 0;
   return found.reduce((sum, { data }) => sum + ("records" in data ? data.records.length : 0), 0);
+}
+
+/** A target is begun, or begun anew because what was in it is gone. */
+function applyOpened(state: State, { stream }: AuditedEvent, { target, cursors }: SinkOpened): void {
+  const taker = sinkTaker(stream, target);
+  const deployment = state.sinks.get(stream)?.deployment;
+  state.taken.forget(taker);
+  state.sinks.set(stream, { taker, deployment });
+  state.units.set(taker, { next: 0, through: -1, cursors, deployment });
 }
 
 function applyDelivered(state: State, item: AuditedEvent, event: OutputsDelivered): void {

@@ -138,10 +138,16 @@ export function takerOf(stream: string, { type, data }: TypedEvent): Taker | und
 
 /** Targets without content of their own go on after each other. */
 export function sinkTaker(stream: string, target: string): string {
-  return String(target).startsWith("file:") ? `${stream} ${target}` : stream;
+  return isFilled(target) ? `${stream} ${target}` : stream;
 }
 
-function areCursors(cursors: unknown): cursors is Cursors {
+/** Whether a sink's target is made of files, which are filled from the beginning of history. */
+export function isFilled(target: string): boolean {
+  return /^files?:/.test(String(target));
+}
+
+/** Whether something that an event has for cursors is of their shape. */
+export function areCursors(cursors: unknown): cursors is Cursors {
   if (typeof cursors !== "object" || cursors === null) return false;
   return Object.values(cursors).every((n) => Number.isSafeInteger(n) && n >= 0);
 }

@@ -124,9 +124,10 @@ export class TakenRecords {
     }
   }
 
-  /** Lets go of all that is held of a stream. */
-  forget(taker: string, stream: string): void {
-    this.#held.get(taker)?.delete(stream);
+  /** Lets go of all that is held for a taker, or of what is held of one stream. */
+  forget(taker: string, stream?: string): void {
+    if (stream === undefined) this.#held.delete(taker);
+    else this.#held.get(taker)?.delete(stream);
   }
 
   #take(stream: string, event: StepsRecorded): Taking | undefined {

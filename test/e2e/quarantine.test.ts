@@ -7,7 +7,7 @@ import { partitionOfKey } from "../../src/core/partition.ts";
 import { partitionDigits } from "../../src/core/streams.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { headwater, jsonError, Workplace } from "./command.ts";
-import { countEvents, inspectLog } from "./open-log.ts";
+import { clearSound, countEvents, inspectLog } from "./open-log.ts";
 
 const place = new Workplace();
 let cwd: string;
@@ -15,7 +15,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 /** A parser of `name=number`; the first version knows no negative numbers, the second one does. */
 function parser(digits: string): string {
