@@ -382,9 +382,7 @@ function applyDelivered(state: State, item: AuditedEvent, event: OutputsDelivere
   const reader = deployment && state.taken.reader(stream, deployment);
   if (reader === undefined) state.unverifiable += event.count;
   else {
-    const gone = reader.edges.some((edge) =>
-      state.taken.isGone(taker, edge.stream, event.from[edge.stream] ?? 0),
-    );
+    const gone = reader.edges.some((edge) => state.taken.isGone(edge.stream, event.from[edge.stream] ?? 0));
     let handed = (event.to[TAKEN_OF_GROUP] ?? 0) - (event.from[TAKEN_OF_GROUP] ?? 0);
     for (const edge of reader.edges) {
       const { [edge.stream]: from = 0 } = event.from;

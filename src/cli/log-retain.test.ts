@@ -38,6 +38,7 @@ describe("headwater log retain", () => {
       [
         "orders, as a command says:",
         "  payload  976.6 KiB, or 100 events",
+        "  steps    kept for ever",
         "  effects  kept for ever",
         "  state    1h",
         "",

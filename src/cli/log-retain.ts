@@ -14,6 +14,7 @@ export interface RetainOptions extends Partial<Record<RetentionTier, string>> {
 
 const WHAT: Readonly<Record<RetentionTier, string>> = {
   payload: "the records that are kept",
+  steps: "what happened to them, and all that it refers to",
   effects: "results of effects",
   state: "snapshots of state",
 };

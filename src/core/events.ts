@@ -263,6 +263,16 @@ export interface QuarantinedRecord {
   readonly key?: Uint8Array;
   readonly edge?: number;
   readonly firing?: QuarantinedFiring;
+  /** Older events leave it to their step events. */
+  readonly input?: QuarantinedInput;
+}
+
+/** What a step event says of the input that a quarantined record came in as. */
+export interface QuarantinedInput {
+  /** Address of what it was made of; absent of a firing. */
+  readonly parent?: string;
+  readonly time?: number;
+  readonly firing?: true;
 }
 
 /** What a firing at which a window or join failed is about. Values are canonical bytes. */
@@ -393,7 +403,7 @@ export interface PipelineDeployed extends Common {
 }
 
 /** Kinds of streams that are kept equally long: see RetentionSet in docs/format.md. */
-export const RETENTION_TIERS = ["payload", "effects", "state"] as const;
+export const RETENTION_TIERS = ["payload", "steps", "effects", "state"] as const;
 
 export type RetentionTier = (typeof RETENTION_TIERS)[number];
 
@@ -420,6 +430,8 @@ export interface StreamAdvance {
   readonly before: number;
   /** Of the last event that is let go of. */
   readonly digest: Uint8Array;
+  /** Runs of the events in quarantine that are referred to by what is let go of. */
+  readonly refused?: Uint8Array;
 }
 
 export interface RetentionAdvanced extends Common {

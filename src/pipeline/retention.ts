@@ -19,8 +19,8 @@ export interface RetentionBounds {
 }
 
 /**
- * How long history is kept, a tier each; without bounds for ever. `payload`: the records that are kept. `effects`:
- * results of effects. `state`: snapshots. Nothing is let go of that a partition, a sink, or the Merkle tree still needs.
+ * How long history is kept, a tier each; without bounds for ever. `payload`: the records that are kept. `steps`: what
+ * happened to them, with all that it refers to. `effects`: results of effects. `state`: snapshots. Nothing is let go of that a partition, a sink, or the Merkle tree still needs.
  */
 export type RetentionOptions = { readonly [Tier in RetentionTier]?: RetentionBounds };
 

@@ -361,7 +361,7 @@ export class PartitionWorker {
     const steps = {
       ...encoded,
       columns: { ...encoded.columns, entry },
-      quarantined: [...encoded.quarantined, ...stillQuarantined(engine, back, place.next)],
+      quarantined: [...encoded.quarantined, ...stillQuarantined(engine, back, stream, place.next)],
     };
     // Before it is there: a run must not end between the append and the promise.
     this.#context.board.reportPutBack(place.through + 1);

@@ -58,6 +58,7 @@ const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "OutputRefused",
   "StageFailed",
   "EffectMissing",
+  "RecordGone",
   "NotCanonical",
   "RecordTooLarge",
   "LogFull",

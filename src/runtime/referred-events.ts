@@ -4,7 +4,8 @@ import { besideStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { readInSteps } from "./seek.ts";
 
-type ReferredBeside = "payload" | "transit";
+/** Streams of which the events of a main stream refer to ever later ranges. */
+export type ReferredBeside = "payload" | "transit" | "members" | "effects";
 
 /**
  * Which event beside a stream is the first that its events from a revision on refer to, or will refer to: what stands
@@ -63,6 +64,7 @@ export class ReferredEvents {
   }
 }
 
-function rangeIn({ data }: TypedEvent, beside: ReferredBeside): EventRange | undefined {
+function rangeIn({ type, data }: TypedEvent, beside: ReferredBeside): EventRange | undefined {
+  if (beside === "members") return type === "StepsRecorded" ? data.stages?.[0]?.membersIn : undefined;
   return beside in data ? (data as { readonly [beside in ReferredBeside]?: EventRange })[beside] : undefined;
 }

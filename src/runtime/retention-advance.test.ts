@@ -22,7 +22,9 @@ describe("what a policy wants", () => {
 
   test("knows tiers by the names of streams", () => {
     const names = ["payload_p.s", "transit_p.s", "effects_p.g.0000", "state_p.g.0000", "source_p.payload"];
-    expect(names.map(tierOf)).toEqual(["payload", "transit", "effects", "state", undefined]);
+    expect(names.map(tierOf)).toEqual(["payload", undefined, "effects", "state", "steps"]);
+    const kept = ["pipeline_p", "code_00", "retry_p", "audit_log", "quarantine_p.s", "members_p.g.0000"];
+    expect(kept.map(tierOf)).toEqual(kept.map(() => undefined));
   });
 });
 

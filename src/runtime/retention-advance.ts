@@ -21,11 +21,18 @@ export interface StreamBounds {
   readonly events?: number;
 }
 
-/** The tier of a stream; `transit` for those that are kept only while they are needed, `undefined` for all others. */
-export function tierOf(stream: string): RetentionTier | "transit" | undefined {
+/** What the names of the streams of each tier begin with. */
+export const TIER_KINDS = {
+  payload: ["payload"],
+  steps: ["source", "steps", "sink", "supervisor"],
+  effects: ["effects"],
+  state: ["state"],
+} as const satisfies Record<RetentionTier, readonly string[]>;
+
+/** The tier of a stream; `undefined` for those that no policy is about. */
+export function tierOf(stream: string): RetentionTier | undefined {
   const kind = stream.slice(0, stream.indexOf("_"));
-  if (kind === "transit") return kind;
-  return RETENTION_TIERS.find((tier) => tier === kind);
+  return RETENTION_TIERS.find((tier) => (TIER_KINDS[tier] as readonly string[]).includes(kind));
 }
 
 /**

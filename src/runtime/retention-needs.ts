@@ -1,12 +1,13 @@
-import { decodeEvent } from "../core/event-codec.ts";
+import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { Cursors, EffectRange, PartitionClaimed, StepsRecorded } from "../core/events.ts";
-import { besideStream, stepsStream } from "../core/streams.ts";
+import { LIMITS } from "../core/limits.ts";
+import { besideStream, sinkStream, sourceStream, stepsStream } from "../core/streams.ts";
 import type { Plan, Segment } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { startingCursors } from "./deployed-cursors.ts";
 import type { ReferredEvents } from "./referred-events.ts";
 import { upstreamsOfPartition, upstreamsOfSink } from "./routes.ts";
-import { readOne, seekRecord, seekThrough } from "./seek.ts";
+import { readInSteps, readOne, seekEpoch, seekRecord, seekThrough } from "./seek.ts";
 import { sinkHistory } from "./sink-history.ts";
 import type { SinkTarget } from "./sink-target.ts";
 import { lastEvent } from "./stream-tail.ts";
@@ -45,8 +46,14 @@ export async function needsOf(context: ReadersContext, referred: ReferredEvents)
       needs.push(...(await partitionNeeds(context, referred, segment, partition)));
     }
   }
+  for (const { name } of plan.sources) {
+    const stream = sourceStream(plan.definition.name, name);
+    needs.push({ reader: `door:${name}`, stream, from: await doorNeeds(context.log, stream) });
+  }
   for (const { name, upstream } of plan.sinks) {
     const target = context.targets.get(name) ?? context.otherTarget;
+    const own = sinkStream(plan.definition.name, name);
+    needs.push({ reader: `sink:${name}`, stream: own, from: await sinkNeeds(context.log, own, target) });
     const history = await sinkHistory(context.log, plan.definition.name, name, target);
     const upstreams = upstreamsOfSink(plan, upstream, true);
     const cursors = history?.place.cursors ?? (await firstCursors(context, upstreams, target.fills));
@@ -54,6 +61,35 @@ export async function needsOf(context: ReadersContext, referred: ReferredEvents)
     needs.push(...(await upstreamNeeds(context, referred, reader, upstreams, cursors, undefined)));
   }
   return needs;
+}
+
+/** The revision from which on a door looks at its own stream: for the inputs, and the sender's ids, that it knows. */
+async function doorNeeds(log: EventLog, stream: string): Promise<number> {
+  const last = await lastEvent(log, stream);
+  if (last === undefined) return 0;
+  const { data } = decodeEvent(last);
+  if (!("epoch" in data) || !("first" in data)) return 0;
+  const claim = await seekEpoch(log, stream, data.epoch);
+  const claimed = decodeEvent(await readOne(log, stream, claim));
+  const since = claimed.type === "DoorClaimed" ? claimed.data.inputsSince : undefined;
+  const known = since === undefined ? claim : await seekEpoch(log, stream, since);
+  const next = data.first + ("count" in data ? data.count : 0);
+  return Math.min(known, await seekRecord(log, stream, Math.max(0, next - LIMITS.duplicateHorizonIds)));
+}
+
+/** The revision from which on a sink looks at its own stream: for what it delivered last to its target, and before. */
+async function sinkNeeds(log: EventLog, stream: string, target: SinkTarget): Promise<number> {
+  const last = await lastEvent(log, stream);
+  if (last === undefined) return 0;
+  let delivered = 0;
+  for await (const recorded of readInSteps(log, stream, last.revision, "backwards")) {
+    const { type, data } = decodeEvent(recorded);
+    if (type !== "SinkOpened" && type !== "OutputsDelivered") continue;
+    if (target.fills && data.target !== target.id) continue;
+    if (type === "SinkOpened" && target.fills) return recorded.revision;
+    if (type === "OutputsDelivered" && ++delivered === 2) return recorded.revision;
+  }
+  return 0;
 }
 
 /** The least revision of each stream that somebody needs. */
@@ -68,19 +104,25 @@ export function leastNeeded(needs: readonly Need[]): ReadonlyMap<string, number>
  * effects behind it. `streams` are those of which it is asked; units of the plan are passed over.
  */
 export async function formerNeeds(
-  { log, plan }: Pick<ReadersContext, "log" | "plan">,
+  { log, plan, otherTarget }: Pick<ReadersContext, "log" | "plan" | "otherTarget">,
   streams: readonly string[],
 ): Promise<Need[]> {
-  const planned = new Set(plan.segments.map(({ name }) => name));
+  const planned = new Set([...plan.segments, ...plan.sources, ...plan.sinks].map(({ name }) => name));
   const needs: Need[] = [];
   for (const stream of streams) {
-    const [, kind = "", rest = "", segment = "", partition = ""] =
-      /^(state|effects)_([^.]+\.([^.]+)\.(\d{4}))$/.exec(stream) ?? [];
-    if (kind === "" || planned.has(segment)) continue;
-    const reader = `partition:${segment}.${Number(partition)}`;
-    const place = await placeToGoOn(log, `steps_${rest}`, kind === "state");
-    const from = kind === "state" ? place?.state : place?.effects;
-    needs.push({ reader, stream, from: from ?? 0 });
+    const [, kind = "", rest = "", name = "", partition] =
+      /^([a-z]+)_([^.]+\.([^.]+)(?:\.(\d{4}))?)$/.exec(stream) ?? [];
+    if (planned.has(name)) continue;
+    if (kind === "source") {
+      needs.push({ reader: `door:${name}`, stream, from: await doorNeeds(log, stream) });
+    } else if (kind === "sink") {
+      needs.push({ reader: `sink:${name}`, stream, from: await sinkNeeds(log, stream, otherTarget) });
+    } else if (partition !== undefined && (kind === "steps" || kind === "state" || kind === "effects")) {
+      const reader = `partition:${name}.${Number(partition)}`;
+      const place = await placeToGoOn(log, `steps_${rest}`, true);
+      const from = { steps: place?.own, state: place?.state, effects: place?.effects }[kind];
+      needs.push({ reader, stream, from: from ?? 0 });
+    }
   }
   return needs;
 }
@@ -139,7 +181,7 @@ export async function placeToGoOn(
     return { own, ...placeAfter(data), state };
   }
   if (data.snapshot === undefined) {
-    const first = decodeEvent(await readOne(log, stream, 0)).data as PartitionClaimed;
+    const first = decodeEventAs(await readOne(log, stream, 0), "PartitionClaimed");
     return { own: 0, ...placeAfter(first), effects: 0, state };
   }
   const own = await seekRecord(log, stream, data.snapshot.next - 1);

@@ -1,13 +1,15 @@
 import { digestInMetadata } from "../core/chain.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
-import type { StreamAdvance } from "../core/events.ts";
+import { RETENTION_TIERS, type RetentionPolicy, type StreamAdvance } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { comparePositions, type Position } from "../core/position.ts";
+import { supervisorStream } from "../core/streams.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
-import type { EventLog } from "../ports/event-log.ts";
+import type { EventLog, StreamInfo } from "../ports/event-log.ts";
 import { appendToPipeline } from "./pipeline-events.ts";
 import { ReferredEvents } from "./referred-events.ts";
-import { advanceOf, boundsOf, type KeptStream, tierOf } from "./retention-advance.ts";
+import { refusedRuns } from "./refused-runs.ts";
+import { advanceOf, boundsOf, type KeptStream, TIER_KINDS, tierOf } from "./retention-advance.ts";
 import { cutOf, StreamSizes } from "./retention-cut.ts";
 import { formerNeeds, leastNeeded, needsOf, type ReadersContext } from "./retention-needs.ts";
 import { noteDefinedPolicy, RetentionSettings } from "./retention-policy.ts";
@@ -42,6 +44,7 @@ export class Retention {
   async advance(): Promise<readonly StreamAdvance[]> {
     const { log, plan, clock, confirm } = this.#options;
     await this.#settings.refresh();
+    this.#referred.refresh();
     const wanted = await this.#wanted();
     if (wanted.size === 0) return [];
     const advances = await this.#advances(wanted);
@@ -59,35 +62,45 @@ export class Retention {
     const { log, plan, clock } = this.#options;
     const { name } = plan.definition;
     const policy = this.#settings.inForce;
-    const kinds = ["transit" as const, ...(Object.keys(policy) as (keyof typeof policy)[])];
     const kept: KeptStream[] = [];
-    for await (const info of log.streams({ prefixes: kinds.map((kind) => `${kind}_${name}.`) })) {
+    const begins = new Map<string, number>();
+    for await (const info of streamsOf(log, name, policy)) {
       const { stream, firstRevision: first, lastRevision: last, deleted, tombstoned } = info;
+      begins.set(stream, first);
       if (deleted || tombstoned || last <= first) continue;
       const tier = tierOf(stream);
-      const counts = tier !== undefined && tier !== "transit" && policy[tier]?.bytes !== undefined;
+      const counts = tier !== undefined && policy[tier]?.bytes !== undefined;
       kept.push({ stream, first, last, bytes: counts ? await this.#sizes.bytesOf(info) : 0 });
     }
     const bounds = boundsOf(policy, kept, clock.now());
     const wanted = new Map<KeptStream, number>();
     for (const one of kept) {
       const of = bounds.get(one.stream);
-      const cut =
-        tierOf(one.stream) === "transit"
-          ? one.last
-          : of === undefined
-            ? one.first
-            : await cutOf(log, one, of);
+      const within = of === undefined ? one.first : await cutOf(log, one, of);
+      const cut = Math.max(within, await this.#unreferred(one.stream, begins));
       if (advanceOf(one, cut) !== undefined) wanted.set(one, cut);
     }
     return wanted;
+  }
+
+  /** The revision below which nothing of a stream is referred to any more; in transit is what is needed, no more. */
+  async #unreferred(stream: string, begins: ReadonlyMap<string, number>): Promise<number> {
+    const at = stream.indexOf("_");
+    const kind = stream.slice(0, at);
+    if (kind === "transit") return Number.POSITIVE_INFINITY;
+    if (kind !== "payload" && kind !== "effects" && kind !== "members") return 0;
+    for (const owner of ["steps", "source"]) {
+      const main = `${owner}${stream.slice(at)}`;
+      const first = begins.get(main) ?? 0;
+      if (first > 0) return this.#referred.first(main, kind, first);
+    }
+    return 0;
   }
 
   async #advances(wanted: ReadonlyMap<KeptStream, number>): Promise<StreamAdvance[]> {
     const { log, clock } = this.#options;
     // What became a leaf or was taken after this has been looked at only makes more that could be let go of.
     const leaves = await Sequencer.sequencedUpTo(log, clock);
-    this.#referred.refresh();
     const streams = [...wanted.keys()].map(({ stream }) => stream);
     const needed = leastNeeded([
       ...(await needsOf(this.#options, this.#referred)),
@@ -100,7 +113,11 @@ export class Retention {
       if (before !== undefined && leaves !== undefined) {
         before = advanceOf(one, await firstAfter(log, one.stream, one.first, before, leaves));
       }
-      if (before !== undefined) advances.push(await advanceTo(log, one.stream, before));
+      if (before === undefined) continue;
+      const { refused, before: most } = await refusedRuns(log, one.stream, one.first, before);
+      if (most <= one.first) continue;
+      const advance = await advanceTo(log, one.stream, most);
+      advances.push(refused === undefined ? advance : { ...advance, refused });
     }
     return advances;
   }
@@ -142,6 +159,17 @@ export async function beginRetention(
   await settings.refresh();
   const partial = [...plan.captures.values()].some(({ level, rate }) => level === "none" || rate < 1);
   return partial || Object.keys(settings.inForce).length > 0;
+}
+
+/** The streams of a pipeline that may be let go of under a policy. */
+async function* streamsOf(log: EventLog, name: string, policy: RetentionPolicy): AsyncGenerator<StreamInfo> {
+  const tiers = RETENTION_TIERS.filter((tier) => policy[tier] !== undefined);
+  const kinds = new Set(["transit", ...tiers.flatMap((tier): readonly string[] => TIER_KINDS[tier])]);
+  // What steps refer to goes with them.
+  if (policy.steps !== undefined) for (const kind of ["payload", "effects", "members"]) kinds.add(kind);
+  kinds.delete("supervisor");
+  yield* log.streams({ prefixes: [...kinds].map((kind) => `${kind}_${name}.`) });
+  if (policy.steps !== undefined) yield* log.streams({ stream: supervisorStream(name) });
 }
 
 /** The first revision of a stream, from `first` up to `last`, that is no leaf yet where all are up to a position. */
