@@ -67,6 +67,9 @@ export class DoorWorker {
   /** When a record was last taken, by the monotonic clock. */
   #lastTakenAt: number;
   #batch = new OpenBatch();
+  /** The append that is under way, or was last; whoever awaits it hears of its failure. */
+  #appending: Promise<void> = Promise.resolve();
+  #failed = false;
   #retries: RetryReader | undefined;
   /** What has come back into partitions up to this ordinal is seen to. */
   #putBack = THROUGH_NOTHING;
@@ -139,6 +142,7 @@ export class DoorWorker {
 
   /** The intake gives another input's records from here on: says so in a claim of its own. */
   async #turnTo(input: InputProgress): Promise<void> {
+    await this.#appending;
     const place = this.#claimed();
     const left = this.#input === undefined || this.#input.bytes === 0 ? [] : [this.#input];
     this.#goOnWith(input, this.#known().slice(-LIMITS.knownInputs));
@@ -196,13 +200,15 @@ export class DoorWorker {
       return;
     } finally {
       putBack();
+      // A successor's claim must not come before what is under way.
+      await this.#appending.catch(() => {});
     }
     if (signal.aborted) return;
     await this.#retries?.caughtUp();
     await this.#takeRetries(signal);
     if (signal.aborted) return;
     this.#endTime();
-    await this.#append("InputEnded");
+    await this.#appendNow("InputEnded");
     this.#ended = true;
     this.#options.onEnded();
     await this.#keepUp(signal);
@@ -217,6 +223,7 @@ export class DoorWorker {
   /** Takes records in until there are no more, or `signal` aborts. */
   async #takeIn(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      if (this.#failed) await this.#appending;
       const next = await steps.next(this.#patienceMs());
       if (next?.done) break;
       if (next?.value.kind === "left") await this.#leave(next.value.final, signal);
@@ -224,7 +231,7 @@ export class DoorWorker {
       for (const record of next?.value.kind === "records" ? next.value.records : []) {
         this.#injected ||= record.ordinal !== undefined;
         await this.#take(record);
-        if (this.#full()) await this.#flush(signal);
+        if (this.#full()) await this.#flushAhead(steps, signal);
         if (signal.aborted) break;
       }
       if (this.#overdue()) await this.#flush(signal);
@@ -241,6 +248,7 @@ export class DoorWorker {
   async #takeRetries(signal: AbortSignal): Promise<boolean> {
     const retries = this.#retries;
     if (retries === undefined) return false;
+    if (retries.items.length > 0) await this.#appending;
     const { board, log, batchRecords } = this.#context;
     let some = false;
     while (retries.items.length > 0 && !signal.aborted) {
@@ -254,7 +262,7 @@ export class DoorWorker {
         if (this.#full()) break;
       }
       this.#claimed().retry = (items[taken - 1]?.item ?? -1) + 1;
-      await this.#append("RecordsAccepted");
+      await this.#appendNow("RecordsAccepted");
       board.totals.retried += taken;
       retries.take(taken);
       some = true;
@@ -291,7 +299,7 @@ export class DoorWorker {
     }
     this.#putBack = putBack;
     if ((anew || back) && this.#ended) this.#endTime();
-    if (this.#clock.floor > this.#claimed().through) await this.#append("RecordsAccepted");
+    if (this.#clock.floor > this.#claimed().through) await this.#appendNow("RecordsAccepted");
   }
 
   /** Says that others need not wait for this source's event time. */
@@ -299,7 +307,7 @@ export class DoorWorker {
     const ordinal = this.#clock.peek(this.#context.clock.now());
     this.#clock.raise(ordinal);
     this.#eventTime.becomeIdle(ordinal);
-    await this.#append("RecordsAccepted");
+    await this.#appendNow("RecordsAccepted");
   }
 
   /** How long until the source counts as idle; ∞ if it never does, or does already. */
@@ -477,11 +485,32 @@ export class DoorWorker {
 
   /** Appends what has been read, if anything, and waits while too much is in flight. */
   async #flush(signal: AbortSignal): Promise<void> {
+    await this.#appending;
     if (this.#batch.empty) return;
-    await this.#append("RecordsAccepted");
+    await this.#appendNow("RecordsAccepted");
     await this.#waitForRoom(signal);
   }
 
+  /**
+   * Begins to append a full batch when the one before it is durable, so that the next is filled meanwhile. `steps` is
+   * interrupted when that fails.
+   */
+  async #flushAhead(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
+    await this.#appending;
+    this.#appending = this.#append("RecordsAccepted");
+    this.#appending.catch(() => {
+      this.#failed = true;
+      steps.interrupt();
+    });
+    await this.#waitForRoom(signal);
+  }
+
+  async #appendNow(type: "RecordsAccepted" | "InputEnded"): Promise<void> {
+    await this.#appending;
+    await this.#append(type);
+  }
+
+  /** Nothing else may be under way. The next batch can be filled at once; this one is accepted when it resolves. */
   async #append(type: "RecordsAccepted" | "InputEnded"): Promise<void> {
     const { clock, deployment, board, probe, provenance } = this.#context;
     const place = this.#claimed();
@@ -506,16 +535,24 @@ export class DoorWorker {
     const time = this.#timeColumns();
     const stored = this.#stored(count);
     const { main } = this.#unitLog();
+    const input = this.#input;
+    const { epoch, retry, next: first } = place;
+    const bytes = this.#arena.all().length;
+    this.#batch = new OpenBatch();
+    this.#eventTime.nextBatch();
+    this.#arena.reset();
+    place.next += count;
+    place.through = through;
     await this.#unitLog().append(
       type,
       (places) => ({
         v: 2,
         wall,
-        epoch: place.epoch,
+        epoch,
         node: this.#order.node,
         deployment,
         scheme: 1,
-        first: place.next,
+        first,
         count,
         through,
         ...columns,
@@ -530,8 +567,8 @@ export class DoorWorker {
           retried.rows.length > 0 && {
             retried: { rows: encodeDeltas(retried.rows), items: encodeDeltas(retried.items) },
           }),
-        ...(place.retry > 0 && { retry: place.retry }),
-        ...(this.#input !== undefined && { input: this.#input }),
+        ...(retry > 0 && { retry }),
+        ...(input !== undefined && { input }),
       }),
       {
         payload: payloadDrafts(stored.payload, wall),
@@ -540,12 +577,6 @@ export class DoorWorker {
       },
       probe && ((point) => probe(`door:${point}`)),
     );
-    const bytes = this.#arena.all().length;
-    this.#batch = new OpenBatch();
-    this.#eventTime.nextBatch();
-    this.#arena.reset();
-    place.next += count;
-    place.through = through;
     const { totals } = board;
     const door = this.#order.unit;
     if (count > 0) board.accept({ door, ordinal: through, records: count, bytes });
