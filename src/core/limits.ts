@@ -206,6 +206,13 @@ export const LIMITS = {
   retryQueue: 4_096,
   /** Quarantined records that are listed unless more are asked for. */
   quarantineListed: 100,
+  /**
+   * Runs of refused records of one stream of which an audit remembers that something was decided about them, so that it
+   * sees when that is done twice. Those that are decided about together make one run.
+   */
+  auditIntervals: 65_536,
+  /** Inputs of a partition that its window or join did not take in, of which an audit remembers that no result has them. */
+  auditInputsLeftOut: 65_536,
   /** Bytes of events that an audit keeps in mind because others take records from them; what is older is read again. */
   auditRecentBytes: 64 * 1024 * 1024,
   /** Events that are read again at once. */

@@ -29,6 +29,11 @@ export function retryStream(pipeline: string): string {
   return `retry_${pipeline}`;
 }
 
+/** The pipeline of a stream. */
+export function pipelineOf(stream: string): string {
+  return stream.slice(stream.indexOf("_") + 1).split(".", 1)[0] ?? "";
+}
+
 /** Whether `stream` is some pipeline's {@link retryStream}. */
 export function isRetryStream(stream: string): boolean {
   return stream.startsWith("retry_");
