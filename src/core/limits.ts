@@ -134,6 +134,8 @@ export const LIMITS = {
   /** A run that is asked to stop takes this long at most to finish what is in flight, unless it is said otherwise. */
   drainMs: 30_000,
   drainMsMost: 86_400_000,
+  /** And whoever is stopped because that was over has so long until what it has on its way to the log is there. */
+  letGoMs: 1_000,
   /** Characters of a pipeline's, source's, stage's, sink's or parameter's name. */
   nameChars: 64,
   /** Canonical bytes of the values of a pipeline's parameters together: they are in the event of its deployment. */

@@ -34,7 +34,9 @@ const NOTHING_KNOWN: EventTimePlace = { maxTime: undefined, ahead: undefined, wa
 export interface DoorOptions {
   readonly source: SourceDefinition;
   readonly intake: Intake;
-  /** Called when the intake has ended and all that it gave is durable. */
+  /** Aborts when nothing more is to be taken in. What has been taken goes on, so the door still keeps its promise up. */
+  readonly closing: AbortSignal;
+  /** Called when the intake has ended, or the door was closed, and all that it took is durable. */
   onEnded(): void;
   /** Called instead of `onEnded` when the input failed in the middle; what it gave until then is durable. */
   onInputFailed(error: HeadwaterError): void;
@@ -171,47 +173,49 @@ export class DoorWorker {
   }
 
   /**
-   * Takes records in until the intake ends or `signal` aborts. After the end it keeps its promise up with the other
-   * doors', until `signal` aborts.
+   * Takes records in until the intake ends, the door is closed, or `until` aborts. After that it keeps its promise up
+   * with the other doors', until `until` aborts. One that was closed says no end: its input goes on in another run.
    */
   async work(until: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([until, this.#stop.signal]);
-    const { intake } = this.#options;
+    const { intake, closing } = this.#options;
+    const taking = AbortSignal.any([signal, closing]);
     const { board, clock } = this.#context;
     this.#injected = intake.givesOrdinals ?? false;
     const steps = new PullAhead(
-      intake.steps(this.#input, () => this.#known(), signal),
+      intake.steps(this.#input, () => this.#known(), taking),
       clock,
     );
-    signal.addEventListener("abort", () => steps.interrupt(), { once: true });
+    taking.addEventListener("abort", () => steps.interrupt(), { once: true });
     this.#openRetries(() => {
       steps.interrupt();
       board.touch();
     });
     const putBack = board.onPutBack(() => steps.interrupt());
     try {
-      await this.#takeIn(steps, signal);
+      await this.#takeIn(steps, taking);
     } catch (error) {
       if (!isHeadwaterError(error, "InputFailed")) throw error;
       // What was read before the input failed is taken and brought to its end.
-      await this.#flush(signal);
+      await this.#flush(taking);
       this.#options.onInputFailed(error);
-      await this.#keepUp(signal);
+      await this.#keepUp(signal, taking);
       return;
     } finally {
       putBack();
       // A successor's claim must not come before what is under way.
       await this.#appending.catch(() => {});
     }
+    if (!taking.aborted) await this.#retries?.caughtUp();
+    await this.#takeRetries(taking);
     if (signal.aborted) return;
-    await this.#retries?.caughtUp();
-    await this.#takeRetries(signal);
-    if (signal.aborted) return;
-    this.#endTime();
-    await this.#appendNow("InputEnded");
-    this.#ended = true;
+    if (!closing.aborted) {
+      this.#endTime();
+      await this.#appendNow("InputEnded");
+      this.#ended = true;
+    }
     this.#options.onEnded();
-    await this.#keepUp(signal);
+    await this.#keepUp(signal, taking);
   }
 
   /** What was read of an input becomes durable before the intake looks for the next one. */
@@ -272,13 +276,15 @@ export class DoorWorker {
     return some;
   }
 
-  /** Raises this door's promise to the other doors' until `signal` aborts. */
-  async #keepUp(signal: AbortSignal): Promise<void> {
+  /** Raises this door's promise to the other doors' until `signal` aborts; puts back what is asked for until `taking` does. */
+  async #keepUp(signal: AbortSignal, taking: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       // Listening begins before looking: what the others promise during an append is not to be missed.
       const changed = this.#context.board.changed(signal);
-      const back = await this.#takeRetries(signal);
-      await this.#raiseToOthers(back);
+      const back = await this.#takeRetries(taking);
+      // What comes with ordinals of its own in another run must not be below what was promised in this one.
+      const goesOn = this.#injected && taking.aborted && !this.#ended;
+      if (!goesOn) await this.#raiseToOthers(back);
       await changed;
     }
   }
