@@ -98,6 +98,18 @@ export interface Plan {
   readonly origins: readonly string[];
   /** How many of the origins are windows and joins. */
   readonly firingOrigins: number;
+  /** Absent unless it runs over what another deployment of the pipeline has recorded. */
+  readonly fork?: PlannedFork;
+}
+
+/** A plan that runs over recorded history, into streams of its own: see "Forks" in docs/format.md. */
+export interface PlannedFork {
+  /** Stands for the pipeline's name in the names of these streams. */
+  readonly name: string;
+  /** The last ordinal that is taken from what was recorded. */
+  readonly to: number;
+  /** Segments that are not run: their recorded outputs are read. */
+  readonly reused: ReadonlySet<string>;
 }
 
 /**

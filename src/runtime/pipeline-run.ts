@@ -135,12 +135,14 @@ async function runOnce(
   }
 }
 
-interface Operation extends RunOptions {
+export interface Operation extends RunOptions {
   readonly process: string;
   readonly deployed: PipelineDeployed;
   readonly supervision: Supervision;
   /** Aborts, with the reason, when another process has taken over. */
   readonly lost: AbortSignal;
+  /** See `HostContext.recordedEffects`. */
+  readonly recordedEffects?: NonNullable<HostContext["recordedEffects"]>;
 }
 
 async function deployIfChanged(
@@ -240,9 +242,9 @@ async function mustNeedNoCode(log: EventLog, pipeline: string, current: Pipeline
  * Runs the actors of a deployment until its intakes have ended and everything is through, or it is stopped. Answers
  * whether what was in flight was finished in the time that there was for it.
  */
-async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
-  const { plan, board, supervision } = operation;
-  const units = unitsOf(plan);
+export async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
+  const { board, supervision } = operation;
+  const units = unitsToRun(operation);
   for (const unit of [...units.partitions, ...units.sinks]) board.expect(unit);
   if (!operation.leaveRetries) {
     for (const unit of [...units.doors, ...units.partitions]) board.expectRetries(unit);
@@ -252,7 +254,7 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   const onEnded = (unit: string, failure?: HeadwaterError) => {
     ended.add(unit);
     inputFailure ??= failure;
-    if (ended.size === plan.sources.length && !operation.follow) board.noMoreInput();
+    if (ended.size === units.doors.length && !operation.follow) board.noMoreInput();
     board.touch();
   };
   const context = hostContext(environment, operation);
@@ -342,6 +344,16 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   return !late;
 }
 
+/** A fork hands out only what it is told to: its other sinks are not run. */
+function unitsToRun({ plan, targets }: Pick<Operation, "plan" | "targets">): ReturnType<typeof unitsOf> {
+  const units = unitsOf(plan);
+  if (plan.fork === undefined) return units;
+  return {
+    ...units,
+    sinks: plan.sinks.filter(({ name }) => targets.has(name)).map(({ name }) => `sink:${name}`),
+  };
+}
+
 /** The threads of the nodes, if they are to run in some. */
 function nodeThreads(
   environment: RunEnvironment,
@@ -388,8 +400,8 @@ async function watchForEnd(
   ended: ReadonlySet<string>,
   finished: AbortSignal,
 ): Promise<void> {
-  const { board, plan, signal, follow } = operation;
-  const doors = plan.sources.length;
+  const { board, signal, follow } = operation;
+  const doors = unitsToRun(operation).doors.length;
   const either = AbortSignal.any([signal, finished]);
   const through = () => !follow && ended.size === doors && board.through >= board.doorsThrough;
   while (!either.aborted) {
@@ -438,6 +450,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     board,
     keepOpen,
     takesRetries: !operation.leaveRetries,
+    ...(operation.recordedEffects !== undefined && { recordedEffects: operation.recordedEffects }),
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,

@@ -24,6 +24,8 @@ export interface UpstreamSelection {
   readonly payload: boolean;
   /** Whether the steps of the stream's watermark are wanted. */
   readonly watched: boolean;
+  /** Nothing beyond this ordinal is wanted of what the log holds, and nothing else is waited for. */
+  readonly upTo?: number;
 }
 
 /** Where a reader begins and ends. */
@@ -138,7 +140,7 @@ export class UpstreamReader {
 
   async #pump(): Promise<void> {
     const { signal } = this.#stop;
-    const { upTo } = this.#bounds;
+    const upTo = this.selection.upTo ?? this.#bounds.upTo;
     const revision = await this.#seek();
     for await (const message of this.#log.subscribe(this.selection.stream, revision, { signal })) {
       if (message.kind === "caught-up" && upTo !== undefined) {
@@ -183,9 +185,12 @@ export class UpstreamReader {
     } else if (typed.type === "StepsRecorded" && "outlet" in from) {
       rows = decodeOutlet(typed.data, from.outlet, origins, partition);
     }
+    let beyond: number | undefined;
     if (rows !== undefined && rows.count > 0) {
       const payload = (typed.data as { readonly payload?: EventRange }).payload;
-      const chunk = await this.#load(this.#trim(rows), payload);
+      const within = this.#within(rows);
+      beyond = rows.ns[within.count];
+      const chunk = await this.#load(this.#trim(within), payload);
       if (chunk.count > 0) {
         this.#queue.push(chunk);
         this.#queued += chunk.count;
@@ -195,8 +200,9 @@ export class UpstreamReader {
     if (this.selection.watched && "watermark" in typed.data) this.#observe(typed.data.watermark);
     if ("through" in typed.data) {
       const count = "count" in typed.data ? typed.data.count : 0;
-      this.#end = Math.max(this.#end, typed.data.first + count);
-      this.#through = Math.max(this.#through, typed.data.through);
+      this.#end = Math.max(this.#end, beyond ?? typed.data.first + count);
+      const through = Math.min(typed.data.through, this.selection.upTo ?? typed.data.through);
+      this.#through = Math.max(this.#through, through);
     }
   }
 
@@ -204,7 +210,7 @@ export class UpstreamReader {
   #observe(watermark: WatermarkColumns | undefined): void {
     if (watermark === undefined) return;
     for (const step of decodeWatermarks(watermark)) {
-      if (step.ordinal <= this.#lastStep) continue;
+      if (step.ordinal <= this.#lastStep || step.ordinal > (this.selection.upTo ?? step.ordinal)) continue;
       this.#steps.push(step);
       this.#lastStep = step.ordinal;
     }
@@ -215,6 +221,17 @@ export class UpstreamReader {
     let skip = 0;
     while (skip < rows.count && (rows.ns[skip] as number) < this.#bounds.cursor) skip++;
     return skip === 0 ? rows : sliceRows(rows, skip);
+  }
+
+  /** Without the records beyond what is wanted of the stream. */
+  #within(rows: UpstreamRows): UpstreamRows {
+    const { upTo } = this.selection;
+    if (upTo === undefined || (rows.ordinals.at(-1) ?? upTo) <= upTo) return rows;
+    return sliceRows(
+      rows,
+      0,
+      rows.ordinals.findIndex((ordinal) => ordinal > upTo),
+    );
   }
 
   async #load(rows: UpstreamRows, payload: EventRange | undefined): Promise<UpstreamChunk> {
@@ -237,20 +254,20 @@ export class UpstreamReader {
   }
 }
 
-function sliceRows(rows: UpstreamRows, from: number): UpstreamRows {
+function sliceRows(rows: UpstreamRows, from: number, end: number = rows.count): UpstreamRows {
   const { sources, paths, times, ks, keys, stored } = rows;
   return {
     ...rows,
-    count: rows.count - from,
-    ordinals: rows.ordinals.slice(from),
-    sources: sources?.slice(from),
-    roots: rows.roots.slice(from),
-    paths: paths?.slice(from),
-    times: times?.slice(from),
-    ns: rows.ns.slice(from),
-    ks: ks?.slice(from),
-    keys: keys?.slice(from),
-    stored: stored?.slice(from) ?? Array.from({ length: rows.count - from }, (_, row) => row + from),
+    count: end - from,
+    ordinals: rows.ordinals.slice(from, end),
+    sources: sources?.slice(from, end),
+    roots: rows.roots.slice(from, end),
+    paths: paths?.slice(from, end),
+    times: times?.slice(from, end),
+    ns: rows.ns.slice(from, end),
+    ks: ks?.slice(from, end),
+    keys: keys?.slice(from, end),
+    stored: stored?.slice(from, end) ?? Array.from({ length: end - from }, (_, row) => row + from),
   };
 }
 
