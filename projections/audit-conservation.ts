@@ -7,7 +7,7 @@ import {
   type StepsRecorded,
   TAKEN_OF_GROUP,
 } from "../src/core/events.ts";
-import { retryStream } from "../src/core/streams.ts";
+import { isForkStream, retryStream } from "../src/core/streams.ts";
 import {
   type Audit,
   type AuditedEvent,
@@ -165,11 +165,14 @@ interface Extent {
   readonly through: number;
 }
 
-/** The unit whose stream it is; new ones begin where they say, if what was before them may have been let go. */
+/**
+ * The unit whose stream it is; new ones begin where they say, if what was before them may have been let go, or is in the
+ * streams of the pipeline that they are a fork of.
+ */
 function unitOf(state: State, name: string, at: Extent | undefined): Unit {
   let unit = state.units.get(name);
   if (unit === undefined) {
-    const next = at !== undefined && state.cut.has(name) ? at.first : 0;
+    const next = at !== undefined && (state.cut.has(name) || isForkStream(name)) ? at.first : 0;
     unit = { next, through: -1, cursors: undefined, deployment: undefined };
     state.units.set(name, unit);
   }
@@ -412,6 +415,7 @@ function applyPending(state: State, taker: string, stream: string): void {
     const head = state.taken.handed(taker, edge, unit.cursors[stream] ?? 0);
     for (; head.next !== undefined; head.advance()) {
       const { from, at } = head.next;
+      if (head.next.from.ordinal(head.next.at) > (reader.upTo ?? Number.POSITIVE_INFINITY)) break;
       state.counts.pending++;
       if (from.ordinal(at) > unit.through || unit.cursors[TAKEN_OF_GROUP] !== undefined) continue;
       const message = `the record was not taken by ${name}, which says that it is complete up to there`;

@@ -22,6 +22,8 @@ export interface Reader {
   readonly stages: readonly string[];
   /** Whether digests are recorded. */
   readonly digests: boolean;
+  /** Of a fork: it takes nothing beyond this ordinal. */
+  readonly upTo?: number;
 }
 
 /** What reads what in the deployments of a log, as far as their events say it: see "Addresses" in docs/format.md. */
@@ -52,12 +54,13 @@ export class Topology {
 
 function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string): Reader | undefined {
   const digests = deployed.provenance === "full";
+  const more = { digests, ...(deployed.fork !== undefined && { upTo: deployed.fork.to }) };
   const sink = deployed.sinks.find(({ name }) => sinkStream(pipeline, name) === stream);
-  if (sink !== undefined) return { edges: sinkEdges(pipeline, deployed, sink.input), stages: [], digests };
+  if (sink !== undefined) return { edges: sinkEdges(pipeline, deployed, sink.input), stages: [], ...more };
   const [, segment = "", digits = ""] = /^steps_[^.]*\.([^.]*)\.(\d{4})$/.exec(stream) ?? [];
   const stages = stagesOf(deployed, segment);
   if (stages.length === 0) return undefined;
-  return { edges: segmentEdges(pipeline, deployed, segment, Number(digits)), stages, digests };
+  return { edges: segmentEdges(pipeline, deployed, segment, Number(digits)), stages, ...more };
 }
 
 function stagesOf({ stages }: PipelineDeployed, segment: string): string[] {
@@ -67,13 +70,13 @@ function stagesOf({ stages }: PipelineDeployed, segment: string): string[] {
 function sinkEdges(pipeline: string, deployed: PipelineDeployed, input: string): Edge[] {
   const partition = undefined;
   if (deployed.sources.some(({ name }) => name === input)) {
-    const stream = sourceStream(pipeline, input);
+    const stream = sourceStream(deployed.fork?.pipeline ?? pipeline, input);
     return [{ stream, stage: undefined, rekeys: false, partition, branch: "" }];
   }
   const segment = deployed.stages.find(({ name }) => name === input)?.segment ?? "";
   const stage = stagesOf(deployed, segment).indexOf(input);
   return partitionsOf(deployed).map((from) => ({
-    stream: stepsStream(pipeline, segment, from),
+    stream: stepsStream(runsIn(pipeline, deployed, segment), segment, from),
     stage,
     rekeys: false,
     partition,
@@ -97,14 +100,22 @@ function segmentEdges(
         ? `${segment}\0`
         : "";
     if (deployed.sources.some(({ name }) => name === input)) {
-      return [{ stream: sourceStream(pipeline, input), stage: undefined, rekeys: false, partition, branch }];
+      return [
+        {
+          stream: sourceStream(deployed.fork?.pipeline ?? pipeline, input),
+          stage: undefined,
+          rekeys: false,
+          partition,
+          branch,
+        },
+      ];
     }
     const ahead = deployed.stages.find(({ name }) => name === input);
     const rekeys = ahead?.kind === "keyBy";
     const stage = stagesOf(deployed, ahead?.segment ?? "").indexOf(input);
     const from = rekeys ? partitionsOf(deployed) : [partition];
     return from.map((number) => ({
-      stream: stepsStream(pipeline, ahead?.segment ?? "", number),
+      stream: stepsStream(runsIn(pipeline, deployed, ahead?.segment), ahead?.segment ?? "", number),
       stage,
       rekeys,
       partition: rekeys ? partition : undefined,
@@ -118,6 +129,11 @@ function readersOf({ stages }: PipelineDeployed, input: string): number {
   return stages
     .filter(({ kind }) => kind !== "late")
     .reduce((sum, { inputs }) => sum + inputs.filter((name) => name === input).length, 0);
+}
+
+/** A fork takes what it does not run from the pipeline whose history it is. */
+function runsIn(pipeline: string, { fork }: PipelineDeployed, segment: string | undefined): string {
+  return fork?.reused.includes(segment ?? "") ? fork.pipeline : pipeline;
 }
 
 function partitionsOf({ partitions }: PipelineDeployed): number[] {

@@ -2,7 +2,7 @@ import { HeadwaterError } from "../core/errors.ts";
 import type { EffectRange } from "../core/events.ts";
 import type { EffectOutcome, EffectRequest, Outside } from "../engine/outside.ts";
 import { sleep } from "../ports/clock.ts";
-import { type CallResult, callEffect } from "./effect-calls.ts";
+import { callEffect, type RecordedOutcomes } from "./effect-calls.ts";
 import type { EffectGates } from "./effect-gates.ts";
 import { EffectLog, type EffectLogOptions } from "./effect-log.ts";
 
@@ -10,12 +10,6 @@ export interface LiveEffectsOptions extends EffectLogOptions {
   readonly gates: EffectGates;
   /** Where outcomes are looked for before anything is called. */
   readonly recorded?: RecordedOutcomes | undefined;
-}
-
-/** Outcomes of effects that were recorded elsewhere. */
-export interface RecordedOutcomes {
-  /** `undefined`: it is to be called. Rejects with `EffectMissing` where that must not be. */
-  outcomeOf(request: EffectRequest): Promise<CallResult | undefined>;
 }
 
 /**

@@ -30,14 +30,14 @@ export interface DiffCounts {
 /**
  * Compares outputs of two sides, each in logical order, record by record: those at the same place (ordinal, origin and
  * path) are the same, or changed; what is on one side alone is gone or added. `origins` is the order of both sides'
- * origins: see {@link commonOrder}. Each difference is handed to `take` before the next is looked for. Memory is that of
- * one batch of each side.
+ * origins: see {@link commonOrder}. Each difference is handed to `take`, if it is given, before the next is looked for.
+ * Memory is that of one batch of each side.
  */
 export async function diffOutputs(
   before: AsyncIterable<OutputRows>,
   after: AsyncIterable<OutputRows>,
   origins: readonly string[],
-  take: (difference: OutputDifference) => void | Promise<void>,
+  take?: (difference: OutputDifference) => void | Promise<void>,
 ): Promise<DiffCounts> {
   const ranks = new Map(origins.map((name, rank) => [name, rank]));
   const [a, b] = [new Side(before, ranks), new Side(after, ranks)];
@@ -56,10 +56,10 @@ export async function diffOutputs(
       }
       const kind = order === 0 ? "changed" : order < 0 ? "gone" : "added";
       counts[kind]++;
-      const difference = describe(kind, a, b);
+      const difference = take && describe(kind, a, b);
       if (order <= 0) a.next();
       if (order >= 0) b.next();
-      await take(difference);
+      if (difference !== undefined) await take?.(difference);
     }
   } finally {
     await Promise.all([a.close(), b.close()]);

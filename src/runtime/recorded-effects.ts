@@ -7,9 +7,8 @@ import type { EffectRow } from "../engine/effect-columns.ts";
 import type { EffectRequest } from "../engine/outside.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { type DeploymentHistory, deployedStage } from "./deployment-history.ts";
-import type { CallResult } from "./effect-calls.ts";
+import type { CallResult, RecordedOutcomes } from "./effect-calls.ts";
 import { EffectEvents, type EffectPlace } from "./effect-events.ts";
-import type { RecordedOutcomes } from "./live-effects.ts";
 import { seekThrough } from "./seek.ts";
 
 export interface RecordedEffectsOptions {

@@ -1,20 +1,23 @@
 import type { PipelineDeployed } from "../core/events.ts";
 import { originName, originsOf, rootName } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
+import type { Plan } from "../pipeline/plan.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { cursorsFrom } from "./deployed-cursors.ts";
 import { structureOf } from "./deployed-plan.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
 import { MergeReader } from "./merge-reader.ts";
-import { upstreamsOfSink } from "./routes.ts";
+import { upstreamsOfSink, upstreamsOfStage } from "./routes.ts";
+import type { UpstreamSelection } from "./upstream-reader.ts";
 
 /** Which outputs of a sink are wanted: those with ordinals from `from` up to and with `to`. */
 export interface OutputsQuery {
   readonly log: EventLog;
   readonly clock: Clock;
   readonly history: Pick<DeploymentHistory, "pipeline" | "all" | "after">;
-  readonly sink: string;
+  /** What is asked of: what goes to a sink, or what a stage has given, of which only the digests are told. */
+  readonly of: { readonly sink: string } | { readonly stage: string };
   readonly from: number;
   readonly to: number;
   readonly signal: AbortSignal;
@@ -48,15 +51,14 @@ export async function* recordedOutputs(query: OutputsQuery): AsyncGenerator<Outp
 }
 
 async function* outputsOf(
-  { log, clock, history, sink, signal }: OutputsQuery,
+  { log, clock, history, of, signal }: OutputsQuery,
   deployed: PipelineDeployed,
   first: number,
   last: number,
 ): AsyncGenerator<OutputRows> {
   const plan = structureOf(deployed, history.pipeline);
-  const planned = plan.sinks.find(({ name }) => name === sink);
-  if (planned === undefined) return;
-  const upstreams = upstreamsOfSink(plan, planned.upstream, true).map((one) => ({ ...one, upTo: last }));
+  const upstreams = selectionsOf(plan, of).map((one) => ({ ...one, upTo: last }));
+  if (upstreams.length === 0) return;
   const reader = new MergeReader({
     log,
     clock,
@@ -90,11 +92,20 @@ async function* outputsOf(
         addressOf(row) {
           const stream = upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
           const at = `${stream}@${rows.parents[row]}`;
-          return stream.startsWith("source_") ? at : `${at}.${rows.parentKs?.[row] ?? 0}`;
+          if (stream.startsWith("source_")) return at;
+          return `${at}.${rows.parentKs?.[row] ?? 0}${"stage" in of ? `/${of.stage}` : ""}`;
         },
       };
     }
   } finally {
     reader.stop();
   }
+}
+
+function selectionsOf(plan: Plan, of: OutputsQuery["of"]): UpstreamSelection[] {
+  if ("sink" in of) {
+    const planned = plan.sinks.find(({ name }) => name === of.sink);
+    return planned === undefined ? [] : upstreamsOfSink(plan, planned.upstream, true);
+  }
+  return upstreamsOfStage(plan, of.stage);
 }

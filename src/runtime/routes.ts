@@ -29,6 +29,24 @@ export function upstreamsOfSink(plan: Plan, upstream: Upstream, payload: boolean
   return selections(plan, upstream, undefined, { payload, watched: false });
 }
 
+/** What a stage has given, in all partitions; nothing if the plan has no such stage. */
+export function upstreamsOfStage(plan: Plan, stage: string): UpstreamSelection[] {
+  const segment = plan.segments.find(({ stages }) =>
+    stages.some(({ definition }) => definition.name === stage),
+  );
+  if (segment === undefined) return [];
+  const results = segment.stages.findIndex(({ definition }) => definition.name === stage);
+  return Array.from({ length: plan.definition.partitions }, (_, partition) => ({
+    stream: stepsStreamOf(plan, segment, partition),
+    origins: plan.origins,
+    from: { results },
+    partition: undefined,
+    branch: "",
+    payload: true,
+    watched: false,
+  }));
+}
+
 function selections(
   plan: Plan,
   upstream: Upstream,

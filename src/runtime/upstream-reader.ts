@@ -1,11 +1,18 @@
+import { DIGEST_BYTES } from "../core/digest.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { EventRange, RecordsStored } from "../core/events.ts";
+import type { EventRange, RecordsStored, StepsRecorded } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
 import { besideStream } from "../core/streams.ts";
 import { decodeWatermarks, type WatermarkColumns, type WatermarkStep } from "../core/watermark.ts";
-import { decodeAccepted, decodeBlock, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
+import {
+  decodeAccepted,
+  decodeBlock,
+  decodeOutlet,
+  decodeResults,
+  type UpstreamRows,
+} from "../engine/outlet-decoder.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { seekRecord, seekThrough } from "./seek.ts";
 
@@ -14,8 +21,11 @@ export interface UpstreamSelection {
   readonly stream: string;
   /** See `Plan.origins`. */
   readonly origins: readonly string[];
-  /** For a source's stream its index in `origins`; for a partition's the outlet. */
-  readonly from: { readonly source: number } | { readonly outlet: number };
+  /**
+   * For a source's stream its index in `origins`; for a partition's the outlet, or a stage of which the results are
+   * wanted: of these the digests are given in the place of records, and nothing of a stage that has none.
+   */
+  readonly from: { readonly source: number } | { readonly outlet: number } | { readonly results: number };
   /** The section to read; `undefined`: all of them. */
   readonly partition: number | undefined;
   /** Added to all paths: see `Upstream.branch`. */
@@ -184,13 +194,18 @@ export class UpstreamReader {
       rows = decodeAccepted(typed.data, from.source, partition);
     } else if (typed.type === "StepsRecorded" && "outlet" in from) {
       rows = decodeOutlet(typed.data, from.outlet, origins, partition);
+    } else if (typed.type === "StepsRecorded" && "results" in from) {
+      rows = decodeResults(typed.data, from.results, origins);
     }
     let beyond: number | undefined;
     if (rows !== undefined && rows.count > 0) {
       const payload = (typed.data as { readonly payload?: EventRange }).payload;
       const within = this.#within(rows);
       beyond = rows.ns[within.count];
-      const chunk = await this.#load(this.#trim(within), payload);
+      const chunk =
+        typed.type === "StepsRecorded" && "results" in from
+          ? withDigests(this.#trim(within), typed.data, from.results)
+          : await this.#load(this.#trim(within), payload);
       if (chunk.count > 0) {
         this.#queue.push(chunk);
         this.#queued += chunk.count;
@@ -253,6 +268,21 @@ export class UpstreamReader {
     return { ...rows, paths, buffers: at(block.buffers), starts: at(block.starts), ends: at(block.ends) };
   }
 }
+
+/** Results of a stage, each with its digest in the place of the record. */
+function withDigests(rows: UpstreamRows, event: StepsRecorded, stage: number): UpstreamChunk {
+  const digests = event.stages?.[stage]?.digests;
+  const at = Array.from({ length: rows.count }, (_, row) => DIGEST_BYTES * (rows.stored?.[row] ?? row));
+  const none = new Array<number>(rows.count).fill(0);
+  return {
+    ...rows,
+    buffers: new Array<Uint8Array>(rows.count).fill(digests ?? NO_BYTES),
+    starts: digests === undefined ? none : at,
+    ends: digests === undefined ? none : at.map((start) => start + DIGEST_BYTES),
+  };
+}
+
+const NO_BYTES = new Uint8Array(0);
 
 function sliceRows(rows: UpstreamRows, from: number, end: number = rows.count): UpstreamRows {
   const { sources, paths, times, ks, keys, stored } = rows;

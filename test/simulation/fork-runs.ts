@@ -145,7 +145,7 @@ export async function diffIn(
   sink: string,
 ): Promise<{ counts: DiffCounts; differences: OutputDifference[] }> {
   const world = new VirtualWorld(seededRandom(1));
-  const query = { log, clock: world, sink, from, to, signal: new AbortController().signal };
+  const query = { log, clock: world, of: { sink }, from, to, signal: new AbortController().signal };
   const before = await historyOf(log, "p", ran);
   const after = await historyOf(log, forkName("p", id), definition);
   const order = commonOrder([planPipeline(ran).origins, planPipeline(definition).origins]) ?? [];
@@ -184,7 +184,7 @@ export async function outputsIn(
       log,
       clock: world,
       history,
-      sink,
+      of: { sink },
       from,
       to,
       signal,

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { auditLog } from "../../src/app/audit.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
@@ -25,7 +26,7 @@ const TIMEOUT_MS = timeLimit(600_000);
 withoutWarnings();
 
 /** What is made of one of a pipeline's stages; another pipeline has the same sources and partitions. */
-export interface Change {
+interface Change {
   readonly stage: number;
   readonly to: Pick<StageWords, "variant" | "fails" | "how">;
 }
@@ -160,6 +161,8 @@ describe("a fork", () => {
               to,
               circumstances: { ...how, interruptions: befalls },
             });
+            const audited = await auditLog(log, { checkpoints: [] });
+            expect(audited.checks.flatMap(({ failures }) => failures)).toEqual([]);
             const { log: early } = await simulate(ran, before(given, from), { ...ORDINARY, keepOpen: true });
             const late = await simulate(definition, given, ORDINARY, early);
             for (const { name } of definition.sinks) {
