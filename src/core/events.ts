@@ -390,6 +390,20 @@ export interface PipelineDeployed extends Common {
     readonly icu: string;
     readonly timeZone: string;
   };
+  /** Only of a fork: see "Forks" in docs/format.md. */
+  readonly fork?: DeployedFork;
+}
+
+/** What a fork runs over, and how. */
+export interface DeployedFork {
+  /** The pipeline whose history it is. */
+  readonly pipeline: string;
+  /** The last ordinal that it takes. */
+  readonly to: number;
+  /** Segments that it does not run: their recorded outputs are read. */
+  readonly reused: readonly string[];
+  /** What becomes of an effect whose result was not recorded. */
+  readonly newEffects: "refused" | "called";
 }
 
 /** What every event of a supervisor's stream says, so that the last one tells all. */

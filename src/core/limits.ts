@@ -219,6 +219,11 @@ export const LIMITS = {
   auditRecentBytes: 64 * 1024 * 1024,
   /** Events that are read again at once. */
   auditReadEvents: 32,
+  /** Differences of each kind that are shown of each sink, and fields that are counted of each. */
+  diffExamples: 5,
+  diffFields: 256,
+  /** How often a replay says how far it is, in milliseconds. */
+  replayProgressMs: 500,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

@@ -24,6 +24,16 @@ export function pipelineStream(pipeline: string): string {
   return `pipeline_${pipeline}`;
 }
 
+/** What streams of a pipeline's fork have in the place of its name: see "Forks" in docs/format.md. */
+export function forkName(pipeline: string, id: string): string {
+  return `${pipeline}~${id}`;
+}
+
+/** Whether `stream` is of some pipeline's fork. */
+export function isForkStream(stream: string): boolean {
+  return stream.includes("~");
+}
+
 /** Which records of a pipeline are to be put back, and which are discarded. */
 export function retryStream(pipeline: string): string {
   return `retry_${pipeline}`;

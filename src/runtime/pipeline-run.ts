@@ -129,12 +129,14 @@ async function runOnce(environment: RunEnvironment, options: RunOptions, process
   }
 }
 
-interface Operation extends RunOptions {
+export interface Operation extends RunOptions {
   readonly process: string;
   readonly deployed: PipelineDeployed;
   readonly supervision: Supervision;
   /** Aborts, with the reason, when another process has taken over. */
   readonly lost: AbortSignal;
+  /** See `HostContext.recordedEffects`. */
+  readonly recordedEffects?: NonNullable<HostContext["recordedEffects"]>;
 }
 
 async function deployIfChanged(
@@ -234,9 +236,9 @@ async function mustNeedNoCode(log: EventLog, pipeline: string, current: Pipeline
  * Runs the actors of a deployment until its intakes have ended and everything is through. When it is stopped its doors
  * are closed, and it runs on until everything is through, or the time for that is over. Answers whether it was not.
  */
-async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
-  const { plan, board, supervision, signal } = operation;
-  const units = unitsOf(plan);
+export async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
+  const { board, supervision, signal } = operation;
+  const units = unitsToRun(operation);
   for (const unit of [...units.partitions, ...units.sinks]) board.expect(unit);
   if (!operation.leaveRetries) {
     for (const unit of [...units.doors, ...units.partitions]) board.expectRetries(unit);
@@ -244,7 +246,7 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   const ended = new Set<string>();
   let inputFailure: HeadwaterError | undefined;
   const lookForEnd = () => {
-    if (ended.size === plan.sources.length && (!operation.follow || signal.aborted)) board.noMoreInput();
+    if (ended.size === units.doors.length && (!operation.follow || signal.aborted)) board.noMoreInput();
     board.touch();
   };
   const onEnded = (unit: string, failure?: HeadwaterError) => {
@@ -351,6 +353,16 @@ async function settledWithin(clock: Clock, pool: WorkerPool, ms: number): Promis
   settled.abort();
 }
 
+/** A fork hands out only what it is told to: its other sinks are not run. */
+function unitsToRun({ plan, targets }: Pick<Operation, "plan" | "targets">): ReturnType<typeof unitsOf> {
+  const units = unitsOf(plan);
+  if (plan.fork === undefined) return units;
+  return {
+    ...units,
+    sinks: plan.sinks.filter(({ name }) => targets.has(name)).map(({ name }) => `sink:${name}`),
+  };
+}
+
 /** The threads of the nodes, if they are to run in some. */
 function nodeThreads(
   environment: RunEnvironment,
@@ -397,8 +409,8 @@ async function watchForEnd(
   ended: ReadonlySet<string>,
   finished: AbortSignal,
 ): Promise<void> {
-  const { board, plan, signal, follow } = operation;
-  const doors = plan.sources.length;
+  const { board, signal, follow } = operation;
+  const doors = unitsToRun(operation).doors.length;
   const through = () =>
     (signal.aborted || !follow) && ended.size === doors && board.through >= board.doorsThrough;
   while (!finished.aborted) {
@@ -447,6 +459,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     board,
     keepOpen,
     takesRetries: !operation.leaveRetries,
+    ...(operation.recordedEffects !== undefined && { recordedEffects: operation.recordedEffects }),
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,
