@@ -69,13 +69,19 @@ export const continuityAudit: Audit<State> = {
       typed?.type === "MembersNamed" ||
       typed?.type === "RecordsQuarantined"
     ) {
-      if (!stream.startsWith("payload_") || typed.type !== "RecordsStored" || leavesAsItCame(typed)) {
+      if (typed.type !== "RecordsStored" || leavesAsItCame(typed)) {
         state.beside.add(stream, item.revision, typed);
       }
     } else if (typed?.type === "EffectsRecorded") {
       state.effects.add(stream, item.revision, typed.data);
     } else if (typed?.type === "PartitionClaimed") {
       checkEffects(state, item, typed.data.effects, undefined);
+    } else if (typed?.type === "RecordsAccepted") {
+      for (const beside of ["payload", "transit"] as const) {
+        const range = typed.data[beside];
+        // They are what the source's own digests are of, which the check of the payload looks at.
+        if (range !== undefined) state.beside.take(stream, beside, range);
+      }
     } else if (typed?.type === "StepsRecorded") {
       const back = state.putBack.take(stream);
       checkEffects(state, item, typed.data.effects, typed.data);
@@ -301,11 +307,24 @@ function checkKept(
   rows: StepRows,
   digests: readonly (Uint8Array | undefined)[] | undefined,
 ): void {
-  const keeps = event.outlets?.some(({ stored }) => stored === SEGMENT_INPUTS);
-  if (!keeps || event.payload === undefined) return;
-  const kept = rows.kept(SEGMENT_INPUTS);
-  if (kept.length === 0) return;
-  const found = state.beside.take(stream, "payload", event.payload);
+  if (!event.outlets?.some(({ stored }) => stored === SEGMENT_INPUTS)) return;
+  for (const beside of ["payload", "transit"] as const) {
+    checkBeside(state, { stream, revision }, event, rows, digests, beside);
+  }
+}
+
+function checkBeside(
+  state: State,
+  { stream, revision }: Pick<AuditedEvent, "stream" | "revision">,
+  event: StepsRecorded,
+  rows: StepRows,
+  digests: readonly (Uint8Array | undefined)[] | undefined,
+  beside: "payload" | "transit",
+): void {
+  const range = event[beside];
+  const kept = rows.kept(SEGMENT_INPUTS, beside);
+  if (range === undefined || kept.length === 0) return;
+  const found = state.beside.take(stream, beside, range);
   // That records are missing, or more than they should be, is for the check of the payload to say.
   if (typeof found === "string") return;
   const actual = Buffer.concat(found.flatMap(blocksAsTheyCame).map(blockDigests));

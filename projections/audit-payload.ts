@@ -1,5 +1,6 @@
+import { decodeDeltas } from "../src/core/columns.ts";
 import { DIGEST_BYTES, equalBytes, toHex } from "../src/core/digest.ts";
-import type { EventRange, RecordsAccepted, SnapshotReference, StepsRecorded } from "../src/core/events.ts";
+import type { RecordsAccepted, SnapshotReference, StepsRecorded } from "../src/core/events.ts";
 import { besideStream } from "../src/core/streams.ts";
 import { type Audit, type AuditedEvent, emptyTally, fail, isAudited, type Tally } from "./audit.ts";
 import { blockDigests } from "./block-digests.ts";
@@ -8,7 +9,10 @@ import { KeptStreams } from "./kept-streams.ts";
 import { SnapshotDigests } from "./snapshot-digests.ts";
 import { digestAt, rowNumbers, SEGMENT_INPUTS, stepRowsOf } from "./step-rows.ts";
 
+const BESIDES = ["payload", "transit"] as const;
+
 interface State extends Tally {
+  readonly samples: Record<string, number>;
   readonly pipeline: string | undefined;
   readonly kept: KeptStreams;
   readonly beside: EventsBeside;
@@ -28,8 +32,9 @@ interface Expected {
 
 /**
  * Records that are kept have the digests that the events which refer to them say. Counts records; those that were let
- * go are unverifiable. Those that a segment keeps as they came in have their digests further up: they are looked at by
- * the check of continuity. Snapshots of state have the digests that events say when they name them.
+ * go are unverifiable, and so are those that were never kept. Those that a segment keeps as they came in have their
+ * digests further up: they are looked at by the check of continuity. Snapshots of state have the digests that events
+ * say when they name them.
  */
 export const payloadAudit: Audit<State> = {
   name: "payload",
@@ -38,6 +43,7 @@ export const payloadAudit: Audit<State> = {
     const kept = new KeptStreams();
     return {
       ...emptyTally(),
+      samples: {},
       pipeline,
       kept,
       beside: new EventsBeside(kept),
@@ -56,9 +62,16 @@ function applyEvent(state: State, event: AuditedEvent): void {
   const { stream, revision, typed } = event;
   if (typed?.type === "RecordsStored") {
     state.beside.add(stream, revision, typed);
+  } else if (typed?.type === "PipelineDeployed") {
+    for (const { name, sample } of [...typed.data.sources, ...typed.data.stages]) {
+      const key = `${stream.slice("pipeline_".length)}/${name}`;
+      if (sample !== undefined) state.samples[key] = Math.min(sample, state.samples[key] ?? 1);
+    }
   } else if (typed?.type === "RecordsAccepted") {
     const { data } = typed;
-    if (data.count > 0) compare(state, stream, data.payload, [acceptedRecords(stream, data)]);
+    if (data.count === 0) return;
+    for (const beside of BESIDES)
+      compare(state, stream, beside, data, [acceptedRecords(stream, data, beside)]);
   } else if (typed?.type === "SnapshotChunk") {
     state.snapshots.add(stream, revision, typed.data);
   } else if (typed?.type === "PartitionClaimed") {
@@ -66,8 +79,8 @@ function applyEvent(state: State, event: AuditedEvent): void {
   } else if (typed?.type === "StepsRecorded") {
     const { data } = typed;
     checkSnapshot(state, event, data.snapshot, data.first + data.count);
-    const expected = data.count > 0 ? storedRecords(stream, data) : [];
-    if (expected.some(({ rows }) => rows.length > 0)) compare(state, stream, data.payload, expected);
+    if (data.count === 0) return;
+    for (const beside of BESIDES) compare(state, stream, beside, data, storedRecords(stream, data, beside));
   }
 }
 
@@ -95,22 +108,29 @@ function checkSnapshot(
   }
 }
 
-function acceptedRecords(stream: string, { first, count, digests }: RecordsAccepted): Expected {
+function acceptedRecords(
+  stream: string,
+  { first, count, digests, captured }: RecordsAccepted,
+  beside: "payload" | "transit",
+): Expected {
+  const kept = captured?.[0]?.rows;
+  const all = rowNumbers(count);
+  const inPayload = kept === undefined ? all : decodeDeltas(kept);
+  const known = new Set(inPayload);
   return {
     stage: SEGMENT_INPUTS,
     digests,
-    rows: rowNumbers(count),
+    rows: beside === "payload" ? inPayload : all.filter((row) => !known.has(row)),
     addressOf: (row) => `${stream}@${first + row}`,
   };
 }
 
-function storedRecords(stream: string, event: StepsRecorded): Expected[] {
+function storedRecords(stream: string, event: StepsRecorded, beside: "payload" | "transit"): Expected[] {
   const rows = stepRowsOf(event);
-  const stages = new Set((event.outlets ?? []).map(({ stored }) => stored));
-  return [...stages].map((stage) => ({
+  return rows.storedStages.map((stage) => ({
     stage,
     digests: event.stages?.[stage]?.digests,
-    rows: rows.kept(stage),
+    rows: rows.kept(stage, beside),
     addressOf: (row) => rows.address(stream, stage, row),
   }));
 }
@@ -119,16 +139,20 @@ function storedRecords(stream: string, event: StepsRecorded): Expected[] {
 function compare(
   state: State,
   main: string,
-  payload: EventRange | undefined,
+  beside: "payload" | "transit",
+  event: RecordsAccepted | StepsRecorded,
   expected: readonly Expected[],
 ): void {
   const records = expected.reduce((sum, { rows }) => sum + rows.length, 0);
+  if (records === 0) return;
+  const payload = event[beside];
+  const stream = besideStream(main, beside);
   if (payload === undefined) {
-    state.unverifiable += records;
+    const [address] = expected.flatMap(({ rows, addressOf }) => rows.slice(0, 1).map(addressOf));
+    fail(state, address ?? main, "Missing", `nothing says where in ${stream} the record is`);
     return;
   }
-  const stream = besideStream(main, "payload");
-  const stored = state.beside.take(main, "payload", payload);
+  const stored = state.beside.take(main, beside, payload);
   if (stored === "gone") state.unverifiable += records;
   if (stored === "missing") {
     fail(state, `${stream}@${payload.revision}`, "Missing", "records that were kept are missing");

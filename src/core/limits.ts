@@ -30,6 +30,8 @@ export const LIMITS = {
   /** Records, and their bytes, that a reader holds before it reads on. */
   queuedRecords: 4_096,
   queuedBytes: 4 * 1024 * 1024,
+  /** Events whose records a reader has begun to read, or has read and not queued. */
+  payloadReadsAhead: 4,
   /** Bytes of accepted records that are not through the pipeline yet. */
   inFlightBytes: 64 * 1024 * 1024,
   /** Accepted records that are not through the pipeline yet; at this many a door says "later". */

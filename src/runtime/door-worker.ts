@@ -1,6 +1,6 @@
 import type { WorkerInput } from "../../actors/worker.ts";
 import { Arena } from "../core/arena.ts";
-import { encodeDeltas, encodePlain, encodeTexts } from "../core/columns.ts";
+import { encodeDeltas, encodeTexts } from "../core/columns.ts";
 import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { DoorClaimed, InputProgress, RecordsAccepted } from "../core/events.ts";
@@ -10,9 +10,11 @@ import { partitionOfKey } from "../core/partition.ts";
 import { retryStream, sourceStream } from "../core/streams.ts";
 import { encodeWatermarks } from "../core/watermark.ts";
 import { EventTime, type EventTimePlace } from "../engine/event-time.ts";
+import { NO_BYTES } from "../engine/rows.ts";
 import { sectionsOf } from "../engine/steps-encoder.ts";
+import { acceptedBlocks, type StoredBlocks } from "../engine/stored-blocks.ts";
+import { CAPTURE_ENDS } from "../pipeline/capture.ts";
 import type { SourceDefinition } from "../pipeline/definition.ts";
-import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import { type Admitted, admit } from "./admission.ts";
 import { type DoorPlace, readDoorPlace, readHorizon } from "./door-place.ts";
 import { DuplicateHorizon } from "./duplicates.ts";
@@ -502,6 +504,7 @@ export class DoorWorker {
             ...(batch.ids.length > 0 && { ids: encodeTexts(batch.ids) }),
           };
     const time = this.#timeColumns();
+    const stored = this.#stored(count);
     const { main } = this.#unitLog();
     await this.#unitLog().append(
       type,
@@ -518,6 +521,8 @@ export class DoorWorker {
         ...columns,
         ...time,
         ...(places.payload !== undefined && { payload: places.payload }),
+        ...(places.transit !== undefined && { transit: places.transit }),
+        ...(stored.captured.length > 0 && { captured: stored.captured }),
         ...(places.quarantine !== undefined && {
           rejected: { ...places.quarantine, count: batch.rejected.length },
         }),
@@ -529,7 +534,8 @@ export class DoorWorker {
         ...(this.#input !== undefined && { input: this.#input }),
       }),
       {
-        payload: this.#payload(count, wall),
+        payload: payloadDrafts(stored.payload, wall),
+        transit: payloadDrafts(stored.transit, wall),
         quarantine: rejectedDrafts(batch.rejected, wall, main.revision + 1),
       },
       probe && ((point) => probe(`door:${point}`)),
@@ -550,11 +556,11 @@ export class DoorWorker {
     for (const settle of batch.settle) settle();
   }
 
-  #payload(count: number, wall: number) {
-    if (count === 0) return [];
+  #stored(count: number): StoredBlocks {
     const lengths = Array.from({ length: count }, (_, row) => this.#arena.end(row) - this.#arena.start(row));
-    const bytes = this.#arena.all().slice();
-    return payloadDrafts([{ stage: SEGMENT_INPUT, lengths: encodePlain(lengths), bytes }], wall);
+    const capture = this.#context.plan.captures.get(this.#options.source.name) ?? CAPTURE_ENDS;
+    const bytes = count === 0 ? NO_BYTES : this.#arena.all().slice();
+    return acceptedBlocks(capture, this.#stream, this.#claimed().next, { bytes, lengths });
   }
 
   #advance(input: InputProgress, batch: OpenBatch, ended: boolean): InputProgress {

@@ -24,9 +24,11 @@ const RECORDS = 3 * LIMITS.inFlightRecords;
 const BEFORE = 2_000;
 /**
  * What one of two partitions has been handed at most while its appends are held back: what came before, then its
- * queue, the batch that it appends and the event that it stopped at, of which every second record or so is its own.
+ * queue, the batch that it appends and the event that it stopped at, of which every second record or so is its own;
+ * and the events that it reads ahead.
  */
-const HANDED_OUT_MOST = BEFORE + BATCH + PARTITIONS * (LIMITS.queuedRecords + 2 * BATCH);
+const HANDED_OUT_MOST =
+  BEFORE + BATCH + PARTITIONS * (LIMITS.queuedRecords + 2 * BATCH) + LIMITS.payloadReadsAhead * BATCH;
 
 /** Counts the records of the events that `log` hands to whoever follows a stream. */
 function counting(log: EventLog, handedOut: Map<string, number>): EventLog {
