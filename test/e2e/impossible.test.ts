@@ -463,6 +463,26 @@ const LIES: readonly Lie[] = [
     check: "payload",
     code: "BadSnapshot",
   },
+  // Records that are kept.
+  {
+    what: "records that are kept nowhere",
+    stream: "steps_eventful.even.",
+    type: "StepsRecorded",
+    where: (data) => counted(data) && data["payload"] !== undefined,
+    change: without("payload"),
+    check: "payload",
+    code: "Missing",
+    at: (_, { stream }) => expect.stringMatching(new RegExp(`^${stream}@\\d+\\.\\d+$`)) as string,
+  },
+  {
+    what: "a record that is kept as another than came in",
+    stream: "payload_eventful.in",
+    type: "RecordsStored",
+    change: firstOf("blocks", (block) => ({ ...block, bytes: flipped(block["bytes"]) })),
+    check: "payload",
+    code: "BadPayload",
+    at: () => "source_eventful.in@0",
+  },
   // Outputs.
   {
     what: "an output file that does not begin at the beginning",
