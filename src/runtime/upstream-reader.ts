@@ -14,6 +14,7 @@ import {
   type UpstreamRows,
 } from "../engine/outlet-decoder.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import type { Pace } from "./pace.ts";
 import { seekRecord, seekThrough } from "./seek.ts";
 
 /** Which records of one upstream stream a reader wants. */
@@ -46,6 +47,8 @@ export interface UpstreamBounds {
   readonly through: number;
   /** It reads what the log holds up to this ordinal, and then counts as complete up to it. Absent: it goes on. */
   readonly upTo?: number | undefined;
+  /** Holds back what is read of a source's recorded stream. */
+  readonly pace?: Pace | undefined;
 }
 
 /** The records of one upstream event, and where to find their bytes. */
@@ -207,6 +210,7 @@ export class UpstreamReader {
           ? withDigests(this.#trim(within), typed.data, from.results)
           : await this.#load(this.#trim(within), payload);
       if (chunk.count > 0) {
+        await this.#heldBack(chunk);
         this.#queue.push(chunk);
         this.#queued += chunk.count;
         this.#queuedBytes += bytesOf(chunk);
@@ -219,6 +223,15 @@ export class UpstreamReader {
       const through = Math.min(typed.data.through, this.selection.upTo ?? typed.data.through);
       this.#through = Math.max(this.#through, through);
     }
+  }
+
+  async #heldBack({ count, ordinals }: UpstreamChunk): Promise<void> {
+    const { pace } = this.#bounds;
+    const recorded = this.selection.upTo !== undefined && "source" in this.selection.from;
+    if (pace === undefined || !recorded) return;
+    // What has been read by now goes on meanwhile.
+    this.#changed();
+    await pace.take(count, ordinals[0] as number, this.#stop.signal);
   }
 
   /** Each event begins with the step that is in force; those known already are passed over. */
