@@ -49,7 +49,6 @@ export const payloadAudit: Audit<State> = {
       beside: new EventsBeside(kept),
       snapshots: new SnapshotDigests(kept),
       named: new Map(),
-      samples: {},
     };
   },
   apply: (state, item) => {

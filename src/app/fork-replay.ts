@@ -1,3 +1,4 @@
+import { isHeadwaterError } from "../core/errors.ts";
 import type { DeployedFork } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { sourceStream, stepsStream } from "../core/streams.ts";
@@ -7,7 +8,9 @@ import type { EventLog } from "../ports/event-log.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { probeFromEnvironment } from "../runtime/fail-points.ts";
+import { untilAsked } from "../runtime/fork-asks.ts";
 import { runFork } from "../runtime/fork-run.ts";
+import { paceOf } from "../runtime/pace.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
 import { recordsBefore } from "../runtime/seek-time.ts";
@@ -31,77 +34,94 @@ export interface ForkToRun {
   readonly id: string;
 }
 
-/** Runs a fork to its end and compares it with what was recorded. Throws as `runFork`. */
+/** Runs a fork to its end, or from where it is, and compares it with what was recorded. Throws as `runFork`. */
 export async function runAndCompare(
   surroundings: Surroundings,
   log: EventLog,
   run: ForkToRun,
   request: ForkRequest,
 ): Promise<WhatIfReport> {
-  const { clock, bundler } = surroundings;
-  const { history, plan, bundle, fork, window, id } = run;
+  const { clock } = surroundings;
+  const { history, plan, window } = run;
   const begun = clock.monotonic();
-  const signal = request.signal ?? new AbortController().signal;
-  const targets: ReadonlyMap<string, SinkTarget> = await openForkTargets(
-    surroundings,
-    log,
-    plan,
-    request.outputs,
-  );
+  const name = plan.fork?.name ?? "";
+  const targets = await openForkTargets(surroundings, log, plan, request.outputs);
   const records = await recordsIn(log, history, window);
   const board = new ProgressBoard();
   const stopProgress = reportProgress(surroundings, log, run, board, records, request);
-  const probe = probeFromEnvironment();
+  const until = untilAsked(log, clock, name, request.signal ?? new AbortController().signal);
   try {
-    await runFork(
-      { ...surroundings, log, runtime: runtimeVersions(), ...(probe !== undefined && { probe }) },
-      {
-        plan,
-        bundle,
-        fork,
-        from: window.from,
-        history,
-        targets,
-        board,
-        signal,
-        batchRecords: plan.definition.batchRecords,
-        tickMs: plan.definition.tickMs,
-        provenance: "full",
-        onRestarted: () => {},
-        onQuarantined: () => {},
-      },
-    );
+    await runTo(surroundings, log, run, request, targets, board, until.signal);
+    stopProgress();
+    const report = await compareFork(surroundings, log, run, request.diff, until.signal);
+    return { ...report, seconds: (clock.monotonic() - begun) / 1_000 };
+  } catch (error) {
+    const { signal } = until;
+    // Who asked for it is to be told.
+    throw isHeadwaterError(error, "Stopped") && isHeadwaterError(signal.reason) ? signal.reason : error;
   } finally {
     stopProgress();
+    until.end();
   }
+}
+
+function runTo(
+  surroundings: Surroundings,
+  log: EventLog,
+  { plan, bundle, fork, window, history }: ForkToRun,
+  { rate }: ForkRequest,
+  targets: ReadonlyMap<string, SinkTarget>,
+  board: ProgressBoard,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const probe = probeFromEnvironment();
+  return runFork(
+    { ...surroundings, log, runtime: runtimeVersions(), ...(probe !== undefined && { probe }) },
+    {
+      plan,
+      bundle,
+      fork,
+      from: window.from,
+      history,
+      targets,
+      board,
+      signal,
+      ...(rate !== undefined && { pace: paceOf(rate, surroundings.clock) }),
+      batchRecords: plan.definition.batchRecords,
+      tickMs: plan.definition.tickMs,
+      provenance: "full",
+      onRestarted: () => {},
+      onQuarantined: () => {},
+    },
+  );
+}
+
+/** What a fork that is through has come to; `file` gets all differences. Reads the log alone. */
+export async function compareFork(
+  surroundings: Surroundings,
+  log: EventLog,
+  { history, plan, window, id }: ForkToRun,
+  file: string | undefined,
+  signal: AbortSignal,
+): Promise<Omit<WhatIfReport, "seconds">> {
   const name = plan.fork?.name ?? "";
-  const forked = await DeploymentHistory.read(log, bundler, name);
+  const forked = await DeploymentHistory.read(log, surroundings.bundler, name);
   if (forked === undefined) throw unknownPipeline(name);
-  const diff = await diffFork(surroundings, {
-    log,
-    history,
-    forked,
-    plan,
-    window,
-    file: request.diff,
-    signal,
-  });
+  const diff = await diffFork(surroundings, { log, history, forked, plan, window, file, signal });
   const { reexecuted, reused } = await countSteps(log, plan, window);
-  const differing = diff.stages.reduce((sum, { changed, added, gone }) => sum + changed + added + gone, 0);
   return {
     id,
     mode: "what-if",
     pipeline: history.pipeline,
     ...window,
     version: history.at(window.to).version,
-    records,
+    records: await recordsIn(log, history, window),
     steps: reexecuted + reused,
     matched: diff.stages.reduce((sum, { same }) => sum + same, 0),
-    diverged: differing,
+    diverged: diff.stages.reduce((sum, { changed, added, gone }) => sum + changed + added + gone, 0),
     reexecuted,
     reused,
     diff,
-    seconds: (clock.monotonic() - begun) / 1_000,
   };
 }
 

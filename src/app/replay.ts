@@ -9,6 +9,7 @@ import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import type { Divergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
 
+export { askFork, listForks, resumeFork, showFork } from "./forks.ts";
 export { parsePoint } from "./history-point.ts";
 export { whatIf } from "./what-if.ts";
 

@@ -1,4 +1,5 @@
 import type { OutputDifference } from "../runtime/outputs-diff.ts";
+import type { Rate } from "../runtime/pace.ts";
 import type { HistoryPoint } from "./history-point.ts";
 
 export type { OutputDifference } from "../runtime/outputs-diff.ts";
@@ -29,6 +30,8 @@ export interface ForkRequest {
   readonly outputs?: ReadonlyMap<string, string>;
   /** A file that gets all differences as JSON lines, instead of what is in it. */
   readonly diff?: string;
+  /** As fast as it goes, if absent. */
+  readonly rate?: Rate;
   /** Aborting it rejects with `Stopped`; the replay can be resumed. */
   readonly signal?: AbortSignal;
   onProgress?(progress: ForkProgress): void;

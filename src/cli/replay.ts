@@ -5,10 +5,11 @@ import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, formatSeconds, jsonable } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
-import { type CommonOptions, collect, commonOptions, namedFiles, parameterTexts } from "./options.ts";
+import { type CommonOptions, collect, commonOptions, parameterTexts } from "./options.ts";
+import { type ForkOptions, forkCommands, forkRequest, withForkOptions } from "./replays.ts";
 import { ReplayProgress, whatIfLines } from "./what-if.ts";
 
-interface ReplayOptions {
+interface ReplayOptions extends ForkOptions {
   readonly from?: string;
   readonly to?: string;
   readonly logTime?: boolean;
@@ -16,8 +17,6 @@ interface ReplayOptions {
   readonly set?: readonly string[];
   readonly newEffects?: "refuse" | "call";
   readonly id?: string;
-  readonly diff?: string;
-  readonly output?: readonly string[];
 }
 
 const HELP = `
@@ -43,7 +42,7 @@ Examples:
 
 /** The command `headwater replay`. `done` is told the exit code. */
 export function replayCommand(io: Io, done: (code: number) => void): Command {
-  return new Command("replay")
+  const command = new Command("replay")
     .summary("run recorded history again and compare every step with what was recorded")
     .description("Runs a part of a pipeline's history again and compares every step with what was recorded.")
     .argument("<pipeline>", "the name of a pipeline deployed in the log, or its module")
@@ -61,13 +60,14 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
         .choices(["refuse", "call"])
         .default("refuse"),
     )
-    .option("--id <id>", "what-if: the id of the replay (default: made up)")
-    .option("--diff <file>", "what-if: all differences as JSON lines; the file is replaced")
-    .option("-o, --output <SINK=FILE>", "what-if: where what the sink would get is written", collect)
+    .option("--id <id>", "what-if: the id of the replay (default: made up)");
+  withForkOptions(command, "what-if: ")
     .addHelpText("after", HELP)
     .action(async (pipeline: string, own: ReplayOptions, command: Command) => {
       done(await replay(io, pipeline, own, commonOptions(command.optsWithGlobals(), io)));
     });
+  for (const below of forkCommands(io, done)) command.addCommand(below);
+  return command;
 }
 
 async function replay(io: Io, pipeline: string, own: ReplayOptions, common: CommonOptions): Promise<number> {
@@ -96,9 +96,8 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
       ...(own.whatIf !== undefined && { whatIf: own.whatIf }),
       ...(own.set !== undefined && { parameters: parameterTexts("--set", own.set) }),
       ...(own.id !== undefined && { id: own.id }),
-      ...(own.diff !== undefined && { diff: own.diff }),
+      ...forkRequest(own),
       newEffects: own.newEffects === "call" ? "called" : "refused",
-      outputs: namedFiles("--output", "SINK", own.output),
       signal,
       onProgress: (now) => progress.update(now),
     });
@@ -121,11 +120,12 @@ async function print<T>(
 }
 
 /** Throws `BadUsage` for an option that says how another version is run, where none is. */
-function mustBeWhatIf({ id, diff, output }: ReplayOptions): void {
+function mustBeWhatIf({ id, diff, output, rate }: ReplayOptions): void {
   for (const [option, value] of [
     ["--id", id],
     ["--diff", diff],
     ["--output", output],
+    ["--rate", rate],
   ] as const) {
     if (value === undefined) continue;
     throw badUsage("there is nothing to compare with", option, "Add --what-if or --set, or leave it out.");

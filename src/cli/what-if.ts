@@ -31,7 +31,7 @@ const SHOWN_EXAMPLES = 3;
 const SHOWN_FIELDS = 5;
 
 /** What came of a replay with a fork, for people. */
-export function whatIfLines(report: WhatIfReport): string[] {
+export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly seconds?: number }): string[] {
   const { diff } = report;
   const reused = report.reused === 0 ? "" : `, ${formatNumber(report.reused)} taken as they were recorded`;
   return [
@@ -49,7 +49,7 @@ export function whatIfLines(report: WhatIfReport): string[] {
     ).map((line) => `  ${line}`),
     ...diff.sinks.flatMap(fieldLines),
     ...exampleLines(diff),
-    `time       ${formatSeconds(report.seconds)}`,
+    ...(report.seconds === undefined ? [] : [`time       ${formatSeconds(report.seconds)}`]),
   ];
 }
 

@@ -406,6 +406,16 @@ export interface DeployedFork {
   readonly newEffects: "refused" | "called";
 }
 
+/** What is wanted of a fork, beside its deployment: the last one holds. */
+export interface ReplayAsked extends Common {
+  readonly host: string;
+  readonly pid: number;
+  readonly ask: ReplayAsk;
+}
+
+/** To stand still; to go on; to end for good. */
+export type ReplayAsk = "pause" | "resume" | "stop";
+
 /** What every event of a supervisor's stream says, so that the last one tells all. */
 interface SupervisorMark extends Common {
   readonly epoch: number;
@@ -475,6 +485,7 @@ export interface EventTypes {
   OutputsPrepared: OutputsPrepared;
   OutputsDelivered: OutputsDelivered;
   PipelineDeployed: PipelineDeployed;
+  ReplayAsked: ReplayAsked;
   CodeChunk: Chunk;
   SupervisorClaimed: SupervisorClaimed;
   SupervisorReleased: SupervisorReleased;

@@ -5,6 +5,7 @@ import type { Bundle } from "../ports/bundler.ts";
 import { currentDeployment, deploy, describeDeployment, isDeployed } from "./deployment.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
 import { beginFork } from "./fork-start.ts";
+import type { Pace } from "./pace.ts";
 import { operate } from "./pipeline-run.ts";
 import type { ProgressBoard } from "./progress-board.ts";
 import { RecordedEffects } from "./recorded-effects.ts";
@@ -29,6 +30,8 @@ export interface ForkOptions
   /** For the sinks that are to hand something out; no other does. */
   readonly targets: ReadonlyMap<string, SinkTarget>;
   readonly board: ProgressBoard;
+  /** As fast as it goes, if absent. */
+  readonly pace?: Pace;
 }
 
 /**

@@ -34,6 +34,7 @@ import type { HostContext } from "./host-context.ts";
 import { ProgramIntake } from "./intake.ts";
 import { keepStates } from "./keep-states.ts";
 import { moduleMissing, NodeThreads } from "./node-threads.ts";
+import type { Pace } from "./pace.ts";
 import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
 import { askedSoFar } from "./retry-reader.ts";
@@ -137,6 +138,7 @@ export interface Operation extends RunOptions {
   readonly lost: AbortSignal;
   /** See `HostContext.recordedEffects`. */
   readonly recordedEffects?: NonNullable<HostContext["recordedEffects"]>;
+  readonly pace?: Pace;
 }
 
 async function deployIfChanged(
@@ -460,6 +462,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     keepOpen,
     takesRetries: !operation.leaveRetries,
     ...(operation.recordedEffects !== undefined && { recordedEffects: operation.recordedEffects }),
+    ...(operation.pace !== undefined && { pace: operation.pace }),
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,

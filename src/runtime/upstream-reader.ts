@@ -16,6 +16,7 @@ import {
 } from "../engine/outlet-decoder.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { mapAhead } from "./map-ahead.ts";
+import type { Pace } from "./pace.ts";
 import { seekRecord, seekThrough } from "./seek.ts";
 
 /** Which records of one upstream stream a reader wants. */
@@ -48,6 +49,8 @@ export interface UpstreamBounds {
   readonly through: number;
   /** It reads what the log holds up to this ordinal, and then counts as complete up to it. Absent: it goes on. */
   readonly upTo?: number | undefined;
+  /** Holds back what is read of a source's recorded stream. */
+  readonly pace?: Pace | undefined;
 }
 
 /** The records of one upstream event, and where to find their bytes. */
@@ -171,6 +174,7 @@ export class UpstreamReader {
       if (next === "caught-up") {
         if (upTo !== undefined) this.#through = Math.max(this.#through, upTo);
       } else {
+        if (next.chunk !== undefined && next.chunk.count > 0) await this.#heldBack(next.chunk);
         this.#enqueue(next);
         while (this.#full && !signal.aborted) {
           this.#changed();
@@ -250,6 +254,15 @@ export class UpstreamReader {
       const through = Math.min(typed.data.through, this.selection.upTo ?? typed.data.through);
       this.#through = Math.max(this.#through, through);
     }
+  }
+
+  async #heldBack({ count, ordinals }: UpstreamChunk): Promise<void> {
+    const { pace } = this.#bounds;
+    const recorded = this.selection.upTo !== undefined && "source" in this.selection.from;
+    if (pace === undefined || !recorded) return;
+    // What has been read by now goes on meanwhile.
+    this.#changed();
+    await pace.take(count, ordinals[0] as number, this.#stop.signal);
   }
 
   /** Each event begins with the step that is in force; those known already are passed over. */

@@ -265,4 +265,88 @@ describe("headwater replay --what-if", () => {
     const audit = await headwater(["audit", "--json"], { cwd });
     expect(JSON.parse(audit.stdout)).toMatchObject({ ok: true });
   });
+
+  it.each([
+    ["claim:after:2", "interrupted"],
+    ["steps:before:4", "interrupted"],
+    ["steps:between:5", "interrupted"],
+    ["steps:after:6", "interrupted"],
+    // Snapshots are left at the end: by then it is through.
+    ["snapshot:after:1", "done"],
+  ])("goes on where it was killed (%s), and comes to the same", async (point, status) => {
+    define("p.ts", { weigh: "return n === 31 ? -n : n" });
+    await run("p.ts", 0, 150);
+    define("fixed.ts", {});
+    const whole = await whatIf("--what-if", "fixed.ts", "--id", "whole", "--diff", "whole.jsonl");
+    const killed = await headwater(["replay", "weights", "--what-if", "fixed.ts", "--id", "part"], {
+      cwd,
+      env: { HEADWATER_FAIL_AT: point },
+    });
+    expect(killed.signal).toBe("SIGKILL");
+    const listed = await replays("list");
+    expect(listed.map((one: { id: string; status: string }) => [one.id, one.status])).toEqual([
+      ["part", status],
+      ["whole", "done"],
+    ]);
+    const report = await replays("resume", "part", "--diff", "part.jsonl", "--output", "out=out.jsonl");
+    expect(report.diff).toMatchObject({
+      same: whole.diff.same,
+      changed: whole.diff.changed,
+      added: 0,
+      gone: 0,
+    });
+    expect(readFileSync(join(cwd, "part.jsonl"), "utf8")).toBe(
+      readFileSync(join(cwd, "whole.jsonl"), "utf8"),
+    );
+    expect(jsonLines("out.jsonl")).toHaveLength(150);
+    const { seconds: _, ...found } = report;
+    expect(await replays("show", "part")).toMatchObject({
+      status: "done",
+      records: 150,
+      of: 150,
+      report: found,
+    });
+  });
+
+  it("stands still, goes on and ends when another process asks for it, at the rate that it is given", async () => {
+    define("p.ts", {});
+    await run("p.ts", 0, 400);
+    const asked = place.start(
+      ["replay", "weights", "--what-if", "1", "--id", "slow", "--rate", "100", "--json"],
+      {
+        cwd,
+      },
+    );
+    await until(async () => (await replays("list"))[0]?.status === "running");
+    const again = await headwater(["replay", "resume", "slow", "--json"], { cwd });
+    expect(jsonError(again)).toMatchObject({
+      code: "BadUsage",
+      message: expect.stringMatching(/^process \d+ on/),
+    });
+    await replays("pause", "slow");
+    const paused = await asked.ended;
+    expect(jsonError(paused)).toMatchObject({ code: "Stopped", message: "the replay was asked to pause" });
+    const [still] = await replays("list");
+    expect(still).toMatchObject({ id: "slow", status: "paused", of: 400 });
+    expect(still.records).toBeLessThan(400);
+    const report = await replays("resume", "slow");
+    expect(report).toMatchObject({ records: 400, steps: 800, diff: { same: 800 } });
+
+    await whatIf("--what-if", "1", "--id", "other");
+    await replays("stop", "other");
+    const stopped = await headwater(["replay", "resume", "other", "--json"], { cwd });
+    expect(jsonError(stopped)).toMatchObject({ code: "BadUsage", message: "it was stopped for good" });
+    const unknown = await headwater(["replay", "show", "nothing", "--json"], { cwd });
+    expect(jsonError(unknown)).toMatchObject({ code: "BadUsage", where: "nothing" });
+  });
 });
+
+async function replays(...args: readonly string[]) {
+  const ended = await headwater(["replay", ...args, "--json"], { cwd });
+  expect(ended.code, ended.stderr).toBe(0);
+  return JSON.parse(ended.stdout);
+}
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 100));
+}
