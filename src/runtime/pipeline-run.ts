@@ -411,13 +411,15 @@ async function watchForEnd(
   ended: ReadonlySet<string>,
   finished: AbortSignal,
 ): Promise<void> {
-  const { board, signal, follow } = operation;
+  const { board, plan, signal, follow } = operation;
   const doors = unitsToRun(operation).doors.length;
   const through = () =>
     (signal.aborted || !follow) && ended.size === doors && board.through >= board.doorsThrough;
-  while (!finished.aborted) {
+  // A fork has accepted nothing that others wait for: when it is stopped, the rest of the history is left.
+  const over = plan.fork === undefined ? finished : AbortSignal.any([signal, finished]);
+  while (!over.aborted) {
     // Listening begins before looking: what is reported while the log is asked is not to be missed.
-    const changed = board.changed(finished);
+    const changed = board.changed(over);
     if (through() && (signal.aborted || (await allPutBack(environment, operation))) && through()) return;
     await changed;
   }
