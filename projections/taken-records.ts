@@ -1,6 +1,7 @@
 import { type Cursors, type StepsRecorded, TAKEN_OF_GROUP, type TypedEvent } from "../src/core/events.ts";
 import { type AuditedEvent, type AuditItem, takerOf } from "./audit.ts";
 import { type HandedOn, handedOn } from "./handed-on.ts";
+import type { KeptStreams } from "./kept-streams.ts";
 import { stepRowsOf } from "./step-rows.ts";
 import { type Edge, type Reader, Topology } from "./topology.ts";
 
@@ -46,14 +47,14 @@ const takings = new WeakMap<AuditedEvent, Taking | undefined>();
 export class TakenRecords {
   readonly #topology = new Topology();
   readonly #held = new Map<string, Map<string, Held[]>>();
-  /** N of the first record that is kept, of streams that were let go of in part. */
-  readonly #kept = new Map<string, number>();
+  readonly #kept: KeptStreams;
+
+  constructor(kept: KeptStreams) {
+    this.#kept = kept;
+  }
 
   /** To be told of every item, before anything is asked about it. */
   see(item: AuditItem): void {
-    if (item.kind === "stream" && item.first > 0) {
-      this.#kept.set(item.stream, item.next ?? Number.POSITIVE_INFINITY);
-    }
     if (item.kind === "event" && item.typed?.type === "PipelineDeployed") {
       this.#topology.deploy(item.stream, item.typed.data);
     }
@@ -78,6 +79,13 @@ export class TakenRecords {
     return this.#topology.reader(stream, deployment);
   }
 
+  /** Whether a source's records have ids of their sender's, so that it knows one that comes twice; also if it is not known. */
+  hasIds(stream: string, deployment: Uint8Array): boolean {
+    const source = stream.slice(stream.indexOf(".") + 1);
+    const deployed = this.#topology.deployment(stream, deployment);
+    return deployed?.sources.find(({ name }) => name === source)?.id ?? true;
+  }
+
   /** What the events held for `taker` hand on over an edge, from the record N = `from` on. */
   handed(taker: string, edge: Edge, from: number): Head {
     return new Head(edge, this.#held.get(taker)?.get(edge.stream) ?? [], from);
@@ -97,7 +105,7 @@ export class TakenRecords {
 
   /** Whether the record N = `n` of a stream may have been let go. */
   isGone(stream: string, n: number): boolean {
-    return n < (this.#kept.get(stream) ?? 0);
+    return this.#kept.isRecordGone(stream, n);
   }
 
   /** What a step event takes. `undefined` if its deployment is not known. The same event gives the same answer. */
@@ -133,7 +141,7 @@ export class TakenRecords {
   #take(stream: string, event: StepsRecorded): Taking | undefined {
     const reader = this.reader(stream, event.deployment);
     if (reader === undefined) return undefined;
-    // What was put back comes from no stream upstream: that it was asked for is for the check of conservation to see.
+    // What was put back comes from no stream upstream: see PutBackRecords.
     if (event.entry !== undefined) {
       return {
         reader,

@@ -25,6 +25,7 @@ const VERSIONS = {
   PipelineDeployed: 1,
   RetentionSet: 1,
   RetentionAdvanced: 1,
+  ReplayAsked: 1,
   CodeChunk: 1,
   SupervisorClaimed: 1,
   SupervisorReleased: 1,

@@ -400,6 +400,8 @@ export interface PipelineDeployed extends Common {
     readonly icu: string;
     readonly timeZone: string;
   };
+  /** Only of a fork: see "Forks" in docs/format.md. */
+  readonly fork?: DeployedFork;
 }
 
 /** Kinds of streams that are kept equally long: see RetentionSet in docs/format.md. */
@@ -437,6 +439,28 @@ export interface StreamAdvance {
 export interface RetentionAdvanced extends Common {
   readonly streams: readonly StreamAdvance[];
 }
+
+/** What a fork runs over, and how. */
+export interface DeployedFork {
+  /** The pipeline whose history it is. */
+  readonly pipeline: string;
+  /** The last ordinal that it takes. */
+  readonly to: number;
+  /** Segments that it does not run: their recorded outputs are read. */
+  readonly reused: readonly string[];
+  /** What becomes of an effect whose result was not recorded. */
+  readonly newEffects: "refused" | "called";
+}
+
+/** What is wanted of a fork, beside its deployment: the last one holds. */
+export interface ReplayAsked extends Common {
+  readonly host: string;
+  readonly pid: number;
+  readonly ask: ReplayAsk;
+}
+
+/** To stand still; to go on; to end for good. */
+export type ReplayAsk = "pause" | "resume" | "stop";
 
 /** What every event of a supervisor's stream says, so that the last one tells all. */
 interface SupervisorMark extends Common {
@@ -509,6 +533,7 @@ export interface EventTypes {
   PipelineDeployed: PipelineDeployed;
   RetentionSet: RetentionSet;
   RetentionAdvanced: RetentionAdvanced;
+  ReplayAsked: ReplayAsked;
   CodeChunk: Chunk;
   SupervisorClaimed: SupervisorClaimed;
   SupervisorReleased: SupervisorReleased;

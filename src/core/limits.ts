@@ -149,6 +149,8 @@ export const LIMITS = {
   /** A run that is asked to stop takes this long at most to finish what is in flight, unless it is said otherwise. */
   drainMs: 30_000,
   drainMsMost: 86_400_000,
+  /** And whoever is stopped because that was over has so long until what it has on its way to the log is there. */
+  letGoMs: 1_000,
   /** Characters of a pipeline's, source's, stage's, sink's or parameter's name. */
   nameChars: 64,
   /** Canonical bytes of the values of a pipeline's parameters together: they are in the event of its deployment. */
@@ -221,10 +223,22 @@ export const LIMITS = {
   retryQueue: 4_096,
   /** Quarantined records that are listed unless more are asked for. */
   quarantineListed: 100,
+  /**
+   * Runs of refused records of one stream of which an audit remembers that something was decided about them, so that it
+   * sees when that is done twice. Those that are decided about together make one run.
+   */
+  auditIntervals: 65_536,
+  /** Inputs of a partition that its window or join did not take in, of which an audit remembers that no result has them. */
+  auditInputsLeftOut: 65_536,
   /** Bytes of events that an audit keeps in mind because others take records from them; what is older is read again. */
   auditRecentBytes: 64 * 1024 * 1024,
   /** Events that are read again at once. */
   auditReadEvents: 32,
+  /** Differences of each kind that are shown of each sink, and fields that are counted of each. */
+  diffExamples: 5,
+  diffFields: 256,
+  /** How often a replay says how far it is, in milliseconds. */
+  replayProgressMs: 500,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

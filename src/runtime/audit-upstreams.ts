@@ -7,13 +7,13 @@ import {
   takerOf,
 } from "../../projections/audit.ts";
 import { stepRowsOf } from "../../projections/step-rows.ts";
-import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import { type SinkOpened, TAKEN_OF_GROUP, type TypedEvent } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { isRetryStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { seekRecord } from "./seek.ts";
+import { isUnreadable } from "./unreadable.ts";
 
 /** An event that others take records from. */
 interface Upstream {
@@ -133,7 +133,7 @@ export class AuditUpstreams {
       return await seekRecord(this.#log, stream, n);
     } catch (error) {
       // What is wrong with an event is told when it has its turn.
-      if (error instanceof HeadwaterError) return 0;
+      if (isUnreadable(error)) return 0;
       throw error;
     }
   }
@@ -169,7 +169,7 @@ export class AuditUpstreams {
           if (upstream !== undefined) found.push(upstream);
         }
       } catch (error) {
-        if (!(error instanceof HeadwaterError)) throw error;
+        if (!isUnreadable(error)) throw error;
       }
       if (walk.next === from) break;
     }

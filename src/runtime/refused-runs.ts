@@ -28,7 +28,9 @@ export class GoneReferences {
 
   async #read(): Promise<EventRange[]> {
     const runs: EventRange[] = [];
-    for await (const recorded of this.#log.read(pipelineStream(this.#pipeline))) {
+    const stream = pipelineStream(this.#pipeline);
+    if ((await this.#log.streamInfo(stream)) === undefined) return runs;
+    for await (const recorded of this.#log.read(stream)) {
       const { type, data } = decodeEvent(recorded);
       if (type !== "RetentionAdvanced") continue;
       for (const { stream, refused } of data.streams) {

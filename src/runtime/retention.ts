@@ -6,6 +6,7 @@ import { comparePositions, type Position } from "../core/position.ts";
 import { supervisorStream } from "../core/streams.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { EventLog, StreamInfo } from "../ports/event-log.ts";
+import type { Processes } from "../ports/processes.ts";
 import { appendToPipeline } from "./pipeline-events.ts";
 import { ReferredEvents } from "./referred-events.ts";
 import { refusedRuns } from "./refused-runs.ts";
@@ -15,9 +16,11 @@ import { formerNeeds, leastNeeded, needsOf, type ReadersContext } from "./retent
 import { noteDefinedPolicy, RetentionSettings } from "./retention-policy.ts";
 import { readOne } from "./seek.ts";
 import { Sequencer } from "./sequencer.ts";
+import { forkAtWork } from "./supervision.ts";
 
 export interface RetentionOptions extends ReadersContext {
   readonly clock: Clock;
+  readonly processes: Processes;
   /** Throws `OwnershipLost` if another process supervises the pipeline now. */
   confirm(): Promise<void>;
 }
@@ -47,6 +50,8 @@ export class Retention {
     this.#referred.refresh();
     const wanted = await this.#wanted();
     if (wanted.size === 0) return [];
+    const { processes } = this.#options;
+    if (await forkAtWork({ log, clock, processes, pipeline: plan.definition.name })) return [];
     const advances = await this.#advances(wanted);
     if (advances.length === 0) return [];
     const event = { v: 1, wall: clock.now(), streams: advances } as const;
