@@ -170,6 +170,7 @@ function applyPending(state: ConservationState, taker: string, stream: string): 
     const head = state.taken.handed(taker, edge, unit.cursors[stream] ?? 0);
     for (; head.next !== undefined; head.advance()) {
       const { from, at } = head.next;
+      if (head.next.from.ordinal(head.next.at) > (reader.upTo ?? Number.POSITIVE_INFINITY)) break;
       state.counts.pending++;
       if (from.ordinal(at) > unit.through || unit.cursors[TAKEN_OF_GROUP] !== undefined) continue;
       const message = `the record was not taken by ${name}, which says that it is complete up to there`;

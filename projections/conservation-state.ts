@@ -4,7 +4,7 @@ import {
   type OutputsPrepared,
   TAKEN_OF_GROUP,
 } from "../src/core/events.ts";
-import { isRetryStream } from "../src/core/streams.ts";
+import { isForkStream, isRetryStream } from "../src/core/streams.ts";
 import { type AuditedEvent, fail, type Tally } from "./audit.ts";
 import type { EventsBeside } from "./events-beside.ts";
 import type { IntervalSet } from "./interval-set.ts";
@@ -96,7 +96,10 @@ export function eventAddress({ stream, revision }: AuditedEvent): string {
   return `${stream}@${revision}`;
 }
 
-/** The unit whose stream it is; new ones begin where they say, if what was before them may have been let go. */
+/**
+ * The unit whose stream it is; new ones begin where they say, if what was before them may have been let go, or is in the
+ * streams of the pipeline that they are a fork of.
+ */
 export function unitOf(
   { units, kept }: ConservationState,
   name: string,
@@ -104,7 +107,7 @@ export function unitOf(
 ): Unit {
   let unit = units.get(name);
   if (unit === undefined) {
-    const next = at !== undefined && kept.isCut(name) ? at.first : 0;
+    const next = at !== undefined && (kept.isCut(name) || isForkStream(name)) ? at.first : 0;
     unit = { next, through: -1, cursors: undefined, deployment: undefined };
     units.set(name, unit);
   }

@@ -27,6 +27,8 @@ export interface Reader {
   readonly digests: boolean;
   /** How many of the pipeline's segments come after this one; 0 at a sink. */
   readonly segmentsAfter: number;
+  /** Of a fork: it takes nothing beyond this ordinal. */
+  readonly upTo?: number;
 }
 
 /** What reads what in the deployments of a log, as far as their events say it: see "Addresses" in docs/format.md. */
@@ -62,11 +64,12 @@ export class Topology {
 
 function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string): Reader | undefined {
   const digests = deployed.provenance === "full";
+  const upTo = deployed.fork === undefined ? {} : { upTo: deployed.fork.to };
   const sources = new Set(deployed.sources.map(({ name }) => name));
   const sink = deployed.sinks.find(({ name }) => sinkStream(pipeline, name) === stream);
   if (sink !== undefined) {
     const edges = sinkEdges(pipeline, deployed, sink.input);
-    return { edges, stages: [], kinds: [], sources, digests, segmentsAfter: 0 };
+    return { edges, stages: [], kinds: [], sources, digests, segmentsAfter: 0, ...upTo };
   }
   const [, segment = "", digits = ""] = /^steps_[^.]*\.([^.]*)\.(\d{4})$/.exec(stream) ?? [];
   const stages = stagesOf(deployed, segment);
@@ -75,7 +78,7 @@ function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string):
   const segmentsAfter = segments.length - 1 - segments.indexOf(segment);
   const kinds = deployed.stages.filter((stage) => stage.segment === segment).map(({ kind }) => kind);
   const edges = segmentEdges(pipeline, deployed, segment, Number(digits));
-  return { edges, stages, kinds, sources, digests, segmentsAfter };
+  return { edges, stages, kinds, sources, digests, segmentsAfter, ...upTo };
 }
 
 function stagesOf({ stages }: PipelineDeployed, segment: string): string[] {
@@ -85,13 +88,13 @@ function stagesOf({ stages }: PipelineDeployed, segment: string): string[] {
 function sinkEdges(pipeline: string, deployed: PipelineDeployed, input: string): Edge[] {
   const partition = undefined;
   if (deployed.sources.some(({ name }) => name === input)) {
-    const stream = sourceStream(pipeline, input);
+    const stream = sourceStream(deployed.fork?.pipeline ?? pipeline, input);
     return [{ stream, stage: undefined, rekeys: false, partition, branch: "" }];
   }
   const segment = deployed.stages.find(({ name }) => name === input)?.segment ?? "";
   const stage = stagesOf(deployed, segment).indexOf(input);
   return partitionsOf(deployed).map((from) => ({
-    stream: stepsStream(pipeline, segment, from),
+    stream: stepsStream(runsIn(pipeline, deployed, segment), segment, from),
     stage,
     rekeys: false,
     partition,
@@ -115,14 +118,22 @@ function segmentEdges(
         ? `${segment}\0`
         : "";
     if (deployed.sources.some(({ name }) => name === input)) {
-      return [{ stream: sourceStream(pipeline, input), stage: undefined, rekeys: false, partition, branch }];
+      return [
+        {
+          stream: sourceStream(deployed.fork?.pipeline ?? pipeline, input),
+          stage: undefined,
+          rekeys: false,
+          partition,
+          branch,
+        },
+      ];
     }
     const ahead = deployed.stages.find(({ name }) => name === input);
     const rekeys = ahead?.kind === "keyBy";
     const stage = stagesOf(deployed, ahead?.segment ?? "").indexOf(input);
     const from = rekeys ? partitionsOf(deployed) : [partition];
     return from.map((number) => ({
-      stream: stepsStream(pipeline, ahead?.segment ?? "", number),
+      stream: stepsStream(runsIn(pipeline, deployed, ahead?.segment), ahead?.segment ?? "", number),
       stage,
       rekeys,
       partition: rekeys ? partition : undefined,
@@ -136,6 +147,11 @@ function readersOf({ stages }: PipelineDeployed, input: string): number {
   return stages
     .filter(({ kind }) => kind !== "late")
     .reduce((sum, { inputs }) => sum + inputs.filter((name) => name === input).length, 0);
+}
+
+/** A fork takes what it does not run from the pipeline whose history it is. */
+function runsIn(pipeline: string, { fork }: PipelineDeployed, segment: string | undefined): string {
+  return fork?.reused.includes(segment ?? "") ? fork.pipeline : pipeline;
 }
 
 function partitionsOf({ partitions }: PipelineDeployed): number[] {

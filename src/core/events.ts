@@ -390,7 +390,31 @@ export interface PipelineDeployed extends Common {
     readonly icu: string;
     readonly timeZone: string;
   };
+  /** Only of a fork: see "Forks" in docs/format.md. */
+  readonly fork?: DeployedFork;
 }
+
+/** What a fork runs over, and how. */
+export interface DeployedFork {
+  /** The pipeline whose history it is. */
+  readonly pipeline: string;
+  /** The last ordinal that it takes. */
+  readonly to: number;
+  /** Segments that it does not run: their recorded outputs are read. */
+  readonly reused: readonly string[];
+  /** What becomes of an effect whose result was not recorded. */
+  readonly newEffects: "refused" | "called";
+}
+
+/** What is wanted of a fork, beside its deployment: the last one holds. */
+export interface ReplayAsked extends Common {
+  readonly host: string;
+  readonly pid: number;
+  readonly ask: ReplayAsk;
+}
+
+/** To stand still; to go on; to end for good. */
+export type ReplayAsk = "pause" | "resume" | "stop";
 
 /** What every event of a supervisor's stream says, so that the last one tells all. */
 interface SupervisorMark extends Common {
@@ -461,6 +485,7 @@ export interface EventTypes {
   OutputsPrepared: OutputsPrepared;
   OutputsDelivered: OutputsDelivered;
   PipelineDeployed: PipelineDeployed;
+  ReplayAsked: ReplayAsked;
   CodeChunk: Chunk;
   SupervisorClaimed: SupervisorClaimed;
   SupervisorReleased: SupervisorReleased;

@@ -134,6 +134,8 @@ export const LIMITS = {
   /** A run that is asked to stop takes this long at most to finish what is in flight, unless it is said otherwise. */
   drainMs: 30_000,
   drainMsMost: 86_400_000,
+  /** And whoever is stopped because that was over has so long until what it has on its way to the log is there. */
+  letGoMs: 1_000,
   /** Characters of a pipeline's, source's, stage's, sink's or parameter's name. */
   nameChars: 64,
   /** Canonical bytes of the values of a pipeline's parameters together: they are in the event of its deployment. */
@@ -217,6 +219,11 @@ export const LIMITS = {
   auditRecentBytes: 64 * 1024 * 1024,
   /** Events that are read again at once. */
   auditReadEvents: 32,
+  /** Differences of each kind that are shown of each sink, and fields that are counted of each. */
+  diffExamples: 5,
+  diffFields: 256,
+  /** How often a replay says how far it is, in milliseconds. */
+  replayProgressMs: 500,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

@@ -140,6 +140,21 @@ export function decodeOutlet(
   return rows?.length === 0 ? NO_ROWS : steps.outlet(outletIndex, rows);
 }
 
+/** The results of one of a segment's stages in a partition's event, in logical order. They have no records. */
+export function decodeResults(
+  event: StepsRecorded,
+  stage: number,
+  sourceNames: readonly string[],
+): UpstreamRows {
+  if (event.count === 0 || event.stages?.[stage] === undefined) return NO_ROWS;
+  let steps = stepRows.get(event);
+  if (steps === undefined) {
+    steps = new StepRows(event, sourceNames);
+    stepRows.set(event, steps);
+  }
+  return steps.results(stage);
+}
+
 /** The columns of a StepsRecorded event, decoded as far as they are asked for. */
 class StepRows {
   readonly #event: StepsRecorded;
@@ -188,26 +203,46 @@ class StepRows {
   }
 
   #decodeOutlet(index: number): UpstreamRows {
-    const event = this.#event;
     const shape = this.#shape;
     const outlet = shape.outlets[index] as OutletColumns;
-    const origin = shape.origin(outlet.stage);
-    const at = <T>(column: readonly T[]): readonly T[] => pick(column, origin);
-    const hasPaths = event.paths !== undefined || shape.addsToPaths(outlet.stage);
     const { count } = shape.stage(outlet.stage);
+    return {
+      ...this.#rowsOf(outlet.stage),
+      ks: shape.outputNumbers(index),
+      keys: outlet.keys === undefined ? undefined : decodeKeys(outlet.keys, count),
+      stored: shape.storedIndexes(outlet),
+      block: outlet.stored,
+    };
+  }
+
+  results(stage: number): UpstreamRows {
+    const origin = this.#shape.origin(stage);
+    let last = -1;
+    let k = 0;
+    const ks = origin?.map((input) => {
+      k = input === last ? k + 1 : 0;
+      last = input;
+      return k;
+    });
+    return { ...this.#rowsOf(stage), ks, keys: undefined, stored: undefined, block: stage };
+  }
+
+  #rowsOf(stage: number): Omit<UpstreamRows, "ks" | "keys" | "stored" | "block"> {
+    const event = this.#event;
+    const shape = this.#shape;
+    const origin = shape.origin(stage);
+    const at = <T>(column: readonly T[]): readonly T[] => pick(column, origin);
+    const hasPaths = event.paths !== undefined || shape.addsToPaths(stage);
+    const { count } = shape.stage(stage);
     return {
       count,
       ordinals: at(this.#ordinals),
       sources: this.#sources && at(this.#sources),
       source: this.#source,
       roots: at(this.#roots),
-      paths: hasPaths ? shape.paths(outlet.stage) : undefined,
+      paths: hasPaths ? shape.paths(stage) : undefined,
       times: this.#times && at(this.#times),
       ns: Array.from({ length: count }, (_, row) => event.first + (origin?.[row] ?? row)),
-      ks: shape.outputNumbers(index),
-      keys: outlet.keys === undefined ? undefined : decodeKeys(outlet.keys, count),
-      stored: shape.storedIndexes(outlet),
-      block: outlet.stored,
     };
   }
 }

@@ -342,7 +342,7 @@ export class SegmentEngine {
         const from = origin?.[row] ?? row;
         let k = 0;
         while (origin !== undefined && row > k && origin[row - k - 1] === from) k++;
-        return { n: first + from, k };
+        return { n: first + from, k, ordinal: rows.ordinals[from] as number };
       },
       placeOf: (row) => {
         const from = origin?.[row] ?? row;

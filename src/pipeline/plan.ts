@@ -111,6 +111,18 @@ export interface Plan {
   readonly firingOrigins: number;
   /** What is kept of each source and stage, by its name. */
   readonly captures: ReadonlyMap<string, Capture>;
+  /** Absent unless it runs over what another deployment of the pipeline has recorded. */
+  readonly fork?: PlannedFork;
+}
+
+/** A plan that runs over recorded history, into streams of its own: see "Forks" in docs/format.md. */
+export interface PlannedFork {
+  /** Stands for the pipeline's name in the names of these streams. */
+  readonly name: string;
+  /** The last ordinal that is taken from what was recorded. */
+  readonly to: number;
+  /** Segments that are not run: their recorded outputs are read. */
+  readonly reused: ReadonlySet<string>;
 }
 
 /**

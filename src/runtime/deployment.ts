@@ -2,7 +2,7 @@ import { encodeCanonical } from "../core/canonical.ts";
 import { equalBytes, sha256, toHex } from "../core/digest.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { DeployedStage, PipelineDeployed } from "../core/events.ts";
+import type { DeployedFork, DeployedStage, PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { codeStream, pipelineStream } from "../core/streams.ts";
 import { describeAggregate } from "../pipeline/aggregates.ts";
@@ -27,6 +27,7 @@ export interface DeploymentCandidate {
   readonly bundle: Bundle | undefined;
   readonly provenance: "full" | "off";
   readonly runtime: RuntimeVersions;
+  readonly fork?: DeployedFork;
 }
 
 /** Everything of a PipelineDeployed event that follows from the candidate. */
@@ -34,7 +35,7 @@ type Content = Omit<PipelineDeployed, "v" | "wall" | "version" | "from">;
 
 /** The deployment that a candidate would be. */
 export function describeDeployment(candidate: DeploymentCandidate): Content {
-  const { plan, bundle, provenance, runtime } = candidate;
+  const { plan, bundle, provenance, runtime, fork } = candidate;
   const { partitions } = plan.definition;
   const code = bundle === undefined ? undefined : sha256(bundle.code);
   const sources = plan.definition.sources.map((source) => ({
@@ -71,6 +72,7 @@ export function describeDeployment(candidate: DeploymentCandidate): Content {
     parameters,
     provenance,
     runtime,
+    ...(fork !== undefined && { fork }),
   };
 }
 

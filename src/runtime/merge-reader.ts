@@ -8,6 +8,7 @@ import { type InputRows, RowsBuilder } from "../engine/rows.ts";
 import type { TimedHead } from "../engine/timed-head.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
+import type { Pace } from "./pace.ts";
 import {
   areAlike,
   bytesOf,
@@ -43,6 +44,8 @@ export interface MergeReaderOptions {
   readonly upTo?: number;
   /** How many of the origins are windows and joins: see `Plan.firingOrigins`. */
   readonly firingOrigins: number;
+  /** Holds back what is read of recorded history; absent: it is read as fast as it is wanted. */
+  readonly pace?: Pace;
 }
 
 /** Records in logical order, and how far the upstream streams are taken with them. */
@@ -94,6 +97,7 @@ export class MergeReader {
             cursor: options.cursors[selection.stream] ?? 0,
             through: options.through,
             upTo: options.upTo,
+            pace: options.pace,
           },
           () => this.#changed(),
         ),

@@ -9,7 +9,7 @@ import { LIMITS } from "../core/limits.ts";
 import { retryStream } from "../core/streams.ts";
 import { overridesOf, parametersOf } from "../pipeline/parameter-overrides.ts";
 import { planPipeline } from "../pipeline/plan.ts";
-import { sleep } from "../ports/clock.ts";
+import { type Clock, sleep } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import {
   completedDeployment,
@@ -34,11 +34,12 @@ import type { HostContext } from "./host-context.ts";
 import { ProgramIntake } from "./intake.ts";
 import { keepStates } from "./keep-states.ts";
 import { moduleMissing, NodeThreads } from "./node-threads.ts";
+import type { Pace } from "./pace.ts";
 import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
 import { askedSoFar } from "./retry-reader.ts";
 import { unitsOf } from "./routes.ts";
-import type { RunEnvironment, RunOptions } from "./run-options.ts";
+import type { RunEnd, RunEnvironment, RunOptions } from "./run-options.ts";
 import { CountTarget } from "./sink-targets.ts";
 import { SinkWorker } from "./sink-worker.ts";
 import { Supervision } from "./supervision.ts";
@@ -75,20 +76,18 @@ const OUTLASTED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["OwnershipLost", "
 
 /**
  * Runs a pipeline on a log: claims its supervision, deploys it if it has changed, and works until all intakes have
- * ended and every record has come to its end, or until `signal` aborts. With `follow` it ends by `signal` alone: it
+ * ended and every record has come to its end. When `signal` aborts it takes nothing more in, and ends as soon as every
+ * record that it has is at its end, or its time for that is over. With `follow` it ends by `signal` alone: it
  * stands by again when another process has taken over, and begins again when the log failed. Throws what made it
  * impossible; what was accepted before is kept, and a later run goes on with it.
  */
-export async function runPipeline(
-  environment: RunEnvironment,
-  options: RunOptions,
-): Promise<PipelineDeployed> {
+export async function runPipeline(environment: RunEnvironment, options: RunOptions): Promise<RunEnd> {
   const { clock, ids } = environment;
   const { follow, signal } = options;
   const process = ids.uuid();
   threadParts(environment, options);
   const done = await completedDeployment(environment, options);
-  if (done !== undefined) return done;
+  if (done !== undefined) return { deployed: done, drained: true };
   for (let delayMs: number = LIMITS.beginAgainMs; ; ) {
     const begun = clock.monotonic();
     try {
@@ -105,11 +104,7 @@ export async function runPipeline(
   }
 }
 
-async function runOnce(
-  environment: RunEnvironment,
-  options: RunOptions,
-  process: string,
-): Promise<PipelineDeployed> {
+async function runOnce(environment: RunEnvironment, options: RunOptions, process: string): Promise<RunEnd> {
   const { log, clock, processes } = environment;
   const { name } = options.plan.definition;
   const supervision = await Supervision.claim(
@@ -120,7 +115,7 @@ async function runOnce(
   supervision.beat((error) => lost.abort(error));
   try {
     const deployed = await deployIfChanged(environment, options, process, supervision, lost.signal);
-    const finished = await operate(environment, {
+    const drained = await operate(environment, {
       ...options,
       process,
       deployed,
@@ -128,19 +123,22 @@ async function runOnce(
       lost: lost.signal,
     });
     // What was let go of may hold the log up: others find out by the silence.
-    if (finished) await supervision.release();
-    return deployed;
+    if (drained) await supervision.release();
+    return { deployed, drained };
   } finally {
     supervision.abandon();
   }
 }
 
-interface Operation extends RunOptions {
+export interface Operation extends RunOptions {
   readonly process: string;
   readonly deployed: PipelineDeployed;
   readonly supervision: Supervision;
   /** Aborts, with the reason, when another process has taken over. */
   readonly lost: AbortSignal;
+  /** See `HostContext.recordedEffects`. */
+  readonly recordedEffects?: NonNullable<HostContext["recordedEffects"]>;
+  readonly pace?: Pace;
 }
 
 async function deployIfChanged(
@@ -237,23 +235,26 @@ async function mustNeedNoCode(log: EventLog, pipeline: string, current: Pipeline
 }
 
 /**
- * Runs the actors of a deployment until its intakes have ended and everything is through, or it is stopped. Answers
- * whether what was in flight was finished in the time that there was for it.
+ * Runs the actors of a deployment until its intakes have ended and everything is through. When it is stopped its doors
+ * are closed, and it runs on until everything is through, or the time for that is over. Answers whether it was not.
  */
-async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
-  const { plan, board, supervision } = operation;
-  const units = unitsOf(plan);
+export async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
+  const { board, supervision, signal } = operation;
+  const units = unitsToRun(operation);
   for (const unit of [...units.partitions, ...units.sinks]) board.expect(unit);
   if (!operation.leaveRetries) {
     for (const unit of [...units.doors, ...units.partitions]) board.expectRetries(unit);
   }
   const ended = new Set<string>();
   let inputFailure: HeadwaterError | undefined;
+  const lookForEnd = () => {
+    if (ended.size === units.doors.length && (!operation.follow || signal.aborted)) board.noMoreInput();
+    board.touch();
+  };
   const onEnded = (unit: string, failure?: HeadwaterError) => {
     ended.add(unit);
     inputFailure ??= failure;
-    if (ended.size === plan.sources.length && !operation.follow) board.noMoreInput();
-    board.touch();
+    lookForEnd();
   };
   const context = hostContext(environment, operation);
   let spawned = operation.nodes;
@@ -310,18 +311,21 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   });
   let late = false;
   let cancelDeadline = () => {};
-  const stopAtDeadline = () => {
+  // The signal closes the doors, too: see `DoorOptions.closing`.
+  const onStop = () => {
     const { drainMs = LIMITS.drainMs } = operation;
     cancelDeadline = environment.clock.setTimeout(() => {
       late = true;
       operation.onDrainTimeout?.(drainMs);
       actor.send({ type: "STOP" });
     }, drainMs);
+    lookForEnd();
   };
-  const watch = watchForEnd(environment, operation, ended, finished.signal).then(() => {
-    if (operation.signal.aborted && !finished.signal.aborted) stopAtDeadline();
-    actor.send({ type: "DRAIN" });
-  });
+  if (signal.aborted) onStop();
+  else signal.addEventListener("abort", onStop, { once: true });
+  const watch = watchForEnd(environment, operation, ended, finished.signal).then(() =>
+    actor.send({ type: "DRAIN" }),
+  );
   try {
     const error = await done;
     if (error !== undefined) throw error;
@@ -330,6 +334,7 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     if (!late) await pool.settled();
   } finally {
     finished.abort();
+    signal.removeEventListener("abort", onStop);
     await watch;
     cancelDeadline();
     operation.lost.removeEventListener("abort", onLost);
@@ -337,9 +342,27 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
     await pool.close();
     // Who begins again in this process must not meet what it began before.
     if (operation.follow && !late) await pool.settled();
+    if (late) await settledWithin(environment.clock, pool, LIMITS.letGoMs);
     await threads?.close();
   }
   return !late;
+}
+
+/** What is on its way to the log is to be counted; what never comes to an end is not waited for. */
+async function settledWithin(clock: Clock, pool: WorkerPool, ms: number): Promise<void> {
+  const settled = new AbortController();
+  await Promise.race([pool.settled(), sleep(clock, ms, settled.signal)]);
+  settled.abort();
+}
+
+/** A fork hands out only what it is told to: its other sinks are not run. */
+function unitsToRun({ plan, targets }: Pick<Operation, "plan" | "targets">): ReturnType<typeof unitsOf> {
+  const units = unitsOf(plan);
+  if (plan.fork === undefined) return units;
+  return {
+    ...units,
+    sinks: plan.sinks.filter(({ name }) => targets.has(name)).map(({ name }) => `sink:${name}`),
+  };
 }
 
 /** The threads of the nodes, if they are to run in some. */
@@ -380,7 +403,7 @@ function threadParts({ threads }: RunEnvironment, { threads: settings, bundle, p
 
 /**
  * Resolves when all doors have ended, every unit is through what they promised, and nothing is asked for that was not
- * put back; or when the run is stopped.
+ * put back. A run that follows its inputs comes to that only when it is stopped; then what is asked for is left.
  */
 async function watchForEnd(
   environment: RunEnvironment,
@@ -388,14 +411,14 @@ async function watchForEnd(
   ended: ReadonlySet<string>,
   finished: AbortSignal,
 ): Promise<void> {
-  const { board, plan, signal, follow } = operation;
-  const doors = plan.sources.length;
-  const either = AbortSignal.any([signal, finished]);
-  const through = () => !follow && ended.size === doors && board.through >= board.doorsThrough;
-  while (!either.aborted) {
+  const { board, signal, follow } = operation;
+  const doors = unitsToRun(operation).doors.length;
+  const through = () =>
+    (signal.aborted || !follow) && ended.size === doors && board.through >= board.doorsThrough;
+  while (!finished.aborted) {
     // Listening begins before looking: what is reported while the log is asked is not to be missed.
-    const changed = board.changed(either);
-    if (through() && (await allPutBack(environment, operation)) && through()) return;
+    const changed = board.changed(finished);
+    if (through() && (signal.aborted || (await allPutBack(environment, operation))) && through()) return;
     await changed;
   }
 }
@@ -438,6 +461,8 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     board,
     keepOpen,
     takesRetries: !operation.leaveRetries,
+    ...(operation.recordedEffects !== undefined && { recordedEffects: operation.recordedEffects }),
+    ...(operation.pace !== undefined && { pace: operation.pace }),
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,
@@ -475,6 +500,7 @@ function makeWorker(
   return new DoorWorker(context, order, {
     source,
     intake: operation.intakes.get(name) ?? new ProgramIntake(nothing()),
+    closing: operation.signal,
     onEnded: () => ended(order.unit),
     onInputFailed: (error) => ended(order.unit, error),
     onRejected: (where, error) => operation.onRejected(name, where, error),

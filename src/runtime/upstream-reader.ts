@@ -1,14 +1,22 @@
+import { DIGEST_BYTES } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { EventRange, RecordsStored } from "../core/events.ts";
+import type { EventRange, RecordsStored, StepsRecorded } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
 import { besideStream } from "../core/streams.ts";
 import { decodeWatermarks, type WatermarkColumns, type WatermarkStep } from "../core/watermark.ts";
-import { decodeAccepted, decodeBlock, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
+import {
+  decodeAccepted,
+  decodeBlock,
+  decodeOutlet,
+  decodeResults,
+  type UpstreamRows,
+} from "../engine/outlet-decoder.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { mapAhead } from "./map-ahead.ts";
+import type { Pace } from "./pace.ts";
 import { seekRecord, seekThrough } from "./seek.ts";
 
 /** Which records of one upstream stream a reader wants. */
@@ -16,8 +24,11 @@ export interface UpstreamSelection {
   readonly stream: string;
   /** See `Plan.origins`. */
   readonly origins: readonly string[];
-  /** For a source's stream its index in `origins`; for a partition's the outlet. */
-  readonly from: { readonly source: number } | { readonly outlet: number };
+  /**
+   * For a source's stream its index in `origins`; for a partition's the outlet, or a stage of which the results are
+   * wanted: of these the digests are given in the place of records, and nothing of a stage that has none.
+   */
+  readonly from: { readonly source: number } | { readonly outlet: number } | { readonly results: number };
   /** The section to read; `undefined`: all of them. */
   readonly partition: number | undefined;
   /** Added to all paths: see `Upstream.branch`. */
@@ -26,6 +37,8 @@ export interface UpstreamSelection {
   readonly payload: boolean;
   /** Whether the steps of the stream's watermark are wanted. */
   readonly watched: boolean;
+  /** Nothing beyond this ordinal is wanted of what the log holds, and nothing else is waited for. */
+  readonly upTo?: number;
 }
 
 /** Where a reader begins and ends. */
@@ -36,6 +49,8 @@ export interface UpstreamBounds {
   readonly through: number;
   /** It reads what the log holds up to this ordinal, and then counts as complete up to it. Absent: it goes on. */
   readonly upTo?: number | undefined;
+  /** Holds back what is read of a source's recorded stream. */
+  readonly pace?: Pace | undefined;
 }
 
 /** The records of one upstream event, and where to find their bytes. */
@@ -49,6 +64,8 @@ export interface UpstreamChunk extends UpstreamRows {
 interface Received {
   readonly typed: ReturnType<typeof decodeEvent>;
   readonly chunk: UpstreamChunk | undefined;
+  /** N of the first of its records that is beyond what is wanted of the stream. */
+  readonly beyond: number | undefined;
   /** Whether it was the last of those that came together. */
   readonly last: boolean;
 }
@@ -148,7 +165,7 @@ export class UpstreamReader {
 
   async #pump(): Promise<void> {
     const { signal } = this.#stop;
-    const { upTo } = this.#bounds;
+    const upTo = this.selection.upTo ?? this.#bounds.upTo;
     const revision = await this.#seek();
     const received = mapAhead(this.#messages(revision), LIMITS.payloadReadsAhead, async (message) =>
       message === "caught-up" ? message : await this.#receive(message),
@@ -157,6 +174,7 @@ export class UpstreamReader {
       if (next === "caught-up") {
         if (upTo !== undefined) this.#through = Math.max(this.#through, upTo);
       } else {
+        if (next.chunk !== undefined && next.chunk.count > 0) await this.#heldBack(next.chunk);
         this.#enqueue(next);
         while (this.#full && !signal.aborted) {
           this.#changed();
@@ -210,12 +228,20 @@ export class UpstreamReader {
       rows = decodeAccepted(typed.data, from.source, partition);
     } else if (typed.type === "StepsRecorded" && "outlet" in from) {
       rows = decodeOutlet(typed.data, from.outlet, origins, partition);
+    } else if (typed.type === "StepsRecorded" && "results" in from) {
+      rows = decodeResults(typed.data, from.results, origins);
     }
-    if (rows === undefined || rows.count === 0) return { typed, chunk: undefined, last };
-    return { typed, chunk: await this.#load(this.#trim(rows), typed.data as RecordRanges), last };
+    if (rows === undefined || rows.count === 0) return { typed, chunk: undefined, beyond: undefined, last };
+    const within = this.#within(rows);
+    const wanted = this.#trim(within);
+    const chunk =
+      typed.type === "StepsRecorded" && "results" in from
+        ? withDigests(wanted, typed.data, from.results)
+        : await this.#load(wanted, typed.data as RecordRanges);
+    return { typed, chunk, beyond: rows.ns[within.count], last };
   }
 
-  #enqueue({ typed, chunk }: Received): void {
+  #enqueue({ typed, chunk, beyond }: Received): void {
     if (chunk !== undefined && chunk.count > 0) {
       this.#queue.push(chunk);
       this.#queued += chunk.count;
@@ -224,16 +250,26 @@ export class UpstreamReader {
     if (this.selection.watched && "watermark" in typed.data) this.#observe(typed.data.watermark);
     if ("through" in typed.data) {
       const count = "count" in typed.data ? typed.data.count : 0;
-      this.#end = Math.max(this.#end, typed.data.first + count);
-      this.#through = Math.max(this.#through, typed.data.through);
+      this.#end = Math.max(this.#end, beyond ?? typed.data.first + count);
+      const through = Math.min(typed.data.through, this.selection.upTo ?? typed.data.through);
+      this.#through = Math.max(this.#through, through);
     }
+  }
+
+  async #heldBack({ count, ordinals }: UpstreamChunk): Promise<void> {
+    const { pace } = this.#bounds;
+    const recorded = this.selection.upTo !== undefined && "source" in this.selection.from;
+    if (pace === undefined || !recorded) return;
+    // What has been read by now goes on meanwhile.
+    this.#changed();
+    await pace.take(count, ordinals[0] as number, this.#stop.signal);
   }
 
   /** Each event begins with the step that is in force; those known already are passed over. */
   #observe(watermark: WatermarkColumns | undefined): void {
     if (watermark === undefined) return;
     for (const step of decodeWatermarks(watermark)) {
-      if (step.ordinal <= this.#lastStep) continue;
+      if (step.ordinal <= this.#lastStep || step.ordinal > (this.selection.upTo ?? step.ordinal)) continue;
       this.#steps.push(step);
       this.#lastStep = step.ordinal;
     }
@@ -244,6 +280,17 @@ export class UpstreamReader {
     let skip = 0;
     while (skip < rows.count && (rows.ns[skip] as number) < this.#bounds.cursor) skip++;
     return skip === 0 ? rows : sliceRows(rows, skip);
+  }
+
+  /** Without the records beyond what is wanted of the stream. */
+  #within(rows: UpstreamRows): UpstreamRows {
+    const { upTo } = this.selection;
+    if (upTo === undefined || (rows.ordinals.at(-1) ?? upTo) <= upTo) return rows;
+    return sliceRows(
+      rows,
+      0,
+      rows.ordinals.findIndex((ordinal) => ordinal > upTo),
+    );
   }
 
   async #load(rows: UpstreamRows, { payload, transit }: RecordRanges): Promise<UpstreamChunk> {
@@ -291,20 +338,35 @@ interface RecordRanges {
   readonly transit?: EventRange;
 }
 
-function sliceRows(rows: UpstreamRows, from: number): UpstreamRows {
+/** Results of a stage, each with its digest in the place of the record. */
+function withDigests(rows: UpstreamRows, event: StepsRecorded, stage: number): UpstreamChunk {
+  const digests = event.stages?.[stage]?.digests;
+  const at = Array.from({ length: rows.count }, (_, row) => DIGEST_BYTES * (rows.stored?.[row] ?? row));
+  const none = new Array<number>(rows.count).fill(0);
+  return {
+    ...rows,
+    buffers: new Array<Uint8Array>(rows.count).fill(digests ?? NO_BYTES),
+    starts: digests === undefined ? none : at,
+    ends: digests === undefined ? none : at.map((start) => start + DIGEST_BYTES),
+  };
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+function sliceRows(rows: UpstreamRows, from: number, end: number = rows.count): UpstreamRows {
   const { sources, paths, times, ks, keys, stored } = rows;
   return {
     ...rows,
-    count: rows.count - from,
-    ordinals: rows.ordinals.slice(from),
-    sources: sources?.slice(from),
-    roots: rows.roots.slice(from),
-    paths: paths?.slice(from),
-    times: times?.slice(from),
-    ns: rows.ns.slice(from),
-    ks: ks?.slice(from),
-    keys: keys?.slice(from),
-    stored: stored?.slice(from) ?? Array.from({ length: rows.count - from }, (_, row) => row + from),
+    count: end - from,
+    ordinals: rows.ordinals.slice(from, end),
+    sources: sources?.slice(from, end),
+    roots: rows.roots.slice(from, end),
+    paths: paths?.slice(from, end),
+    times: times?.slice(from, end),
+    ns: rows.ns.slice(from, end),
+    ks: ks?.slice(from, end),
+    keys: keys?.slice(from, end),
+    stored: stored?.slice(from, end) ?? Array.from({ length: end - from }, (_, row) => row + from),
   };
 }
 
