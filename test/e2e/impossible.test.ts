@@ -584,6 +584,15 @@ const LIES: readonly Lie[] = [
     code: "BadStage",
   },
   {
+    what: "a partition that begins behind the first records",
+    stream: "steps_eventful.even.",
+    type: "PartitionClaimed",
+    change: within("cursors", () => ({ "source_eventful.in": 5 })),
+    check: "conservation",
+    code: "PassedOver",
+    at: () => "source_eventful.in@0",
+  },
+  {
     what: "a partition that stops reading a stream",
     stream: "steps_eventful.even.",
     type: "StepsRecorded",
