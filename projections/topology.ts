@@ -1,6 +1,6 @@
 import { equalBytes } from "../src/core/digest.ts";
 import type { PipelineDeployed } from "../src/core/events.ts";
-import { sinkStream, sourceStream, stepsStream } from "../src/core/streams.ts";
+import { pipelineOf, sinkStream, sourceStream, stepsStream } from "../src/core/streams.ts";
 
 /** What a reader takes from one stream: the records of one source, or of one outlet of a partition. */
 export interface Edge {
@@ -18,10 +18,17 @@ export interface Edge {
 /** A sink, or a partition of a segment, of a deployment. */
 export interface Reader {
   readonly edges: readonly Edge[];
-  /** Names of the segment's stages, in the order of its events' `stages`; none at a sink. */
+  /** Names of the segment's stages, in the order of its events' `stages`, and of what kind each is; none at a sink. */
   readonly stages: readonly string[];
+  readonly kinds: readonly string[];
+  /** Names of the pipeline's sources. */
+  readonly sources: ReadonlySet<string>;
   /** Whether digests are recorded. */
   readonly digests: boolean;
+  /** How many of the pipeline's segments come after this one; 0 at a sink. */
+  readonly segmentsAfter: number;
+  /** Of a fork: it takes nothing beyond this ordinal. */
+  readonly upTo?: number;
 }
 
 /** What reads what in the deployments of a log, as far as their events say it: see "Addresses" in docs/format.md. */
@@ -31,18 +38,23 @@ export class Topology {
 
   /** Takes in an event of `pipeline_P`. */
   deploy(stream: string, deployed: PipelineDeployed): void {
-    const pipeline = stream.slice(stream.indexOf("_") + 1);
+    const pipeline = pipelineOf(stream);
     const known = this.#deployments.get(pipeline);
     if (known === undefined) this.#deployments.set(pipeline, [deployed]);
     else known.push(deployed);
   }
 
+  /** The deployment with the identity `deployment` of the pipeline whose stream is `stream`; `undefined` if it is not known. */
+  deployment(stream: string, deployment: Uint8Array): PipelineDeployed | undefined {
+    return this.#deployments
+      .get(pipelineOf(stream))
+      ?.find((other) => equalBytes(other.deployment, deployment));
+  }
+
   /** The reader whose stream is `stream`, in the deployment with the identity `deployment`; `undefined` if it is not known. */
   reader(stream: string, deployment: Uint8Array): Reader | undefined {
-    const pipeline = stream.slice(stream.indexOf("_") + 1).split(".", 1)[0] ?? "";
-    const deployed = this.#deployments
-      .get(pipeline)
-      ?.find((other) => equalBytes(other.deployment, deployment));
+    const pipeline = pipelineOf(stream);
+    const deployed = this.deployment(stream, deployment);
     if (deployed === undefined) return undefined;
     const name = `${deployed.version} ${stream}`;
     if (!this.#readers.has(name)) this.#readers.set(name, readerOf(pipeline, deployed, stream));
@@ -52,12 +64,21 @@ export class Topology {
 
 function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string): Reader | undefined {
   const digests = deployed.provenance === "full";
+  const upTo = deployed.fork === undefined ? {} : { upTo: deployed.fork.to };
+  const sources = new Set(deployed.sources.map(({ name }) => name));
   const sink = deployed.sinks.find(({ name }) => sinkStream(pipeline, name) === stream);
-  if (sink !== undefined) return { edges: sinkEdges(pipeline, deployed, sink.input), stages: [], digests };
+  if (sink !== undefined) {
+    const edges = sinkEdges(pipeline, deployed, sink.input);
+    return { edges, stages: [], kinds: [], sources, digests, segmentsAfter: 0, ...upTo };
+  }
   const [, segment = "", digits = ""] = /^steps_[^.]*\.([^.]*)\.(\d{4})$/.exec(stream) ?? [];
   const stages = stagesOf(deployed, segment);
   if (stages.length === 0) return undefined;
-  return { edges: segmentEdges(pipeline, deployed, segment, Number(digits)), stages, digests };
+  const segments = [...new Set(deployed.stages.map((stage) => stage.segment))];
+  const segmentsAfter = segments.length - 1 - segments.indexOf(segment);
+  const kinds = deployed.stages.filter((stage) => stage.segment === segment).map(({ kind }) => kind);
+  const edges = segmentEdges(pipeline, deployed, segment, Number(digits));
+  return { edges, stages, kinds, sources, digests, segmentsAfter, ...upTo };
 }
 
 function stagesOf({ stages }: PipelineDeployed, segment: string): string[] {
@@ -67,13 +88,13 @@ function stagesOf({ stages }: PipelineDeployed, segment: string): string[] {
 function sinkEdges(pipeline: string, deployed: PipelineDeployed, input: string): Edge[] {
   const partition = undefined;
   if (deployed.sources.some(({ name }) => name === input)) {
-    const stream = sourceStream(pipeline, input);
+    const stream = sourceStream(deployed.fork?.pipeline ?? pipeline, input);
     return [{ stream, stage: undefined, rekeys: false, partition, branch: "" }];
   }
   const segment = deployed.stages.find(({ name }) => name === input)?.segment ?? "";
   const stage = stagesOf(deployed, segment).indexOf(input);
   return partitionsOf(deployed).map((from) => ({
-    stream: stepsStream(pipeline, segment, from),
+    stream: stepsStream(runsIn(pipeline, deployed, segment), segment, from),
     stage,
     rekeys: false,
     partition,
@@ -97,14 +118,22 @@ function segmentEdges(
         ? `${segment}\0`
         : "";
     if (deployed.sources.some(({ name }) => name === input)) {
-      return [{ stream: sourceStream(pipeline, input), stage: undefined, rekeys: false, partition, branch }];
+      return [
+        {
+          stream: sourceStream(deployed.fork?.pipeline ?? pipeline, input),
+          stage: undefined,
+          rekeys: false,
+          partition,
+          branch,
+        },
+      ];
     }
     const ahead = deployed.stages.find(({ name }) => name === input);
     const rekeys = ahead?.kind === "keyBy";
     const stage = stagesOf(deployed, ahead?.segment ?? "").indexOf(input);
     const from = rekeys ? partitionsOf(deployed) : [partition];
     return from.map((number) => ({
-      stream: stepsStream(pipeline, ahead?.segment ?? "", number),
+      stream: stepsStream(runsIn(pipeline, deployed, ahead?.segment), ahead?.segment ?? "", number),
       stage,
       rekeys,
       partition: rekeys ? partition : undefined,
@@ -118,6 +147,11 @@ function readersOf({ stages }: PipelineDeployed, input: string): number {
   return stages
     .filter(({ kind }) => kind !== "late")
     .reduce((sum, { inputs }) => sum + inputs.filter((name) => name === input).length, 0);
+}
+
+/** A fork takes what it does not run from the pipeline whose history it is. */
+function runsIn(pipeline: string, { fork }: PipelineDeployed, segment: string | undefined): string {
+  return fork?.reused.includes(segment ?? "") ? fork.pipeline : pipeline;
 }
 
 function partitionsOf({ partitions }: PipelineDeployed): number[] {

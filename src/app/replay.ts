@@ -1,18 +1,17 @@
 import { resolve } from "node:path";
-import { decodeEvent } from "../core/event-codec.ts";
-import { sourceStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { checkPartition } from "../runtime/history-check.ts";
-import { firstFromOrdinal } from "../runtime/seek-time.ts";
-import { lastEvent } from "../runtime/stream-tail.ts";
+import { recordsIn } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import type { Divergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
 
+export { askFork, listForks, resumeFork, showFork } from "./forks.ts";
 export { parsePoint } from "./history-point.ts";
+export { whatIf } from "./what-if.ts";
 
 /**
  * Runs a part of a pipeline's history again, by the code that ran then, and compares every step with what was
@@ -103,29 +102,4 @@ function unitsIn(history: DeploymentHistory) {
     }
   }
   return [...units.values()];
-}
-
-/** How many records the sources have accepted in the window. */
-async function recordsIn(
-  log: EventLog,
-  history: DeploymentHistory,
-  { from, to }: HistoryWindow,
-): Promise<number> {
-  const sources = new Set(history.all.flatMap(({ sources: some }) => some.map(({ name }) => name)));
-  let records = 0;
-  for (const source of sources) {
-    const stream = sourceStream(history.pipeline, source);
-    records += (await recordsBefore(log, stream, to + 1)) - (await recordsBefore(log, stream, from));
-  }
-  return records;
-}
-
-/** How many records of a source have ordinals below `ordinal`. */
-async function recordsBefore(log: EventLog, stream: string, ordinal: number): Promise<number> {
-  const later = await firstFromOrdinal(log, stream, ordinal);
-  if (later !== undefined) return later.n;
-  const last = await lastEvent(log, stream);
-  const data = last && decodeEvent(last).data;
-  if (data === undefined || !("first" in data)) return 0;
-  return data.first + ("count" in data ? data.count : 0);
 }

@@ -12,6 +12,7 @@ import { RotatingTarget } from "../runtime/rotating-target.ts";
 import { sinkHistory } from "../runtime/sink-history.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { StdoutTarget } from "../runtime/sink-targets.ts";
+import { mustKnow } from "./pipeline-name.ts";
 import { parseRotation } from "./rotation.ts";
 import type { RunRequest } from "./run-types.ts";
 
@@ -39,6 +40,20 @@ function targetOf(
     return new HttpTarget({ http, clock, url: output, headers: {}, timeoutMs: LIMITS.postTimeoutMs });
   }
   return fileTarget(files, output, request.rotations?.get(sink) ?? request.rotations?.get(""));
+}
+
+/** The files of a fork's sinks. Throws `UnknownSink`, and what {@link openTargets} and {@link checkOutputs} throw. */
+export async function openForkTargets(
+  { files }: Surroundings,
+  log: EventLog,
+  plan: Plan,
+  outputs: ReadonlyMap<string, string> = new Map(),
+): Promise<Map<string, SinkTarget>> {
+  await checkOutputPaths({ outputs });
+  mustKnow("UnknownSink", "sink", plan.definition, outputs, plan.definition.sinks);
+  const targets = new Map([...outputs].map(([sink, path]) => [sink, fileTarget(files, path)]));
+  await checkOutputs(log, plan, targets);
+  return targets;
 }
 
 /** JSON lines into one file, or into several if it is rotated. Throws `BadUsage` for a rotation that is none. */
@@ -97,7 +112,7 @@ async function checkOutputPath(path: string): Promise<void> {
 }
 
 /** Two sinks that write one file would each find it changed by the other. */
-async function checkOutputPaths(request: RunRequest): Promise<void> {
+async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "rotations">): Promise<void> {
   const sinkOf = new Map<string, string>();
   for (const sink of request.rotations?.keys() ?? []) {
     const output = request.outputs.get(sink);
@@ -127,7 +142,7 @@ async function checkOutputPaths(request: RunRequest): Promise<void> {
 }
 
 /** A rotation of all files means something only where there is one that has none of its own. */
-function mustRotateSome({ outputs, rotations }: RunRequest): void {
+function mustRotateSome({ outputs, rotations }: Pick<RunRequest, "outputs" | "rotations">): void {
   if (rotations?.has("") !== true) return;
   const isFile = (output: string) => output !== STDIO && !isAddress(output);
   if ([...outputs].some(([sink, output]) => isFile(output) && !rotations.has(sink))) return;
@@ -144,7 +159,7 @@ export async function checkOutputs(
   targets: ReadonlyMap<string, SinkTarget>,
 ): Promise<void> {
   for (const [sink, target] of targets) {
-    const history = await sinkHistory(log, plan.definition.name, sink, target);
+    const history = await sinkHistory(log, plan.fork?.name ?? plan.definition.name, sink, target);
     if (history === undefined) await mustNotBeForeign(target);
     else if (await target.hasContent()) await target.mustHold(history.place, history.last);
   }

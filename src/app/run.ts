@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { isHeadwaterError } from "../core/errors.ts";
 import type { DeployedParameters } from "../core/events.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
 import { overridesOf, overridesOfTexts } from "../pipeline/parameter-overrides.ts";
@@ -17,7 +17,7 @@ import { runtimeVersions } from "../runtime/versions.ts";
 import { HeldBack } from "./backpressure.ts";
 import { checkpointsOfRun } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
-import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import { isModulePath, mustKnow, unknownPipeline } from "./pipeline-name.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { openIntakes } from "./run-inputs.ts";
 import { checkOutputs, openTargets } from "./run-outputs.ts";
@@ -149,23 +149,6 @@ function planned(
 function checkNames(plan: Plan, request: RunRequest): void {
   mustKnow("UnknownSource", "source", plan.definition, request.inputs, plan.definition.sources);
   mustKnow("UnknownSink", "sink", plan.definition, request.outputs, plan.definition.sinks);
-}
-
-function mustKnow(
-  code: "UnknownSource" | "UnknownSink",
-  kind: string,
-  definition: PipelineDefinition,
-  named: ReadonlyMap<string, string>,
-  known: readonly { readonly name: string }[],
-): void {
-  for (const name of named.keys()) {
-    if (known.some((other) => other.name === name)) continue;
-    const names = known.map((other) => other.name).join(", ");
-    throw new HeadwaterError(code, `the pipeline has no ${kind} ${JSON.stringify(name)}`, {
-      where: `pipeline ${definition.name}`,
-      hint: names === "" ? `It has no ${kind}s.` : `It has: ${names}.`,
-    });
-  }
 }
 
 /** Tells progress while a run lasts; answers how to stop that. */

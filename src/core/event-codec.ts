@@ -23,6 +23,7 @@ const VERSIONS = {
   OutputsPrepared: 1,
   OutputsDelivered: 1,
   PipelineDeployed: 1,
+  ReplayAsked: 1,
   CodeChunk: 1,
   SupervisorClaimed: 1,
   SupervisorReleased: 1,

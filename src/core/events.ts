@@ -55,6 +55,15 @@ export interface EventRange {
   readonly events: number;
 }
 
+/** Which rows of a stage are in its blocks of the payload: see "Capture" in docs/format.md. */
+export interface CapturedRows {
+  readonly stage: number;
+  /** Deltas; absent: all. */
+  readonly rows?: Uint8Array;
+  /** The share that is kept; absent if it is 1. */
+  readonly rate?: number;
+}
+
 /** How much of an identified input has been taken in. */
 export interface InputProgress {
   readonly name: string;
@@ -90,6 +99,8 @@ export interface RecordsAccepted extends Common<2>, Extent {
   readonly watermark?: WatermarkColumns;
   readonly ids?: Uint8Array;
   readonly payload?: EventRange;
+  readonly transit?: EventRange;
+  readonly captured?: readonly CapturedRows[];
   readonly rejected?: EventRange & { readonly count: number };
   readonly retried?: { readonly rows: Uint8Array; readonly items: Uint8Array };
   readonly retry?: number;
@@ -170,6 +181,8 @@ export interface StepsRecorded extends Common<2>, Extent {
   readonly stages?: readonly StageColumns[];
   readonly outlets?: readonly OutletColumns[];
   readonly payload?: EventRange;
+  readonly transit?: EventRange;
+  readonly captured?: readonly CapturedRows[];
   readonly quarantine?: EventRange;
   readonly snapshot?: SnapshotReference;
   readonly effects?: EffectRange;
@@ -341,6 +354,8 @@ export interface DeployedSource {
   readonly eventTime: boolean;
   readonly id: boolean;
   readonly digest: Uint8Array;
+  readonly capture?: "all" | "none";
+  readonly sample?: number;
 }
 
 export interface DeployedStage {
@@ -349,6 +364,8 @@ export interface DeployedStage {
   readonly inputs: readonly string[];
   readonly segment: string;
   readonly digest: Uint8Array;
+  readonly capture?: "all" | "none";
+  readonly sample?: number;
 }
 
 /** Stage → parameter → value, of the stages that have some. */
@@ -373,7 +390,31 @@ export interface PipelineDeployed extends Common {
     readonly icu: string;
     readonly timeZone: string;
   };
+  /** Only of a fork: see "Forks" in docs/format.md. */
+  readonly fork?: DeployedFork;
 }
+
+/** What a fork runs over, and how. */
+export interface DeployedFork {
+  /** The pipeline whose history it is. */
+  readonly pipeline: string;
+  /** The last ordinal that it takes. */
+  readonly to: number;
+  /** Segments that it does not run: their recorded outputs are read. */
+  readonly reused: readonly string[];
+  /** What becomes of an effect whose result was not recorded. */
+  readonly newEffects: "refused" | "called";
+}
+
+/** What is wanted of a fork, beside its deployment: the last one holds. */
+export interface ReplayAsked extends Common {
+  readonly host: string;
+  readonly pid: number;
+  readonly ask: ReplayAsk;
+}
+
+/** To stand still; to go on; to end for good. */
+export type ReplayAsk = "pause" | "resume" | "stop";
 
 /** What every event of a supervisor's stream says, so that the last one tells all. */
 interface SupervisorMark extends Common {
@@ -444,6 +485,7 @@ export interface EventTypes {
   OutputsPrepared: OutputsPrepared;
   OutputsDelivered: OutputsDelivered;
   PipelineDeployed: PipelineDeployed;
+  ReplayAsked: ReplayAsked;
   CodeChunk: Chunk;
   SupervisorClaimed: SupervisorClaimed;
   SupervisorReleased: SupervisorReleased;

@@ -30,6 +30,8 @@ export const LIMITS = {
   /** Records, and their bytes, that a reader holds before it reads on. */
   queuedRecords: 4_096,
   queuedBytes: 4 * 1024 * 1024,
+  /** Events whose records a reader has begun to read, or has read and not queued. */
+  payloadReadsAhead: 4,
   /** Bytes of accepted records that are not through the pipeline yet. */
   inFlightBytes: 64 * 1024 * 1024,
   /** Accepted records that are not through the pipeline yet; at this many a door says "later". */
@@ -208,10 +210,22 @@ export const LIMITS = {
   retryQueue: 4_096,
   /** Quarantined records that are listed unless more are asked for. */
   quarantineListed: 100,
+  /**
+   * Runs of refused records of one stream of which an audit remembers that something was decided about them, so that it
+   * sees when that is done twice. Those that are decided about together make one run.
+   */
+  auditIntervals: 65_536,
+  /** Inputs of a partition that its window or join did not take in, of which an audit remembers that no result has them. */
+  auditInputsLeftOut: 65_536,
   /** Bytes of events that an audit keeps in mind because others take records from them; what is older is read again. */
   auditRecentBytes: 64 * 1024 * 1024,
   /** Events that are read again at once. */
   auditReadEvents: 32,
+  /** Differences of each kind that are shown of each sink, and fields that are counted of each. */
+  diffExamples: 5,
+  diffFields: 256,
+  /** How often a replay says how far it is, in milliseconds. */
+  replayProgressMs: 500,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

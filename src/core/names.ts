@@ -4,7 +4,7 @@ import { LIMITS } from "./limits.ts";
 const NAME = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
 
 /** What a name names, for messages. */
-export type NameKind = "pipeline" | "source" | "stage" | "sink";
+export type NameKind = "pipeline" | "source" | "stage" | "sink" | "replay";
 
 /**
  * Checks a name that becomes part of stream names and addresses: `[a-z0-9-]`, at most `LIMITS.nameChars`

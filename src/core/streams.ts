@@ -24,9 +24,30 @@ export function pipelineStream(pipeline: string): string {
   return `pipeline_${pipeline}`;
 }
 
+/** What streams of a pipeline's fork have in the place of its name: see "Forks" in docs/format.md. */
+export function forkName(pipeline: string, id: string): string {
+  return `${pipeline}~${id}`;
+}
+
+/** The pipeline and id that a {@link forkName} is made of; `undefined` for any other name. */
+export function forkOf(name: string): { readonly pipeline: string; readonly id: string } | undefined {
+  const at = name.indexOf("~");
+  return at < 0 ? undefined : { pipeline: name.slice(0, at), id: name.slice(at + 1) };
+}
+
+/** Whether `stream` is of some pipeline's fork. */
+export function isForkStream(stream: string): boolean {
+  return stream.includes("~");
+}
+
 /** Which records of a pipeline are to be put back, and which are discarded. */
 export function retryStream(pipeline: string): string {
   return `retry_${pipeline}`;
+}
+
+/** The pipeline of a stream. */
+export function pipelineOf(stream: string): string {
+  return stream.slice(stream.indexOf("_") + 1).split(".", 1)[0] ?? "";
 }
 
 /** Whether `stream` is some pipeline's {@link retryStream}. */

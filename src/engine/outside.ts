@@ -6,6 +6,8 @@ export interface EffectRequest {
   /** N of the input, and which of its rows at the stage, from 0. */
   readonly n: number;
   readonly k: number;
+  /** Of the record. */
+  readonly ordinal: number;
   readonly stage: string;
   readonly name: string;
   /** See "effects_" in docs/format.md. */

@@ -100,7 +100,8 @@ export class SegmentEngine {
     const full = provenance === "full";
     const read = new Set(full ? segment.stages.map((stage) => recordsOf(segment, stage.input)) : []);
     this.#keeping = segment.stages.map((_, stage) => {
-      const bytes = stored.has(stage) || read.has(stage);
+      const all = segment.captures?.stages[stage]?.level === "all";
+      const bytes = stored.has(stage) || read.has(stage) || all;
       return { own: makesRecords(segment, stage) && (bytes || full), digests: full, bytes };
     });
     this.#firstReader = segment.stages.findIndex((stage) => stage.input === SEGMENT_INPUT);
@@ -341,7 +342,7 @@ export class SegmentEngine {
         const from = origin?.[row] ?? row;
         let k = 0;
         while (origin !== undefined && row > k && origin[row - k - 1] === from) k++;
-        return { n: first + from, k };
+        return { n: first + from, k, ordinal: rows.ordinals[from] as number };
       },
       placeOf: (row) => {
         const from = origin?.[row] ?? row;

@@ -9,8 +9,8 @@ export interface StageEffectsOptions {
   readonly pipeline: string;
   readonly stage: string;
   readonly outside: Outside;
-  /** N of a row's input, and which of its rows at the stage it is, from 0. */
-  numberOf(row: number): { readonly n: number; readonly k: number };
+  /** N of a row's input, which of its rows at the stage it is, from 0, and its ordinal. */
+  numberOf(row: number): { readonly n: number; readonly k: number; readonly ordinal: number };
   placeOf(row: number): RecordPlace;
 }
 

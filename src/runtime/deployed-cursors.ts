@@ -1,7 +1,9 @@
 import { type Cursors, TAKEN_OF_GROUP } from "../core/events.ts";
 import { isRetryStream } from "../core/streams.ts";
+import type { EventLog } from "../ports/event-log.ts";
 import type { HostContext } from "./host-context.ts";
 import { seekOrdinal } from "./seek.ts";
+import { recordsBefore } from "./seek-time.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
 
 /** The log, and where the deployment that runs begins. */
@@ -39,4 +41,15 @@ export async function currentCursors(
   if (added.length === 0 && !gone) return before;
   const kept = Object.entries(before).filter(([stream]) => read(stream));
   return { ...Object.fromEntries(kept), ...(await startingCursors(context, added)) };
+}
+
+/** Where the records with `ordinal` or a later one begin in each stream, to the record. */
+export async function cursorsFrom(
+  log: EventLog,
+  upstreams: readonly UpstreamSelection[],
+  ordinal: number,
+): Promise<Cursors> {
+  const cursors: Record<string, number> = {};
+  for (const { stream } of upstreams) cursors[stream] = await recordsBefore(log, stream, ordinal);
+  return cursors;
 }

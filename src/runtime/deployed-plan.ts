@@ -2,6 +2,7 @@ import type { DeployedStage, PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { PipelineDefinition, StageDefinition } from "../pipeline/definition.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
+import { forkedPlan } from "./deployment-history.ts";
 
 /**
  * How a deployed pipeline hangs together, from its event alone: which segments, outlets and origins it has. None of its
@@ -9,11 +10,11 @@ import { type Plan, planPipeline } from "../pipeline/plan.ts";
  */
 export function structureOf(deployed: PipelineDeployed, pipeline: string): Plan {
   const definition: PipelineDefinition = {
-    name: pipeline,
+    name: deployed.fork?.pipeline ?? pipeline,
     partitions: deployed.partitions,
     batchRecords: LIMITS.batchRecords,
     tickMs: LIMITS.tickMs,
-    sources: deployed.sources.map(({ name, key, eventTime, id }) => ({
+    sources: deployed.sources.map(({ name, key, eventTime, id, capture, sample }) => ({
       kind: "source",
       name,
       schema: undefined,
@@ -21,16 +22,18 @@ export function structureOf(deployed: PipelineDeployed, pipeline: string): Plan 
       eventTime: eventTime ? unknownFunction : undefined,
       id: id ? unknownFunction : undefined,
       watermark: { outOfOrdernessMs: 0, idleAfterMs: undefined, aheadMs: LIMITS.timeAheadMs },
+      ...(capture !== undefined && { capture }),
+      ...(sample !== undefined && { sample }),
     })),
     stages: deployed.stages.map(shapeOf),
     sinks: deployed.sinks.map(({ name, input }) => ({ kind: "sink", name, input })),
   };
-  return planPipeline(definition);
+  return forkedPlan(planPipeline(definition), pipeline, deployed.fork);
 }
 
 /** A stage as far as plans look at it: its kind, name and inputs, and for a keyBy that it has a function. */
-function shapeOf({ name, kind, inputs }: DeployedStage): StageDefinition {
-  const known = { name, kind, inputs, onError: "skip", fn: unknownFunction };
+function shapeOf({ name, kind, inputs, capture, sample }: DeployedStage): StageDefinition {
+  const known = { name, kind, inputs, onError: "skip", fn: unknownFunction, capture, sample };
   return known as unknown as StageDefinition;
 }
 

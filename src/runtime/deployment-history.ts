@@ -1,7 +1,7 @@
 import { equalBytes, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { DeployedStage, PipelineDeployed } from "../core/events.ts";
+import type { DeployedFork, DeployedStage, PipelineDeployed } from "../core/events.ts";
 import { pipelineStream } from "../core/streams.ts";
 import { overridesOf } from "../pipeline/parameter-overrides.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
@@ -96,8 +96,15 @@ export class DeploymentHistory {
 
   async #load(deployed: PipelineDeployed): Promise<Plan> {
     const { bundle, exported } = await loadDeployedCode(this.#log, this.#bundler, deployed);
-    return planPipeline(definitionOf(exported, bundle.module), overridesOf(deployed.parameters));
+    const plan = planPipeline(definitionOf(exported, bundle.module), overridesOf(deployed.parameters));
+    return forkedPlan(plan, this.pipeline, deployed.fork);
   }
+}
+
+/** The plan as it runs in the streams of `name`, which are a fork's if `fork` says so. */
+export function forkedPlan(plan: Plan, name: string, fork: DeployedFork | undefined): Plan {
+  if (fork === undefined) return plan;
+  return { ...plan, fork: { name, to: fork.to, reused: new Set(fork.reused) } };
 }
 
 /** A stage of a deployment; `undefined` if it has none of this name. */

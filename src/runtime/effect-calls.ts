@@ -16,6 +16,12 @@ export interface CallSurroundings {
 /** What came of calls. */
 export type CallResult = Pick<EffectOutcome, "kind" | "bytes" | "calls"> & { readonly millis: number };
 
+/** Outcomes of effects that were recorded elsewhere. */
+export interface RecordedOutcomes {
+  /** `undefined`: it is to be called. Rejects with `EffectMissing` where that must not be. */
+  outcomeOf(request: EffectRequest): Promise<CallResult | undefined>;
+}
+
 type Answer =
   | { readonly kind: "answered"; readonly value: unknown }
   | { readonly kind: "threw"; readonly error: unknown }

@@ -2,8 +2,10 @@ import type { Arena } from "../core/arena.ts";
 import type { Plan } from "../pipeline/plan.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
+import type { RecordedOutcomes } from "./effect-calls.ts";
 import type { EffectGates } from "./effect-gates.ts";
 import type { DecodeRecord } from "./merge-reader.ts";
+import type { Pace } from "./pace.ts";
 import type { ProgressBoard } from "./progress-board.ts";
 import type { Turnstile } from "./turnstile.ts";
 import type { WorkMarks } from "./work-marks.ts";
@@ -30,6 +32,10 @@ export interface HostContext {
   readonly keepOpen: boolean;
   /** Whether records that were asked for are put back; not where a deployment only ends what it has begun. */
   readonly takesRetries: boolean;
+  /** Of a fork: what effects have given in the history that it runs over. */
+  readonly recordedEffects?: (segment: string, partition: number) => RecordedOutcomes;
+  /** Of a fork: holds back what is read of history. */
+  readonly pace?: Pace;
   /** For tests: called at named points, such as `steps:before`, to kill or stall the process there. */
   readonly probe: Probe | undefined;
   /** The receiver of a sink does not take what it is given for now; without a reason: it does so again. */

@@ -1,8 +1,7 @@
-import { stepsStream } from "../core/streams.ts";
 import { isStateKept } from "./completed.ts";
 import type { HostContext } from "./host-context.ts";
 import { PartitionWorker } from "./partition-worker.ts";
-import { partitionUnit } from "./routes.ts";
+import { partitionUnit, stepsStreamOf } from "./routes.ts";
 
 /**
  * Leaves a snapshot of every partition whose state is in none up to its last input. A deployment that was stopped by
@@ -14,7 +13,7 @@ export async function keepStates(context: HostContext, assignment: number): Prom
   const { plan, log } = context;
   for (const segment of plan.segments.filter(({ stateful }) => stateful)) {
     for (let partition = 0; partition < plan.definition.partitions; partition++) {
-      const stream = stepsStream(plan.definition.name, segment.name, partition);
+      const stream = stepsStreamOf(plan, segment, partition);
       if (await isStateKept(log, stream)) continue;
       const worker = new PartitionWorker(context, {
         unit: partitionUnit(segment, partition),

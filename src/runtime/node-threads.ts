@@ -1,7 +1,6 @@
 import type { WorkerInput } from "../../actors/worker.ts";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import { stepsStream } from "../core/streams.ts";
 import type { RefusedInput } from "../engine/watch.ts";
 import { type Plan, SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -9,7 +8,7 @@ import type { EventLog } from "../ports/event-log.ts";
 import type { Threads } from "../ports/threads.ts";
 import { NodeThread, type ThreadLoss, type ThreadSettings } from "./node-thread.ts";
 import type { ProgressBoard, Totals } from "./progress-board.ts";
-import { partitionOfUnit, unitsOf } from "./routes.ts";
+import { partitionOfUnit, stepsStreamOf, unitsOf } from "./routes.ts";
 import { Suspects } from "./suspects.ts";
 import type { FromNode, NodeSeed } from "./thread-messages.ts";
 import type { UntoldSteps } from "./untold-steps.ts";
@@ -190,7 +189,7 @@ export class NodeThreads {
   #streamOf(unit: string): string {
     const { plan } = this.#options;
     const { segment, partition } = partitionOfUnit(plan, unit);
-    return stepsStream(plan.definition.name, segment.name, partition);
+    return stepsStreamOf(plan, segment, partition);
   }
 
   #stageName(unit: string, stage: number): string {

@@ -1,11 +1,11 @@
 import { HeadwaterError } from "../core/errors.ts";
-import { stepsStream } from "../core/streams.ts";
 import type { WatermarkStep } from "../core/watermark.ts";
 import type { Outside } from "../engine/outside.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { SegmentEngine, SegmentResult } from "../engine/segment-engine.ts";
 import type { MergeReader } from "./merge-reader.ts";
 import { loadRetriedBatch, type RetriedBatch, type RetriedContext } from "./retried-inputs.ts";
+import { stepsStreamOf } from "./routes.ts";
 
 export interface PartitionReplay {
   readonly context: RetriedContext;
@@ -96,7 +96,7 @@ export async function* replayBatches(
 
 /** The error of inputs that were recorded, and do not come again. */
 export function inputsMissing({ plan, segment, partition }: RetriedContext, next: number): HeadwaterError {
-  const stream = stepsStream(plan.definition.name, segment.name, partition);
+  const stream = stepsStreamOf(plan, segment, partition);
   return new HeadwaterError(
     "LogDamaged",
     "inputs that were recorded are not in the streams that they came from",

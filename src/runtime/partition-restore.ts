@@ -17,7 +17,7 @@ import type { UpstreamSelection } from "./upstream-reader.ts";
 /** What is needed to run a segment over what the log holds. */
 export type EngineContext = Pick<
   HostContext,
-  "log" | "clock" | "plan" | "arena" | "decode" | "provenance" | "tickMs"
+  "log" | "clock" | "plan" | "arena" | "decode" | "provenance" | "tickMs" | "pace"
 >;
 
 /** What is needed to run history again by the code of one deployment. */
@@ -102,7 +102,7 @@ export function readInputs(
   { cursors, through, watermark }: Omit<SnapshotPlace, "next">,
   upTo?: number,
 ): MergeReader {
-  const { log, clock, decode, tickMs, plan } = context;
+  const { log, clock, decode, tickMs, plan, pace } = context;
   const { firingOrigins } = plan;
   const { head } = engine;
   return new MergeReader({
@@ -117,5 +117,6 @@ export function readInputs(
     head,
     firingOrigins,
     ...(upTo !== undefined && { upTo }),
+    ...(pace !== undefined && { pace }),
   });
 }

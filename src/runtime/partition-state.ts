@@ -143,7 +143,7 @@ async function replay(
   const batches = rerunInputs(context, engine, { ...rerun, to: event });
   let ended = await batches.next();
   while (!ended.done) ended = await batches.next();
-  const { stages } = engine.snapshot(ended.value, {}, ordinal, undefined);
+  const { stages } = engine.snapshot(ended.value.next, {}, ordinal, undefined);
   return stages.find((other) => other.stage === stage.name);
 }
 

@@ -6,7 +6,7 @@ import { HeadwaterError, isHeadwaterError, withPlaces } from "../core/errors.ts"
 import type { Cursors, EffectRange, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
-import { retryStream, stepsStream } from "../core/streams.ts";
+import { retryStream } from "../core/streams.ts";
 import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/watermark.ts";
 import { originsOf } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
@@ -26,7 +26,7 @@ import { payloadDrafts, quarantineDrafts } from "./payload.ts";
 import type { Activity } from "./pressure.ts";
 import { refusedBefore } from "./refused-inputs.ts";
 import { type RetriedContext, retriedBetween } from "./retried-inputs.ts";
-import { partitionOfUnit, upstreamsOfPartition } from "./routes.ts";
+import { partitionOfUnit, stepsStreamOf, upstreamsOfPartition } from "./routes.ts";
 import { ordinalOfInput } from "./seek.ts";
 import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
@@ -122,7 +122,7 @@ export class PartitionWorker {
 
   async #claimAtEnd(): Promise<void> {
     const { plan, log, clock, deployment, process } = this.#context;
-    const stream = stepsStream(plan.definition.name, this.#segment.name, this.#partition);
+    const stream = stepsStreamOf(plan, this.#segment, this.#partition);
     this.#log = await UnitLog.open(log, stream);
     const place = placeOf(this.#log, this.#context.deployedFrom);
     const now = await currentCursors(this.#context, this.#upstreams, place.cursors);
@@ -167,6 +167,7 @@ export class PartitionWorker {
       flushMs: Math.min(tickMs, LIMITS.effectFlushMs),
       from,
       next,
+      recorded: this.#context.recordedEffects?.(this.#segment.name, this.#partition),
       probe,
       signal: this.#stop.signal,
       waits: this.#longWaits(unit.main.stream),
@@ -382,7 +383,7 @@ export class PartitionWorker {
     totals.steps += steps.steps;
     totals.quarantined += steps.quarantined.length;
     this.#context.board.cameLate(this.#segment.name, result.stages[0]?.timed?.late.length ?? 0);
-    const stream = stepsStream(this.#context.plan.definition.name, this.#segment.name, this.#partition);
+    const stream = stepsStreamOf(this.#context.plan, this.#segment, this.#partition);
     for (const record of steps.quarantined) {
       this.#context.onQuarantined(
         record.stage,
@@ -505,13 +506,15 @@ export class PartitionWorker {
           ...steps?.columns,
           ...(places.members !== undefined && membersAt(steps?.columns.stages, places.members)),
           ...(places.payload !== undefined && { payload: places.payload }),
+          ...(places.transit !== undefined && { transit: places.transit }),
           ...(places.quarantine !== undefined && { quarantine: places.quarantine }),
           ...(reference !== undefined && { snapshot: reference }),
           ...(effects !== undefined && { effects }),
         };
       },
       {
-        payload: steps === undefined ? [] : payloadDrafts(steps.blocks, wall),
+        payload: steps === undefined ? [] : payloadDrafts(steps.payload, wall),
+        transit: steps === undefined ? [] : payloadDrafts(steps.transit, wall),
         quarantine: steps === undefined ? [] : quarantineDrafts(steps.quarantined, wall),
         state,
         members:

@@ -34,6 +34,7 @@ import type { HostContext } from "./host-context.ts";
 import { ProgramIntake } from "./intake.ts";
 import { keepStates } from "./keep-states.ts";
 import { moduleMissing, NodeThreads } from "./node-threads.ts";
+import type { Pace } from "./pace.ts";
 import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
 import { askedSoFar } from "./retry-reader.ts";
@@ -129,12 +130,15 @@ async function runOnce(environment: RunEnvironment, options: RunOptions, process
   }
 }
 
-interface Operation extends RunOptions {
+export interface Operation extends RunOptions {
   readonly process: string;
   readonly deployed: PipelineDeployed;
   readonly supervision: Supervision;
   /** Aborts, with the reason, when another process has taken over. */
   readonly lost: AbortSignal;
+  /** See `HostContext.recordedEffects`. */
+  readonly recordedEffects?: NonNullable<HostContext["recordedEffects"]>;
+  readonly pace?: Pace;
 }
 
 async function deployIfChanged(
@@ -234,9 +238,9 @@ async function mustNeedNoCode(log: EventLog, pipeline: string, current: Pipeline
  * Runs the actors of a deployment until its intakes have ended and everything is through. When it is stopped its doors
  * are closed, and it runs on until everything is through, or the time for that is over. Answers whether it was not.
  */
-async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
-  const { plan, board, supervision, signal } = operation;
-  const units = unitsOf(plan);
+export async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
+  const { board, supervision, signal } = operation;
+  const units = unitsToRun(operation);
   for (const unit of [...units.partitions, ...units.sinks]) board.expect(unit);
   if (!operation.leaveRetries) {
     for (const unit of [...units.doors, ...units.partitions]) board.expectRetries(unit);
@@ -248,7 +252,7 @@ async function operate(environment: RunEnvironment, operation: Operation): Promi
   const ended = new Set<string>();
   let inputFailure: HeadwaterError | undefined;
   const lookForEnd = () => {
-    if (ended.size === plan.sources.length && (!operation.follow || signal.aborted)) board.noMoreInput();
+    if (ended.size === units.doors.length && (!operation.follow || signal.aborted)) board.noMoreInput();
     board.touch();
   };
   const onEnded = (unit: string, failure?: HeadwaterError) => {
@@ -355,6 +359,16 @@ async function settledWithin(clock: Clock, pool: WorkerPool, ms: number): Promis
   settled.abort();
 }
 
+/** A fork hands out only what it is told to: its other sinks are not run. */
+function unitsToRun({ plan, targets }: Pick<Operation, "plan" | "targets">): ReturnType<typeof unitsOf> {
+  const units = unitsOf(plan);
+  if (plan.fork === undefined) return units;
+  return {
+    ...units,
+    sinks: plan.sinks.filter(({ name }) => targets.has(name)).map(({ name }) => `sink:${name}`),
+  };
+}
+
 /** The threads of the nodes, if they are to run in some. */
 function nodeThreads(
   environment: RunEnvironment,
@@ -401,8 +415,8 @@ async function watchForEnd(
   ended: ReadonlySet<string>,
   finished: AbortSignal,
 ): Promise<void> {
-  const { board, plan, signal, follow } = operation;
-  const doors = plan.sources.length;
+  const { board, signal, follow } = operation;
+  const doors = unitsToRun(operation).doors.length;
   const through = () =>
     (signal.aborted || !follow) && ended.size === doors && board.through >= board.doorsThrough;
   while (!finished.aborted) {
@@ -462,6 +476,8 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     board,
     keepOpen,
     takesRetries: !operation.leaveRetries,
+    ...(operation.recordedEffects !== undefined && { recordedEffects: operation.recordedEffects }),
+    ...(operation.pace !== undefined && { pace: operation.pace }),
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,

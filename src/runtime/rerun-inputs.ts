@@ -4,7 +4,7 @@ import type { SegmentEngine } from "../engine/segment-engine.ts";
 import type { StateSnapshot } from "../engine/state-snapshot.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import { currentCursors } from "./deployed-cursors.ts";
-import { type ReplayedBatch, replayBatches } from "./partition-replay.ts";
+import { type Replayed, type ReplayedBatch, replayBatches } from "./partition-replay.ts";
 import { type EngineContext, readInputs, restoreEngine } from "./partition-restore.ts";
 import { retriedBetween } from "./retried-inputs.ts";
 import { upstreamsOfPartition } from "./routes.ts";
@@ -26,13 +26,13 @@ export interface Rerun {
 
 /**
  * Runs inputs of a partition once more, without recording anything; effects are served from the log. Ends where it has
- * come to the ordinal, and answers the N that is next; rejects with `Stopped` when `signal` aborts before.
+ * come to the ordinal, and answers where that is; rejects with `Stopped` when `signal` aborts before.
  */
 export async function* rerunInputs(
   context: EngineContext,
   engine: SegmentEngine,
   { stream, segment, partition, deployedFrom, snapshot, to, upTo, signal }: Rerun,
-): AsyncGenerator<ReplayedBatch, number> {
+): AsyncGenerator<ReplayedBatch, Replayed> {
   const { log, clock, plan } = context;
   const { name, batchRecords } = plan.definition;
   const from = await restoreEngine(context, engine, stream, snapshot);
@@ -51,7 +51,7 @@ export async function* rerunInputs(
     };
     const replayed = yield* replayBatches(replay, from, { through: upTo }, signal);
     if (replayed === undefined) throw new HeadwaterError("Stopped", "stopped before it was run again");
-    return replayed.next;
+    return replayed;
   } finally {
     reader.stop();
   }

@@ -3,7 +3,7 @@ import { decodeDeltas } from "../core/columns.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { Cursors, QuarantinedRecord, StepsRecorded } from "../core/events.ts";
-import { besideStream, retryStream, stepsStream } from "../core/streams.ts";
+import { besideStream, retryStream } from "../core/streams.ts";
 import { lastWatermark, type WatermarkStep } from "../core/watermark.ts";
 import { RETRIED, retriedPath } from "../engine/origins.ts";
 import { type RecordedInput, recordedInput } from "../engine/recorded-inputs.ts";
@@ -13,7 +13,7 @@ import type { Plan, Segment } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { DecodeRecord } from "./merge-reader.ts";
 import { type AskedItem, readAsked } from "./retry-reader.ts";
-import { upstreamsOfPartition } from "./routes.ts";
+import { stepsStreamOf, upstreamsOfPartition } from "./routes.ts";
 import { EventCursor, readOne, seekRecord } from "./seek.ts";
 
 /** Whose quarantined records are put back. */
@@ -43,7 +43,7 @@ export async function loadRetried(
   mostBytes = Number.POSITIVE_INFINITY,
 ): Promise<RetriedInputs> {
   const { log, plan, segment, partition, decode } = context;
-  const steps = stepsStream(plan.definition.name, segment.name, partition);
+  const steps = stepsStreamOf(plan, segment, partition);
   const upstreams = upstreamsOfPartition(plan, segment, partition);
   const after = plan.segments.length - 1 - plan.segments.indexOf(segment);
   const rows = new RowsBuilder();

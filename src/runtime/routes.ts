@@ -1,7 +1,22 @@
 import { HeadwaterError } from "../core/errors.ts";
-import { sourceStream, stepsStream } from "../core/streams.ts";
+import { sinkStream, sourceStream, stepsStream } from "../core/streams.ts";
 import type { Plan, Segment, Upstream } from "../pipeline/plan.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
+
+/** The stream that a partition's steps are in: of a fork its own, unless it reads what was recorded. */
+export function stepsStreamOf(
+  { definition, fork }: Plan,
+  { name }: Pick<Segment, "name">,
+  partition: number,
+): string {
+  const pipeline = fork === undefined || fork.reused.has(name) ? definition.name : fork.name;
+  return stepsStream(pipeline, name, partition);
+}
+
+/** The stream that says what a sink has delivered. */
+export function sinkStreamOf({ definition, fork }: Plan, sink: string): string {
+  return sinkStream(fork?.name ?? definition.name, sink);
+}
 
 /** The streams that a partition of a segment reads, in the order of the segment's upstream edges. */
 export function upstreamsOfPartition(plan: Plan, segment: Segment, partition: number): UpstreamSelection[] {
@@ -14,6 +29,24 @@ export function upstreamsOfSink(plan: Plan, upstream: Upstream, payload: boolean
   return selections(plan, upstream, undefined, { payload, watched: false });
 }
 
+/** What a stage has given, in all partitions; nothing if the plan has no such stage. */
+export function upstreamsOfStage(plan: Plan, stage: string): UpstreamSelection[] {
+  const segment = plan.segments.find(({ stages }) =>
+    stages.some(({ definition }) => definition.name === stage),
+  );
+  if (segment === undefined) return [];
+  const results = segment.stages.findIndex(({ definition }) => definition.name === stage);
+  return Array.from({ length: plan.definition.partitions }, (_, partition) => ({
+    stream: stepsStreamOf(plan, segment, partition),
+    origins: plan.origins,
+    from: { results },
+    partition: undefined,
+    branch: "",
+    payload: true,
+    watched: false,
+  }));
+}
+
 function selections(
   plan: Plan,
   upstream: Upstream,
@@ -21,33 +54,38 @@ function selections(
   wanted: Pick<UpstreamSelection, "payload" | "watched">,
 ): UpstreamSelection[] {
   const { name, partitions } = plan.definition;
-  const { origins } = plan;
+  const { origins, fork } = plan;
   const { branch, from, route } = upstream;
+  // What is recorded goes on; a fork's own streams end by themselves.
+  const recorded = fork !== undefined && ("source" in from || fork.reused.has(from.segment));
+  const common = { origins, branch, ...wanted, ...(recorded && { upTo: fork.to }) };
   if ("source" in from) {
     const stream = sourceStream(name, from.source);
-    return [
-      { stream, origins, from: { source: origins.indexOf(from.source) }, partition, branch, ...wanted },
-    ];
+    return [{ stream, from: { source: origins.indexOf(from.source) }, partition, ...common }];
   }
   const read = route === "same" ? [partition ?? 0] : Array.from({ length: partitions }, (_, index) => index);
   return read.map((index) => ({
-    stream: stepsStream(name, from.segment, index),
-    origins,
+    stream: stepsStreamOf(plan, { name: from.segment }, index),
     from: { outlet: from.outlet },
     partition: route === "sections" ? partition : undefined,
-    branch,
-    ...wanted,
+    ...common,
   }));
 }
 
-/** Every unit of work of a plan: doors, partitions of segments, sinks. */
+/**
+ * Every unit of work of a plan: doors, partitions of segments, sinks. A fork has no doors, and no partitions of what it
+ * does not run.
+ */
 export function unitsOf(plan: Plan): { doors: string[]; partitions: string[]; sinks: string[] } {
   const { partitions } = plan.definition;
+  const { fork } = plan;
   return {
-    doors: plan.sources.map((source) => `door:${source.name}`),
-    partitions: plan.segments.flatMap((segment) =>
-      Array.from({ length: partitions }, (_, partition) => partitionUnit(segment, partition)),
-    ),
+    doors: fork === undefined ? plan.sources.map((source) => `door:${source.name}`) : [],
+    partitions: plan.segments
+      .filter(({ name }) => !fork?.reused.has(name))
+      .flatMap((segment) =>
+        Array.from({ length: partitions }, (_, partition) => partitionUnit(segment, partition)),
+      ),
     sinks: plan.sinks.map((sink) => `sink:${sink.name}`),
   };
 }

@@ -4,6 +4,7 @@ import type { RecordsAccepted, TypedEvent } from "../core/events.ts";
 import { timeToOrdinal } from "../core/ordinal.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { readOne, seekLast, seekRecord, seekThrough } from "./seek.ts";
+import { lastEvent } from "./stream-tail.ts";
 
 /**
  * The ordinal of the first record of a source's stream whose event time is later than `time` (milliseconds since
@@ -88,23 +89,37 @@ export interface SourcePlace {
   readonly ordinal: number;
 }
 
-/** The first record of a source's stream with this ordinal or a later one; `undefined`: there is none. O(log n) reads. */
+/**
+ * The first record of a source's stream, or input of a partition's, with this ordinal or a later one; `undefined`: there
+ * is none. O(log n) reads.
+ */
 export async function firstFromOrdinal(
   log: EventLog,
   stream: string,
   ordinal: number,
 ): Promise<SourcePlace | undefined> {
-  // A source's records have ascending ordinals, and an event is complete up to its last one at least.
-  const before = await seekThrough(log, stream, ordinal - 1);
+  // Records have ascending ordinals, and an event is complete up to the one before its last at least.
+  const before = await seekThrough(log, stream, ordinal - 2);
   if (before === undefined) return undefined;
   for await (const recorded of log.read(stream, { from: before })) {
     const { type, data } = decodeEvent(recorded);
-    if ((type !== "RecordsAccepted" && type !== "InputEnded") || data.ordinals === undefined) continue;
+    if (type !== "RecordsAccepted" && type !== "InputEnded" && type !== "StepsRecorded") continue;
+    if (data.ordinals === undefined) continue;
     const ordinals = decodeDeltas(data.ordinals, data.count);
     const row = ordinals.findIndex((other) => other >= ordinal);
     if (row >= 0) return { n: data.first + row, ordinal: ordinals[row] as number };
   }
   return undefined;
+}
+
+/** How many records of a source's stream, or inputs of a partition's, have ordinals below `ordinal`. */
+export async function recordsBefore(log: EventLog, stream: string, ordinal: number): Promise<number> {
+  const later = await firstFromOrdinal(log, stream, ordinal);
+  if (later !== undefined) return later.n;
+  const last = await lastEvent(log, stream);
+  const data = last && decodeEvent(last).data;
+  if (data === undefined || !("first" in data)) return 0;
+  return data.first + ("count" in data ? data.count : 0);
 }
 
 /**

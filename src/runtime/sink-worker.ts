@@ -5,16 +5,15 @@ import { HeadwaterError } from "../core/errors.ts";
 import type { Cursors } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
-import { sinkStream } from "../core/streams.ts";
 import { formatUuid } from "../core/uuid.ts";
 import { originsOf, rootName } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { PlannedSink } from "../pipeline/plan.ts";
-import { currentCursors, startingCursors } from "./deployed-cursors.ts";
+import { currentCursors, cursorsFrom, startingCursors } from "./deployed-cursors.ts";
 import type { HostContext } from "./host-context.ts";
 import { MergeReader } from "./merge-reader.ts";
 import type { Activity } from "./pressure.ts";
-import { upstreamsOfSink } from "./routes.ts";
+import { sinkStreamOf, upstreamsOfSink } from "./routes.ts";
 import { type PendingBatch, type SinkPlace, sinkHistory } from "./sink-history.ts";
 import {
   mustNotBeForeign,
@@ -50,7 +49,7 @@ export class SinkWorker {
 
   async claim(): Promise<void> {
     const { log, clock, plan, process, deployment } = this.#context;
-    this.#log = await UnitLog.open(log, sinkStream(plan.definition.name, this.#sink.name));
+    this.#log = await UnitLog.open(log, sinkStreamOf(plan, this.#sink.name));
     const { last } = this.#log.main;
     this.#epoch = (last !== undefined && "epoch" in last.data ? last.data.epoch : 0) + 1;
     await this.#context.probe?.("sink-claim:before");
@@ -69,7 +68,12 @@ export class SinkWorker {
   /** Finds out how far the target is, and opens it there. */
   async restore(): Promise<void> {
     const { log, clock, plan, decode, tickMs } = this.#context;
-    const history = await sinkHistory(log, plan.definition.name, this.#sink.name, this.#target);
+    const history = await sinkHistory(
+      log,
+      plan.fork?.name ?? plan.definition.name,
+      this.#sink.name,
+      this.#target,
+    );
     // A file that was moved away is written anew.
     const gone =
       history !== undefined &&
@@ -213,7 +217,7 @@ export class SinkWorker {
 
   #batchOf(records: readonly OutputRecord[], first: number): OutputBatch {
     const { log, plan } = this.#context;
-    const sink = [log.id, plan.definition.name, this.#sink.name, this.#target.id];
+    const sink = [log.id, plan.fork?.name ?? plan.definition.name, this.#sink.name, this.#target.id];
     const key = (from: number, count: number) => {
       const ends = [records[from]?.key ?? "", records[from + count - 1]?.key ?? ""];
       return formatUuid(sha256(encodeCanonical([...sink, first + from, count, ...ends])), 8);
@@ -280,6 +284,9 @@ export class SinkWorker {
 
   /** A file is filled from the beginning of history; for others what came before them was delivered elsewhere. */
   async #startingCursors(): Promise<Cursors> {
+    const { log, plan, deployedFrom } = this.#context;
+    // What came before a fork's window is not of it.
+    if (plan.fork !== undefined) return cursorsFrom(log, this.#upstreams, deployedFrom);
     if (this.#target.fills) return Object.fromEntries(this.#upstreams.map(({ stream }) => [stream, 0]));
     return startingCursors(this.#context, this.#upstreams);
   }

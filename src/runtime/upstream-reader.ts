@@ -1,12 +1,22 @@
+import { DIGEST_BYTES } from "../core/digest.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { EventRange, RecordsStored } from "../core/events.ts";
+import type { EventRange, RecordsStored, StepsRecorded } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
 import { besideStream } from "../core/streams.ts";
 import { decodeWatermarks, type WatermarkColumns, type WatermarkStep } from "../core/watermark.ts";
-import { decodeAccepted, decodeBlock, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
+import {
+  decodeAccepted,
+  decodeBlock,
+  decodeOutlet,
+  decodeResults,
+  type UpstreamRows,
+} from "../engine/outlet-decoder.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import { mapAhead } from "./map-ahead.ts";
+import type { Pace } from "./pace.ts";
 import { seekRecord, seekThrough } from "./seek.ts";
 
 /** Which records of one upstream stream a reader wants. */
@@ -14,8 +24,11 @@ export interface UpstreamSelection {
   readonly stream: string;
   /** See `Plan.origins`. */
   readonly origins: readonly string[];
-  /** For a source's stream its index in `origins`; for a partition's the outlet. */
-  readonly from: { readonly source: number } | { readonly outlet: number };
+  /**
+   * For a source's stream its index in `origins`; for a partition's the outlet, or a stage of which the results are
+   * wanted: of these the digests are given in the place of records, and nothing of a stage that has none.
+   */
+  readonly from: { readonly source: number } | { readonly outlet: number } | { readonly results: number };
   /** The section to read; `undefined`: all of them. */
   readonly partition: number | undefined;
   /** Added to all paths: see `Upstream.branch`. */
@@ -24,6 +37,8 @@ export interface UpstreamSelection {
   readonly payload: boolean;
   /** Whether the steps of the stream's watermark are wanted. */
   readonly watched: boolean;
+  /** Nothing beyond this ordinal is wanted of what the log holds, and nothing else is waited for. */
+  readonly upTo?: number;
 }
 
 /** Where a reader begins and ends. */
@@ -34,6 +49,8 @@ export interface UpstreamBounds {
   readonly through: number;
   /** It reads what the log holds up to this ordinal, and then counts as complete up to it. Absent: it goes on. */
   readonly upTo?: number | undefined;
+  /** Holds back what is read of a source's recorded stream. */
+  readonly pace?: Pace | undefined;
 }
 
 /** The records of one upstream event, and where to find their bytes. */
@@ -41,6 +58,16 @@ export interface UpstreamChunk extends UpstreamRows {
   readonly buffers: readonly Uint8Array[];
   readonly starts: readonly number[];
   readonly ends: readonly number[];
+}
+
+/** One event of the upstream stream. */
+interface Received {
+  readonly typed: ReturnType<typeof decodeEvent>;
+  readonly chunk: UpstreamChunk | undefined;
+  /** N of the first of its records that is beyond what is wanted of the stream. */
+  readonly beyond: number | undefined;
+  /** Whether it was the last of those that came together. */
+  readonly last: boolean;
 }
 
 /**
@@ -138,30 +165,42 @@ export class UpstreamReader {
 
   async #pump(): Promise<void> {
     const { signal } = this.#stop;
-    const { upTo } = this.#bounds;
+    const upTo = this.selection.upTo ?? this.#bounds.upTo;
     const revision = await this.#seek();
-    for await (const message of this.#log.subscribe(this.selection.stream, revision, { signal })) {
-      if (message.kind === "caught-up" && upTo !== undefined) {
-        this.#through = Math.max(this.#through, upTo);
-        this.#changed();
-        return;
-      }
-      if (message.kind !== "events") continue;
-      for (const event of message.events) {
-        await this.#receive(event);
+    const received = mapAhead(this.#messages(revision), LIMITS.payloadReadsAhead, async (message) =>
+      message === "caught-up" ? message : await this.#receive(message),
+    );
+    for await (const next of received) {
+      if (next === "caught-up") {
+        if (upTo !== undefined) this.#through = Math.max(this.#through, upTo);
+      } else {
+        if (next.chunk !== undefined && next.chunk.count > 0) await this.#heldBack(next.chunk);
+        this.#enqueue(next);
         while (this.#full && !signal.aborted) {
           this.#changed();
           await new Promise<void>((resolve) => {
             this.#room = resolve;
           });
         }
-        if (signal.aborted) return;
-        if (upTo !== undefined && this.#through >= upTo) {
-          this.#changed();
-          return;
-        }
       }
-      this.#changed();
+      if (signal.aborted) return;
+      if (upTo !== undefined && this.#through >= upTo) {
+        this.#changed();
+        this.#stop.abort();
+        return;
+      }
+      if (next === "caught-up" || next.last) this.#changed();
+    }
+  }
+
+  /** Events one by one, and whenever nothing more is there for now. */
+  async *#messages(revision: number) {
+    const { signal } = this.#stop;
+    for await (const message of this.#log.subscribe(this.selection.stream, revision, { signal })) {
+      if (message.kind === "caught-up") yield "caught-up" as const;
+      if (message.kind !== "events") continue;
+      const { events } = message;
+      for (const [at, event] of events.entries()) yield { event, last: at === events.length - 1 };
     }
   }
 
@@ -174,7 +213,14 @@ export class UpstreamReader {
     return Math.min(revision, (await seekThrough(this.#log, stream, through)) ?? 0);
   }
 
-  async #receive(event: RecordedEvent): Promise<void> {
+  /** What an event says, and the records that it has for this reader. */
+  async #receive({
+    event,
+    last,
+  }: {
+    readonly event: RecordedEvent;
+    readonly last: boolean;
+  }): Promise<Received> {
     const typed = decodeEvent(event);
     const { from, origins, partition } = this.selection;
     let rows: UpstreamRows | undefined;
@@ -182,29 +228,48 @@ export class UpstreamReader {
       rows = decodeAccepted(typed.data, from.source, partition);
     } else if (typed.type === "StepsRecorded" && "outlet" in from) {
       rows = decodeOutlet(typed.data, from.outlet, origins, partition);
+    } else if (typed.type === "StepsRecorded" && "results" in from) {
+      rows = decodeResults(typed.data, from.results, origins);
     }
-    if (rows !== undefined && rows.count > 0) {
-      const payload = (typed.data as { readonly payload?: EventRange }).payload;
-      const chunk = await this.#load(this.#trim(rows), payload);
-      if (chunk.count > 0) {
-        this.#queue.push(chunk);
-        this.#queued += chunk.count;
-        this.#queuedBytes += bytesOf(chunk);
-      }
+    if (rows === undefined || rows.count === 0) return { typed, chunk: undefined, beyond: undefined, last };
+    const within = this.#within(rows);
+    const wanted = this.#trim(within);
+    const chunk =
+      typed.type === "StepsRecorded" && "results" in from
+        ? withDigests(wanted, typed.data, from.results)
+        : await this.#load(wanted, typed.data as RecordRanges);
+    return { typed, chunk, beyond: rows.ns[within.count], last };
+  }
+
+  #enqueue({ typed, chunk, beyond }: Received): void {
+    if (chunk !== undefined && chunk.count > 0) {
+      this.#queue.push(chunk);
+      this.#queued += chunk.count;
+      this.#queuedBytes += bytesOf(chunk);
     }
     if (this.selection.watched && "watermark" in typed.data) this.#observe(typed.data.watermark);
     if ("through" in typed.data) {
       const count = "count" in typed.data ? typed.data.count : 0;
-      this.#end = Math.max(this.#end, typed.data.first + count);
-      this.#through = Math.max(this.#through, typed.data.through);
+      this.#end = Math.max(this.#end, beyond ?? typed.data.first + count);
+      const through = Math.min(typed.data.through, this.selection.upTo ?? typed.data.through);
+      this.#through = Math.max(this.#through, through);
     }
+  }
+
+  async #heldBack({ count, ordinals }: UpstreamChunk): Promise<void> {
+    const { pace } = this.#bounds;
+    const recorded = this.selection.upTo !== undefined && "source" in this.selection.from;
+    if (pace === undefined || !recorded) return;
+    // What has been read by now goes on meanwhile.
+    this.#changed();
+    await pace.take(count, ordinals[0] as number, this.#stop.signal);
   }
 
   /** Each event begins with the step that is in force; those known already are passed over. */
   #observe(watermark: WatermarkColumns | undefined): void {
     if (watermark === undefined) return;
     for (const step of decodeWatermarks(watermark)) {
-      if (step.ordinal <= this.#lastStep) continue;
+      if (step.ordinal <= this.#lastStep || step.ordinal > (this.selection.upTo ?? step.ordinal)) continue;
       this.#steps.push(step);
       this.#lastStep = step.ordinal;
     }
@@ -217,44 +282,133 @@ export class UpstreamReader {
     return skip === 0 ? rows : sliceRows(rows, skip);
   }
 
-  async #load(rows: UpstreamRows, payload: EventRange | undefined): Promise<UpstreamChunk> {
+  /** Without the records beyond what is wanted of the stream. */
+  #within(rows: UpstreamRows): UpstreamRows {
+    const { upTo } = this.selection;
+    if (upTo === undefined || (rows.ordinals.at(-1) ?? upTo) <= upTo) return rows;
+    return sliceRows(
+      rows,
+      0,
+      rows.ordinals.findIndex((ordinal) => ordinal > upTo),
+    );
+  }
+
+  async #load(rows: UpstreamRows, { payload, transit }: RecordRanges): Promise<UpstreamChunk> {
     const { branch } = this.selection;
     const paths =
       branch === "" ? rows.paths : Array.from(rows.ns, (_, row): Path => (rows.paths?.[row] ?? "") + branch);
-    if (!this.selection.payload || payload === undefined || rows.count === 0) {
+    const none = payload === undefined && transit === undefined;
+    if (!this.selection.payload || none || rows.count === 0) {
       return { ...rows, paths, buffers: [], starts: [], ends: [] };
     }
     const events: RecordsStored[] = [];
-    const stream = besideStream(this.selection.stream, "payload");
-    for await (const event of this.#log.read(stream, { from: payload.revision, limit: payload.events })) {
-      events.push(decodeEventAs(event, "RecordsStored"));
-    }
+    if (payload !== undefined) await this.#read("payload", payload, events);
+    if (transit !== undefined) await this.#read("transit", transit, events);
     const block = decodeBlock(events, rows.block);
     const { stored } = rows;
     if (stored === undefined) return { ...rows, paths, ...block };
     const at = <T>(column: readonly T[]) => stored.map((index) => column[index] as T);
     return { ...rows, paths, buffers: at(block.buffers), starts: at(block.starts), ends: at(block.ends) };
   }
+
+  /** Throws `RecordGone` where not all of it is there any more. */
+  async #read(
+    beside: "payload" | "transit",
+    { revision, events }: EventRange,
+    into: RecordsStored[],
+  ): Promise<void> {
+    const stream = besideStream(this.selection.stream, beside);
+    let read = 0;
+    for await (const event of this.#log.read(stream, { from: revision, limit: events, referred: true })) {
+      if (event.revision !== revision + read) break;
+      into.push(decodeEventAs(event, "RecordsStored"));
+      read++;
+    }
+    if (read === events) return;
+    throw new HeadwaterError("RecordGone", "records that are to be run again were let go of", {
+      where: `${stream}@${revision}`,
+      hint: 'Retention, or a sample, has let them go: see "How long history is kept" in the README.',
+    });
+  }
 }
 
-function sliceRows(rows: UpstreamRows, from: number): UpstreamRows {
-  const { sources, paths, times, ks, keys, stored } = rows;
+/** Where an upstream event says that its records are. */
+interface RecordRanges {
+  readonly payload?: EventRange;
+  readonly transit?: EventRange;
+}
+
+/** Results of a stage, each with its digest in the place of the record. */
+function withDigests(rows: UpstreamRows, event: StepsRecorded, stage: number): UpstreamChunk {
+  const digests = event.stages?.[stage]?.digests;
+  const at = Array.from({ length: rows.count }, (_, row) => DIGEST_BYTES * (rows.stored?.[row] ?? row));
+  const none = new Array<number>(rows.count).fill(0);
   return {
     ...rows,
-    count: rows.count - from,
-    ordinals: rows.ordinals.slice(from),
-    sources: sources?.slice(from),
-    roots: rows.roots.slice(from),
-    paths: paths?.slice(from),
-    times: times?.slice(from),
-    ns: rows.ns.slice(from),
-    ks: ks?.slice(from),
-    keys: keys?.slice(from),
-    stored: stored?.slice(from) ?? Array.from({ length: rows.count - from }, (_, row) => row + from),
+    buffers: new Array<Uint8Array>(rows.count).fill(digests ?? NO_BYTES),
+    starts: digests === undefined ? none : at,
+    ends: digests === undefined ? none : at.map((start) => start + DIGEST_BYTES),
   };
 }
 
-function bytesOf(chunk: UpstreamChunk): number {
+const NO_BYTES = new Uint8Array(0);
+
+function sliceRows(rows: UpstreamRows, from: number, end: number = rows.count): UpstreamRows {
+  const { sources, paths, times, ks, keys, stored } = rows;
+  return {
+    ...rows,
+    count: end - from,
+    ordinals: rows.ordinals.slice(from, end),
+    sources: sources?.slice(from, end),
+    roots: rows.roots.slice(from, end),
+    paths: paths?.slice(from, end),
+    times: times?.slice(from, end),
+    ns: rows.ns.slice(from, end),
+    ks: ks?.slice(from, end),
+    keys: keys?.slice(from, end),
+    stored: stored?.slice(from, end) ?? Array.from({ length: end - from }, (_, row) => row + from),
+  };
+}
+
+/** Columns that a chunk may be without. */
+const OPTIONAL_COLUMNS = ["sources", "paths", "times", "ks", "keys"] as const;
+
+/** Whether two chunks have the same columns, so that they can be joined. */
+export function areAlike(a: UpstreamChunk, b: UpstreamChunk): boolean {
+  return (
+    a.source === b.source &&
+    OPTIONAL_COLUMNS.every((column) => (a[column] === undefined) === (b[column] === undefined))
+  );
+}
+
+/** At least one chunk, and others behind it that are {@link areAlike alike}, as one. */
+export function joinChunks(chunks: readonly UpstreamChunk[]): UpstreamChunk {
+  const first = chunks[0] as UpstreamChunk;
+  if (chunks.length === 1) return first;
+  const joined = <Column extends keyof UpstreamChunk>(column: Column) =>
+    (first[column] === undefined
+      ? undefined
+      : chunks.flatMap((chunk) => chunk[column] as readonly unknown[])) as UpstreamChunk[Column];
+  return {
+    ...first,
+    count: chunks.reduce((sum, { count }) => sum + count, 0),
+    ordinals: joined("ordinals"),
+    sources: joined("sources"),
+    roots: joined("roots"),
+    paths: joined("paths"),
+    times: joined("times"),
+    ns: joined("ns"),
+    ks: joined("ks"),
+    keys: joined("keys"),
+    stored: undefined,
+    buffers: joined("buffers"),
+    starts: joined("starts"),
+    ends: joined("ends"),
+  };
+}
+
+/** Canonical bytes of the records of a chunk. */
+export function bytesOf(chunk: UpstreamChunk): number {
   let bytes = 0;
   for (let row = 0; row < chunk.ends.length; row++) {
     bytes += (chunk.ends[row] as number) - (chunk.starts[row] as number);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
 import { until } from "./kill-history.ts";
+import { clearSound } from "./open-log.ts";
 import { Receiver, type Treatment } from "./receiver.ts";
 import { between, orderLines, seeded } from "./workload.ts";
 
@@ -37,7 +38,7 @@ beforeAll(async () => {
   expected = readFileSync(join(cwd, "stock.jsonl"), "utf8").trimEnd().split("\n");
 });
 afterEach(async () => {
-  await place.clear();
+  await clearSound(place);
   for (const running of receivers.splice(0)) await running.stop();
 });
 

@@ -108,12 +108,13 @@ export class Simulation {
     definition: PipelineDefinition,
     inputs: ReadonlyMap<string, readonly Given[]>,
     { seed, stepBackMs }: Pick<Circumstances, "seed" | "stepBackMs">,
+    log?: MemoryLog,
   ) {
     this.#definition = definition;
     this.#inputs = inputs;
     this.#random = seededRandom(seed);
     this.world = new VirtualWorld(this.#random, stepBackMs);
-    this.log = MemoryLog.create({ id: seededIds(this.#random).uuid(), clock: this.world });
+    this.log = log ?? MemoryLog.create({ id: seededIds(this.#random).uuid(), clock: this.world });
   }
 
   /** Begins a run of a new process. */
@@ -282,13 +283,14 @@ export class Simulation {
   }
 }
 
-/** Runs a pipeline over its inputs, through all interruptions, until everything is through. */
+/** Runs a pipeline over its inputs, through all interruptions, until everything is through; on a new log, or on `on`. */
 export async function simulate(
   definition: PipelineDefinition,
   inputs: ReadonlyMap<string, readonly Given[]>,
   circumstances: Circumstances,
+  on?: MemoryLog,
 ): Promise<Outcome> {
-  const simulation = new Simulation(definition, inputs, circumstances);
+  const simulation = new Simulation(definition, inputs, circumstances, on);
   const runs: ReadonlyMap<string, readonly Delivery[]>[] = [];
   const left: (Interruption | undefined)[] = [...circumstances.interruptions, undefined];
   for (let how = circumstances; left.length > 0; ) {

@@ -1,0 +1,123 @@
+import { resolve } from "node:path";
+import { HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { Surroundings } from "../runtime/compose.ts";
+import { structureOf } from "../runtime/deployed-plan.ts";
+import type { DeploymentHistory } from "../runtime/deployment-history.ts";
+import { FileTarget } from "../runtime/file-target.ts";
+import { commonOrder, type DiffCounts, diffOutputs, type OutputDifference } from "../runtime/outputs-diff.ts";
+import { type OutputsQuery, recordedOutputs } from "../runtime/recorded-outputs.ts";
+import { toJson } from "../runtime/sink-target.ts";
+import type { HistoryWindow } from "./history-window.ts";
+import type { OutputsDiff, SinkDifference } from "./what-if-types.ts";
+
+/** What is compared with what. */
+export interface ForkDiffOptions {
+  readonly log: EventLog;
+  /** Of the pipeline, and of its fork. */
+  readonly history: DeploymentHistory;
+  readonly forked: DeploymentHistory;
+  /** The fork's. */
+  readonly plan: Plan;
+  readonly window: HistoryWindow;
+  /** A file that gets all differences. */
+  readonly file: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Compares a fork's outputs with those that were recorded in its window, record by record, and what each stage gave.
+ * Everything is read from the log, so that it is the same whenever it is asked for. Throws `Stopped`.
+ */
+export async function diffFork(surroundings: Surroundings, options: ForkDiffOptions): Promise<OutputsDiff> {
+  const { history, plan, window } = options;
+  const order = commonOrder([
+    ...history.all.map((deployed) => structureOf(deployed, history.pipeline).origins),
+    plan.origins,
+  ]);
+  const origins = order ?? plan.origins;
+  const file = options.file === undefined ? undefined : await openDiffFile(surroundings, options.file);
+  const examples: SinkDifference[] = [];
+  const sinks: OutputsDiff["sinks"][number][] = [];
+  try {
+    for (const sink of namesOf(history, window, "sinks", plan.definition.sinks)) {
+      const fields = new Map<string, number>();
+      const counts = await compare(surroundings, options, { sink }, origins, async (difference) => {
+        const found = { sink, ...difference };
+        if (isExample(examples, found)) examples.push(found);
+        for (const field of difference.fields ?? []) count(fields, field);
+        await file?.writeLine(`${toJson(found)}\n`);
+      });
+      sinks.push({ sink, ...counts, fields: Object.fromEntries(fields) });
+    }
+    await file?.flush();
+  } finally {
+    await file?.close();
+  }
+  const stages: OutputsDiff["stages"][number][] = [];
+  for (const stage of namesOf(history, window, "stages", plan.definition.stages)) {
+    stages.push({ stage, ...(await compare(surroundings, options, { stage }, origins)) });
+  }
+  return { ...totals(sinks), sinks, stages, examples };
+}
+
+/** The names that a fork has, and those that only the pipeline had in the window. */
+function namesOf(
+  history: DeploymentHistory,
+  { from, to }: HistoryWindow,
+  kind: "sinks" | "stages",
+  now: readonly { readonly name: string }[],
+): readonly string[] {
+  const first = history.at(from).version;
+  const last = history.at(to).version;
+  const ran = history.all.filter(({ version }) => first <= version && version <= last);
+  const then = ran.flatMap((deployed): readonly { readonly name: string }[] => deployed[kind]);
+  return [...new Set([...now, ...then].map(({ name }) => name))];
+}
+
+async function compare(
+  { clock }: Surroundings,
+  { log, history, forked, window, signal }: ForkDiffOptions,
+  of: OutputsQuery["of"],
+  origins: readonly string[],
+  take?: (difference: OutputDifference) => Promise<void>,
+): Promise<DiffCounts> {
+  const query = { log, clock, of, ...window, signal };
+  const counts = await diffOutputs(
+    recordedOutputs({ ...query, history }),
+    recordedOutputs({ ...query, history: forked }),
+    origins,
+    take,
+  );
+  if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while outputs were compared");
+  return counts;
+}
+
+function isExample(examples: readonly SinkDifference[], { sink, kind }: SinkDifference): boolean {
+  const alike = examples.filter((other) => other.sink === sink && other.kind === kind);
+  return alike.length < LIMITS.diffExamples;
+}
+
+function count(fields: Map<string, number>, field: string): void {
+  const known = fields.get(field);
+  if (known === undefined && fields.size >= LIMITS.diffFields) return;
+  fields.set(field, (known ?? 0) + 1);
+}
+
+function totals(all: readonly DiffCounts[]): DiffCounts {
+  const sum = (of: (counts: DiffCounts) => number) => all.reduce((total, counts) => total + of(counts), 0);
+  return {
+    same: sum(({ same }) => same),
+    changed: sum(({ changed }) => changed),
+    added: sum(({ added }) => added),
+    gone: sum(({ gone }) => gone),
+  };
+}
+
+async function openDiffFile({ files }: Surroundings, path: string): Promise<FileTarget> {
+  const target = new FileTarget(files, resolve(path));
+  await target.open({ bytes: 0 }, undefined, async () => {});
+  return target;
+}

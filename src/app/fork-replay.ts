@@ -1,0 +1,198 @@
+import { isHeadwaterError } from "../core/errors.ts";
+import type { DeployedFork } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
+import { sourceStream, stepsStream } from "../core/streams.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import type { Bundle } from "../ports/bundler.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { Surroundings } from "../runtime/compose.ts";
+import { DeploymentHistory } from "../runtime/deployment-history.ts";
+import { probeFromEnvironment } from "../runtime/fail-points.ts";
+import { untilAsked } from "../runtime/fork-asks.ts";
+import { runFork } from "../runtime/fork-run.ts";
+import { paceOf } from "../runtime/pace.ts";
+import { ProgressBoard } from "../runtime/progress-board.ts";
+import { stepsStreamOf } from "../runtime/routes.ts";
+import { recordsBefore } from "../runtime/seek-time.ts";
+import type { SinkTarget } from "../runtime/sink-target.ts";
+import { stepsIn } from "../runtime/step-counts.ts";
+import { runtimeVersions } from "../runtime/versions.ts";
+import { diffFork } from "./fork-diff.ts";
+import type { HistoryWindow } from "./history-window.ts";
+import { unknownPipeline } from "./pipeline-name.ts";
+import { openForkTargets } from "./run-outputs.ts";
+import type { ForkRequest, WhatIfReport } from "./what-if-types.ts";
+
+/** A fork that is to be run, or gone on with. */
+export interface ForkToRun {
+  readonly history: DeploymentHistory;
+  /** With its `fork`. */
+  readonly plan: Plan;
+  readonly bundle: Bundle;
+  readonly fork: DeployedFork;
+  readonly window: HistoryWindow;
+  readonly id: string;
+}
+
+/** Runs a fork to its end, or from where it is, and compares it with what was recorded. Throws as `runFork`. */
+export async function runAndCompare(
+  surroundings: Surroundings,
+  log: EventLog,
+  run: ForkToRun,
+  request: ForkRequest,
+): Promise<WhatIfReport> {
+  const { clock } = surroundings;
+  const { history, plan, window } = run;
+  const begun = clock.monotonic();
+  const name = plan.fork?.name ?? "";
+  const targets = await openForkTargets(surroundings, log, plan, request.outputs);
+  const records = await recordsIn(log, history, window);
+  const board = new ProgressBoard();
+  const stopProgress = reportProgress(surroundings, log, run, board, records, request);
+  const until = untilAsked(log, clock, name, request.signal ?? new AbortController().signal);
+  try {
+    await runTo(surroundings, log, run, request, targets, board, until.signal);
+    stopProgress();
+    const report = await compareFork(surroundings, log, run, request.diff, until.signal);
+    return { ...report, seconds: (clock.monotonic() - begun) / 1_000 };
+  } catch (error) {
+    const { signal } = until;
+    // Who asked for it is to be told.
+    throw isHeadwaterError(error, "Stopped") && isHeadwaterError(signal.reason) ? signal.reason : error;
+  } finally {
+    stopProgress();
+    until.end();
+  }
+}
+
+function runTo(
+  surroundings: Surroundings,
+  log: EventLog,
+  { plan, bundle, fork, window, history }: ForkToRun,
+  { rate }: ForkRequest,
+  targets: ReadonlyMap<string, SinkTarget>,
+  board: ProgressBoard,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const probe = probeFromEnvironment();
+  return runFork(
+    { ...surroundings, log, runtime: runtimeVersions(), ...(probe !== undefined && { probe }) },
+    {
+      plan,
+      bundle,
+      fork,
+      from: window.from,
+      history,
+      targets,
+      board,
+      signal,
+      ...(rate !== undefined && { pace: paceOf(rate, surroundings.clock) }),
+      batchRecords: plan.definition.batchRecords,
+      tickMs: plan.definition.tickMs,
+      provenance: "full",
+      onRestarted: () => {},
+      onQuarantined: () => {},
+    },
+  );
+}
+
+/** What a fork that is through has come to; `file` gets all differences. Reads the log alone. */
+export async function compareFork(
+  surroundings: Surroundings,
+  log: EventLog,
+  { history, plan, window, id }: ForkToRun,
+  file: string | undefined,
+  signal: AbortSignal,
+): Promise<Omit<WhatIfReport, "seconds">> {
+  const name = plan.fork?.name ?? "";
+  const forked = await DeploymentHistory.read(log, surroundings.bundler, name);
+  if (forked === undefined) throw unknownPipeline(name);
+  const diff = await diffFork(surroundings, { log, history, forked, plan, window, file, signal });
+  const { reexecuted, reused } = await countSteps(log, plan, window);
+  return {
+    id,
+    mode: "what-if",
+    pipeline: history.pipeline,
+    ...window,
+    version: history.at(window.to).version,
+    records: await recordsIn(log, history, window),
+    steps: reexecuted + reused,
+    matched: diff.stages.reduce((sum, { same }) => sum + same, 0),
+    diverged: diff.stages.reduce((sum, { changed, added, gone }) => sum + changed + added + gone, 0),
+    reexecuted,
+    reused,
+    diff,
+  };
+}
+
+/** How many records the sources have accepted in a window. */
+export async function recordsIn(
+  log: EventLog,
+  history: DeploymentHistory,
+  { from, to }: HistoryWindow,
+): Promise<number> {
+  const sources = new Set(history.all.flatMap(({ sources: some }) => some.map(({ name }) => name)));
+  let records = 0;
+  for (const source of sources) {
+    const stream = sourceStream(history.pipeline, source);
+    records += (await recordsBefore(log, stream, to + 1)) - (await recordsBefore(log, stream, from));
+  }
+  return records;
+}
+
+async function countSteps(
+  log: EventLog,
+  plan: Plan,
+  { from, to }: HistoryWindow,
+): Promise<{ readonly reexecuted: number; readonly reused: number }> {
+  const { name, partitions } = plan.definition;
+  let reexecuted = 0;
+  let reused = 0;
+  for (const segment of plan.segments) {
+    for (let partition = 0; partition < partitions; partition++) {
+      const stream = stepsStreamOf(plan, segment, partition);
+      const steps = await stepsIn(log, stream, from, to);
+      if (stream === stepsStream(name, segment.name, partition)) reused += steps;
+      else reexecuted += steps;
+    }
+  }
+  return { reexecuted, reused };
+}
+
+/** Tells how far a fork is while it runs; answers how to stop that. */
+function reportProgress(
+  { clock }: Surroundings,
+  log: EventLog,
+  { history, window }: ForkToRun,
+  board: ProgressBoard,
+  of: number,
+  { onProgress }: ForkRequest,
+): () => void {
+  if (onProgress === undefined) return () => {};
+  let cancel = () => {};
+  let stopped = false;
+  let begun: { readonly at: number; readonly records: number } | undefined;
+  const tell = async () => {
+    const to = Math.max(window.from - 1, Math.min(board.through, window.to));
+    const records = await recordsIn(log, history, { ...window, to });
+    if (stopped) return;
+    const now = clock.monotonic();
+    begun ??= { at: now, records };
+    const seconds = (now - begun.at) / 1_000;
+    const recordsPerSecond = seconds > 0 ? (records - begun.records) / seconds : 0;
+    const secondsLeft = recordsPerSecond > 0 ? (of - records) / recordsPerSecond : undefined;
+    onProgress({ records, of, recordsPerSecond, secondsLeft });
+    cancel = clock.setTimeout(again, LIMITS.replayProgressMs);
+  };
+  // A log that does not answer now is asked again.
+  const again = () => {
+    tell().catch(() => {
+      if (!stopped) cancel = clock.setTimeout(again, LIMITS.replayProgressMs);
+    });
+  };
+  again();
+  return () => {
+    stopped = true;
+    cancel();
+  };
+}

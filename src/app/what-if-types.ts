@@ -1,0 +1,99 @@
+import type { OutputDifference } from "../runtime/outputs-diff.ts";
+import type { Rate } from "../runtime/pace.ts";
+import type { HistoryPoint } from "./history-point.ts";
+
+export type { OutputDifference } from "../runtime/outputs-diff.ts";
+
+/** What another version of a pipeline is to be run over. At least one of `whatIf` and `parameters` is given. */
+export interface WhatIfRequest extends ForkRequest {
+  /** The name of a pipeline that is deployed in the log, or its module's path. */
+  readonly pipeline: string;
+  /** The path of another module, or the number of a version in the log; the version that runs now if absent. */
+  readonly whatIf?: string;
+  /** `STAGE.PARAM` → value: others keep their default, or where no module is given those of the version. */
+  readonly parameters?: ReadonlyMap<string, string>;
+  /** Of the replay: small letters, digits and inner hyphens; made up if absent. */
+  readonly id?: string;
+  /** Records from this point on; the beginning if absent. */
+  readonly from?: HistoryPoint;
+  /** Records up to this point; as far as the pipeline has come, if absent. */
+  readonly to?: HistoryPoint;
+  /** What becomes of effects whose results were not recorded; `refused` if absent. */
+  readonly newEffects?: "refused" | "called";
+}
+
+/** How a replay with a fork is gone about. */
+export interface ForkRequest {
+  /** `lmdb:<dir>` or `esdb://…`. Another process may be at work on it. */
+  readonly log: string;
+  /** Sink → file that gets what the fork has for it. Others hand out nothing. */
+  readonly outputs?: ReadonlyMap<string, string>;
+  /** A file that gets all differences as JSON lines, instead of what is in it. */
+  readonly diff?: string;
+  /** As fast as it goes, if absent. */
+  readonly rate?: Rate;
+  /** Aborting it rejects with `Stopped`; the replay can be resumed. */
+  readonly signal?: AbortSignal;
+  onProgress?(progress: ForkProgress): void;
+}
+
+/** How far a replay with a fork is. */
+export interface ForkProgress {
+  /** Records of the window's sources that are through. */
+  readonly records: number;
+  readonly of: number;
+  /** Since this process took it up. */
+  readonly recordsPerSecond: number;
+  /** At that rate; `undefined` while there is none. */
+  readonly secondsLeft: number | undefined;
+}
+
+/** How many of some outputs, or of a stage's results, are as they were recorded. */
+export interface DiffTotals {
+  readonly same: number;
+  readonly changed: number;
+  readonly added: number;
+  readonly gone: number;
+}
+
+/** A difference, and the sink that it would reach. */
+export interface SinkDifference extends OutputDifference {
+  readonly sink: string;
+}
+
+/** How the outputs of a fork differ from what was recorded. */
+export interface OutputsDiff extends DiffTotals {
+  readonly sinks: readonly (DiffTotals & {
+    readonly sink: string;
+    /** How many of the changed outputs differ in each field; of very many fields the first ones. */
+    readonly fields: Readonly<Record<string, number>>;
+  })[];
+  /** What stages gave, each by itself, in the order of the pipeline. */
+  readonly stages: readonly (DiffTotals & { readonly stage: string })[];
+  /** The first differences of each kind of each sink. */
+  readonly examples: readonly SinkDifference[];
+}
+
+/** What came of running another version over history; `headwater replay --what-if --json` prints it. */
+export interface WhatIfReport {
+  readonly id: string;
+  readonly mode: "what-if";
+  readonly pipeline: string;
+  /** The window: records with ordinals from `from` up to and with `to`. */
+  readonly from: number;
+  readonly to: number;
+  /** The version that it is compared with: the one that the last record was for. */
+  readonly version: number;
+  /** Records that sources had accepted in it. */
+  readonly records: number;
+  /** Steps of the fork: input rows of all its stages. */
+  readonly steps: number;
+  /** Results of stages that are as they were recorded, and such that are not. */
+  readonly matched: number;
+  readonly diverged: number;
+  /** Steps that were run, and such whose recorded result was taken. */
+  readonly reexecuted: number;
+  readonly reused: number;
+  readonly diff: OutputsDiff;
+  readonly seconds: number;
+}

@@ -1,0 +1,132 @@
+import { resolve } from "node:path";
+import { HeadwaterError } from "../core/errors.ts";
+import type { DeployedFork, PipelineDeployed } from "../core/events.ts";
+import { checkName } from "../core/names.ts";
+import { forkName, pipelineStream, sourceStream } from "../core/streams.ts";
+import { overridesOf, overridesOfTexts } from "../pipeline/parameter-overrides.ts";
+import { type Plan, planPipeline } from "../pipeline/plan.ts";
+import type { Bundle } from "../ports/bundler.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { highestThrough, lastThrough, lowestThrough } from "../runtime/completed.ts";
+import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
+import { definitionOf, loadDeployedCode } from "../runtime/deployment.ts";
+import { DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts";
+import { mustFit } from "../runtime/fork-fit.ts";
+import { processAtWork } from "../runtime/supervision.ts";
+import { runAndCompare } from "./fork-replay.ts";
+import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
+import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
+
+/** Characters of an id that is made up. */
+const ID_CHARS = 8;
+
+/**
+ * Runs another version of a pipeline over a part of its history, and compares what comes of it with what was recorded:
+ * `headwater replay --what-if`. The state at the beginning is what it was then; what effects gave is served from the
+ * log. Everything is written to a fork of its own; the pipeline's own streams are only read, and it may be running.
+ * Throws `UnknownPipeline`, `BadUsage` for a window in which nothing is and an id that is in use,
+ * `IncompatibleDeployment` for a version that cannot be compared, `EffectMissing`, `StageFailed`, and `Stopped`, after
+ * which it can be resumed.
+ */
+export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
+  const surroundings = createSurroundings();
+  const { bundler, ids } = surroundings;
+  const id = request.id ?? ids.uuid().slice(0, ID_CHARS);
+  checkName("replay", id);
+  const name = isModulePath(request.pipeline)
+    ? definitionOf(bundler.load(await bundler.bundle(resolve(request.pipeline))), request.pipeline).name
+    : request.pipeline;
+  const log = await openLog(request.log, { create: false });
+  try {
+    const history = await DeploymentHistory.read(log, bundler, name);
+    if (history === undefined) throw unknownPipeline(name);
+    const window = await settledWindow(surroundings, log, history, request);
+    const { plan, bundle } = await candidate(surroundings, log, history, request);
+    mustFit(history, plan, window);
+    const of = forkName(name, id);
+    if ((await log.streamInfo(pipelineStream(of))) !== undefined) throw idInUse(id, name);
+    const fork: DeployedFork = {
+      pipeline: name,
+      to: window.to,
+      reused: [],
+      newEffects: request.newEffects ?? "refused",
+    };
+    const forked = forkedPlan(plan, of, fork);
+    return await runAndCompare(
+      surroundings,
+      log,
+      { history, plan: forked, bundle, fork, window, id },
+      request,
+    );
+  } finally {
+    await log.close();
+  }
+}
+
+/** A window up to where its history can have no more records, and where all of it has gone through the pipeline. */
+async function settledWindow(
+  surroundings: Surroundings,
+  log: EventLog,
+  history: DeploymentHistory,
+  { from, to }: WhatIfRequest,
+): Promise<HistoryWindow> {
+  const { pipeline, current } = history;
+  const window = await windowOf(log, history, from, to);
+  const through = await throughAll(log, pipeline, current);
+  const behind = through < (await highestThrough(log, pipeline, current));
+  // Of a pipeline that stands still, at a stage that fails, also what it has not come to can be run.
+  const atWork = behind && (await processAtWork({ ...surroundings, log, pipeline })) !== undefined;
+  const end = behind && (atWork || to === undefined) ? Math.min(window.to, through) : window.to;
+  if (end < window.from)
+    throw nothingIn(pipeline, { ...window, to: end }, "the pipeline has not come to it yet");
+  return { from: window.from, to: end };
+}
+
+/** Up to which ordinal everything is accepted, and through. */
+async function throughAll(log: EventLog, pipeline: string, deployed: PipelineDeployed): Promise<number> {
+  let through = await lowestThrough(log, pipeline, deployed);
+  for (const { name } of deployed.sources) {
+    through = Math.min(through, await lastThrough(log, sourceStream(pipeline, name)));
+  }
+  return through;
+}
+
+interface Candidate {
+  readonly plan: Plan;
+  readonly bundle: Bundle;
+}
+
+/** What is to be run. A module's parameters have their defaults, a version's those that it ran with. */
+async function candidate(
+  { bundler }: Surroundings,
+  log: EventLog,
+  history: DeploymentHistory,
+  { whatIf: what, parameters }: WhatIfRequest,
+): Promise<Candidate> {
+  const set = overridesOfTexts(parameters);
+  if (what !== undefined && !/^\d+$/.test(what)) {
+    const bundle = await bundler.bundle(resolve(what));
+    return { bundle, plan: planPipeline(definitionOf(bundler.load(bundle), what), set) };
+  }
+  const deployed = what === undefined ? history.current : versionOf(history, Number(what));
+  const { bundle, exported } = await loadDeployedCode(log, bundler, deployed);
+  const definition = definitionOf(exported, bundle.module);
+  return { bundle, plan: planPipeline(definition, [...overridesOf(deployed.parameters), ...set]) };
+}
+
+function versionOf(history: DeploymentHistory, version: number): PipelineDeployed {
+  const found = history.all.find((deployed) => deployed.version === version);
+  if (found !== undefined) return found;
+  throw new HeadwaterError("BadUsage", `pipeline ${history.pipeline} has no version ${version} in this log`, {
+    where: "--what-if",
+    hint: `It has versions 1 to ${history.current.version}. A module's path ends in .ts or .js.`,
+  });
+}
+
+function idInUse(id: string, pipeline: string): HeadwaterError {
+  return new HeadwaterError("BadUsage", "a replay of this id is there already", {
+    where: `${id}, pipeline ${pipeline}`,
+    hint: `Give another --id; headwater replay resume ${id} goes on with it, or shows what came of it.`,
+  });
+}

@@ -1,0 +1,90 @@
+import type { DiffTotals, ForkProgress, OutputsDiff, WhatIfReport } from "../app/what-if-types.ts";
+import type { Value } from "../core/canonical.ts";
+import { formatNumber, formatSeconds, jsonable, table } from "./format.ts";
+import type { Io } from "./io.ts";
+import { Bar } from "./progress.ts";
+
+/** Says how far a replay is: a bar on a terminal, else a line from time to time. */
+export class ReplayProgress {
+  readonly #bar: Bar;
+
+  constructor(io: Io, quiet: boolean) {
+    this.#bar = new Bar(io, quiet, "{records} records, {rate} records/s{left}");
+  }
+
+  update({ records, of, recordsPerSecond, secondsLeft }: ForkProgress): void {
+    this.#bar.update(records, of, {
+      records: formatNumber(records),
+      rate: formatNumber(recordsPerSecond),
+      left: secondsLeft === undefined ? "" : `, ${formatSeconds(secondsLeft)} left`,
+    });
+  }
+
+  stop(): void {
+    this.#bar.stop();
+  }
+}
+
+/** Differences that are shown to people. */
+const SHOWN_EXAMPLES = 3;
+/** Fields that are named to people. */
+const SHOWN_FIELDS = 5;
+
+/** What came of a replay with a fork, for people. */
+export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly seconds?: number }): string[] {
+  const { diff } = report;
+  const reused = report.reused === 0 ? "" : `, ${formatNumber(report.reused)} taken as they were recorded`;
+  return [
+    `pipeline   ${report.pipeline}  what-if ${report.id}  against version ${report.version}, ordinals ${report.from} to ${report.to}`,
+    `records    ${formatNumber(report.records)}`,
+    `steps      ${formatNumber(report.reexecuted)} run${reused}`,
+    `outputs    ${countsText(diff)}`,
+    ...table(
+      ["", "same", "changed", "added", "gone"],
+      [
+        ...diff.sinks.map(({ sink, ...counts }) => row(`sink ${sink}`, counts)),
+        ...diff.stages.map(({ stage, ...counts }) => row(`stage ${stage}`, counts)),
+      ],
+      new Set([1, 2, 3, 4]),
+    ).map((line) => `  ${line}`),
+    ...diff.sinks.flatMap(fieldLines),
+    ...exampleLines(diff),
+    ...(report.seconds === undefined ? [] : [`time       ${formatSeconds(report.seconds)}`]),
+  ];
+}
+
+function row(name: string, { same, changed, added, gone }: DiffTotals): string[] {
+  return [name, ...[same, changed, added, gone].map((count) => formatNumber(count))];
+}
+
+function countsText({ same, changed, added, gone }: DiffTotals): string {
+  return `${formatNumber(same)} same, ${formatNumber(changed)} changed, ${formatNumber(added)} added, ${formatNumber(gone)} gone`;
+}
+
+function fieldLines({ sink, fields }: OutputsDiff["sinks"][number]): string[] {
+  const most = Object.entries(fields).sort(([, a], [, b]) => b - a);
+  if (most.length === 0) return [];
+  const named = most
+    .slice(0, SHOWN_FIELDS)
+    .map(([field, count]) => `${nameOf(field)} ${formatNumber(count)}`);
+  const more = most.length > SHOWN_FIELDS ? `, and ${most.length - SHOWN_FIELDS} more` : "";
+  return [`fields     of ${sink}: ${named.join(", ")}${more}`];
+}
+
+function nameOf(field: string): string {
+  return field === "" ? "(the record)" : field;
+}
+
+function exampleLines({ examples }: OutputsDiff): string[] {
+  return examples
+    .slice(0, SHOWN_EXAMPLES)
+    .flatMap(({ kind, sink, from, before, after, fields }) => [
+      `${kind.padEnd(10)} ${sink}: ${from}${fields === undefined ? "" : ` in ${fields.map(nameOf).join(", ")}`}`,
+      ...(before === undefined ? [] : [`  then     ${shown(before)}`]),
+      ...(after === undefined ? [] : [`  now      ${shown(after)}`]),
+    ]);
+}
+
+function shown(value: Value): string {
+  return JSON.stringify(jsonable(value, true));
+}

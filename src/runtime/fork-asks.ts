@@ -1,0 +1,66 @@
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import type { ReplayAsk } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
+import { pipelineStream } from "../core/streams.ts";
+import { type Clock, sleep } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { Processes } from "../ports/processes.ts";
+import { StreamTail } from "./stream-tail.ts";
+
+/** What is wanted of a fork: what was asked last; `undefined` if nothing was. */
+export async function askedOf(log: EventLog, fork: string): Promise<ReplayAsk | undefined> {
+  for await (const recorded of log.read(pipelineStream(fork), { direction: "backwards" })) {
+    const { type, data } = decodeEvent(recorded);
+    return type === "ReplayAsked" ? data.ask : undefined;
+  }
+  return undefined;
+}
+
+/** Says what is wanted of a fork, if that is not what was asked last. */
+export async function askOf(
+  log: EventLog,
+  clock: Clock,
+  processes: Processes,
+  fork: string,
+  ask: ReplayAsk,
+): Promise<void> {
+  for (let attempt = 1; (await askedOf(log, fork)) !== ask; attempt++) {
+    const tail = await StreamTail.open(log, pipelineStream(fork));
+    const { host, pid } = processes;
+    try {
+      await tail.append([{ type: "ReplayAsked", event: { v: 1, wall: clock.now(), host, pid, ask } }]);
+      return;
+    } catch (error) {
+      const outrun = isHeadwaterError(error, "WrongExpectedRevision");
+      if (!outrun || attempt === LIMITS.retryAttempts) throw error;
+    }
+  }
+}
+
+/**
+ * A signal that aborts when a fork is asked to stand still or to end, or `signal` aborts; `end` stops looking. Who asks
+ * is another process: the log is looked at from time to time.
+ */
+export function untilAsked(
+  log: EventLog,
+  clock: Clock,
+  fork: string,
+  signal: AbortSignal,
+): { readonly signal: AbortSignal; end(): void } {
+  const ended = new AbortController();
+  const asked = new AbortController();
+  const look = async () => {
+    while (!ended.signal.aborted) {
+      await sleep(clock, LIMITS.replayProgressMs, ended.signal);
+      const ask = await askedOf(log, fork).catch(() => undefined);
+      if (ask === "pause" || ask === "stop") asked.abort(askedToEnd(ask, fork));
+    }
+  };
+  void look();
+  return { signal: AbortSignal.any([signal, asked.signal]), end: () => ended.abort() };
+}
+
+function askedToEnd(ask: "pause" | "stop", fork: string): HeadwaterError {
+  return new HeadwaterError("Stopped", `the replay was asked to ${ask}`, { where: fork });
+}

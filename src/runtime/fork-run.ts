@@ -1,0 +1,112 @@
+import { HeadwaterError } from "../core/errors.ts";
+import type { DeployedFork, PipelineDeployed } from "../core/events.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import type { Bundle } from "../ports/bundler.ts";
+import { currentDeployment, deploy, describeDeployment, isDeployed } from "./deployment.ts";
+import type { DeploymentHistory } from "./deployment-history.ts";
+import { beginFork } from "./fork-start.ts";
+import type { Pace } from "./pace.ts";
+import { operate } from "./pipeline-run.ts";
+import type { ProgressBoard } from "./progress-board.ts";
+import { RecordedEffects } from "./recorded-effects.ts";
+import type { RunEnvironment, RunOptions } from "./run-options.ts";
+import type { SinkTarget } from "./sink-target.ts";
+import { Supervision } from "./supervision.ts";
+
+/** What is run over recorded history, and how. */
+export interface ForkOptions
+  extends Pick<
+    RunOptions,
+    "signal" | "batchRecords" | "tickMs" | "provenance" | "onRestarted" | "onQuarantined"
+  > {
+  /** With a `fork`. */
+  readonly plan: Plan;
+  readonly bundle: Bundle | undefined;
+  readonly fork: DeployedFork;
+  /** The first ordinal that it takes. */
+  readonly from: number;
+  /** Of the pipeline whose history it is. */
+  readonly history: Pick<DeploymentHistory, "pipeline" | "at" | "withIdentity" | "planOf">;
+  /** For the sinks that are to hand something out; no other does. */
+  readonly targets: ReadonlyMap<string, SinkTarget>;
+  readonly board: ProgressBoard;
+  /** As fast as it goes, if absent. */
+  readonly pace?: Pace;
+}
+
+/**
+ * Runs a plan over the recorded history of its pipeline, from the state that there was where it begins, into the
+ * streams of a fork: by the workers that run a pipeline, so that what befalls them does not show in what comes out.
+ * What the fork has already is gone on with. Resolves when everything is through; throws `Stopped` when `signal` aborts
+ * before, `EffectMissing` where a result is wanted that was not recorded and may not be called, `StageFailed`, and
+ * `IncompatibleDeployment` where the fork was begun by other code.
+ */
+export async function runFork(environment: RunEnvironment, options: ForkOptions): Promise<PipelineDeployed> {
+  const { log, clock, ids, processes } = environment;
+  const { plan, history, fork, board, signal } = options;
+  const name = forkNameOf(plan);
+  const process = ids.uuid();
+  const supervision = await Supervision.claim(
+    { log, clock, processes, pipeline: name, process, onStandBy: () => {} },
+    signal,
+  );
+  const lost = new AbortController();
+  supervision.beat((error) => lost.abort(error));
+  try {
+    const deployed = await deployFork(environment, options, name, supervision);
+    await beginFork({ log, clock, history, plan, deployed, process, signal });
+    board.reportDoor("history", fork.to);
+    board.noMoreInput();
+    const finished = await operate(environment, {
+      ...options,
+      intakes: new Map(),
+      nodes: 1,
+      follow: false,
+      keepOpen: true,
+      leaveRetries: true,
+      process,
+      deployed,
+      supervision,
+      lost: lost.signal,
+      recordedEffects: (_segment, partition) =>
+        new RecordedEffects({ log, history, partition, newEffects: fork.newEffects }),
+      onDeployed: () => {},
+      onRejected: () => {},
+      onResumed: () => {},
+      onTimeAhead: () => {},
+      onStandBy: () => {},
+      onBegunAgain: () => {},
+    });
+    if (finished) await supervision.release();
+    if (board.through < fork.to) {
+      throw new HeadwaterError("Stopped", "stopped before the replay was through", { where: name });
+    }
+    return deployed;
+  } finally {
+    supervision.abandon();
+  }
+}
+
+async function deployFork(
+  { log, clock, runtime }: RunEnvironment,
+  { plan, bundle, provenance, fork, from }: ForkOptions,
+  name: string,
+  supervision: Supervision,
+): Promise<PipelineDeployed> {
+  const candidate = { plan, bundle, provenance, runtime, fork };
+  const content = describeDeployment(candidate);
+  const current = await currentDeployment(log, name);
+  if (current === undefined) {
+    return deploy(log, clock, name, candidate, content, undefined, from, () => supervision.confirm());
+  }
+  if (isDeployed(content, current, name)) return current;
+  throw new HeadwaterError("IncompatibleDeployment", "the fork was begun with other code or parameters", {
+    where: name,
+    hint: "Go on with what it was begun with, or give another id.",
+  });
+}
+
+function forkNameOf({ fork, definition }: Plan): string {
+  if (fork !== undefined) return fork.name;
+  throw new HeadwaterError("Internal", "a plan without a fork is run as one", { where: definition.name });
+}

@@ -1,0 +1,58 @@
+import { ordinalToTime } from "../core/ordinal.ts";
+import { type Clock, sleep } from "../ports/clock.ts";
+
+/** How fast history is to be run again: so many records a second, or so many times as fast as it was. */
+export type Rate = { readonly recordsPerSecond: number } | { readonly timesRealTime: number };
+
+/** Holds back whoever reads history, so that all who share it keep to a rate together. */
+export interface Pace {
+  /** Resolves when `count` records may be taken, the first of which has the ordinal `from`; or when `signal` aborts. */
+  take(count: number, from: number, signal: AbortSignal): Promise<void>;
+}
+
+const SECOND_MS = 1_000;
+
+/** A pace that keeps to a rate from its first record on. Who is late does not catch up for more than a second. */
+export function paceOf(rate: Rate, clock: Clock): Pace {
+  return "recordsPerSecond" in rate
+    ? new RecordPace(rate.recordsPerSecond, clock)
+    : new TimePace(rate.timesRealTime, clock);
+}
+
+class RecordPace implements Pace {
+  readonly #perMs: number;
+  readonly #clock: Clock;
+  /** When the next record may be taken, in milliseconds of the monotonic clock. */
+  #next = Number.NEGATIVE_INFINITY;
+
+  constructor(perSecond: number, clock: Clock) {
+    this.#perMs = perSecond / SECOND_MS;
+    this.#clock = clock;
+  }
+
+  async take(count: number, _from: number, signal: AbortSignal): Promise<void> {
+    const now = this.#clock.monotonic();
+    const at = Math.max(this.#next, now - SECOND_MS);
+    this.#next = at + count / this.#perMs;
+    if (at > now) await sleep(this.#clock, at - now, signal);
+  }
+}
+
+class TimePace implements Pace {
+  readonly #times: number;
+  readonly #clock: Clock;
+  #begun: { readonly at: number; readonly time: number } | undefined;
+
+  constructor(times: number, clock: Clock) {
+    this.#times = times;
+    this.#clock = clock;
+  }
+
+  async take(_count: number, from: number, signal: AbortSignal): Promise<void> {
+    const now = this.#clock.monotonic();
+    const time = ordinalToTime(from);
+    this.#begun ??= { at: now, time };
+    const due = this.#begun.at + (time - this.#begun.time) / this.#times;
+    if (due > now) await sleep(this.#clock, due - now, signal);
+  }
+}

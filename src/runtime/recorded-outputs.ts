@@ -1,0 +1,111 @@
+import type { PipelineDeployed } from "../core/events.ts";
+import { originName, originsOf, rootName } from "../engine/origins.ts";
+import type { InputRows } from "../engine/rows.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { cursorsFrom } from "./deployed-cursors.ts";
+import { structureOf } from "./deployed-plan.ts";
+import type { DeploymentHistory } from "./deployment-history.ts";
+import { MergeReader } from "./merge-reader.ts";
+import { upstreamsOfSink, upstreamsOfStage } from "./routes.ts";
+import type { UpstreamSelection } from "./upstream-reader.ts";
+
+/** Which outputs of a sink are wanted: those with ordinals from `from` up to and with `to`. */
+export interface OutputsQuery {
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly history: Pick<DeploymentHistory, "pipeline" | "all" | "after">;
+  /** What is asked of: what goes to a sink, or what a stage has given, of which only the digests are told. */
+  readonly of: { readonly sink: string } | { readonly stage: string };
+  readonly from: number;
+  readonly to: number;
+  readonly signal: AbortSignal;
+}
+
+/** Outputs of a sink, in logical order; columns have a row for each. */
+export interface OutputRows {
+  readonly rows: InputRows;
+  /** The name of what a row descends from: a source, a window or join, or nothing for what was put back. */
+  originOf(row: number): string;
+  /** What tells a row from all others: the address of its root, and its path. */
+  keyOf(row: number): string;
+  /** Where a row's record is, as `steps_P.G.Q@N.K` or `source_P.S@N`. */
+  addressOf(row: number): string;
+}
+
+/** Records that are read at a time. */
+const BATCH_RECORDS = 2_048;
+
+/**
+ * What went to a sink, whether it was delivered or not, from what the log holds: each record as the deployment had it
+ * that it was for. None of their code is loaded. Memory is that of one sink. Ends early when `signal` aborts.
+ */
+export async function* recordedOutputs(query: OutputsQuery): AsyncGenerator<OutputRows> {
+  const { history, from, to } = query;
+  for (const deployed of history.all) {
+    const until = (history.after(deployed)?.from ?? Number.MAX_SAFE_INTEGER) - 1;
+    const [first, last] = [Math.max(from, deployed.from), Math.min(to, until)];
+    if (first <= last) yield* outputsOf(query, deployed, first, last);
+  }
+}
+
+async function* outputsOf(
+  { log, clock, history, of, signal }: OutputsQuery,
+  deployed: PipelineDeployed,
+  first: number,
+  last: number,
+): AsyncGenerator<OutputRows> {
+  const plan = structureOf(deployed, history.pipeline);
+  const upstreams = selectionsOf(plan, of).map((one) => ({ ...one, upTo: last }));
+  if (upstreams.length === 0) return;
+  const reader = new MergeReader({
+    log,
+    clock,
+    upstreams,
+    cursors: await cursorsFrom(log, upstreams, first),
+    // Their bytes are wanted, and most are not looked into.
+    decode: () => undefined,
+    tickMs: 0,
+    through: first - 1,
+    upTo: last,
+    firingOrigins: plan.firingOrigins,
+  });
+  const origins = originsOf(plan);
+  const { name } = plan.definition;
+  try {
+    for (let through = first - 1; through < last; ) {
+      const batch = await reader.next(BATCH_RECORDS, signal);
+      if (batch === undefined) return;
+      through = batch.through;
+      const { rows } = batch;
+      if (rows.count === 0) continue;
+      const originAt = (row: number) => rows.sources?.[row] ?? 0;
+      yield {
+        rows,
+        originOf: (row) => originName(origins, originAt(row)),
+        keyOf(row) {
+          const root = rootName(name, origins, originAt(row), rows.roots[row] as number);
+          const path = rows.paths?.[row] ?? "";
+          return path === "" ? root : `${root}~${Buffer.from(path, "latin1").toString("hex")}`;
+        },
+        addressOf(row) {
+          const stream = upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
+          const at = `${stream}@${rows.parents[row]}`;
+          if (stream.startsWith("source_")) return at;
+          return `${at}.${rows.parentKs?.[row] ?? 0}${"stage" in of ? `/${of.stage}` : ""}`;
+        },
+      };
+    }
+  } finally {
+    reader.stop();
+  }
+}
+
+function selectionsOf(plan: Plan, of: OutputsQuery["of"]): UpstreamSelection[] {
+  if ("sink" in of) {
+    const planned = plan.sinks.find(({ name }) => name === of.sink);
+    return planned === undefined ? [] : upstreamsOfSink(plan, planned.upstream, true);
+  }
+  return upstreamsOfStage(plan, of.stage);
+}

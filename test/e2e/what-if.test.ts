@@ -1,0 +1,352 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openLog } from "../../src/runtime/compose.ts";
+import { acceptedOrdinals } from "../simulation/log-content.ts";
+import { headwater, jsonError, Workplace } from "./command.ts";
+
+const place = new Workplace();
+let cwd: string;
+
+beforeEach(async () => {
+  cwd = await place.folder();
+});
+afterEach(() => place.clear());
+
+interface Parts {
+  /** The body of a function of the number `n`, and of the context. */
+  readonly weigh?: string;
+  /** What is between the total and its sink. */
+  readonly after?: string;
+  readonly partitions?: number;
+  readonly key?: string;
+  readonly name?: string;
+  /** Stages ahead of all others. */
+  readonly before?: string;
+}
+
+/** Writes a module: numbers are weighed, and added up by three keys. */
+function define(file: string, parts: Parts): void {
+  const {
+    weigh = "return n",
+    after = "",
+    partitions = 2,
+    key = "n % 3",
+    name = "weights",
+    before = "",
+  } = parts;
+  const text = `import { pipeline } from "headwater";
+const p = pipeline("${name}", { partitions: ${partitions} });
+const weighed = p.source("in", { key: (row) => { const { n } = row as { n: number }; return ${key}; } })
+  ${before}
+  .map("weigh", async (row, ctx) => { const { n } = row as { n: number }; ${weigh} });
+weighed.sink("weighed");
+weighed.reduce("total", { init: () => 0, step: (sum, w) => sum + (w as number), emit: (sum, key) => ({ key, sum }) })
+  ${after}.sink("out");
+export default p;
+`;
+  writeFileSync(join(cwd, file), text);
+}
+
+/** Takes in the numbers from `from` up to `to`. */
+async function run(module: string, from: number, to: number, ...args: readonly string[]): Promise<void> {
+  const rows = Array.from({ length: to - from }, (_, at) => `${JSON.stringify({ n: from + at })}\n`);
+  writeFileSync(join(cwd, "in.jsonl"), rows.join(""));
+  const ended = await headwater(["run", module, "--input", "in=in.jsonl", "--batch", "7", ...args], { cwd });
+  expect(ended.code, ended.stderr).toBe(0);
+}
+
+async function whatIf(...args: readonly string[]) {
+  const ended = await headwater(["replay", "weights", "--json", ...args], { cwd });
+  expect(ended.code, ended.stderr).toBe(0);
+  return JSON.parse(ended.stdout);
+}
+
+async function ordinals(): Promise<number[]> {
+  const log = await openLog(`lmdb:${join(cwd, ".headwater")}`, { readOnly: true });
+  try {
+    return await acceptedOrdinals(log, "weights", "in");
+  } finally {
+    await log.close();
+  }
+}
+
+/** What a log has in each of its streams but those of forks. */
+async function contentOfOriginal(): Promise<ReadonlyMap<string, number>> {
+  const log = await openLog(`lmdb:${join(cwd, ".headwater")}`, { readOnly: true });
+  try {
+    const streams = new Map<string, number>();
+    for await (const { stream, lastRevision } of log.streams()) {
+      if (!stream.includes("~") && !stream.startsWith("code_")) streams.set(stream, lastRevision);
+    }
+    return streams;
+  } finally {
+    await log.close();
+  }
+}
+
+const jsonLines = (file: string) =>
+  readFileSync(join(cwd, file), "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+
+describe("headwater replay --what-if", () => {
+  it("tells how the outputs of another module differ, record by record, and leaves the pipeline alone", async () => {
+    define("p.ts", { weigh: "return n === 31 ? -n : n" });
+    await run("p.ts", 0, 100, "--output", "out=out.jsonl");
+    const before = await contentOfOriginal();
+    define("fixed.ts", {});
+    const report = await whatIf(
+      "--what-if",
+      "fixed.ts",
+      "--diff",
+      "diff.jsonl",
+      "--output",
+      "out=fixed.jsonl",
+    );
+    // The total of 31's key, from 31 on: 31, 34, … 97.
+    const changed = 1 + 23;
+    expect(report).toMatchObject({
+      mode: "what-if",
+      pipeline: "weights",
+      version: 1,
+      records: 100,
+      steps: 200,
+      reexecuted: 200,
+      reused: 0,
+      matched: 200 - changed,
+      diverged: changed,
+      diff: { same: 200 - changed, changed, added: 0, gone: 0 },
+    });
+    expect(report.diff.sinks).toEqual([
+      { sink: "weighed", same: 99, changed: 1, added: 0, gone: 0, fields: { "": 1 } },
+      { sink: "out", same: 77, changed: 23, added: 0, gone: 0, fields: { sum: 23 } },
+    ]);
+    expect(report.diff.stages).toEqual([
+      { stage: "weigh", same: 99, changed: 1, added: 0, gone: 0 },
+      { stage: "total", same: 77, changed: 23, added: 0, gone: 0 },
+    ]);
+    const all = jsonLines("diff.jsonl");
+    expect(all).toHaveLength(changed);
+    expect(all[0]).toMatchObject({ kind: "changed", sink: "weighed", before: -31, after: 31, fields: [""] });
+    expect(report.diff.examples[0]).toMatchObject(all[0]);
+
+    // The fork's outputs are those of an ordinary run of the module, and the difference that of both files.
+    const asWas = jsonLines("out.jsonl");
+    await run("fixed.ts", 0, 100, "--output", "out=ordinary.jsonl", "--log", "lmdb:other");
+    const asIs = jsonLines("ordinary.jsonl");
+    expect(jsonLines("fixed.jsonl")).toEqual(asIs);
+    const apart = asWas.flatMap((was, at) =>
+      was.sum === asIs[at].sum ? [] : [{ before: was, after: asIs[at] }],
+    );
+    expect(all.slice(1).map(({ before: b, after }) => ({ before: b, after }))).toEqual(apart);
+
+    // An address leads to where the record is, in the pipeline.
+    const lineage = await headwater(["lineage", all[0].from, "--json"], { cwd });
+    expect(lineage.code, lineage.stderr).toBe(0);
+    expect(await contentOfOriginal()).toEqual(before);
+    const people = await headwater(["replay", "weights", "--what-if", "fixed.ts"], { cwd });
+    expect(people.stdout).toContain("outputs    176 same, 24 changed, 0 added, 0 gone");
+  });
+
+  it("begins in the middle from the state of then, by whatever version had made it", async () => {
+    define("p.ts", { weigh: "return 10 * n" });
+    await run("p.ts", 0, 60);
+    define("p.ts", { weigh: "return 100 * n" });
+    await run("p.ts", 60, 100);
+    const from = (await ordinals())[80] as number;
+    const again = await whatIf("--what-if", "2", "--from", String(from));
+    expect(again).toMatchObject({ version: 2, records: 20, steps: 40, diff: { same: 40, changed: 0 } });
+    const other = await whatIf("--what-if", "1", "--from", String(from));
+    expect(other).toMatchObject({ version: 2, records: 20, diff: { same: 0, changed: 40 } });
+    // Totals up to 79 are of both versions, and go on with the first one's weights.
+    const expected = [0, 1, 2].map((key) => {
+      const upTo = (end: number) => Array.from({ length: end }, (_, n) => n).filter((n) => n % 3 === key);
+      return upTo(81).reduce((sum, n) => sum + (n < 60 ? 10 : n < 80 ? 100 : 10) * n, 0);
+    });
+    const [first] = other.diff.examples.filter(({ sink }: { sink: string }) => sink === "out");
+    expect(first.after).toEqual({ key: 80 % 3, sum: expected[80 % 3] });
+  });
+
+  it("tells of outputs that come, and that come no more", async () => {
+    define("p.ts", { after: '.filter("some", ({ sum }) => sum % 2 === 0)' });
+    await run("p.ts", 0, 50);
+    define("other.ts", { after: '.filter("some", ({ sum }) => sum % 2 === 1)' });
+    const { diff } = await whatIf("--what-if", "other.ts");
+    const out = diff.sinks.find(({ sink }: { sink: string }) => sink === "out");
+    expect(out.added + out.gone).toBe(50);
+    expect(diff.stages.at(-1)).toMatchObject({ stage: "some", same: 0, added: out.added, gone: out.gone });
+    expect(diff.stages[1]).toMatchObject({ stage: "total", same: 50 });
+  });
+
+  it("serves what effects gave, and calls nothing that it was not told to call", async () => {
+    const call = (name: string, times: number) =>
+      `const got = await ctx.effect("${name}", () => { require("node:fs").appendFileSync("calls.txt", "${name}\\n"); return n; }); return ${times} * (got as number);`;
+    define("p.ts", { weigh: call("look-up", 1) });
+    await run("p.ts", 0, 20);
+    const calls = () =>
+      readFileSync(join(cwd, "calls.txt"), "utf8")
+        .split("\n")
+        .filter((line) => line !== "");
+    expect(calls()).toHaveLength(20);
+    define("double.ts", { weigh: call("look-up", 2) });
+    const { diff } = await whatIf("--what-if", "double.ts", "--diff", "diff.jsonl");
+    expect(diff.sinks[0]).toMatchObject({ sink: "weighed", same: 1, changed: 19 });
+    expect(jsonLines("diff.jsonl")[0]).toMatchObject({ before: 1, after: 2 });
+    expect(calls()).toHaveLength(20);
+
+    define("new.ts", { weigh: call("ask", 1) });
+    const refused = await headwater(["replay", "weights", "--what-if", "new.ts", "--json"], { cwd });
+    expect(jsonError(refused)).toMatchObject({
+      code: "EffectMissing",
+      message: expect.stringContaining("ask"),
+    });
+    expect(calls()).toHaveLength(20);
+    const called = await whatIf("--what-if", "new.ts", "--new-effects", "call");
+    expect(called.diff).toMatchObject({ same: 40, changed: 0 });
+    expect(calls()).toHaveLength(40);
+  });
+
+  it("refuses what cannot be compared, and says why", async () => {
+    define("p.ts", {});
+    await run("p.ts", 0, 10);
+    define("no-stage.ts", {});
+    writeFileSync(
+      join(cwd, "no-stage.ts"),
+      readFileSync(join(cwd, "no-stage.ts"), "utf8").replace('"weigh"', '"way"'),
+    );
+    define("partitions.ts", { partitions: 3 });
+    define("key.ts", { key: "n % 2" });
+    define("name.ts", { name: "others" });
+    define("segment.ts", { after: "" });
+    writeFileSync(
+      join(cwd, "segment.ts"),
+      readFileSync(join(cwd, "segment.ts"), "utf8").replace(
+        "weighed.reduce(",
+        'weighed.keyBy("by", (w) => (w as number) % 3).reduce(',
+      ),
+    );
+    define("kind.ts", { before: '.filter("first", () => true)' });
+    const last = (await ordinals()).at(-1) as number;
+    for (const [args, code, text] of [
+      [["--what-if", "no-stage.ts"], "IncompatibleDeployment", "no stage weigh"],
+      [["--what-if", "partitions.ts"], "IncompatibleDeployment", "2 partitions"],
+      [["--what-if", "key.ts"], "IncompatibleDeployment", "another key"],
+      [["--what-if", "name.ts"], "IncompatibleDeployment", "defines the pipeline others"],
+      [["--what-if", "segment.ts", "--from", String(last)], "IncompatibleDeployment", "had its state with"],
+      [["--what-if", "7"], "BadUsage", "no version 7"],
+      [["--what-if", "p.ts", "--id", "A"], "BadName", "a replay can have"],
+      [["--what-if", "p.ts", "--from", String(last + 5)], "BadUsage", "nothing in the window"],
+      [["--what-if", "p.ts", "--from", "9", "--to", "3"], "BadUsage", "ends before it begins"],
+      [["--what-if", "p.ts", "--output", "nowhere=x.jsonl"], "UnknownSink", "nowhere"],
+      [["--set", "weigh.none=1"], "BadParameter", "has no parameters"],
+      [["--id", "x"], "BadUsage", "nothing to compare with"],
+    ] as const) {
+      const ended = await headwater(["replay", "weights", ...args, "--json"], { cwd });
+      const error = jsonError(ended);
+      expect(error, args.join(" ")).toMatchObject({ code, message: expect.stringContaining(text) });
+      expect(ended.code).toBe(2);
+    }
+    await whatIf("--what-if", "p.ts", "--id", "mine");
+    const again = await headwater(["replay", "weights", "--what-if", "p.ts", "--id", "mine", "--json"], {
+      cwd,
+    });
+    expect(jsonError(again)).toMatchObject({ code: "BadUsage", where: "mine, pipeline weights" });
+  });
+
+  it("leaves a log that is clean", async () => {
+    define("p.ts", { weigh: "return 3 * n" });
+    await run("p.ts", 0, 60);
+    define("other.ts", {});
+    await whatIf("--what-if", "other.ts");
+    const from = (await ordinals())[20] as number;
+    await whatIf("--what-if", "other.ts", "--from", String(from), "--to", String(from + 1_000_000_000));
+    const audit = await headwater(["audit", "--json"], { cwd });
+    expect(JSON.parse(audit.stdout)).toMatchObject({ ok: true });
+  });
+
+  it.each([
+    ["claim:after:2", "interrupted"],
+    ["steps:before:4", "interrupted"],
+    ["steps:between:5", "interrupted"],
+    ["steps:after:6", "interrupted"],
+    // Snapshots are left at the end: by then it is through.
+    ["snapshot:after:1", "done"],
+  ])("goes on where it was killed (%s), and comes to the same", async (point, status) => {
+    define("p.ts", { weigh: "return n === 31 ? -n : n" });
+    await run("p.ts", 0, 150);
+    define("fixed.ts", {});
+    const whole = await whatIf("--what-if", "fixed.ts", "--id", "whole", "--diff", "whole.jsonl");
+    const killed = await headwater(["replay", "weights", "--what-if", "fixed.ts", "--id", "part"], {
+      cwd,
+      env: { HEADWATER_FAIL_AT: point },
+    });
+    expect(killed.signal).toBe("SIGKILL");
+    const listed = await replays("list");
+    expect(listed.map((one: { id: string; status: string }) => [one.id, one.status])).toEqual([
+      ["part", status],
+      ["whole", "done"],
+    ]);
+    const report = await replays("resume", "part", "--diff", "part.jsonl", "--output", "out=out.jsonl");
+    expect(report.diff).toMatchObject({
+      same: whole.diff.same,
+      changed: whole.diff.changed,
+      added: 0,
+      gone: 0,
+    });
+    expect(readFileSync(join(cwd, "part.jsonl"), "utf8")).toBe(
+      readFileSync(join(cwd, "whole.jsonl"), "utf8"),
+    );
+    expect(jsonLines("out.jsonl")).toHaveLength(150);
+    const { seconds: _, ...found } = report;
+    expect(await replays("show", "part")).toMatchObject({
+      status: "done",
+      records: 150,
+      of: 150,
+      report: found,
+    });
+  });
+
+  it("stands still, goes on and ends when another process asks for it, at the rate that it is given", async () => {
+    define("p.ts", {});
+    await run("p.ts", 0, 400);
+    const asked = place.start(
+      ["replay", "weights", "--what-if", "1", "--id", "slow", "--rate", "100", "--json"],
+      {
+        cwd,
+      },
+    );
+    await until(async () => (await replays("list"))[0]?.status === "running");
+    const again = await headwater(["replay", "resume", "slow", "--json"], { cwd });
+    expect(jsonError(again)).toMatchObject({
+      code: "BadUsage",
+      message: expect.stringMatching(/^process \d+ on/),
+    });
+    await replays("pause", "slow");
+    const paused = await asked.ended;
+    expect(jsonError(paused)).toMatchObject({ code: "Stopped", message: "the replay was asked to pause" });
+    const [still] = await replays("list");
+    expect(still).toMatchObject({ id: "slow", status: "paused", of: 400 });
+    expect(still.records).toBeLessThan(400);
+    const report = await replays("resume", "slow");
+    expect(report).toMatchObject({ records: 400, steps: 800, diff: { same: 800 } });
+
+    await whatIf("--what-if", "1", "--id", "other");
+    await replays("stop", "other");
+    const stopped = await headwater(["replay", "resume", "other", "--json"], { cwd });
+    expect(jsonError(stopped)).toMatchObject({ code: "BadUsage", message: "it was stopped for good" });
+    const unknown = await headwater(["replay", "show", "nothing", "--json"], { cwd });
+    expect(jsonError(unknown)).toMatchObject({ code: "BadUsage", where: "nothing" });
+  });
+});
+
+async function replays(...args: readonly string[]) {
+  const ended = await headwater(["replay", ...args, "--json"], { cwd });
+  expect(ended.code, ended.stderr).toBe(0);
+  return JSON.parse(ended.stdout);
+}
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 100));
+}

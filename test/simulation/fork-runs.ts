@@ -1,0 +1,200 @@
+import type { MemoryLog } from "../../src/adapters/memory/log.ts";
+import { decodeCanonical } from "../../src/core/canonical.ts";
+import { isHeadwaterError } from "../../src/core/errors.ts";
+import type { DeployedFork } from "../../src/core/events.ts";
+import { forkName } from "../../src/core/streams.ts";
+import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
+import { planPipeline } from "../../src/pipeline/plan.ts";
+import type { EventLog } from "../../src/ports/event-log.ts";
+import { DeploymentHistory, forkedPlan } from "../../src/runtime/deployment-history.ts";
+import { runFork } from "../../src/runtime/fork-run.ts";
+import {
+  commonOrder,
+  type DiffCounts,
+  diffOutputs,
+  type OutputDifference,
+} from "../../src/runtime/outputs-diff.ts";
+import { ProgressBoard } from "../../src/runtime/progress-board.ts";
+import { recordedOutputs } from "../../src/runtime/recorded-outputs.ts";
+import type { Circumstances, Delivery } from "./harness.ts";
+import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
+import { seededIds, seededRandom, VirtualWorld } from "./virtual-world.ts";
+
+const STUCK_MS = 20 * 60_000;
+
+const NOTHING_LOADED = {
+  bundle: () => Promise.reject(new Error("nothing is bundled in a simulation")),
+  load: () => {
+    throw new Error("nothing is loaded in a simulation");
+  },
+};
+
+/** What is run over the history of another definition of the pipeline `p`. */
+export interface SimulatedFork {
+  readonly log: MemoryLog;
+  /** What ran then, and what is run now. */
+  readonly ran: PipelineDefinition;
+  readonly definition: PipelineDefinition;
+  readonly id: string;
+  readonly from: number;
+  readonly to: number;
+  readonly reused?: readonly string[];
+  readonly newEffects?: DeployedFork["newEffects"];
+  readonly circumstances: Circumstances;
+}
+
+/** The deployments of a pipeline in a log, whose code is given. */
+export async function historyOf(log: EventLog, name: string, definition: PipelineDefinition) {
+  const history = await DeploymentHistory.read(log, NOTHING_LOADED, name);
+  if (history === undefined) throw new Error("nothing was deployed");
+  return {
+    pipeline: name,
+    all: history.all,
+    at: (ordinal: number) => history.at(ordinal),
+    after: (...of: Parameters<DeploymentHistory["after"]>) => history.after(...of),
+    withIdentity: (...of: Parameters<DeploymentHistory["withIdentity"]>) => history.withIdentity(...of),
+    planOf: async () => planPipeline(definition),
+  };
+}
+
+/** Runs a fork through all interruptions, each the end of a process, until it is through. */
+export async function simulateFork(fork: SimulatedFork): Promise<void> {
+  const { circumstances, log, ran, definition } = fork;
+  const random = seededRandom(circumstances.seed);
+  const world = new VirtualWorld(random);
+  const processes = new Map<string, SimulatedProcess>();
+  const left = [...circumstances.interruptions, undefined];
+  for (let failures = circumstances.failures; left.length > 0; ) {
+    const interruption = left.shift();
+    const process = new SimulatedProcess(world, processes);
+    const stop = new AbortController();
+    const befall = (count: number, made: boolean) => {
+      if (interruption?.at !== count) return;
+      if (interruption.kind === "crash" && interruption.made === made) process.die();
+      if (interruption.kind === "stop" && made) stop.abort();
+    };
+    const handle = new SlowLog(log.openHandle(), {
+      world,
+      process,
+      random,
+      delayMs: circumstances.delayMs,
+      onAppend: (count) => befall(count, false),
+      onAppended: (count) => befall(count, true),
+      failures,
+    });
+    const of: DeployedFork = {
+      pipeline: "p",
+      to: fork.to,
+      reused: fork.reused ?? [],
+      newEffects: fork.newEffects ?? "called",
+    };
+    const board = new ProgressBoard();
+    const done = runFork(
+      {
+        log: handle,
+        clock: process.clock,
+        ids: seededIds(random),
+        processes: process.processes,
+        bundler: NOTHING_LOADED,
+        runtime: { headwater: "0", node: "0", v8: "0", icu: "0", timeZone: "UTC" },
+      },
+      {
+        plan: forkedPlan(planPipeline(definition), forkName("p", fork.id), of),
+        bundle: undefined,
+        fork: of,
+        from: fork.from,
+        history: await historyOf(log, "p", ran),
+        targets: new Map(),
+        board,
+        signal: stop.signal,
+        batchRecords: circumstances.batchRecords,
+        tickMs: circumstances.tickMs,
+        provenance: "full",
+        onRestarted: () => {},
+        onQuarantined: () => {},
+      },
+    );
+    const ended = done.then(
+      () => true,
+      (error: unknown) => {
+        if (isHeadwaterError(error, "LogUnavailable") || isHeadwaterError(error, "Stopped")) return false;
+        throw error;
+      },
+    );
+    ended.catch(() => {});
+    const died = (async () => {
+      while (!process.dead) await world.sleep(50);
+      return false;
+    })();
+    const through = await world.run(
+      Promise.race([ended, died]),
+      STUCK_MS,
+      () => `through ${board.through} of ${fork.to}, behind: ${board.behind(fork.to).join(", ")}`,
+    );
+    if (!through && left.length === 0) {
+      left.push(undefined);
+      failures = [];
+    }
+    process.die();
+  }
+}
+
+/** Compares what went to a sink in the pipeline and in its fork. */
+export async function diffIn(
+  { log, ran, definition, id, from, to }: SimulatedFork,
+  sink: string,
+): Promise<{ counts: DiffCounts; differences: OutputDifference[] }> {
+  const world = new VirtualWorld(seededRandom(1));
+  const query = { log, clock: world, of: { sink }, from, to, signal: new AbortController().signal };
+  const before = await historyOf(log, "p", ran);
+  const after = await historyOf(log, forkName("p", id), definition);
+  const order = commonOrder([planPipeline(ran).origins, planPipeline(definition).origins]) ?? [];
+  const differences: OutputDifference[] = [];
+  const counts = await world.run(
+    diffOutputs(
+      recordedOutputs({ ...query, history: before }),
+      recordedOutputs({ ...query, history: after }),
+      order,
+      (difference) => {
+        differences.push(difference);
+      },
+    ),
+    STUCK_MS,
+    () => `comparing the outputs of ${sink}`,
+  );
+  return { counts, differences };
+}
+
+/** What went to a sink between two ordinals. */
+export async function outputsIn(
+  log: EventLog,
+  name: string,
+  definition: PipelineDefinition,
+  sink: string,
+  from: number,
+  to: number,
+): Promise<Delivery[]> {
+  const world = new VirtualWorld(seededRandom(1));
+  const history = await historyOf(log, name, definition);
+  const signal = new AbortController().signal;
+  const found: Delivery[] = [];
+
+  const read = async () => {
+    for await (const { rows, keyOf } of recordedOutputs({
+      log,
+      clock: world,
+      history,
+      of: { sink },
+      from,
+      to,
+      signal,
+    })) {
+      for (let row = 0; row < rows.count; row++) {
+        const bytes = (rows.buffers[row] as Uint8Array).subarray(rows.starts[row], rows.ends[row]);
+        found.push({ key: keyOf(row), ordinal: rows.ordinals[row] as number, value: decodeCanonical(bytes) });
+      }
+    }
+  };
+  await world.run(read(), STUCK_MS, () => `reading the outputs of ${sink}`);
+  return found;
+}

@@ -1,0 +1,180 @@
+import { isDeepStrictEqual } from "node:util";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { auditLog } from "../../src/app/audit.ts";
+import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
+import { planPipeline } from "../../src/pipeline/plan.ts";
+import type { EventLog } from "../../src/ports/event-log.ts";
+import { lastThrough } from "../../src/runtime/completed.ts";
+import { ORDINARY } from "./expectations.ts";
+import { diffIn, outputsIn, simulateFork } from "./fork-runs.ts";
+import { type Delivery, type Given, simulate } from "./harness.ts";
+import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
+import {
+  circumstances,
+  definitionOf,
+  inputsOf,
+  inputWords,
+  interruptions,
+  mishaps,
+  pipelineWords,
+} from "./random-pipelines.ts";
+import type { PipelineWords, StageWords } from "./random-words.ts";
+
+const TIMEOUT_MS = timeLimit(600_000);
+
+withoutWarnings();
+
+/** What is made of one of a pipeline's stages; another pipeline has the same sources and partitions. */
+interface Change {
+  readonly stage: number;
+  readonly to: Pick<StageWords, "variant" | "fails" | "how">;
+}
+
+const change: fc.Arbitrary<Change> = fc.record({
+  stage: fc.nat(8),
+  to: fc.record({ variant: fc.nat(11), fails: fc.constantFrom(0, 0, 3, 5), how: fc.nat(2) }),
+});
+
+function changed(words: PipelineWords, { stage, to }: Change): PipelineWords {
+  const { stages } = words;
+  return {
+    ...words,
+    stages: stages.map((one, at) => (at === stage % stages.length ? { ...one, ...to } : one)),
+  };
+}
+
+/** How far all partitions of a pipeline are. */
+async function throughOf(log: EventLog, definition: PipelineDefinition): Promise<number> {
+  let through = Number.MAX_SAFE_INTEGER;
+  for (const { name } of definition.sources)
+    through = Math.min(through, await lastThrough(log, `source_p.${name}`));
+  for (const { name } of planPipeline(definition).segments) {
+    for (let partition = 0; partition < definition.partitions; partition++) {
+      const stream = `steps_p.${name}.${String(partition).padStart(4, "0")}`;
+      through = Math.min(through, await lastThrough(log, stream));
+    }
+  }
+  return through;
+}
+
+function before(inputs: ReadonlyMap<string, readonly Given[]>, from: number): Map<string, readonly Given[]> {
+  return new Map(
+    [...inputs].map(([name, given]) => [name, given.filter(({ ordinal = 0 }) => ordinal < from)]),
+  );
+}
+
+/** The difference of two lists of outputs, found by looking each of them up in the other. */
+function naiveDiff(was: readonly Delivery[], made: readonly Delivery[]) {
+  const idOf = ({ ordinal, key }: Delivery) => `${ordinal} ${key}`;
+  const before = new Map(was.map((one) => [idOf(one), one.value]));
+  const after = new Map(made.map((one) => [idOf(one), one.value]));
+  const counts = { same: 0, changed: 0, added: 0, gone: 0 };
+  const found = new Map<string, unknown>();
+  for (const id of new Set([...before.keys(), ...after.keys()])) {
+    const kind = !after.has(id) ? "gone" : !before.has(id) ? "added" : undefined;
+    const differs = kind ?? (isDeepStrictEqual(before.get(id), after.get(id)) ? "same" : "changed");
+    counts[differs]++;
+    if (differs !== "same") found.set(id, { kind: differs, before: before.get(id), after: after.get(id) });
+  }
+  return { counts, found };
+}
+
+describe("a fork", () => {
+  test(
+    "gives what the changed pipeline gives for the same input, whatever befalls it",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          pipelineWords,
+          change,
+          inputWords,
+          circumstances,
+          interruptions,
+          mishaps,
+          async (words, other, input, how, befalls, { failures }) => {
+            const ran = definitionOf(words);
+            const definition = definitionOf(changed(words, other));
+            const given = inputsOf(ran, input, true);
+            const { log } = await simulate(ran, given, ORDINARY);
+            const to = await throughOf(log, ran);
+            const fork = {
+              log,
+              ran,
+              definition,
+              id: "f",
+              from: 0,
+              to,
+              circumstances: { ...how, failures, interruptions: befalls },
+            };
+            await simulateFork(fork);
+            const expected = await simulate(definition, given, ORDINARY);
+            for (const { name } of definition.sinks) {
+              const made = await outputsIn(log, "p~f", definition, name, 0, to);
+              const wanted = await outputsIn(expected.log, "p", definition, name, 0, to);
+              expect(made).toEqual(wanted);
+              const was = await outputsIn(log, "p", ran, name, 0, to);
+              const { counts, differences } = await diffIn(fork, name);
+              const naive = naiveDiff(was, made);
+              expect(counts).toEqual(naive.counts);
+              const found = differences.map(({ ordinal, key, kind, before, after }) => [
+                `${ordinal} ${key}`,
+                { kind, before, after },
+              ]);
+              expect(new Map(found as [string, unknown][])).toEqual(naive.found);
+            }
+          },
+        ),
+        runs(40),
+      );
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "that begins in the middle goes on from the state of then, as if it had been deployed there",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          pipelineWords,
+          change,
+          inputWords,
+          circumstances,
+          interruptions,
+          fc.nat({ max: 60 }),
+          async (words, other, input, how, befalls, share) => {
+            const ran = definitionOf(words);
+            const definition = definitionOf(changed(words, other));
+            const given = inputsOf(ran, input, true);
+            const { log } = await simulate(ran, given, ORDINARY);
+            const to = await throughOf(log, ran);
+            const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
+            const from = ordinals[Math.floor((ordinals.length * share) / 60)] ?? to;
+            const kept = new Set(definition.stages.map(({ name }) => name));
+            fc.pre(from > 0 && from <= to && ran.stages.every(({ name }) => kept.has(name)));
+            await simulateFork({
+              log,
+              ran,
+              definition,
+              id: "f",
+              from,
+              to,
+              circumstances: { ...how, interruptions: befalls },
+            });
+            const audited = await auditLog(log, { checkpoints: [] });
+            expect(audited.checks.flatMap(({ failures }) => failures)).toEqual([]);
+            const { log: early } = await simulate(ran, before(given, from), { ...ORDINARY, keepOpen: true });
+            const late = await simulate(definition, given, ORDINARY, early);
+            for (const { name } of definition.sinks) {
+              const made = await outputsIn(log, "p~f", definition, name, from, to);
+              const wanted = await outputsIn(late.log, "p", definition, name, from, to);
+              expect(made).toEqual(wanted);
+            }
+          },
+        ),
+        runs(40),
+      );
+    },
+    TIMEOUT_MS,
+  );
+});
