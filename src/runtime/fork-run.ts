@@ -64,6 +64,7 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
       follow: false,
       keepOpen: true,
       leaveRetries: true,
+      snapshotEveryMs: undefined,
       process,
       deployed,
       supervision,
