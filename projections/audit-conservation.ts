@@ -1,68 +1,23 @@
-import { decodeDeltas, decodeRuns } from "../src/core/columns.ts";
+import { type PartitionClaimed, type StepsRecorded, TAKEN_OF_GROUP } from "../src/core/events.ts";
+import { type Audit, type AuditedEvent, emptyTally, fail, isAudited } from "./audit.ts";
+import { applyAccepted, applyDoorClaim } from "./conservation-doors.ts";
+import { applyDecision, takeBack } from "./conservation-retries.ts";
+import { applyDelivered, applyOpened, applyPrepared, applySinkClaim } from "./conservation-sinks.ts";
+import { checkEnds } from "./conservation-stages.ts";
 import {
-  type Cursors,
-  type EventRange,
-  type OutputsDelivered,
-  type RecordsAccepted,
-  type StepsRecorded,
-  TAKEN_OF_GROUP,
-} from "../src/core/events.ts";
-import { isForkStream, retryStream } from "../src/core/streams.ts";
-import {
-  type Audit,
-  type AuditedEvent,
-  emptyTally,
-  fail,
-  isAuditedStream,
-  sinkTaker,
-  type Tally,
-} from "./audit.ts";
+  beginsWhere,
+  type ConservationState,
+  eventAddress,
+  goOn,
+  neverFalls,
+  noCounts,
+  unitOf,
+} from "./conservation-state.ts";
 import { EventsBeside } from "./events-beside.ts";
-import { sectionsOf, stepRowsOf } from "./step-rows.ts";
+import { KeptStreams } from "./kept-streams.ts";
+import { PutBackRecords } from "./put-back.ts";
+import { stepRowsOf } from "./step-rows.ts";
 import { addressOf, TakenRecords } from "./taken-records.ts";
-
-interface State extends Tally {
-  readonly pipeline: string | undefined;
-  readonly counts: Counts;
-  readonly taken: TakenRecords;
-  readonly units: Map<string, Unit>;
-  /** By the stream of a partition or source: the I's that were asked of it to be put back, and not taken yet. */
-  readonly asked: Map<string, Set<number>>;
-  /** What is before the first event of these is not kept. */
-  readonly cut: Set<string>;
-  readonly beside: EventsBeside;
-  /** By the stream of a sink: the target that it delivered to last, and who it is. */
-  readonly sinks: Map<string, SinkOwner>;
-}
-
-/** What became of the records. */
-type Counts = Record<
-  | "accepted"
-  | "rejected"
-  | "steps"
-  | "filtered"
-  | "aggregated"
-  | "quarantined"
-  | "late"
-  | "delivered"
-  | "pending",
-  number
->;
-
-interface SinkOwner {
-  readonly taker: string;
-  readonly deployment: Uint8Array | undefined;
-}
-
-/** A door, a partition, or a sink and a target: how far it is. */
-interface Unit {
-  /** The N that is next. */
-  next: number;
-  through: number;
-  /** The cursors that the next event has to begin with; `undefined`: not known. */
-  cursors: Cursors | undefined;
-  deployment: Uint8Array | undefined;
-}
 
 /**
  * Every accepted record comes to an end, and none twice: the records that a source or partition hands on are those that
@@ -70,38 +25,31 @@ interface Unit {
  * stage comes out, or is said to have failed, to be late or to be let go; outputs are counted without a gap. Counts the
  * records accepted, the inputs of partitions and the outputs of sinks.
  */
-export const conservationAudit: Audit<State> = {
+export const conservationAudit: Audit<ConservationState> = {
   name: "conservation",
-  version: 1,
-  init: ({ pipeline }) => ({
-    ...emptyTally(),
-    pipeline,
-    counts: {
-      accepted: 0,
-      rejected: 0,
-      steps: 0,
-      filtered: 0,
-      aggregated: 0,
-      quarantined: 0,
-      late: 0,
-      delivered: 0,
-      pending: 0,
-    },
-    taken: new TakenRecords(),
-    units: new Map(),
-    asked: new Map(),
-    cut: new Set(),
-    beside: new EventsBeside(),
-    sinks: new Map(),
-  }),
+  version: 2,
+  init: ({ pipeline }) => {
+    const kept = new KeptStreams();
+    return {
+      ...emptyTally(),
+      pipeline,
+      counts: noCounts(),
+      kept,
+      taken: new TakenRecords(kept),
+      putBack: new PutBackRecords(),
+      beside: new EventsBeside(kept),
+      units: new Map(),
+      sinks: new Map(),
+      targets: new Map(),
+      inputs: new Map(),
+      decided: new Map(),
+    };
+  },
   apply: (state, item) => {
-    if (item.kind === "upstream" && !isAuditedStream(state.pipeline, item.stream)) return state;
-    if (item.kind === "event" && !isAuditedStream(state.pipeline, item.stream)) return state;
+    state.kept.see(item);
+    if (!isAudited(state.pipeline, item)) return state;
     state.taken.see(item);
-    if (item.kind === "stream") {
-      state.beside.startAt(item.stream, item.first);
-      if (item.first > 0) state.cut.add(item.stream);
-    }
+    state.putBack.see(item);
     if (item.kind === "upstream" && item.pending) applyPending(state, item.taker, item.stream);
     if (item.kind === "end") applyEnd(state);
     if (item.kind === "event") {
@@ -112,11 +60,11 @@ export const conservationAudit: Audit<State> = {
   },
 };
 
-function applyEvent(state: State, item: AuditedEvent): void {
+function applyEvent(state: ConservationState, item: AuditedEvent): void {
   const { typed, stream } = item;
   switch (typed?.type) {
     case "DoorClaimed":
-      goOn(state, item, unitOf(state, stream, typed.data), typed.data);
+      applyDoorClaim(state, item, typed.data);
       break;
     case "RecordsAccepted":
     case "InputEnded":
@@ -129,30 +77,21 @@ function applyEvent(state: State, item: AuditedEvent): void {
       applySteps(state, item, typed.data);
       break;
     case "SinkClaimed":
-      state.sinks.set(stream, {
-        taker: stream,
-        ...state.sinks.get(stream),
-        deployment: typed.data.deployment,
-      });
+      applySinkClaim(state, stream, typed.data.deployment);
       break;
     case "SinkOpened":
-      state.units.set(sinkTaker(stream, typed.data.target), {
-        next: 0,
-        through: -1,
-        cursors: typed.data.cursors,
-        deployment: undefined,
-      });
+      applyOpened(state, item, typed.data);
+      break;
+    case "OutputsPrepared":
+      applyPrepared(state, item, typed.data);
       break;
     case "OutputsDelivered":
       applyDelivered(state, item, typed.data);
       break;
-    case "RetryAsked": {
-      const { unit, first, count } = typed.data;
-      const asked = state.asked.get(unit) ?? new Set();
-      for (let item = first; item < first + count; item++) asked.add(item);
-      state.asked.set(unit, asked);
+    case "RetryAsked":
+    case "RecordsDiscarded":
+      applyDecision(state, item, typed.data);
       break;
-    }
     case "RecordsRejected":
     case "RecordsQuarantined":
       state.beside.add(stream, item.revision, typed);
@@ -160,86 +99,7 @@ function applyEvent(state: State, item: AuditedEvent): void {
   }
 }
 
-interface Extent {
-  readonly first: number;
-  readonly through: number;
-}
-
-/**
- * The unit whose stream it is; new ones begin where they say, if what was before them may have been let go, or is in the
- * streams of the pipeline that they are a fork of.
- */
-function unitOf(state: State, name: string, at: Extent | undefined): Unit {
-  let unit = state.units.get(name);
-  if (unit === undefined) {
-    const next = at !== undefined && (state.cut.has(name) || isForkStream(name)) ? at.first : 0;
-    unit = { next, through: -1, cursors: undefined, deployment: undefined };
-    state.units.set(name, unit);
-  }
-  return unit;
-}
-
-/** N goes on without a gap, and `through` never falls. Answers whether it is so. */
-function goOn(state: State, { stream, revision }: AuditedEvent, unit: Unit, at: Extent): boolean {
-  const address = `${stream}@${revision}`;
-  const dense = at.first === unit.next;
-  if (!dense) {
-    const message = `it goes on at ${stream}@${at.first}, and the one that is next is ${stream}@${unit.next}`;
-    fail(state, address, "NotDense", message);
-  } else if (at.through < unit.through) {
-    fail(
-      state,
-      address,
-      "BadThrough",
-      `it is complete up to ${at.through}, and was up to ${unit.through} before`,
-    );
-  }
-  unit.next = at.first;
-  return dense;
-}
-
-function applyAccepted(state: State, item: AuditedEvent, event: RecordsAccepted): void {
-  const { stream } = item;
-  const unit = unitOf(state, stream, event);
-  const { first, count, through, ordinals, rejected } = event;
-  goOn(state, item, unit, event);
-  state.counts.rejected += rejected?.count ?? 0;
-  if (rejected !== undefined) {
-    const found = countApart(state, stream, rejected);
-    if (found !== undefined && found !== rejected.count) {
-      const message = `${rejected.count} records are said to be rejected, and ${found} are kept`;
-      fail(state, `${stream}@${item.revision}`, "BadCount", message);
-    }
-  }
-  if (count > 0 && ordinals !== undefined) {
-    let before = unit.through;
-    for (const [row, ordinal] of decodeDeltas(ordinals, count).entries()) {
-      if (ordinal <= before || ordinal > through) {
-        const message = `its ordinal ${ordinal} is not above ${before}, or above what the door is complete up to`;
-        fail(state, `${stream}@${first + row}`, "OutOfOrder", message);
-        break;
-      }
-      before = ordinal;
-    }
-    const { retried } = event;
-    for (const [at, retry] of retried === undefined ? [] : decodeDeltas(retried.items).entries()) {
-      const row = decodeDeltas(retried?.rows ?? new Uint8Array())[at] ?? 0;
-      takeAsked(state, stream, `${stream}@${first + row}`, retry);
-    }
-    // Throws for a record that goes to no partition, or to two.
-    sectionsOf(event.sections, count);
-    state.checked += count;
-    state.counts.accepted += count;
-  }
-  unit.next = first + count;
-  unit.through = Math.max(unit.through, through);
-}
-
-function applyClaim(
-  state: State,
-  item: AuditedEvent,
-  claim: Extent & { readonly cursors: Cursors; readonly deployment: Uint8Array },
-): void {
+function applyClaim(state: ConservationState, item: AuditedEvent, claim: PartitionClaimed): void {
   const unit = unitOf(state, item.stream, claim);
   goOn(state, item, unit, claim);
   beginsWhere(state, item, unit.cursors, claim.cursors);
@@ -248,46 +108,28 @@ function applyClaim(
   unit.deployment = claim.deployment;
 }
 
-/** Of the streams that were read before, reading goes on where it was; another deployment may read others. */
-function beginsWhere(
-  state: State,
-  { stream, revision }: AuditedEvent,
-  before: Cursors | undefined,
-  now: Cursors,
-): void {
-  if (before === undefined) return;
-  for (const [name, n] of Object.entries(now)) {
-    const cursor = before[name] ?? (name === TAKEN_OF_GROUP ? 0 : n);
-    if (cursor === n) continue;
-    const message = `it goes on at ${name}@${n}, and what is next is ${name}@${cursor}`;
-    fail(state, `${stream}@${revision}`, "BadCursor", message);
-    return;
-  }
-}
-
-function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): void {
-  const { stream, revision } = item;
+function applySteps(state: ConservationState, item: AuditedEvent, event: StepsRecorded): void {
+  const { stream } = item;
   const unit = unitOf(state, stream, event);
   goOn(state, item, unit, event);
   beginsWhere(state, item, unit.cursors, event.from);
+  neverFalls(state, item, event.from, event.to);
   const taking = state.taken.taking(item, event);
   if (taking === undefined) state.unverifiable += event.count;
   else {
     for (const { row, address, code, message } of taking.faults) {
-      const input = row === undefined ? `${stream}@${revision}` : `${stream}@${event.first + row}`;
+      const input = row === undefined ? eventAddress(item) : `${stream}@${event.first + row}`;
       fail(state, address ?? input, code, message);
     }
     state.unverifiable += taking.unverifiable;
     state.checked += event.count - taking.unverifiable;
   }
-  if (event.entry !== undefined) {
-    for (const [row, retry] of stepRowsOf(event).inputs.parents.entries()) {
-      takeAsked(state, stream, `${stream}@${event.first + row}`, retry);
-    }
-  }
+  const parents = event.entry === undefined ? [] : stepRowsOf(event).inputs.parents;
+  const taken = parents.map((retry, row) => ({ item: retry, address: `${stream}@${event.first + row}` }));
+  takeBack(state, stream, taken, false);
   if (event.count > 0) {
     checkOrder(state, item, event, unit.through);
-    checkEnds(state, item, event);
+    checkEnds(state, item, event, taking?.reader);
   }
   unit.next = event.first + event.count;
   unit.through = Math.max(unit.through, event.through);
@@ -295,20 +137,13 @@ function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): voi
   unit.deployment = event.deployment;
 }
 
-/** What is put back was asked of that unit, and is put back once. */
-function takeAsked(state: State, unit: string, address: string, item: number): void {
-  const retries = retryStream(pipelineOfUnit(unit));
-  if (state.asked.get(unit)?.delete(item) || state.cut.has(retries)) return;
-  const message = `it is said to be ${retries}@${item}, which was not asked of ${unit}, or was put back before`;
-  fail(state, address, "NotAsked", message);
-}
-
-function pipelineOfUnit(unit: string): string {
-  return unit.slice(unit.indexOf("_") + 1, unit.indexOf("."));
-}
-
 /** Inputs are in logical order, after all that the partition was complete up to. */
-function checkOrder(state: State, { stream }: AuditedEvent, event: StepsRecorded, through: number): void {
+function checkOrder(
+  state: ConservationState,
+  { stream }: AuditedEvent,
+  event: StepsRecorded,
+  through: number,
+): void {
   const { ordinals, source, paths } = stepRowsOf(event).inputs;
   for (let row = 0; row < event.count; row++) {
     const ordinal = ordinals[row] as number;
@@ -324,88 +159,8 @@ function checkOrder(state: State, { stream }: AuditedEvent, event: StepsRecorded
   }
 }
 
-/** What goes into a stage comes out, or is said to have come to an end; whatever leaves goes to one partition. */
-function checkEnds(state: State, { stream, revision }: AuditedEvent, event: StepsRecorded): void {
-  const rows = stepRowsOf(event);
-  const failed = new Set<string>();
-  for (const [at, columns] of (event.stages ?? []).entries()) {
-    const inputs = rows.count(columns.input);
-    const results = columns.results && decodeRuns(columns.results, inputs);
-    const origins = rows.rowsAhead(columns.input, -1);
-    const addressOfInput = (row: number) => `${stream}@${event.first + (origins?.[row] ?? row)}`;
-    const late = columns.late === undefined ? [] : decodeDeltas(columns.late);
-    const failures = columns.failed === undefined ? [] : decodeDeltas(columns.failed);
-    for (const row of [...late, ...failures]) {
-      if (results?.[row] === 0) continue;
-      fail(state, addressOfInput(row), "TwoEnds", "a record that failed, or was late, has results as well");
-    }
-    for (const row of failures) failed.add(`${event.first + (origins?.[row] ?? row)} ${row} ${at}`);
-    state.counts.steps += inputs;
-    state.counts.late += late.length;
-    const nothing = results?.reduce((sum, count) => (count === 0 ? sum + 1 : sum), 0) ?? 0;
-    const timed = columns.members !== undefined || columns.membersIn !== undefined || late.length > 0;
-    const ended = nothing - late.length - failures.length;
-    if (at === 0 && (timed || rows.inputs.firings.size > 0)) state.counts.aggregated += ended;
-    else if (columns.digests === undefined && columns.select === undefined) state.counts.filtered += ended;
-  }
-  for (const outlet of event.outlets ?? []) sectionsOf(outlet.sections, rows.count(outlet.stage));
-  state.counts.quarantined += failed.size;
-  const found = event.quarantine && countApart(state, stream, event.quarantine);
-  if (failed.size > 0 && event.quarantine === undefined) {
-    fail(state, `${stream}@${revision}`, "Missing", "records failed, and are not in quarantine");
-  } else if (found !== undefined && found !== failed.size) {
-    const message = `${failed.size} records failed, and ${found} are in quarantine`;
-    fail(state, `${stream}@${revision}`, "BadCount", message);
-  }
-}
-
-/** How many records are in the quarantine that an event refers to; `undefined` if they are not kept any more. */
-function countApart(state: State, main: string, range: EventRange): number | undefined {
-  const found = state.beside.take(main, "quarantine", range);
-  if (found === "gone") return undefined;
-  if (found === "missing") return 0;
-  return found.reduce((sum, { data }) => sum + ("records" in data ? data.records.length : 0), 0);
-}
-
-function applyDelivered(state: State, item: AuditedEvent, event: OutputsDelivered): void {
-  const { stream, revision } = item;
-  const taker = sinkTaker(stream, event.target);
-  const deployment = state.sinks.get(stream)?.deployment;
-  state.sinks.set(stream, { taker, deployment });
-  const known = state.units.get(taker);
-  const own = taker !== stream;
-  const unit: Unit = known ?? { next: event.first, through: -1, cursors: undefined, deployment };
-  goOn(state, item, own ? unit : { ...unit, through: -1 }, event);
-  beginsWhere(state, item, unit.cursors, event.from);
-  const reader = deployment && state.taken.reader(stream, deployment);
-  if (reader === undefined) state.unverifiable += event.count;
-  else {
-    const gone = reader.edges.some((edge) =>
-      state.taken.isGone(taker, edge.stream, event.from[edge.stream] ?? 0),
-    );
-    let handed = (event.to[TAKEN_OF_GROUP] ?? 0) - (event.from[TAKEN_OF_GROUP] ?? 0);
-    for (const edge of reader.edges) {
-      const { [edge.stream]: from = 0 } = event.from;
-      const { [edge.stream]: to = 0 } = event.to;
-      handed += state.taken.count(taker, edge, from, to);
-    }
-    if (handed === event.count) state.checked += event.count;
-    else if (gone) state.unverifiable += event.count;
-    else {
-      const message = `${event.count} records are delivered of ${handed} that are handed on between its cursors`;
-      fail(state, `${stream}@${revision}`, "BadCount", message);
-    }
-  }
-  state.counts.delivered += event.count;
-  const next = event.first + event.count;
-  const through = Math.max(unit.through, event.through);
-  state.units.set(taker, { next, through, cursors: event.to, deployment });
-  // A target without content of its own goes on after whatever was delivered last.
-  if (own) state.units.set(stream, { next, through, cursors: event.to, deployment });
-}
-
 /** What its taker has not taken: it must not have said that it is complete beyond it. */
-function applyPending(state: State, taker: string, stream: string): void {
+function applyPending(state: ConservationState, taker: string, stream: string): void {
   const unit = state.units.get(taker);
   const [name = ""] = taker.split(" ");
   const reader = unit?.deployment && state.taken.reader(name, unit.deployment);
@@ -427,7 +182,7 @@ function applyPending(state: State, taker: string, stream: string): void {
 }
 
 /** What is left of the events that takers were in the middle of is pending, too. */
-function applyEnd(state: State): void {
+function applyEnd(state: ConservationState): void {
   const isOld = (taker: string) => taker.startsWith("sink_") && !isCurrent(state, taker);
   for (const [taker, unit] of state.units) {
     if (isOld(taker)) continue;
@@ -435,6 +190,6 @@ function applyEnd(state: State): void {
   }
 }
 
-function isCurrent({ sinks }: State, taker: string): boolean {
+function isCurrent({ sinks }: ConservationState, taker: string): boolean {
   return sinks.get(taker.split(" ")[0] ?? "")?.taker === taker;
 }

@@ -1,16 +1,33 @@
 import { decodeDeltas, decodePlain, decodeRuns } from "../src/core/columns.ts";
 import { DIGEST_BYTES, equalBytes, sha256 } from "../src/core/digest.ts";
-import type { QuarantinedRecord, StageColumns, StepsRecorded, TypedEvent } from "../src/core/events.ts";
-import { type Audit, type AuditedEvent, emptyTally, fail, isAuditedStream, type Tally } from "./audit.ts";
+import type {
+  EffectRange,
+  QuarantinedRecord,
+  StageColumns,
+  StepsRecorded,
+  TypedEvent,
+} from "../src/core/events.ts";
+import { LIMITS } from "../src/core/limits.ts";
+import { branchElement, indexElement } from "../src/core/path.ts";
+import { type Audit, type AuditedEvent, emptyTally, fail, isAudited, type Tally } from "./audit.ts";
 import { blockDigests } from "./block-digests.ts";
+import { EffectRanges, foreignEffect } from "./effect-ranges.ts";
 import { EventsBeside } from "./events-beside.ts";
-import { digestAt, membersOf, SEGMENT_INPUTS, type StepRows, stepRowsOf } from "./step-rows.ts";
+import { InputsLeftOut } from "./inputs-left-out.ts";
+import { KeptStreams } from "./kept-streams.ts";
+import { type PutBack, PutBackRecords } from "./put-back.ts";
+import { digestAt, membersOf, rowNumbers, SEGMENT_INPUTS, type StepRows, stepRowsOf } from "./step-rows.ts";
 import { type TakenRecord, TakenRecords } from "./taken-records.ts";
 
 interface State extends Tally {
   readonly pipeline: string | undefined;
+  readonly kept: KeptStreams;
   readonly taken: TakenRecords;
+  readonly putBack: PutBackRecords;
   readonly beside: EventsBeside;
+  readonly effects: EffectRanges;
+  /** By partition, of windows and joins. */
+  readonly leftOut: Map<string, InputsLeftOut>;
   /** Of events that records leave as they came in: the digests of their inputs, for whoever takes them. */
   readonly inputs: WeakMap<TypedEvent["data"], readonly (Uint8Array | undefined)[]>;
 }
@@ -23,22 +40,28 @@ interface State extends Tally {
  */
 export const continuityAudit: Audit<State> = {
   name: "continuity",
-  version: 1,
-  init: ({ pipeline }) => ({
-    ...emptyTally(),
-    pipeline,
-    taken: new TakenRecords(),
-    beside: new EventsBeside(),
-    inputs: new WeakMap(),
-  }),
+  version: 2,
+  init: ({ pipeline }) => {
+    const kept = new KeptStreams();
+    return {
+      ...emptyTally(),
+      pipeline,
+      kept,
+      taken: new TakenRecords(kept),
+      putBack: new PutBackRecords(),
+      beside: new EventsBeside(kept),
+      effects: new EffectRanges(kept),
+      leftOut: new Map(),
+      inputs: new WeakMap(),
+    };
+  },
   apply: (state, item) => {
-    if (item.kind === "stream") state.beside.startAt(item.stream, item.first);
-    if (item.kind === "upstream" || item.kind === "event") {
-      if (!isAuditedStream(state.pipeline, item.stream)) return state;
-    }
+    state.kept.see(item);
+    if (!isAudited(state.pipeline, item)) return state;
     // Nothing is asked about what was not taken.
     if (item.kind === "upstream" && item.pending) return state;
     state.taken.see(item);
+    state.putBack.see(item);
     if (item.kind !== "event") return state;
     const { typed, stream } = item;
     if (
@@ -46,34 +69,49 @@ export const continuityAudit: Audit<State> = {
       typed?.type === "MembersNamed" ||
       typed?.type === "RecordsQuarantined"
     ) {
-      if (!stream.startsWith("payload_") || typed.type !== "RecordsStored" || leavesAsItCame(typed)) {
+      if (typed.type !== "RecordsStored" || leavesAsItCame(typed)) {
         state.beside.add(stream, item.revision, typed);
       }
+    } else if (typed?.type === "RecordsAccepted") {
+      for (const beside of ["payload", "transit"] as const) {
+        const range = typed.data[beside];
+        // They are what the source's own digests are of, which the check of the payload looks at.
+        if (range !== undefined) state.beside.take(stream, beside, range);
+      }
+    } else if (typed?.type === "EffectsRecorded") {
+      state.effects.add(stream, item.revision, typed.data);
+    } else if (typed?.type === "PartitionClaimed") {
+      checkEffects(state, item, typed.data.effects, undefined);
     } else if (typed?.type === "StepsRecorded") {
-      if (typed.data.count > 0) applySteps(state, item, typed.data);
+      const back = state.putBack.take(stream);
+      checkEffects(state, item, typed.data.effects, typed.data);
+      if (typed.data.count > 0) applySteps(state, item, typed.data, back);
     }
     state.taken.release(item);
     return state;
   },
 };
 
-function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): void {
+function applySteps(state: State, item: AuditedEvent, event: StepsRecorded, back: readonly PutBack[]): void {
   const { stream } = item;
   const rows = stepRowsOf(event);
   const taking = state.taken.taking(item, event);
+  const fullDigests = taking?.reader.digests ?? false;
+  const items = new Map(back.map((put) => [put.item, put]));
+  const putBack = event.entry === undefined ? undefined : rows.inputs.parents.map((i) => items.get(i));
   // Digests are asked for where something is held to them, or somebody further down will ask.
   const passes = event.outlets?.some(({ stored }) => stored === SEGMENT_INPUTS);
-  const wanted = passes || event.quarantine !== undefined;
-  const digests = wanted ? taking?.records.map((record) => record && digestOf(state, record)) : undefined;
-  const fullDigests = taking?.reader.digests ?? false;
+  const wanted = fullDigests && (passes || event.quarantine !== undefined);
+  const digestOfRow = (row: number) => {
+    if (putBack !== undefined) return putBack[row]?.digest;
+    const record = taking?.records[row];
+    return record && digestOf(state, record);
+  };
+  const digests = wanted ? rowNumbers(event.count).map(digestOfRow) : undefined;
   for (let row = 0; row < event.count; row++) {
     const address = `${stream}@${event.first + row}`;
-    const record = taking?.records[row];
-    if (event.entry !== undefined) {
-      state.checked++;
-      if (rows.inputs.roots[row] !== rows.inputs.parents[row]) {
-        fail(state, address, "BadRetry", "it was put back, and is not its own root");
-      }
+    if (putBack !== undefined) {
+      checkPutBack(state, address, event, row, putBack[row], taking?.reader.segmentsAfter);
       continue;
     }
     if (rows.inputs.firings.has(row)) {
@@ -83,6 +121,7 @@ function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): voi
       }
       continue;
     }
+    const record = taking?.records[row];
     if (record === undefined || (fullDigests && !hasDigest(state, record))) {
       // That a parent is not there is for the check of conservation to say.
       state.unverifiable++;
@@ -93,9 +132,58 @@ function applySteps(state: State, item: AuditedEvent, event: StepsRecorded): voi
     if (fault !== undefined) fail(state, address, "Discontinuous", `its ${fault} is not that of its parent`);
   }
   if (digests !== undefined) state.inputs.set(event, digests);
+  leaveOut(state, stream, event, rows);
   checkStages(state, item, event, rows, fullDigests);
   checkKept(state, item, event, rows, digests);
   if (taking !== undefined) checkQuarantined(state, item, event, rows, taking.reader.stages, digests);
+}
+
+/** The results of effects that an event names are there, none is passed over, and they are those of its inputs. */
+function checkEffects(
+  state: State,
+  item: AuditedEvent,
+  range: EffectRange | undefined,
+  event: StepsRecorded | undefined,
+): void {
+  const { stream, revision } = item;
+  const { found, fault } = state.effects.take(stream, range);
+  if (fault !== undefined) fail(state, `${stream}@${revision}`, fault.code, fault.message);
+  if (event === undefined || event.count === 0 || found.length === 0) return;
+  const reader = state.taken.reader(stream, event.deployment);
+  if (reader === undefined) return;
+  const foreign = foreignEffect(stream, event, stepRowsOf(event), found, reader);
+  if (foreign !== undefined) fail(state, `${stream}@${foreign.n}`, "BadEffects", foreign.message);
+}
+
+/** What is put back has a place of its own, and what it had of the record that was refused. */
+function checkPutBack(
+  state: State,
+  address: string,
+  event: StepsRecorded,
+  row: number,
+  put: PutBack | undefined,
+  segmentsAfter: number | undefined,
+): void {
+  // That it was not asked for, or is not there, is for the check of conservation to say.
+  if (put?.found !== "it" || put.input === undefined || segmentsAfter === undefined) {
+    state.unverifiable++;
+    return;
+  }
+  state.checked++;
+  const { inputs } = stepRowsOf(event);
+  const { origin, time } = put.input;
+  const path = indexElement(segmentsAfter) + indexElement(put.item) + branchElement(origin);
+  const faults = {
+    root: inputs.roots[row] !== put.item,
+    ordinal: inputs.ordinals[row] !== event.through + 1,
+    source: (event.sources ?? [])[inputs.source?.[row] ?? 0] !== "",
+    path: (inputs.paths?.[row] ?? "") !== path,
+    "event time": inputs.times?.[row] !== time,
+    stage: put.place.stage !== event.entry,
+  };
+  for (const [what, isWrong] of Object.entries(faults)) {
+    if (isWrong) fail(state, address, "BadRetry", `it was put back, and its ${what} is not as it has to be`);
+  }
 }
 
 /** What the parent says of the record's digest; of what left as it came in, what its parent says. */
@@ -175,12 +263,34 @@ function checkReferences(
   }
   const bytes = found === undefined ? columns.members : joinChunks(found);
   if (bytes === undefined) return;
+  const leftOut = state.leftOut.get(stream);
   for (const [row, members] of membersOf(bytes, count).entries()) {
     const last = (members.at(-2) ?? 0) + (members.at(-1) ?? 0) - 1;
-    if (last <= nOf(row)) continue;
-    refuse(`the result of input ${nOf(row)} is made of input ${last}, which comes after it`);
+    const out = leftOut?.firstIn(members);
+    if (last > nOf(row)) {
+      refuse(`the result of input ${nOf(row)} is made of input ${last}, which comes after it`);
+    } else if (out !== undefined) {
+      refuse(`the result of input ${nOf(row)} is made of input ${out}, which was not taken in`);
+    } else continue;
     return;
   }
+}
+
+/** Notes which inputs a window or join at the head of the segment has not taken in. */
+function leaveOut(state: State, stream: string, event: StepsRecorded, rows: StepRows): void {
+  const columns = event.stages?.[0];
+  const timed = rows.inputs.firings.size > 0 || columns?.members !== undefined || columns?.late !== undefined;
+  if (columns === undefined || columns.input !== SEGMENT_INPUTS || !timed) return;
+  const { late, failed } = columns;
+  const ended = [late, failed].flatMap((column) => (column === undefined ? [] : decodeDeltas(column)));
+  const out = new Set([...rows.inputs.firings, ...ended]);
+  if (out.size === 0) return;
+  let leftOut = state.leftOut.get(stream);
+  if (leftOut === undefined) {
+    leftOut = new InputsLeftOut(LIMITS.auditInputsLeftOut);
+    state.leftOut.set(stream, leftOut);
+  }
+  leftOut.add([...out].sort((a, b) => a - b).map((row) => event.first + row));
 }
 
 function joinChunks(events: readonly TypedEvent[]): Uint8Array {
@@ -197,11 +307,24 @@ function checkKept(
   rows: StepRows,
   digests: readonly (Uint8Array | undefined)[] | undefined,
 ): void {
-  const keeps = event.outlets?.some(({ stored }) => stored === SEGMENT_INPUTS);
-  if (!keeps || event.payload === undefined) return;
-  const kept = rows.kept(SEGMENT_INPUTS);
-  if (kept.length === 0) return;
-  const found = state.beside.take(stream, "payload", event.payload);
+  if (!event.outlets?.some(({ stored }) => stored === SEGMENT_INPUTS)) return;
+  for (const beside of ["payload", "transit"] as const) {
+    checkBeside(state, { stream, revision }, event, rows, digests, beside);
+  }
+}
+
+function checkBeside(
+  state: State,
+  { stream, revision }: Pick<AuditedEvent, "stream" | "revision">,
+  event: StepsRecorded,
+  rows: StepRows,
+  digests: readonly (Uint8Array | undefined)[] | undefined,
+  beside: "payload" | "transit",
+): void {
+  const range = event[beside];
+  const kept = rows.kept(SEGMENT_INPUTS, beside);
+  if (range === undefined || kept.length === 0) return;
+  const found = state.beside.take(stream, beside, range);
   // That records are missing, or more than they should be, is for the check of the payload to say.
   if (typeof found === "string") return;
   const actual = Buffer.concat(found.flatMap(blocksAsTheyCame).map(blockDigests));
@@ -244,19 +367,23 @@ function checkQuarantined(
     fail(state, `${stream}@${revision}`, "Missing", "records in quarantine are missing");
     return;
   }
-  const failures = failedRows(event);
+  const failures = failedRows(event, stages);
   for (const { type, data } of found) {
     if (type !== "RecordsQuarantined") continue;
     for (const record of data.records) {
-      const stage = failures.find(
-        ({ row, at }) => stages[at] === record.stage && row === record.row && isOf(event, rows, at, record),
-      )?.at;
+      const failure = failures.get(`${record.stage} ${record.row}`);
       const address = `${stream}@${record.n}`;
-      if (stage === undefined) {
-        fail(state, address, "Discontinuous", "it is in quarantine, and did not fail");
+      if (failure === undefined || !isOf(event, rows, failure.input, record)) {
+        fail(
+          state,
+          address,
+          "Discontinuous",
+          "it is in quarantine, and did not fail there, or is there twice",
+        );
         continue;
       }
-      const before = digestBefore(rows, stage, record.row, inputs);
+      failures.delete(`${record.stage} ${record.row}`);
+      const before = digestBefore(rows, failure.input, record.row, inputs);
       if (before !== undefined && !equalBytes(sha256(record.record), before)) {
         fail(
           state,
@@ -269,25 +396,35 @@ function checkQuarantined(
   }
 }
 
-function failedRows({ stages = [] }: StepsRecorded): { readonly at: number; readonly row: number }[] {
-  return stages.flatMap(({ failed }, at) =>
-    failed === undefined ? [] : decodeDeltas(failed).map((row) => ({ at, row })),
-  );
+/** The rows that failed, by the stage's name and the row, and which stage's rows they are of. */
+function failedRows(
+  { stages = [], entry, count }: StepsRecorded,
+  names: readonly string[],
+): Map<string, { readonly input: number }> {
+  const failed = new Map<string, { readonly input: number }>();
+  for (const [at, columns] of stages.entries()) {
+    const rows = columns.failed === undefined ? [] : decodeDeltas(columns.failed);
+    for (const row of rows) failed.set(`${names[at]} ${row}`, { input: columns.input });
+  }
+  // What comes back for a stage that is not there any more stays in quarantine.
+  const lost = entry !== undefined && !names.includes(entry);
+  for (let row = 0; lost && row < count; row++) failed.set(`${entry} ${row}`, { input: SEGMENT_INPUTS });
+  return failed;
 }
 
-function isOf(event: StepsRecorded, rows: StepRows, stage: number, { n, row }: QuarantinedRecord): boolean {
-  const origins = rows.rowsAhead(rows.stage(stage).input, SEGMENT_INPUTS);
+function isOf(event: StepsRecorded, rows: StepRows, input: number, { n, row }: QuarantinedRecord): boolean {
+  const origins = rows.rowsAhead(input, SEGMENT_INPUTS);
   return event.first + (origins?.[row] ?? row) === n;
 }
 
-/** The digest of a stage's input row; `undefined` if it is not known, or is of a firing, which is no record. */
+/** The digest of a row of the stage `ahead`; `undefined` if it is not known, or is of a firing, which is no record. */
 function digestBefore(
   rows: StepRows,
-  stage: number,
+  ahead: number,
   row: number,
   inputs: readonly (Uint8Array | undefined)[] | undefined,
 ): Uint8Array | undefined {
-  let at = rows.stage(stage).input;
+  let at = ahead;
   let there = row;
   for (; at !== SEGMENT_INPUTS; at = rows.stage(at).input) {
     const { digests } = rows.stage(at);

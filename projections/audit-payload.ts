@@ -1,14 +1,24 @@
-import { DIGEST_BYTES, equalBytes } from "../src/core/digest.ts";
-import type { EventRange, RecordsAccepted, StepsRecorded } from "../src/core/events.ts";
+import { decodeDeltas } from "../src/core/columns.ts";
+import { DIGEST_BYTES, equalBytes, toHex } from "../src/core/digest.ts";
+import type { RecordsAccepted, SnapshotReference, StepsRecorded } from "../src/core/events.ts";
 import { besideStream } from "../src/core/streams.ts";
-import { type Audit, type AuditedEvent, emptyTally, fail, isAuditedStream, type Tally } from "./audit.ts";
+import { type Audit, type AuditedEvent, emptyTally, fail, isAudited, type Tally } from "./audit.ts";
 import { blockDigests } from "./block-digests.ts";
 import { EventsBeside } from "./events-beside.ts";
+import { KeptStreams } from "./kept-streams.ts";
+import { SnapshotDigests } from "./snapshot-digests.ts";
 import { digestAt, rowNumbers, SEGMENT_INPUTS, stepRowsOf } from "./step-rows.ts";
 
+const BESIDES = ["payload", "transit"] as const;
+
 interface State extends Tally {
+  readonly samples: Record<string, number>;
   readonly pipeline: string | undefined;
+  readonly kept: KeptStreams;
   readonly beside: EventsBeside;
+  readonly snapshots: SnapshotDigests;
+  /** By partition: the snapshot that was named last. */
+  readonly named: Map<string, string>;
 }
 
 /** Where the digests of a block's records have to be found: rows of a stage. */
@@ -22,16 +32,28 @@ interface Expected {
 
 /**
  * Records that are kept have the digests that the events which refer to them say. Counts records; those that were let
- * go are unverifiable. Those that a segment keeps as they came in have their digests further up: they are looked at by
- * the check of continuity.
+ * go are unverifiable, and so are those that were never kept. Those that a segment keeps as they came in have their
+ * digests further up: they are looked at by the check of continuity. Snapshots of state have the digests that events
+ * say when they name them.
  */
 export const payloadAudit: Audit<State> = {
   name: "payload",
-  version: 1,
-  init: ({ pipeline }) => ({ ...emptyTally(), pipeline, beside: new EventsBeside() }),
+  version: 2,
+  init: ({ pipeline }) => {
+    const kept = new KeptStreams();
+    return {
+      ...emptyTally(),
+      pipeline,
+      kept,
+      beside: new EventsBeside(kept),
+      snapshots: new SnapshotDigests(kept),
+      named: new Map(),
+      samples: {},
+    };
+  },
   apply: (state, item) => {
-    if (item.kind === "stream") state.beside.startAt(item.stream, item.first);
-    if (item.kind === "event" && isAuditedStream(state.pipeline, item.stream)) applyEvent(state, item);
+    state.kept.see(item);
+    if (item.kind === "event" && isAudited(state.pipeline, item)) applyEvent(state, item);
     return state;
   },
 };
@@ -40,32 +62,75 @@ function applyEvent(state: State, event: AuditedEvent): void {
   const { stream, revision, typed } = event;
   if (typed?.type === "RecordsStored") {
     state.beside.add(stream, revision, typed);
+  } else if (typed?.type === "PipelineDeployed") {
+    for (const { name, sample } of [...typed.data.sources, ...typed.data.stages]) {
+      const key = `${stream.slice("pipeline_".length)}/${name}`;
+      if (sample !== undefined) state.samples[key] = Math.min(sample, state.samples[key] ?? 1);
+    }
   } else if (typed?.type === "RecordsAccepted") {
     const { data } = typed;
-    if (data.count > 0) compare(state, stream, data.payload, [acceptedRecords(stream, data)]);
+    if (data.count === 0) return;
+    for (const beside of BESIDES)
+      compare(state, stream, beside, data, [acceptedRecords(stream, data, beside)]);
+  } else if (typed?.type === "SnapshotChunk") {
+    state.snapshots.add(stream, revision, typed.data);
+  } else if (typed?.type === "PartitionClaimed") {
+    checkSnapshot(state, event, typed.data.snapshot, typed.data.first);
   } else if (typed?.type === "StepsRecorded") {
     const { data } = typed;
-    const expected = data.count > 0 ? storedRecords(stream, data) : [];
-    if (expected.some(({ rows }) => rows.length > 0)) compare(state, stream, data.payload, expected);
+    checkSnapshot(state, event, data.snapshot, data.first + data.count);
+    if (data.count === 0) return;
+    for (const beside of BESIDES) compare(state, stream, beside, data, storedRecords(stream, data, beside));
   }
 }
 
-function acceptedRecords(stream: string, { first, count, digests }: RecordsAccepted): Expected {
+/** The state that the partition had at some place before. */
+function checkSnapshot(
+  state: State,
+  { stream, revision }: AuditedEvent,
+  snapshot: SnapshotReference | undefined,
+  next: number,
+): void {
+  if (snapshot === undefined) return;
+  const said = `${snapshot.revision} ${snapshot.next} ${toHex(snapshot.digest)}`;
+  // An event names the latest one, whether it was taken with it or before; a fault is told once.
+  if (state.named.get(stream) === said) return;
+  state.named.set(stream, said);
+  const kept = `${besideStream(stream, "state")}@${snapshot.revision}`;
+  const address = `${stream}@${revision}`;
+  const found = state.snapshots.look(stream, snapshot);
+  if (found === "missing") {
+    fail(state, address, "Missing", `the snapshot of its state is missing: ${kept}`);
+  } else if (found === "other") {
+    fail(state, address, "BadSnapshot", `the snapshot of its state is not the one that was taken: ${kept}`);
+  } else if (snapshot.next > next) {
+    fail(state, address, "BadSnapshot", `the snapshot of its state is of inputs that come after it: ${kept}`);
+  }
+}
+
+function acceptedRecords(
+  stream: string,
+  { first, count, digests, captured }: RecordsAccepted,
+  beside: "payload" | "transit",
+): Expected {
+  const kept = captured?.[0]?.rows;
+  const all = rowNumbers(count);
+  const inPayload = kept === undefined ? all : decodeDeltas(kept);
+  const known = new Set(inPayload);
   return {
     stage: SEGMENT_INPUTS,
     digests,
-    rows: rowNumbers(count),
+    rows: beside === "payload" ? inPayload : all.filter((row) => !known.has(row)),
     addressOf: (row) => `${stream}@${first + row}`,
   };
 }
 
-function storedRecords(stream: string, event: StepsRecorded): Expected[] {
+function storedRecords(stream: string, event: StepsRecorded, beside: "payload" | "transit"): Expected[] {
   const rows = stepRowsOf(event);
-  const stages = new Set((event.outlets ?? []).map(({ stored }) => stored));
-  return [...stages].map((stage) => ({
+  return rows.storedStages.map((stage) => ({
     stage,
     digests: event.stages?.[stage]?.digests,
-    rows: rows.kept(stage),
+    rows: rows.kept(stage, beside),
     addressOf: (row) => rows.address(stream, stage, row),
   }));
 }
@@ -74,16 +139,19 @@ function storedRecords(stream: string, event: StepsRecorded): Expected[] {
 function compare(
   state: State,
   main: string,
-  payload: EventRange | undefined,
+  beside: "payload" | "transit",
+  event: RecordsAccepted | StepsRecorded,
   expected: readonly Expected[],
 ): void {
   const records = expected.reduce((sum, { rows }) => sum + rows.length, 0);
+  if (records === 0) return;
+  const payload = event[beside];
   if (payload === undefined) {
     state.unverifiable += records;
     return;
   }
-  const stream = besideStream(main, "payload");
-  const stored = state.beside.take(main, "payload", payload);
+  const stream = besideStream(main, beside);
+  const stored = state.beside.take(main, beside, payload);
   if (stored === "gone") state.unverifiable += records;
   if (stored === "missing") {
     fail(state, `${stream}@${payload.revision}`, "Missing", "records that were kept are missing");

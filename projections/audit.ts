@@ -1,4 +1,12 @@
-import type { CheckpointSigned, Cursors, LeavesSequenced, TypedEvent } from "../src/core/events.ts";
+import type {
+  CheckpointSigned,
+  Cursors,
+  LeavesSequenced,
+  QuarantinedRecord,
+  RejectedRecord,
+  RetryItem,
+  TypedEvent,
+} from "../src/core/events.ts";
 import type { Leaf } from "../src/core/leaves.ts";
 import { LIMITS } from "../src/core/limits.ts";
 
@@ -57,15 +65,39 @@ export interface AuditedUpstream {
 }
 
 /**
+ * A refused record: one that a partition or door is the next to take back, or one that is about to be decided about.
+ * It comes before the event that says so.
+ */
+export interface AuditedRefused {
+  readonly kind: "refused";
+  /** Whoever takes it back; the stream of retries, if it is decided about. */
+  readonly taker: string;
+  /** The stream of the partition or door that refused it. */
+  readonly unit: string;
+  /** I of the record; of one that is discarded, which of those that the event is about. */
+  readonly item: number;
+  /** Where it is said to be. */
+  readonly place: RetryItem;
+  /** `undefined`: it is not there, or what refused it does not refer to it. */
+  readonly record: QuarantinedRecord | RejectedRecord | undefined;
+  /** How many records are in the event that has it. */
+  readonly records: number;
+  /** What it was when it came into its partition: the source, window or join that it descends from, and its event time. */
+  readonly input?: { readonly origin: string; readonly time: number | undefined };
+}
+
+/**
  * What an audit sees, in this order: every stream, then the events in the order of the log, each event that the Merkle
  * tree covers after its leaf; before an event that takes records from other streams the events that they are in, those
- * of each stream in order, and not again those that came before; then those of which nothing was taken, and the end.
+ * of each stream in order, and not again those that came before; before an event that puts refused records back, or
+ * decides about them, those records; then those of which nothing was taken, and the end.
  */
 export type AuditItem =
   /** A stream as the store knows it: what is below `first` has been let go. */
   | { readonly kind: "stream"; readonly stream: string; readonly first: number; readonly last: number }
   | AuditedEvent
   | AuditedUpstream
+  | AuditedRefused
   /**
    * The tree's next leaf. An event that was let go has a leaf without an event after it. `ends` is the event that it
    * is in, if it is the last one there.
@@ -106,6 +138,8 @@ export interface Tally {
   readonly failures: AuditFailure[];
   /** What became of what was looked at, by names of the audit's own. */
   readonly counts?: Record<string, number>;
+  /** Of which sources and stages (`pipeline/name`) only a share of the records is kept, and which. */
+  readonly samples?: Record<string, number>;
 }
 
 export function emptyTally(): Tally {
@@ -136,17 +170,25 @@ export function takerOf(stream: string, { type, data }: TypedEvent): Taker | und
 
 /** Targets without content of their own go on after each other. */
 export function sinkTaker(stream: string, target: string): string {
-  return String(target).startsWith("file:") ? `${stream} ${target}` : stream;
+  return isFilled(target) ? `${stream} ${target}` : stream;
 }
 
-function areCursors(cursors: unknown): cursors is Cursors {
+/** Whether a sink's target is made of files, which are filled from the beginning of history. */
+export function isFilled(target: string): boolean {
+  return /^files?:/.test(String(target));
+}
+
+/** Whether something that an event has for cursors is of their shape. */
+export function areCursors(cursors: unknown): cursors is Cursors {
   if (typeof cursors !== "object" || cursors === null) return false;
   return Object.values(cursors).every((n) => Number.isSafeInteger(n) && n >= 0);
 }
 
-/** Whether a stream is the pipeline's that is asked for. A replay's own streams, `pipeline~id`, belong to its pipeline. */
-export function isAuditedStream(pipeline: string | undefined, stream: string): boolean {
+/** Whether an item is about the pipeline that is asked for. A replay's own streams, `pipeline~id`, belong to its pipeline. */
+export function isAudited(pipeline: string | undefined, item: AuditItem): boolean {
   if (pipeline === undefined) return true;
+  const stream = item.kind === "refused" ? item.taker : "stream" in item ? item.stream : undefined;
+  if (stream === undefined) return true;
   const name = stream.slice(stream.indexOf("_") + 1);
   return name === pipeline || name.startsWith(`${pipeline}.`) || name.startsWith(`${pipeline}~`);
 }

@@ -1,15 +1,14 @@
 import type { EventRange, TypedEvent } from "../src/core/events.ts";
-import { besideStream } from "../src/core/streams.ts";
+import { type Beside, besideStream } from "../src/core/streams.ts";
+import type { KeptStreams } from "./kept-streams.ts";
 
 /** The events of the streams beside sources and partitions that nothing has referred to yet. */
 export class EventsBeside {
   readonly #waiting = new Map<string, { readonly revision: number; readonly typed: TypedEvent }[]>();
-  /** First revision that is kept, of streams that were let go of in part. */
-  readonly #kept = new Map<string, number>();
+  readonly #kept: KeptStreams;
 
-  /** What is below `first` in `stream` was let go. */
-  startAt(stream: string, first: number): void {
-    if (first > 0) this.#kept.set(stream, first);
+  constructor(kept: KeptStreams) {
+    this.#kept = kept;
   }
 
   add(stream: string, revision: number, typed: TypedEvent): void {
@@ -24,7 +23,7 @@ export class EventsBeside {
    */
   take(
     main: string,
-    beside: "payload" | "members" | "quarantine",
+    beside: Beside,
     { revision, events }: EventRange,
   ): readonly TypedEvent[] | "gone" | "missing" {
     const stream = besideStream(main, beside);
@@ -36,6 +35,6 @@ export class EventsBeside {
       waiting.filter((one) => one.revision >= end),
     );
     if (found.length === events) return found.map(({ typed }) => typed);
-    return revision < (this.#kept.get(stream) ?? 0) ? "gone" : "missing";
+    return this.#kept.isGone(stream, revision) ? "gone" : "missing";
   }
 }

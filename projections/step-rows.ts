@@ -78,8 +78,25 @@ export class StepRows {
     return this.#paths.get(stage);
   }
 
-  /** The rows of the stage `stored` whose records are in its block of the payload, in the order of the block. */
-  kept(stored: number): readonly number[] {
+  /** The stages whose records are in events beside this one. */
+  get storedStages(): readonly number[] {
+    const { outlets = [], captured = [] } = this.#event;
+    return [...new Set([...outlets.map(({ stored }) => stored), ...captured.map(({ stage }) => stage)])];
+  }
+
+  /** The rows of the stage `stored` whose records are in its blocks beside the event, in the order of these. */
+  kept(stored: number, beside: "payload" | "transit" = "payload"): readonly number[] {
+    const said = this.#event.captured?.find(({ stage }) => stage === stored);
+    if (said === undefined) return beside === "payload" ? this.#leaving(stored) : [];
+    if (said.rows === undefined) return beside === "payload" ? rowNumbers(this.count(stored)) : [];
+    const payload = decodeDeltas(said.rows);
+    if (beside === "payload") return payload;
+    const known = new Set(payload);
+    return this.#leaving(stored).filter((row) => !known.has(row));
+  }
+
+  /** The rows of the stage `stored` that leave the segment, ascending. */
+  #leaving(stored: number): readonly number[] {
     const outlets = (this.#event.outlets ?? []).filter((outlet) => outlet.stored === stored);
     const rows = new Set<number>();
     for (const outlet of outlets) {

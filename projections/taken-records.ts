@@ -1,6 +1,7 @@
 import { type Cursors, type StepsRecorded, TAKEN_OF_GROUP, type TypedEvent } from "../src/core/events.ts";
 import { type AuditedEvent, type AuditItem, takerOf } from "./audit.ts";
 import { type HandedOn, handedOn } from "./handed-on.ts";
+import type { KeptStreams } from "./kept-streams.ts";
 import { stepRowsOf } from "./step-rows.ts";
 import { type Edge, type Reader, Topology } from "./topology.ts";
 
@@ -46,12 +47,14 @@ const takings = new WeakMap<AuditedEvent, Taking | undefined>();
 export class TakenRecords {
   readonly #topology = new Topology();
   readonly #held = new Map<string, Map<string, Held[]>>();
-  /** First revision that is kept, of streams that were let go of in part. */
-  readonly #kept = new Map<string, number>();
+  readonly #kept: KeptStreams;
+
+  constructor(kept: KeptStreams) {
+    this.#kept = kept;
+  }
 
   /** To be told of every item, before anything is asked about it. */
   see(item: AuditItem): void {
-    if (item.kind === "stream" && item.first > 0) this.#kept.set(item.stream, item.first);
     if (item.kind === "event" && item.typed?.type === "PipelineDeployed") {
       this.#topology.deploy(item.stream, item.typed.data);
     }
@@ -76,6 +79,13 @@ export class TakenRecords {
     return this.#topology.reader(stream, deployment);
   }
 
+  /** Whether a source's records have ids of their sender's, so that it knows one that comes twice; also if it is not known. */
+  hasIds(stream: string, deployment: Uint8Array): boolean {
+    const source = stream.slice(stream.indexOf(".") + 1);
+    const deployed = this.#topology.deployment(stream, deployment);
+    return deployed?.sources.find(({ name }) => name === source)?.id ?? true;
+  }
+
   /** What the events held for `taker` hand on over an edge, from the record N = `from` on. */
   handed(taker: string, edge: Edge, from: number): Head {
     return new Head(edge, this.#held.get(taker)?.get(edge.stream) ?? [], from);
@@ -95,7 +105,7 @@ export class TakenRecords {
 
   /** Whether records of a stream below `n` may have been let go. */
   isGone(taker: string, stream: string, n: number): boolean {
-    if (!this.#kept.has(stream)) return false;
+    if (!this.#kept.isCut(stream)) return false;
     const [first] = this.#held.get(taker)?.get(stream) ?? [];
     return first === undefined || n < handedFirst(first.typed);
   }
@@ -124,15 +134,16 @@ export class TakenRecords {
     }
   }
 
-  /** Lets go of all that is held of a stream. */
-  forget(taker: string, stream: string): void {
-    this.#held.get(taker)?.delete(stream);
+  /** Lets go of all that is held for a taker, or of what is held of one stream. */
+  forget(taker: string, stream?: string): void {
+    if (stream === undefined) this.#held.delete(taker);
+    else this.#held.get(taker)?.delete(stream);
   }
 
   #take(stream: string, event: StepsRecorded): Taking | undefined {
     const reader = this.reader(stream, event.deployment);
     if (reader === undefined) return undefined;
-    // What was put back comes from no stream upstream: that it was asked for is for the check of conservation to see.
+    // What was put back comes from no stream upstream: see PutBackRecords.
     if (event.entry !== undefined) {
       return {
         reader,

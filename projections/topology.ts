@@ -1,6 +1,6 @@
 import { equalBytes } from "../src/core/digest.ts";
 import type { PipelineDeployed } from "../src/core/events.ts";
-import { sinkStream, sourceStream, stepsStream } from "../src/core/streams.ts";
+import { pipelineOf, sinkStream, sourceStream, stepsStream } from "../src/core/streams.ts";
 
 /** What a reader takes from one stream: the records of one source, or of one outlet of a partition. */
 export interface Edge {
@@ -18,10 +18,15 @@ export interface Edge {
 /** A sink, or a partition of a segment, of a deployment. */
 export interface Reader {
   readonly edges: readonly Edge[];
-  /** Names of the segment's stages, in the order of its events' `stages`; none at a sink. */
+  /** Names of the segment's stages, in the order of its events' `stages`, and of what kind each is; none at a sink. */
   readonly stages: readonly string[];
+  readonly kinds: readonly string[];
+  /** Names of the pipeline's sources. */
+  readonly sources: ReadonlySet<string>;
   /** Whether digests are recorded. */
   readonly digests: boolean;
+  /** How many of the pipeline's segments come after this one; 0 at a sink. */
+  readonly segmentsAfter: number;
   /** Of a fork: it takes nothing beyond this ordinal. */
   readonly upTo?: number;
 }
@@ -33,18 +38,23 @@ export class Topology {
 
   /** Takes in an event of `pipeline_P`. */
   deploy(stream: string, deployed: PipelineDeployed): void {
-    const pipeline = stream.slice(stream.indexOf("_") + 1);
+    const pipeline = pipelineOf(stream);
     const known = this.#deployments.get(pipeline);
     if (known === undefined) this.#deployments.set(pipeline, [deployed]);
     else known.push(deployed);
   }
 
+  /** The deployment with the identity `deployment` of the pipeline whose stream is `stream`; `undefined` if it is not known. */
+  deployment(stream: string, deployment: Uint8Array): PipelineDeployed | undefined {
+    return this.#deployments
+      .get(pipelineOf(stream))
+      ?.find((other) => equalBytes(other.deployment, deployment));
+  }
+
   /** The reader whose stream is `stream`, in the deployment with the identity `deployment`; `undefined` if it is not known. */
   reader(stream: string, deployment: Uint8Array): Reader | undefined {
-    const pipeline = stream.slice(stream.indexOf("_") + 1).split(".", 1)[0] ?? "";
-    const deployed = this.#deployments
-      .get(pipeline)
-      ?.find((other) => equalBytes(other.deployment, deployment));
+    const pipeline = pipelineOf(stream);
+    const deployed = this.deployment(stream, deployment);
     if (deployed === undefined) return undefined;
     const name = `${deployed.version} ${stream}`;
     if (!this.#readers.has(name)) this.#readers.set(name, readerOf(pipeline, deployed, stream));
@@ -55,12 +65,20 @@ export class Topology {
 function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string): Reader | undefined {
   const digests = deployed.provenance === "full";
   const more = { digests, ...(deployed.fork !== undefined && { upTo: deployed.fork.to }) };
+  const sources = new Set(deployed.sources.map(({ name }) => name));
   const sink = deployed.sinks.find(({ name }) => sinkStream(pipeline, name) === stream);
-  if (sink !== undefined) return { edges: sinkEdges(pipeline, deployed, sink.input), stages: [], ...more };
+  if (sink !== undefined) {
+    const edges = sinkEdges(pipeline, deployed, sink.input);
+    return { edges, stages: [], kinds: [], sources, ...more, segmentsAfter: 0 };
+  }
   const [, segment = "", digits = ""] = /^steps_[^.]*\.([^.]*)\.(\d{4})$/.exec(stream) ?? [];
   const stages = stagesOf(deployed, segment);
   if (stages.length === 0) return undefined;
-  return { edges: segmentEdges(pipeline, deployed, segment, Number(digits)), stages, ...more };
+  const segments = [...new Set(deployed.stages.map((stage) => stage.segment))];
+  const segmentsAfter = segments.length - 1 - segments.indexOf(segment);
+  const kinds = deployed.stages.filter((stage) => stage.segment === segment).map(({ kind }) => kind);
+  const edges = segmentEdges(pipeline, deployed, segment, Number(digits));
+  return { edges, stages, kinds, sources, ...more, segmentsAfter };
 }
 
 function stagesOf({ stages }: PipelineDeployed, segment: string): string[] {

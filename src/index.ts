@@ -38,10 +38,12 @@ export type {
 } from "./app/state-types.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
 export type { Aggregate, Aggregates, ReducerOptions } from "./pipeline/aggregates.ts";
+export type { CaptureLevel, CaptureOptions } from "./pipeline/capture.ts";
 export type { EffectContext, StageContext } from "./pipeline/context.ts";
 export type {
   FunctionOptions,
   Key,
+  MakingOptions,
   MaybePromise,
   PipelineDefinition,
   StageOptions,

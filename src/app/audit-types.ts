@@ -38,6 +38,8 @@ export interface CheckReport {
   readonly failures: readonly AuditFailure[];
   /** What became of what was looked at, by names of the check's own. */
   readonly counts?: Readonly<Record<string, number>>;
+  /** The least share of the records that was kept, of the sources and stages (`pipeline/name`) of which a sample is. */
+  readonly samples?: Readonly<Record<string, number>>;
 }
 
 export interface AuditReport {

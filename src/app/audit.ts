@@ -74,8 +74,19 @@ function applied(audit: Audit, state: Tally, item: AuditItem): Tally {
   }
 }
 
-function reportOf(name: string, { checked, unverifiable, failed, failures, counts }: Tally): CheckReport {
-  return { name, ok: failed === 0, checked, unverifiable, failed, failures, ...(counts && { counts }) };
+function reportOf(name: string, tally: Tally): CheckReport {
+  const { checked, unverifiable, failed, failures, counts, samples = {} } = tally;
+  const sampled = Object.keys(samples).length > 0;
+  return {
+    name,
+    ok: failed === 0,
+    checked,
+    unverifiable,
+    failed,
+    failures,
+    ...(counts && { counts }),
+    ...(sampled && { samples }),
+  };
 }
 
 async function mustBeDeployed(log: EventLog, pipeline: string): Promise<void> {

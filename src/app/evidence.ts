@@ -7,7 +7,7 @@ import { decodeEvent } from "../core/event-codec.ts";
 import { decodeEvidence, encodeEvidence, type ProvenEvent } from "../core/evidence.ts";
 import { LIMITS } from "../core/limits.ts";
 import { parseNote } from "../core/signed-note.ts";
-import { pipelineStream } from "../core/streams.ts";
+import { pipelineOf, pipelineStream } from "../core/streams.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { createEvidenceSurroundings, openLog } from "../runtime/compose.ts";
 import { keptRecord } from "../runtime/kept-record.ts";
@@ -131,7 +131,7 @@ async function eventsOf(log: EventLog, trace: Trace): Promise<RecordedEvent[]> {
   }
   const pipelines = new Set<string>();
   for (const { stream } of trace.events) {
-    pipelines.add(stream.slice(stream.indexOf("_") + 1).split(".", 1)[0] ?? "");
+    pipelines.add(pipelineOf(stream));
   }
   const used = trace.records.flatMap(({ place }) => ("deployed" in place ? [place.deployed.deployment] : []));
   for (const pipeline of pipelines) {

@@ -1,13 +1,12 @@
 import { toHex } from "../core/digest.ts";
 import { describeThrown } from "../core/errors.ts";
-import type { PipelineDeployed } from "../core/events.ts";
 import { formatPosition } from "../core/position.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
 import { notableParameters } from "../pipeline/parameter-overrides.ts";
-import type { Plan } from "../pipeline/plan.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { EventLog, LogNotice } from "../ports/event-log.ts";
-import type { ProgressBoard } from "../runtime/progress-board.ts";
-import type { RunOptions } from "../runtime/run-options.ts";
+import type { RunEnd, RunOptions } from "../runtime/run-options.ts";
+import { waitingRecords } from "../runtime/waiting-records.ts";
 import { backpressureOf } from "./backpressure.ts";
 import type { RunNotice, RunReport } from "./run-types.ts";
 
@@ -71,15 +70,18 @@ export interface RunTime {
   readonly ended: number;
 }
 
-/** What a run did, when it has ended. */
-export async function reportOf(
-  log: EventLog,
-  plan: Plan,
-  deployed: PipelineDeployed,
-  board: ProgressBoard,
-  nodes: number,
-  time: RunTime,
-): Promise<RunReport> {
+/** What there is of a run when it has ended. */
+export interface EndedRun extends Pick<RunOptions, "plan" | "targets" | "board" | "nodes"> {
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly end: RunEnd;
+  readonly time: RunTime;
+}
+
+/** What a run did. */
+export async function reportOf(run: EndedRun): Promise<RunReport> {
+  const { log, plan, board, nodes, time } = run;
+  const { deployed, drained } = run.end;
   const { totals } = board;
   const { definition } = plan;
   const seconds = (time.ended - time.started) / MS_PER_SECOND;
@@ -95,7 +97,7 @@ export async function reportOf(
       quarantined: totals.quarantined,
       late: totals.late,
       retried: totals.retried,
-      pending: board.pending,
+      pending: drained ? 0 : await waitingRecords({ ...run, deployed }),
     },
     late: Object.fromEntries(board.late),
     steps: totals.steps,

@@ -46,9 +46,9 @@ export interface RunRequest {
   readonly again?: boolean;
   /** Checkpoints that are signed while it runs, and at its end. */
   readonly checkpoints?: CheckpointTimes;
-  /** First abort: finish what is in flight and stop. */
+  /** When it aborts nothing more is taken in, what was accepted is brought to its end, and then the run ends. */
   readonly signal?: AbortSignal;
-  /** How long finishing may take, in milliseconds; then it stops at once. 30,000 if absent. */
+  /** How long that may take, in milliseconds; then it stops at once. 30,000 if absent. */
   readonly drainMs?: number;
   onProgress?(progress: RunProgress): void;
   onNotice?(notice: RunNotice): void;
@@ -98,7 +98,7 @@ export type RunNotice =
   | { readonly kind: "begun-again"; readonly message: string }
   /** What the log says: it keeps everyone waiting, or goes on. */
   | { readonly kind: "log"; readonly waiting: boolean; readonly message: string }
-  /** What was in flight when the run was stopped is not finished in time: it is left to the next start. */
+  /** What was accepted when the run was stopped has not come to its end in time: it is left to the next start. */
   | { readonly kind: "drain-timeout"; readonly drainMs: number }
   /** The receiver of a sink does not take a batch for now, or (without a reason) does so again. */
   | { readonly kind: "output-waits"; readonly sink: string; readonly reason: string | undefined }
@@ -133,7 +133,10 @@ export interface RunReport {
   readonly pipeline: string;
   /** Digest of the deployment's code and parameters, hex. */
   readonly deployment: string;
-  /** Of this run. `pending`: accepted, by this or an earlier run, and not at its end yet. */
+  /**
+   * Of this run. `pending`: accepted, by this or an earlier run, and not at its end yet; what several stages or sinks
+   * are still to take is counted once, and what is kept in windows, joins and reduces is not.
+   */
   readonly records: {
     readonly read: number;
     readonly accepted: number;

@@ -92,7 +92,7 @@ async function runLoaded(
   await checkOutputs(log, plan, targets);
   const stopProgress = reportProgress(surroundings, request, plan, board, [...intakes.values()]);
   try {
-    const deployed = await runPipeline(
+    const end = await runPipeline(
       { ...surroundings, log, runtime: runtimeVersions(), ...(probe !== undefined && { probe }) },
       {
         plan,
@@ -111,8 +111,8 @@ async function runLoaded(
         ...noticesTo(definition, request.onNotice),
       },
     );
-    const times = { started, ended: clock.monotonic() };
-    return await reportOf(log, plan, deployed, board, executor.nodes, times);
+    const time = { started, ended: clock.monotonic() };
+    return await reportOf({ log, clock, plan, targets, board, nodes: executor.nodes, end, time });
   } finally {
     stopProgress();
   }

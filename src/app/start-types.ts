@@ -73,7 +73,7 @@ export interface StartOptions {
   readonly provenance?: "full" | "off";
   /** Leave windows that are open at the end of the inputs to the next start. */
   readonly keepOpen?: boolean;
-  /** How long {@link RunningPipeline.stop} may take to finish what is in flight; 30 s if absent. */
+  /** How long {@link RunningPipeline.stop} may take to bring to its end what was accepted; 30 s if absent. */
   readonly drainTimeout?: Duration;
   /** Checkpoints that are signed while it runs, and at its end. */
   readonly checkpoints?: CheckpointTimes;
@@ -89,7 +89,11 @@ export interface RunningPipeline {
   offer(source: string, record: unknown): Promise<string | undefined>;
   /** No more records will be offered to the source, or to any. */
   end(source?: string): void;
-  /** Finishes what is in flight, as far as there is time for it, and stops; the rest is left to the next start. */
+  /**
+   * Takes nothing more in, brings to its end what was accepted, as far as there is time for it, and stops. The rest,
+   * `pending` in the report, is left to the next start, as are windows that are open. Offers that were not accepted
+   * by then are rejected with `Stopped`.
+   */
   stop(): Promise<RunReport>;
   /** Settles when all inputs have ended and every record has come to its end, or with what went wrong. */
   readonly finished: Promise<RunReport>;

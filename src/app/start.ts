@@ -63,7 +63,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const work = async (): Promise<RunReport> => {
     const started = clock.monotonic();
     try {
-      const deployed = await runPipeline(
+      const end = await runPipeline(
         { ...surroundings, log, runtime: runtimeVersions() },
         {
           plan,
@@ -82,8 +82,8 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           ...noticesTo(definition, options.onNotice),
         },
       );
-      const times = { started, ended: clock.monotonic() };
-      return await reportOf(log, plan, deployed, board, executor.nodes, times);
+      const time = { started, ended: clock.monotonic() };
+      return await reportOf({ log, clock, plan, targets, board, nodes: executor.nodes, end, time });
     } catch (error) {
       abandon(error);
       throw error;
@@ -117,6 +117,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
     },
     stop: () => {
       over.abort();
+      for (const queue of queues.values()) queue.end();
       stop.abort();
       return finished;
     },

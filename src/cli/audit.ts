@@ -94,10 +94,14 @@ function reportLines(io: Io, report: AuditReport, signed: boolean): string[] {
   const counts = report.checks.flatMap(({ counts: found = {} }) =>
     Object.entries(found).flatMap(([name, count]) => (count === 0 ? [] : [`${formatNumber(count)} ${name}`])),
   );
+  const samples = report.checks.flatMap(({ samples: found = {} }) =>
+    Object.entries(found).map(([name, rate]) => `${formatNumber(rate * 100, 2)} % of ${name}`),
+  );
   return [
     paint(io, io.stdout, "dim", head),
     ...lines,
     ...(counts.length === 0 ? [] : ["", `What became of the records: ${counts.join(", ")}.`]),
+    ...(samples.length === 0 ? [] : ["", `Samples are kept, and checked: ${samples.join(", ")}.`]),
     ...(failures.length === 0 ? [] : ["", "The first failure of each check:", ...failures]),
     ...(signed
       ? []

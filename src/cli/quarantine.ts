@@ -225,7 +225,8 @@ async function retry(
     if (!common.quiet) io.stderr.write(`${line}\n`).catch(() => {});
   };
   const interrupt = listenForInterrupt(io, {
-    first: () => say("headwater: finishing what is in flight; Ctrl-C again stops at once"),
+    first: () =>
+      say("headwater: taking no more in, and finishing what was accepted; Ctrl-C again stops at once"),
   });
   let report: RetryReport;
   try {

@@ -255,7 +255,9 @@ describe("headwater run", () => {
     };
     const first = await call(["run", "p.ts"], { run: once });
     expect(first).toMatchObject({ code: 130, deaths: 0, stdout: expect.stringContaining("pipeline") });
-    expect(first.stderr).toBe("headwater: finishing what is in flight; Ctrl-C again stops at once\n");
+    expect(first.stderr).toBe(
+      "headwater: taking no more in, and finishing what was accepted; Ctrl-C again stops at once\n",
+    );
     expect(await call(["run", "p.ts", "--follow"], { run: once })).toMatchObject({ code: 0, deaths: 0 });
     const twice = await call(["run", "p.ts"], {
       run: (_, interrupt) => {

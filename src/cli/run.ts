@@ -114,7 +114,7 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
     .option("--again", "take in inputs again that were taken in before")
     .option(
       "--drain-timeout <seconds>",
-      "how long finishing what is in flight may take after Ctrl-C (default: 30)",
+      "how long what was accepted may take to its end after Ctrl-C (default: 30)",
       wholeNumber(0, LIMITS.drainMsMost / MS_PER_SECOND),
     )
     .option("--strict", "exit with 1 if records were rejected or quarantined")
@@ -138,7 +138,8 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
     if (!common.quiet) progress.note(line).catch(() => {});
   };
   const interrupt = listenForInterrupt(io, {
-    first: () => say("headwater: finishing what is in flight; Ctrl-C again stops at once"),
+    first: () =>
+      say("headwater: taking no more in, and finishing what was accepted; Ctrl-C again stops at once"),
     // Gives the cursor back.
     second: () => progress.stop(),
   });

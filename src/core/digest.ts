@@ -1,4 +1,4 @@
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { HeadwaterError } from "./errors.ts";
 import { LaneHasher } from "./wasm/lane-hasher.ts";
 
@@ -14,6 +14,18 @@ export function sha256(bytes: Uint8Array): Uint8Array {
   const digest = new Uint8Array(DIGEST_BYTES);
   sha256Into(bytes, digest, 0);
   return digest;
+}
+
+/** A SHA-256 that is made of what comes piece by piece. */
+export interface DigestStream {
+  update(bytes: Uint8Array): void;
+  /** To be asked for once, at the end. */
+  digest(): Uint8Array;
+}
+
+export function digestStream(): DigestStream {
+  const made = createHash("sha256");
+  return { update: (bytes) => void made.update(bytes), digest: () => Uint8Array.from(made.digest()) };
 }
 
 /** Writes the SHA-256 of `bytes` into `target` from `at` on. */

@@ -55,6 +55,15 @@ export interface EventRange {
   readonly events: number;
 }
 
+/** Which rows of a stage are in its blocks of the payload: see "Capture" in docs/format.md. */
+export interface CapturedRows {
+  readonly stage: number;
+  /** Deltas; absent: all. */
+  readonly rows?: Uint8Array;
+  /** The share that is kept; absent if it is 1. */
+  readonly rate?: number;
+}
+
 /** How much of an identified input has been taken in. */
 export interface InputProgress {
   readonly name: string;
@@ -90,6 +99,8 @@ export interface RecordsAccepted extends Common<2>, Extent {
   readonly watermark?: WatermarkColumns;
   readonly ids?: Uint8Array;
   readonly payload?: EventRange;
+  readonly transit?: EventRange;
+  readonly captured?: readonly CapturedRows[];
   readonly rejected?: EventRange & { readonly count: number };
   readonly retried?: { readonly rows: Uint8Array; readonly items: Uint8Array };
   readonly retry?: number;
@@ -170,6 +181,8 @@ export interface StepsRecorded extends Common<2>, Extent {
   readonly stages?: readonly StageColumns[];
   readonly outlets?: readonly OutletColumns[];
   readonly payload?: EventRange;
+  readonly transit?: EventRange;
+  readonly captured?: readonly CapturedRows[];
   readonly quarantine?: EventRange;
   readonly snapshot?: SnapshotReference;
   readonly effects?: EffectRange;
@@ -341,6 +354,8 @@ export interface DeployedSource {
   readonly eventTime: boolean;
   readonly id: boolean;
   readonly digest: Uint8Array;
+  readonly capture?: "all" | "none";
+  readonly sample?: number;
 }
 
 export interface DeployedStage {
@@ -349,6 +364,8 @@ export interface DeployedStage {
   readonly inputs: readonly string[];
   readonly segment: string;
   readonly digest: Uint8Array;
+  readonly capture?: "all" | "none";
+  readonly sample?: number;
 }
 
 /** Stage → parameter → value, of the stages that have some. */

@@ -30,6 +30,8 @@ export const LIMITS = {
   /** Records, and their bytes, that a reader holds before it reads on. */
   queuedRecords: 4_096,
   queuedBytes: 4 * 1024 * 1024,
+  /** Events whose records a reader has begun to read, or has read and not queued. */
+  payloadReadsAhead: 4,
   /** Bytes of accepted records that are not through the pipeline yet. */
   inFlightBytes: 64 * 1024 * 1024,
   /** Accepted records that are not through the pipeline yet; at this many a door says "later". */
@@ -132,6 +134,8 @@ export const LIMITS = {
   /** A run that is asked to stop takes this long at most to finish what is in flight, unless it is said otherwise. */
   drainMs: 30_000,
   drainMsMost: 86_400_000,
+  /** And whoever is stopped because that was over has so long until what it has on its way to the log is there. */
+  letGoMs: 1_000,
   /** Characters of a pipeline's, source's, stage's, sink's or parameter's name. */
   nameChars: 64,
   /** Canonical bytes of the values of a pipeline's parameters together: they are in the event of its deployment. */
@@ -204,6 +208,13 @@ export const LIMITS = {
   retryQueue: 4_096,
   /** Quarantined records that are listed unless more are asked for. */
   quarantineListed: 100,
+  /**
+   * Runs of refused records of one stream of which an audit remembers that something was decided about them, so that it
+   * sees when that is done twice. Those that are decided about together make one run.
+   */
+  auditIntervals: 65_536,
+  /** Inputs of a partition that its window or join did not take in, of which an audit remembers that no result has them. */
+  auditInputsLeftOut: 65_536,
   /** Bytes of events that an audit keeps in mind because others take records from them; what is older is read again. */
   auditRecentBytes: 64 * 1024 * 1024,
   /** Events that are read again at once. */

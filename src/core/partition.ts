@@ -14,7 +14,8 @@ export function partitionOfKey(key: unknown, partitions: number): number {
   return hashKey(key) % partitions;
 }
 
-function hashKey(key: unknown): number {
+/** The 32-bit hash of a key, or of another value that a record may hold. */
+export function hashKey(key: unknown): number {
   if (typeof key === "string" && key.length <= FIXSTR_CHARS) {
     let hash = Math.imul(FNV_OFFSET ^ (FIXSTR | key.length), FNV_PRIME);
     let at = 0;

@@ -35,6 +35,12 @@ export function forkOf(name: string): { readonly pipeline: string; readonly id: 
   return at < 0 ? undefined : { pipeline: name.slice(0, at), id: name.slice(at + 1) };
 }
 
+/** The pipeline that a unit's records descend from: of a fork the one whose history it runs over. */
+export function rootPipelineOf(stream: string): string {
+  const name = pipelineOf(stream);
+  return forkOf(name)?.pipeline ?? name;
+}
+
 /** Whether `stream` is of some pipeline's fork. */
 export function isForkStream(stream: string): boolean {
   return stream.includes("~");
@@ -43,6 +49,11 @@ export function isForkStream(stream: string): boolean {
 /** Which records of a pipeline are to be put back, and which are discarded. */
 export function retryStream(pipeline: string): string {
   return `retry_${pipeline}`;
+}
+
+/** The pipeline of a stream. */
+export function pipelineOf(stream: string): string {
+  return stream.slice(stream.indexOf("_") + 1).split(".", 1)[0] ?? "";
 }
 
 /** Whether `stream` is some pipeline's {@link retryStream}. */

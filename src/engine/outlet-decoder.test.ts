@@ -67,7 +67,7 @@ async function run(p: Pipeline, rows: InputRows): Promise<Ran> {
     provenance: "full",
   } as const;
   const steps = encodeSteps(options, rows, FIRST, result);
-  const stored = payloadDrafts(steps.blocks, 0).map((draft) => draft.event as RecordsStored);
+  const stored = payloadDrafts(steps.payload, 0).map((draft) => draft.event as RecordsStored);
   const event: StepsRecorded = {
     v: 2,
     wall: 0,

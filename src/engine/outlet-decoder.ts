@@ -12,6 +12,7 @@ import type { Key } from "../pipeline/definition.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import { originIndex } from "./origins.ts";
 import { columnsDoNotFit, pick, required, StepShape } from "./step-shape.ts";
+import { partedRows, type StoredRows } from "./stored-rows.ts";
 
 /**
  * Records that an upstream event has for one reader, in logical order, as columns. Sources are indexes into the
@@ -30,9 +31,9 @@ export interface UpstreamRows {
   readonly ks: readonly number[] | undefined;
   /** `undefined`: they are not kept with the records. */
   readonly keys: readonly Key[] | undefined;
-  /** Index of each record in its block of the payload. */
+  /** Index of each record among those of its block, of which those in transit come after those of the payload. */
   readonly stored: readonly number[] | undefined;
-  /** The block of the payload: a stage, or {@link SEGMENT_INPUT}. */
+  /** The block: a stage, or {@link SEGMENT_INPUT}. */
   readonly block: number;
 }
 
@@ -57,6 +58,8 @@ const stepRows = new WeakMap<StepsRecorded, StepRows>();
 
 interface SourceColumns {
   readonly ordinals: readonly number[];
+  /** `undefined`: the rows themselves. */
+  readonly stored: readonly number[] | undefined;
   readonly times: readonly number[] | undefined;
 }
 
@@ -72,10 +75,11 @@ export function decodeAccepted(
     columns = {
       ordinals: decodeDeltas(required(event.ordinals), event.count),
       times: event.times === undefined ? undefined : decodeDeltas(event.times, event.count),
+      stored: storedIndexes(event),
     };
     sourceColumns.set(event, columns);
   }
-  const { ordinals, times } = columns;
+  const { ordinals, times, stored } = columns;
   const rows = sectionRows(event.sections, partition);
   if (rows?.length === 0) return NO_ROWS;
   const ns = rows?.map((row) => event.first + row) ?? Array.from(ordinals, (_, row) => event.first + row);
@@ -90,9 +94,22 @@ export function decodeAccepted(
     ns,
     ks: undefined,
     keys: undefined,
-    stored: rows,
+    stored: stored === undefined ? rows : pick(stored, rows),
     block: SEGMENT_INPUT,
   };
+}
+
+/** Where the records that a source accepted are. */
+export function acceptedRows({ captured, count }: Pick<RecordsAccepted, "captured" | "count">): StoredRows {
+  return partedRows(captured, SEGMENT_INPUT, undefined, count);
+}
+
+function storedIndexes(event: RecordsAccepted): number[] | undefined {
+  const { payload, transit } = acceptedRows(event);
+  if (payload === undefined) return undefined;
+  const indexes = new Array<number>(event.count);
+  for (const [index, row] of [...payload, ...transit].entries()) indexes[row] = index;
+  return indexes;
 }
 
 /** The rows of a section; `undefined`: all rows. */
@@ -242,14 +259,14 @@ export function decodeTimes(event: StepsRecorded): readonly (number | undefined)
   return times;
 }
 
-/** One block of a payload: where each record's canonical bytes are. */
+/** One block: where each record's canonical bytes are. */
 export interface StoredBlock {
   readonly buffers: readonly Uint8Array[];
   readonly starts: readonly number[];
   readonly ends: readonly number[];
 }
 
-/** The block of `stage` in the events of one payload. */
+/** The block of `stage` in the events of one payload, or of it and then of what is in transit. */
 export function decodeBlock(events: readonly RecordsStored[], stage: number): StoredBlock {
   const buffers: Uint8Array[] = [];
   const starts: number[] = [];

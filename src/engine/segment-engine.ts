@@ -100,7 +100,8 @@ export class SegmentEngine {
     const full = provenance === "full";
     const read = new Set(full ? segment.stages.map((stage) => recordsOf(segment, stage.input)) : []);
     this.#keeping = segment.stages.map((_, stage) => {
-      const bytes = stored.has(stage) || read.has(stage);
+      const all = segment.captures?.stages[stage]?.level === "all";
+      const bytes = stored.has(stage) || read.has(stage) || all;
       return { own: makesRecords(segment, stage) && (bytes || full), digests: full, bytes };
     });
     this.#firstReader = segment.stages.findIndex((stage) => stage.input === SEGMENT_INPUT);

@@ -3,7 +3,14 @@ import { HeadwaterError } from "../core/errors.ts";
 import type { OutletColumns, StageColumns, StepsRecorded } from "../core/events.ts";
 import { indexElement, type Path, ROOT_PATH } from "../core/path.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
-import { rowsInStored, storedRows } from "./stored-rows.ts";
+import {
+  partedRows,
+  placeAmong,
+  rowsInStored,
+  type StoredAt,
+  type StoredRows,
+  storedRows,
+} from "./stored-rows.ts";
 
 /** The rows of one stage of a batch, or its inputs. */
 export interface RowsOfStage {
@@ -89,27 +96,33 @@ export class StepShape {
     return numbers;
   }
 
-  /** Index of each row of an outlet in its block of the payload; `undefined`: the row itself. */
+  /** Index of each row of an outlet among {@link storedRows} of its stage; `undefined`: the row itself. */
   storedIndexes(outlet: OutletColumns): readonly number[] | undefined {
     const parentOf = (stage: number) => this.stage(stage).parent;
     const rows = rowsInStored(outlet, parentOf, (stage) => this.ahead(stage));
-    const kept = this.keptRows(outlet.stored);
-    if (kept === undefined) return rows;
-    const rank = new Map(kept.map((row, index) => [row, index]));
+    const { payload, transit } = this.storedRows(outlet.stored);
+    if (payload === undefined) return rows;
+    const rank = new Map([...payload, ...transit].map((row, index) => [row, index]));
     return Array.from(
       { length: this.stage(outlet.stage).count },
       (_, row) => rank.get(rows?.[row] ?? row) as number,
     );
   }
 
-  /** The rows of a stage that are in its block of the payload, ascending; `undefined`: all of them. */
-  keptRows(stored: number): readonly number[] | undefined {
-    return storedRows(
-      this.outlets.filter((other) => other.stored === stored),
-      (stage) => this.stage(stage).parent,
-      (stage) => this.ahead(stage),
-      (stage) => this.stage(stage).count,
+  /** Where the records of a stage are. Whoever reads them all has those of the payload first. */
+  storedRows(stage: number): StoredRows {
+    const leaving = storedRows(
+      this.outlets.filter((other) => other.stored === stage),
+      (at) => this.stage(at).parent,
+      (at) => this.ahead(at),
+      (at) => this.stage(at).count,
     );
+    return partedRows(this.#event.captured, stage, leaving, this.stage(stage).count);
+  }
+
+  /** Where the record of a stage's row is; `undefined`: it does not leave its segment, and was not kept. */
+  storedAt(stage: number, row: number): StoredAt | undefined {
+    return placeAmong(this.storedRows(stage), row);
   }
 
   /** Whether rows of a stage can differ by path from the inputs that they come from. */

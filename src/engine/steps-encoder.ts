@@ -14,8 +14,8 @@ import { checkKey } from "./operators.ts";
 import { type Origins, RETRIED, RETRIED_NAME, rootName } from "./origins.ts";
 import { type InputRows, NO_BYTES, recordBytes } from "./rows.ts";
 import type { SegmentResult } from "./segment-engine.ts";
-import type { Packed, StageRows } from "./stage-output.ts";
-import { storedRows } from "./stored-rows.ts";
+import type { StageRows } from "./stage-output.ts";
+import { storedBlocks } from "./stored-blocks.ts";
 import { reasonOf } from "./thrown.ts";
 import type { TimedRows } from "./timed-output.ts";
 
@@ -37,6 +37,7 @@ export type StepColumns = Pick<
   | "entry"
   | "stages"
   | "outlets"
+  | "captured"
 >;
 
 /** A batch's steps, ready to be put into events. */
@@ -44,8 +45,10 @@ export interface EncodedSteps {
   readonly columns: StepColumns;
   /** Members of the first stage's results that are too many for the event itself; empty if there are none. */
   readonly members: Uint8Array;
-  /** Records that leave the segment; empty if none does. */
-  readonly blocks: readonly PayloadBlock[];
+  /** Records that are kept. */
+  readonly payload: readonly PayloadBlock[];
+  /** Records that leave the segment and are not kept. */
+  readonly transit: readonly PayloadBlock[];
   readonly quarantined: readonly QuarantinedRecord[];
   readonly inputs: number;
   /** Input rows of all stages together: steps taken. */
@@ -74,6 +77,7 @@ export function encodeSteps(
   const { segment } = options;
   const full = options.provenance === "full";
   const members = full ? membersOf(result) : NO_BYTES;
+  const stored = storedBlocks(options, rows, result);
   const inline = members.length <= LIMITS.memberBytesInline;
   return {
     members: inline ? NO_BYTES : members,
@@ -97,8 +101,10 @@ export function encodeSteps(
         } satisfies StageColumns;
       }),
       outlets: segment.outlets.map((outlet) => outletColumns(outlet, rows, result)),
+      ...(stored.captured.length > 0 && { captured: stored.captured }),
     },
-    blocks: payloadBlocks(segment, rows, result),
+    payload: stored.payload,
+    transit: stored.transit,
     quarantined: quarantined(options, rows, first, result),
     inputs: rows.count,
     steps: result.stages.reduce((sum, _stage, at) => sum + inputCount(segment, rows, result, at), 0),
@@ -211,45 +217,6 @@ export function sectionsOf(partitions: readonly number[]): Section[] {
     else rows.push(row);
   }
   return [...rowsOf].sort(([a], [b]) => a - b).map(([partition, rows]) => [partition, encodeDeltas(rows)]);
-}
-
-function payloadBlocks(segment: Segment, rows: InputRows, result: SegmentResult): PayloadBlock[] {
-  const blocks: PayloadBlock[] = [];
-  for (const stored of new Set(segment.outlets.map((outlet) => outlet.stored))) {
-    const reaching = storedRows(
-      segment.outlets.filter((outlet) => outlet.stored === stored),
-      (stage) => (result.stages[stage] as StageRows).parent,
-      (stage) => segment.stages[stage]?.input ?? SEGMENT_INPUT,
-      (stage) => (stage === SEGMENT_INPUT ? rows.count : (result.stages[stage]?.count ?? 0)),
-    );
-    const count =
-      reaching?.length ?? (stored === SEGMENT_INPUT ? rows.count : (result.stages[stored]?.count ?? 0));
-    if (count === 0) continue;
-    blocks.push({ stage: stored, ...pick(packedOf(stored, rows, result), reaching) });
-  }
-  return blocks;
-}
-
-function packedOf(stored: number, rows: InputRows, result: SegmentResult): Packed {
-  if (stored !== SEGMENT_INPUT) return (result.stages[stored] as StageRows).packed as Packed;
-  const parts: Uint8Array[] = [];
-  for (let row = 0; row < rows.count; row++) parts.push(recordBytes(rows, row));
-  return { bytes: Buffer.concat(parts), lengths: parts.map((part) => part.length) };
-}
-
-function pick(
-  packed: Packed,
-  rows: readonly number[] | undefined,
-): { lengths: Uint8Array; bytes: Uint8Array } {
-  if (rows === undefined) return { lengths: encodePlain(packed.lengths), bytes: packed.bytes };
-  const wanted = new Set(rows);
-  const parts: Uint8Array[] = [];
-  let at = 0;
-  for (const [row, length] of packed.lengths.entries()) {
-    if (wanted.has(row)) parts.push(packed.bytes.subarray(at, at + length));
-    at += length;
-  }
-  return { lengths: encodePlain(parts.map((part) => part.length)), bytes: Buffer.concat(parts) };
 }
 
 function quarantined(

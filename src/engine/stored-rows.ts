@@ -1,3 +1,6 @@
+import { decodeDeltas } from "../core/columns.ts";
+import type { CapturedRows } from "../core/events.ts";
+
 /** `inner` of `outer`, where `undefined` is the identity. */
 export function composeRows(
   outer: readonly number[] | undefined,
@@ -40,4 +43,40 @@ export function rowsInStored(
     rows = composeRows(rows, parentOf(stage));
   }
   return rows;
+}
+
+/** The rows of a stage whose records are in its blocks, ascending. */
+export interface StoredRows {
+  /** `undefined`: all of them. */
+  readonly payload: readonly number[] | undefined;
+  readonly transit: readonly number[];
+}
+
+/** The place of a record in the blocks of its stage. */
+export interface StoredAt {
+  readonly beside: "payload" | "transit";
+  readonly index: number;
+}
+
+/** What an event says of where records are, given the rows that leave (`undefined`: all). */
+export function partedRows(
+  captured: readonly CapturedRows[] | undefined,
+  stage: number,
+  leaving: readonly number[] | undefined,
+  count: number,
+): StoredRows {
+  const said = captured?.find((one) => one.stage === stage);
+  if (said === undefined) return { payload: leaving, transit: [] };
+  if (said.rows === undefined) return { payload: undefined, transit: [] };
+  const payload = decodeDeltas(said.rows);
+  const kept = new Set(payload);
+  const all = leaving ?? Array.from({ length: count }, (_, row) => row);
+  return { payload, transit: all.filter((row) => !kept.has(row)) };
+}
+
+export function placeAmong({ payload, transit }: StoredRows, row: number): StoredAt | undefined {
+  const index = payload === undefined ? row : payload.indexOf(row);
+  if (index >= 0) return { beside: "payload", index };
+  const other = transit.indexOf(row);
+  return other < 0 ? undefined : { beside: "transit", index: other };
 }

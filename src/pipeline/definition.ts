@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Aggregate } from "./aggregates.ts";
+import type { CaptureOptions } from "./capture.ts";
 import type { EffectContext, StageContext } from "./context.ts";
 import type { FailurePolicy, PlannedPolicy, RetryPolicy } from "./failure-policy.ts";
 import type { NoParameters, ParameterDeclarations, StageParameters } from "./parameters.ts";
@@ -31,7 +32,12 @@ export interface WaitingOptions<P extends ParameterDeclarations = NoParameters> 
   readonly parameters?: P;
 }
 
-export interface SourceDefinition {
+/** {@link WaitingOptions} of a stage that makes records. */
+export interface MakingOptions<P extends ParameterDeclarations = NoParameters>
+  extends WaitingOptions<P>,
+    CaptureOptions {}
+
+export interface SourceDefinition extends CaptureOptions {
   readonly kind: "source";
   readonly name: string;
   readonly schema: StandardSchemaV1 | undefined;
@@ -51,7 +57,7 @@ export interface WatermarkPolicy {
   readonly aheadMs: number;
 }
 
-interface StageBase extends PlannedPolicy {
+interface StageBase extends PlannedPolicy, CaptureOptions {
   readonly name: string;
   /** Names of the sources or stages that it reads. Several only for a union or join. */
   readonly inputs: readonly string[];

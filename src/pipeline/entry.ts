@@ -1,4 +1,4 @@
-import { recordsOf, SEGMENT_INPUT, type Segment } from "./plan.ts";
+import { recordsOf, SEGMENT_INPUT, type Segment, type SegmentCaptures } from "./plan.ts";
 
 /** A segment as it is for inputs that come in at one of its stages: see "Retries" in docs/format.md. */
 export interface SegmentEntry {
@@ -25,5 +25,17 @@ export function entryAt(segment: Segment, name: string): SegmentEntry {
     ...outlet,
     stored: recordsOf({ stages }, outlet.stage),
   }));
-  return { stage: found, segment: { ...segment, stages, outlets }, reached };
+  return {
+    stage: found,
+    segment: { ...segment, stages, outlets, captures: capturesAt(segment, found) },
+    reached,
+  };
+}
+
+/** What comes in at a stage was made by one before it. */
+function capturesAt(segment: Segment, stage: number): SegmentCaptures | undefined {
+  const { captures } = segment;
+  const maker = recordsOf(segment, segment.stages[stage]?.input ?? SEGMENT_INPUT);
+  const inputs = captures?.stages[maker] ?? captures?.inputs;
+  return captures && inputs && { ...captures, inputs };
 }

@@ -3,6 +3,7 @@ import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { checkName } from "../core/names.ts";
 import { checkStage } from "./ancestry.ts";
+import { type CaptureOptions, captureOptions, capturesOf } from "./capture.ts";
 import type {
   Key,
   PipelineDefinition,
@@ -26,7 +27,8 @@ export interface PipelineOptions {
 }
 
 /** What is known of a source's records. */
-export interface SourceOptions<Schema extends StandardSchemaV1 | undefined, T, K extends Key | undefined> {
+export interface SourceOptions<Schema extends StandardSchemaV1 | undefined, T, K extends Key | undefined>
+  extends CaptureOptions {
   /** A Standard Schema (zod, valibot, arktype, …): validates each record, and its output is the record. */
   readonly schema?: Schema;
   /** Records of one key stay in one partition and in their order. Without it they are spread evenly. */
@@ -119,6 +121,7 @@ export class Pipeline {
       eventTime: options.eventTime,
       id: options.id,
       watermark: watermarkPolicy(options.watermark ?? {}, `source ${name}`, options.eventTime !== undefined),
+      ...captureOptions(options, "source", name),
     };
     this.#sources.push(source);
     const output = this.#output(name);
@@ -158,6 +161,7 @@ export class Pipeline {
         hint: 'Begin with p.source("name").',
       });
     }
+    capturesOf({ sources: this.#sources, stages: this.#stages });
     return {
       name: this.name,
       ...this.#options,

@@ -1,6 +1,7 @@
 import { HeadwaterError } from "../core/errors.ts";
 import { branchElement } from "../core/path.ts";
 import { hasKey } from "./ancestry.ts";
+import { CAPTURE_ENDS, type Capture, captureOfAll, capturesOf, isDefault } from "./capture.ts";
 import {
   isStateful,
   isTimed,
@@ -77,6 +78,16 @@ export interface Segment {
   readonly watched: boolean;
   /** Whether records of one root can differ by path here. */
   readonly paths: boolean;
+  /** What is kept of its records; `undefined`: all that leave it. */
+  readonly captures: SegmentCaptures | undefined;
+}
+
+/** What is kept of a segment's records. */
+export interface SegmentCaptures {
+  /** Of those that leave it as they came in. */
+  readonly inputs: Capture;
+  /** Of each stage. */
+  readonly stages: readonly Capture[];
 }
 
 export interface PlannedSink {
@@ -98,6 +109,8 @@ export interface Plan {
   readonly origins: readonly string[];
   /** How many of the origins are windows and joins. */
   readonly firingOrigins: number;
+  /** What is kept of each source and stage, by its name. */
+  readonly captures: ReadonlyMap<string, Capture>;
   /** Absent unless it runs over what another deployment of the pipeline has recorded. */
   readonly fork?: PlannedFork;
 }
@@ -188,7 +201,8 @@ export function planPipeline(
   }));
   for (const segment of segments.toReversed()) segment.askUpstream(segments);
   const withPaths = new Set<string>();
-  const planned = segments.map((segment) => segment.build(withPaths));
+  const captures = capturesOf(definition);
+  const planned = segments.map((segment) => segment.build(withPaths, captures));
   const firing = definition.stages.filter(isTimed).map((stage) => stage.name);
   return {
     definition,
@@ -198,6 +212,7 @@ export function planPipeline(
     // In the order of definition: what a window takes of another's firings comes before its own.
     origins: [...firing, ...definition.sources.map((source) => source.name).sort()],
     firingOrigins: firing.length,
+    captures,
   };
 }
 
@@ -268,7 +283,14 @@ class SegmentBuilder {
     }
   }
 
-  build(segmentsWithPaths: Set<string>): Segment {
+  #captures(known: ReadonlyMap<string, Capture>): SegmentCaptures | undefined {
+    const of = (name: string) => known.get(name) ?? CAPTURE_ENDS;
+    const inputs = captureOfAll((this.#stages[0]?.definition.inputs ?? []).map(of));
+    const stages = this.#stages.map(({ definition }) => of(definition.name));
+    return [inputs, ...stages].every(isDefault) ? undefined : { inputs, stages };
+  }
+
+  build(segmentsWithPaths: Set<string>, captures: ReadonlyMap<string, Capture>): Segment {
     const paths =
       this.#stages.some((stage) => addsIndex(stage.definition) || stage.branch !== "") ||
       this.#upstreams.some(
@@ -287,6 +309,7 @@ class SegmentBuilder {
       timed: this.#timed,
       watched: this.#watched,
       paths,
+      captures: this.#captures(captures),
     };
   }
 }

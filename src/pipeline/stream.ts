@@ -1,8 +1,10 @@
 import { HeadwaterError } from "../core/errors.ts";
+import { type CaptureOptions, captureOptions } from "./capture.ts";
 import type { EffectContext, StageContext } from "./context.ts";
 import type {
   FunctionOptions,
   Key,
+  MakingOptions,
   MaybePromise,
   StageDefinition,
   StageOptions,
@@ -34,7 +36,8 @@ import type { Windows } from "./windows.ts";
  * if absent.
  */
 export interface ReduceOptions<T, K extends Key, Total, Out, P extends ParameterDeclarations = NoParameters>
-  extends FunctionOptions<P> {
+  extends FunctionOptions<P>,
+    CaptureOptions {
   readonly init: (key: K) => Total;
   readonly step: (total: Total, record: T, ctx: ContextOf<P>) => Total;
   readonly emit: (total: Total, key: K, record: T) => Out;
@@ -67,7 +70,7 @@ export class Stream<T> {
   map<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
     fn: (record: T, ctx: EffectContextOf<P>) => MaybePromise<U>,
-    options?: WaitingOptions<P>,
+    options?: MakingOptions<P>,
   ): Stream<U> {
     return new Stream(this.add("map", name, fn, options));
   }
@@ -85,7 +88,7 @@ export class Stream<T> {
   flatMap<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
     fn: (record: T, ctx: EffectContextOf<P>) => MaybePromise<Iterable<U>>,
-    options?: WaitingOptions<P>,
+    options?: MakingOptions<P>,
   ): Stream<U> {
     return new Stream(this.add("flatMap", name, fn, options));
   }
@@ -120,7 +123,7 @@ export class Stream<T> {
     name: string,
     labels: readonly L[],
     fn: (record: T, ctx: EffectContextOf<P>) => A,
-    options?: WaitingOptions<P>,
+    options?: MakingOptions<P>,
   ): { readonly [Label in L]: Stream<ValueRouted<Awaited<A>, Label>> } {
     const outputs = this.routeInto(name, labels, fn, options);
     return Object.fromEntries(outputs.map(([label, output]) => [label, new Stream(output)])) as never;
@@ -143,6 +146,7 @@ export class Stream<T> {
       name,
       inputs: [this.output.name],
       ...failurePolicy(options.onError, "split", name),
+      ...captureOptions(options as CaptureOptions, "split", name),
       labels: [...labels, REST],
       predicates: Object.values(predicates ?? {}) as never,
       ...declareParameters(name, options.parameters),
@@ -153,7 +157,7 @@ export class Stream<T> {
     name: string,
     labels: readonly string[],
     fn: unknown,
-    options: WaitingOptions<ParameterDeclarations> = {},
+    options: MakingOptions<ParameterDeclarations> = {},
   ): [string, Output][] {
     mustBeFunction(fn, name, "function");
     return labelled(this.output, labels ?? [], {
@@ -161,6 +165,7 @@ export class Stream<T> {
       name,
       inputs: [this.output.name],
       ...failurePolicy(options.onError, "route", name),
+      ...captureOptions(options, "route", name),
       labels: [...(labels ?? [])],
       fn: fn as never,
       ...declareParameters(name, options.parameters),
@@ -172,7 +177,7 @@ export class Stream<T> {
     kind: "map" | "filter" | "flatMap" | "keyBy",
     name: string,
     fn: unknown,
-    options: WaitingOptions<ParameterDeclarations> = {},
+    options: MakingOptions<ParameterDeclarations> = {},
   ): Output {
     mustBeFunction(fn, name, "function");
     if (kind === "keyBy") refuseParameters(name, kind, options.parameters);
@@ -181,6 +186,7 @@ export class Stream<T> {
       name,
       inputs: [this.output.name],
       ...failurePolicy(options.onError, kind, name),
+      ...captureOptions(options, kind, name),
       ...declareParameters(name, options.parameters),
       fn,
     } as StageDefinition);
@@ -195,7 +201,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
   override map<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
     fn: (record: T, ctx: EffectContextOf<P>) => MaybePromise<U>,
-    options?: WaitingOptions<P>,
+    options?: MakingOptions<P>,
   ): KeyedStream<U, K> {
     return new KeyedStream(this.add("map", name, fn, options));
   }
@@ -211,7 +217,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
   override flatMap<U, P extends ParameterDeclarations = NoParameters>(
     name: string,
     fn: (record: T, ctx: EffectContextOf<P>) => MaybePromise<Iterable<U>>,
-    options?: WaitingOptions<P>,
+    options?: MakingOptions<P>,
   ): KeyedStream<U, K> {
     return new KeyedStream(this.add("flatMap", name, fn, options));
   }
@@ -233,7 +239,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
     name: string,
     labels: readonly L[],
     fn: (record: T, ctx: EffectContextOf<P>) => A,
-    options?: WaitingOptions<P>,
+    options?: MakingOptions<P>,
   ): { readonly [Label in L]: KeyedStream<ValueRouted<Awaited<A>, Label>, K> } {
     const outputs = this.routeInto(name, labels, fn, options);
     return Object.fromEntries(outputs.map(([label, output]) => [label, new KeyedStream(output)])) as never;
@@ -343,6 +349,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
         name,
         inputs: [this.output.name],
         ...failurePolicy(options.onError, "reduce", name),
+        ...captureOptions(options, "reduce", name),
         ...declareParameters(name, options.parameters),
         init: options.init,
         step: options.step,

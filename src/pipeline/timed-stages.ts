@@ -1,5 +1,6 @@
 import { HeadwaterError } from "../core/errors.ts";
 import { type Aggregate, type Aggregates, combined } from "./aggregates.ts";
+import { type CaptureOptions, captureOptions } from "./capture.ts";
 import type {
   JoinDefinition,
   Key,
@@ -13,7 +14,7 @@ import { refuseParameters } from "./parameters.ts";
 import type { EarlyFiring, WindowInfo, Windows } from "./windows.ts";
 
 /** What a window makes of its records, and when. */
-export interface WindowOptions<T, K extends Key, R, Out> extends StageOptions {
+export interface WindowOptions<T, K extends Key, R, Out> extends StageOptions, CaptureOptions {
   /** What is kept of the records: an aggregate, or several under the names of the fields that they give. */
   readonly aggregate: Aggregate<T, R> | Aggregates<T, R>;
   /** Makes the output of a firing. */
@@ -25,7 +26,7 @@ export interface WindowOptions<T, K extends Key, R, Out> extends StageOptions {
 }
 
 /** Which records of two streams with the same key belong together, by their event times. */
-export interface JoinOptions extends StageOptions {
+export interface JoinOptions extends StageOptions, CaptureOptions {
   /** How far apart they may be, or how much before and after the left one the right one may be. */
   readonly within: Duration | { readonly before?: Duration; readonly after?: Duration };
   /** How much later than the watermark a record may come; 0 if absent. */
@@ -33,7 +34,7 @@ export interface JoinOptions extends StageOptions {
 }
 
 /** Settings of a join with a table. */
-export interface TableJoinOptions extends StageOptions {
+export interface TableJoinOptions extends StageOptions, CaptureOptions {
   /** How much later than the watermark a record may come; 0 if absent. */
   readonly lateness?: Duration;
 }
@@ -45,7 +46,7 @@ interface Undeclared {
 
 type AnyAggregate = Aggregate<unknown, unknown>;
 
-interface AnyWindowOptions extends StageOptions {
+interface AnyWindowOptions extends StageOptions, CaptureOptions {
   readonly aggregate: AnyAggregate | Aggregates<unknown, unknown>;
   readonly emit: (result: unknown, window: WindowInfo<Key>) => unknown;
   readonly lateness?: Duration;
@@ -80,6 +81,7 @@ export function windowDefinition(
     name,
     inputs: [input],
     ...failurePolicy(options.onError, "window", name),
+    ...captureOptions(options, "window", name),
     windows,
     aggregate: aggregateOf(aggregate, where),
     emit,
@@ -146,6 +148,7 @@ export function joinDefinition(
     name,
     inputs,
     ...failurePolicy(options.onError, "join", name),
+    ...captureOptions(options, "join", name),
     type,
     beforeMs: durationMs(bounds.before ?? 0, "within.before", where),
     afterMs: durationMs(bounds.after ?? 0, "within.after", where),
@@ -168,6 +171,7 @@ export function tableJoinDefinition(
     name,
     inputs,
     ...failurePolicy(options.onError, "join", name),
+    ...captureOptions(options, "tableJoin", name),
     type,
     latenessMs: durationMs(options.lateness ?? 0, "the lateness", `stage ${name}`),
     fn,

@@ -13,3 +13,12 @@ export interface Bundler {
   /** Runs a bundle and answers its default export. Only for code that is trusted. Throws `BadPipeline`. */
   load(bundle: Bundle): unknown;
 }
+
+/** Looks into the source text of functions. */
+export interface NameFinder {
+  /**
+   * The names that the source text of a function refers to and does not itself declare, such as functions of its module
+   * and globals. `undefined`: that cannot be told of this text.
+   */
+  namesOutside(text: string): Promise<ReadonlySet<string> | undefined>;
+}

@@ -65,6 +65,11 @@ export interface ReadOptions {
   readonly from?: number;
   /** Events at most; no bound if absent. */
   readonly limit?: number;
+  /**
+   * Who reads has got an event that refers to these: all of them were there, and none is ever changed. A log may give
+   * what it still has of them from before, also where they have been let go of since.
+   */
+  readonly referred?: boolean;
   readonly signal?: AbortSignal;
 }
 

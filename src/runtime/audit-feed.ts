@@ -6,6 +6,7 @@ import { decodeLeaves } from "../core/leaves.ts";
 import { comparePositions } from "../core/position.ts";
 import { AUDIT_STREAM, COVERED_PREFIXES } from "../core/streams.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import { AuditRefused } from "./audit-refused.ts";
 import { AuditUpstreams } from "./audit-upstreams.ts";
 
 /** The streams of a log that are audited; what other programs keep in it is none of our business. */
@@ -30,6 +31,7 @@ export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGen
   const { position: end } = await log.size();
   const tree = treeItems(log, lastOfTree);
   const upstreams = new AuditUpstreams(log);
+  const refused = new AuditRefused(log);
   // A leaf has an event after it unless that was let go.
   const isGone = ({ leaf }: LeafItem) => leaf.revision < (first.get(leaf.stream) ?? 0);
   try {
@@ -45,6 +47,7 @@ export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGen
       }
       const item = audited(event);
       yield* upstreams.before(item);
+      yield* refused.before(item);
       yield item;
     }
     if (!signal?.aborted) yield* upstreams.rest();

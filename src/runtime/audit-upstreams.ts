@@ -1,11 +1,19 @@
-import { type AuditedEvent, type AuditItem, type Taker, takerOf } from "../../projections/audit.ts";
+import {
+  type AuditedEvent,
+  type AuditItem,
+  areCursors,
+  sinkTaker,
+  type Taker,
+  takerOf,
+} from "../../projections/audit.ts";
 import { stepRowsOf } from "../../projections/step-rows.ts";
-import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import { TAKEN_OF_GROUP, type TypedEvent } from "../core/events.ts";
+import { type SinkOpened, TAKEN_OF_GROUP, type TypedEvent } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
+import { isRetryStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { seekRecord } from "./seek.ts";
+import { isUnreadable } from "./unreadable.ts";
 
 /** An event that others take records from. */
 interface Upstream {
@@ -18,6 +26,8 @@ interface Upstream {
 
 /** How far a taker has come in a stream. */
 interface Walk {
+  /** The cursor at which its last event ended. */
+  cursor: number;
   /** The revision that is next. */
   next: number;
   /** The N after the records of what it was given last. */
@@ -50,9 +60,11 @@ export class AuditUpstreams {
     if (taker !== undefined) {
       this.#current.set(stream, taker.name);
       for (const upstream of Object.keys(taker.to)) {
-        if (upstream !== TAKEN_OF_GROUP) yield* this.#bring(taker, upstream, beyondCursors(typed, upstream));
+        if (isRead(upstream)) yield* this.#bring(taker, upstream, beyondCursors(typed, upstream));
       }
+      this.#leave(taker);
     }
+    if (typed.type === "SinkOpened") await this.#open(stream, typed.data);
     if (stream.startsWith("source_") || stream.startsWith("steps_")) {
       this.#recent.add(stream, revision, upstreamOf(revision, typed, event.data.length));
     }
@@ -71,20 +83,48 @@ export class AuditUpstreams {
 
   async *#bring({ name, from, to }: Taker, stream: string, beyond: number): AsyncGenerator<AuditItem> {
     const start = from[stream] ?? 0;
+    const walks = this.#walksOf(name);
+    let walk = walks.get(stream);
+    // A new version begins where it was deployed, and a target after whatever was delivered last, wherever to.
+    if (walk === undefined || start !== walk.cursor) {
+      walk = await this.#walkFrom(stream, start);
+      walks.set(stream, walk);
+    }
+    const cursor = to[stream] ?? 0;
+    for await (const upstream of this.#upTo(stream, walk, Math.max(cursor, beyond))) {
+      if (upstream.end > start) yield item(name, stream, upstream, false);
+    }
+    walk.cursor = cursor;
+  }
+
+  /** What its cursors do not name any more a taker has let go of. */
+  #leave({ name, to }: Taker): void {
+    const walks = this.#walksOf(name);
+    for (const stream of walks.keys()) if (to[stream] === undefined) walks.delete(stream);
+  }
+
+  /** A target is begun, or begun anew. */
+  async #open(stream: string, { target, cursors }: SinkOpened): Promise<void> {
+    const name = sinkTaker(stream, target);
+    this.#current.set(stream, name);
+    const walks = new Map<string, Walk>();
+    this.#walks.set(name, walks);
+    for (const [upstream, n] of Object.entries(areCursors(cursors) ? cursors : {})) {
+      if (isRead(upstream)) walks.set(upstream, await this.#walkFrom(upstream, n));
+    }
+  }
+
+  #walksOf(name: string): Map<string, Walk> {
     let walks = this.#walks.get(name);
     if (walks === undefined) {
       walks = new Map();
       this.#walks.set(name, walks);
     }
-    let walk = walks.get(stream);
-    // A new target begins from the beginning, and a new version where it was deployed.
-    if (walk === undefined || start > walk.end) {
-      walk = { next: await this.#seek(stream, start), end: start, ahead: [] };
-      walks.set(stream, walk);
-    }
-    for await (const upstream of this.#upTo(stream, walk, Math.max(to[stream] ?? 0, beyond))) {
-      if (upstream.end > start) yield item(name, stream, upstream, false);
-    }
+    return walks;
+  }
+
+  async #walkFrom(stream: string, n: number): Promise<Walk> {
+    return { cursor: n, next: await this.#seek(stream, n), end: n, ahead: [] };
   }
 
   async #seek(stream: string, n: number): Promise<number> {
@@ -93,7 +133,7 @@ export class AuditUpstreams {
       return await seekRecord(this.#log, stream, n);
     } catch (error) {
       // What is wrong with an event is told when it has its turn.
-      if (error instanceof HeadwaterError) return 0;
+      if (isUnreadable(error)) return 0;
       throw error;
     }
   }
@@ -129,7 +169,7 @@ export class AuditUpstreams {
           if (upstream !== undefined) found.push(upstream);
         }
       } catch (error) {
-        if (!(error instanceof HeadwaterError)) throw error;
+        if (!isUnreadable(error)) throw error;
       }
       if (walk.next === from) break;
     }
@@ -189,6 +229,11 @@ class RecentEvents {
       this.#gone = 0;
     }
   }
+}
+
+/** Whether a name among cursors is that of a stream that records are taken from by their N's. */
+function isRead(name: string): boolean {
+  return name !== TAKEN_OF_GROUP && !isRetryStream(name);
 }
 
 /** Where records of one ordinal are parted, some are taken that come after the cursors: the N after the last of them. */

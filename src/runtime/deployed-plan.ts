@@ -14,7 +14,7 @@ export function structureOf(deployed: PipelineDeployed, pipeline: string): Plan 
     partitions: deployed.partitions,
     batchRecords: LIMITS.batchRecords,
     tickMs: LIMITS.tickMs,
-    sources: deployed.sources.map(({ name, key, eventTime, id }) => ({
+    sources: deployed.sources.map(({ name, key, eventTime, id, capture, sample }) => ({
       kind: "source",
       name,
       schema: undefined,
@@ -22,6 +22,8 @@ export function structureOf(deployed: PipelineDeployed, pipeline: string): Plan 
       eventTime: eventTime ? unknownFunction : undefined,
       id: id ? unknownFunction : undefined,
       watermark: { outOfOrdernessMs: 0, idleAfterMs: undefined, aheadMs: LIMITS.timeAheadMs },
+      ...(capture !== undefined && { capture }),
+      ...(sample !== undefined && { sample }),
     })),
     stages: deployed.stages.map(shapeOf),
     sinks: deployed.sinks.map(({ name, input }) => ({ kind: "sink", name, input })),
@@ -30,8 +32,8 @@ export function structureOf(deployed: PipelineDeployed, pipeline: string): Plan 
 }
 
 /** A stage as far as plans look at it: its kind, name and inputs, and for a keyBy that it has a function. */
-function shapeOf({ name, kind, inputs }: DeployedStage): StageDefinition {
-  const known = { name, kind, inputs, onError: "skip", fn: unknownFunction };
+function shapeOf({ name, kind, inputs, capture, sample }: DeployedStage): StageDefinition {
+  const known = { name, kind, inputs, onError: "skip", fn: unknownFunction, capture, sample };
   return known as unknown as StageDefinition;
 }
 

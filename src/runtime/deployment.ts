@@ -2,13 +2,14 @@ import { encodeCanonical } from "../core/canonical.ts";
 import { equalBytes, sha256, toHex } from "../core/digest.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { DeployedFork, PipelineDeployed } from "../core/events.ts";
+import type { DeployedFork, DeployedStage, PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { codeStream, pipelineStream } from "../core/streams.ts";
 import { describeAggregate } from "../pipeline/aggregates.ts";
+import { CAPTURE_ENDS } from "../pipeline/capture.ts";
 import type { PipelineDefinition, SourceDefinition, StageDefinition } from "../pipeline/definition.ts";
 import { parametersOf } from "../pipeline/parameter-overrides.ts";
-import type { Plan } from "../pipeline/plan.ts";
+import { kindMakesRecords, type Plan } from "../pipeline/plan.ts";
 import type { Bundle, Bundler } from "../ports/bundler.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -44,6 +45,7 @@ export function describeDeployment(candidate: DeploymentCandidate): Content {
     eventTime: source.eventTime !== undefined,
     id: source.id !== undefined,
     digest: digestOfSource(source),
+    ...capturedAs(plan, source),
   }));
   const segmentOf = new Map(
     plan.segments.flatMap((segment) => segment.stages.map((stage) => [stage.definition.name, segment.name])),
@@ -54,6 +56,7 @@ export function describeDeployment(candidate: DeploymentCandidate): Content {
     inputs: stage.inputs,
     segment: segmentOf.get(stage.name) ?? "",
     digest: digestOfStage(stage),
+    ...capturedAs(plan, stage),
   }));
   const sinks = plan.definition.sinks.map(({ name, input }) => ({ name, input }));
   const parameters = parametersOf(plan.definition);
@@ -84,6 +87,16 @@ export function digestOfShape(
   const plain = (parts: readonly { readonly digest: Uint8Array }[]) =>
     parts.map(({ digest: _, ...rest }) => rest);
   return sha256(encodeCanonical([plain(sources), plain(stages), sinks, partitions, parameters]));
+}
+
+/** What is kept, where that is not what is kept where nothing is said. */
+function capturedAs(
+  { captures }: Plan,
+  { name, kind }: SourceDefinition | StageDefinition,
+): Pick<DeployedStage, "capture" | "sample"> {
+  if (kind !== "source" && !kindMakesRecords(kind)) return {};
+  const { level, rate } = captures.get(name) ?? CAPTURE_ENDS;
+  return { ...(level !== "ends" && { capture: level }), ...(rate < 1 && { sample: rate }) };
 }
 
 /** Settings count where they are not those that a source has without saying so, as all had in the first version. */

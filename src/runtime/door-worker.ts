@@ -1,6 +1,6 @@
 import type { WorkerInput } from "../../actors/worker.ts";
 import { Arena } from "../core/arena.ts";
-import { encodeDeltas, encodePlain, encodeTexts } from "../core/columns.ts";
+import { encodeDeltas, encodeTexts } from "../core/columns.ts";
 import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { DoorClaimed, InputProgress, RecordsAccepted } from "../core/events.ts";
@@ -10,9 +10,11 @@ import { partitionOfKey } from "../core/partition.ts";
 import { retryStream, sourceStream } from "../core/streams.ts";
 import { encodeWatermarks } from "../core/watermark.ts";
 import { EventTime, type EventTimePlace } from "../engine/event-time.ts";
+import { NO_BYTES } from "../engine/rows.ts";
 import { sectionsOf } from "../engine/steps-encoder.ts";
+import { acceptedBlocks, type StoredBlocks } from "../engine/stored-blocks.ts";
+import { CAPTURE_ENDS } from "../pipeline/capture.ts";
 import type { SourceDefinition } from "../pipeline/definition.ts";
-import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import { type Admitted, admit } from "./admission.ts";
 import { type DoorPlace, readDoorPlace, readHorizon } from "./door-place.ts";
 import { DuplicateHorizon } from "./duplicates.ts";
@@ -32,7 +34,9 @@ const NOTHING_KNOWN: EventTimePlace = { maxTime: undefined, ahead: undefined, wa
 export interface DoorOptions {
   readonly source: SourceDefinition;
   readonly intake: Intake;
-  /** Called when the intake has ended and all that it gave is durable. */
+  /** Aborts when nothing more is to be taken in. What has been taken goes on, so the door still keeps its promise up. */
+  readonly closing: AbortSignal;
+  /** Called when the intake has ended, or the door was closed, and all that it took is durable. */
   onEnded(): void;
   /** Called instead of `onEnded` when the input failed in the middle; what it gave until then is durable. */
   onInputFailed(error: HeadwaterError): void;
@@ -65,6 +69,9 @@ export class DoorWorker {
   /** When a record was last taken, by the monotonic clock. */
   #lastTakenAt: number;
   #batch = new OpenBatch();
+  /** The append that is under way, or was last; whoever awaits it hears of its failure. */
+  #appending: Promise<void> = Promise.resolve();
+  #failed = false;
   #retries: RetryReader | undefined;
   /** What has come back into partitions up to this ordinal is seen to. */
   #putBack = THROUGH_NOTHING;
@@ -137,6 +144,7 @@ export class DoorWorker {
 
   /** The intake gives another input's records from here on: says so in a claim of its own. */
   async #turnTo(input: InputProgress): Promise<void> {
+    await this.#appending;
     const place = this.#claimed();
     const left = this.#input === undefined || this.#input.bytes === 0 ? [] : [this.#input];
     this.#goOnWith(input, this.#known().slice(-LIMITS.knownInputs));
@@ -165,45 +173,49 @@ export class DoorWorker {
   }
 
   /**
-   * Takes records in until the intake ends or `signal` aborts. After the end it keeps its promise up with the other
-   * doors', until `signal` aborts.
+   * Takes records in until the intake ends, the door is closed, or `until` aborts. After that it keeps its promise up
+   * with the other doors', until `until` aborts. One that was closed says no end: its input goes on in another run.
    */
   async work(until: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([until, this.#stop.signal]);
-    const { intake } = this.#options;
+    const { intake, closing } = this.#options;
+    const taking = AbortSignal.any([signal, closing]);
     const { board, clock } = this.#context;
     this.#injected = intake.givesOrdinals ?? false;
     const steps = new PullAhead(
-      intake.steps(this.#input, () => this.#known(), signal),
+      intake.steps(this.#input, () => this.#known(), taking),
       clock,
     );
-    signal.addEventListener("abort", () => steps.interrupt(), { once: true });
+    taking.addEventListener("abort", () => steps.interrupt(), { once: true });
     this.#openRetries(() => {
       steps.interrupt();
       board.touch();
     });
     const putBack = board.onPutBack(() => steps.interrupt());
     try {
-      await this.#takeIn(steps, signal);
+      await this.#takeIn(steps, taking);
     } catch (error) {
       if (!isHeadwaterError(error, "InputFailed")) throw error;
       // What was read before the input failed is taken and brought to its end.
-      await this.#flush(signal);
+      await this.#flush(taking);
       this.#options.onInputFailed(error);
-      await this.#keepUp(signal);
+      await this.#keepUp(signal, taking);
       return;
     } finally {
       putBack();
+      // A successor's claim must not come before what is under way.
+      await this.#appending.catch(() => {});
     }
+    if (!taking.aborted) await this.#retries?.caughtUp();
+    await this.#takeRetries(taking);
     if (signal.aborted) return;
-    await this.#retries?.caughtUp();
-    await this.#takeRetries(signal);
-    if (signal.aborted) return;
-    this.#endTime();
-    await this.#append("InputEnded");
-    this.#ended = true;
+    if (!closing.aborted) {
+      this.#endTime();
+      await this.#appendNow("InputEnded");
+      this.#ended = true;
+    }
     this.#options.onEnded();
-    await this.#keepUp(signal);
+    await this.#keepUp(signal, taking);
   }
 
   /** What was read of an input becomes durable before the intake looks for the next one. */
@@ -215,6 +227,7 @@ export class DoorWorker {
   /** Takes records in until there are no more, or `signal` aborts. */
   async #takeIn(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      if (this.#failed) await this.#appending;
       const next = await steps.next(this.#patienceMs());
       if (next?.done) break;
       if (next?.value.kind === "left") await this.#leave(next.value.final, signal);
@@ -222,7 +235,7 @@ export class DoorWorker {
       for (const record of next?.value.kind === "records" ? next.value.records : []) {
         this.#injected ||= record.ordinal !== undefined;
         await this.#take(record);
-        if (this.#full()) await this.#flush(signal);
+        if (this.#full()) await this.#flushAhead(steps, signal);
         if (signal.aborted) break;
       }
       if (this.#overdue()) await this.#flush(signal);
@@ -239,6 +252,7 @@ export class DoorWorker {
   async #takeRetries(signal: AbortSignal): Promise<boolean> {
     const retries = this.#retries;
     if (retries === undefined) return false;
+    if (retries.items.length > 0) await this.#appending;
     const { board, log, batchRecords } = this.#context;
     let some = false;
     while (retries.items.length > 0 && !signal.aborted) {
@@ -252,7 +266,7 @@ export class DoorWorker {
         if (this.#full()) break;
       }
       this.#claimed().retry = (items[taken - 1]?.item ?? -1) + 1;
-      await this.#append("RecordsAccepted");
+      await this.#appendNow("RecordsAccepted");
       board.totals.retried += taken;
       retries.take(taken);
       some = true;
@@ -262,13 +276,15 @@ export class DoorWorker {
     return some;
   }
 
-  /** Raises this door's promise to the other doors' until `signal` aborts. */
-  async #keepUp(signal: AbortSignal): Promise<void> {
+  /** Raises this door's promise to the other doors' until `signal` aborts; puts back what is asked for until `taking` does. */
+  async #keepUp(signal: AbortSignal, taking: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       // Listening begins before looking: what the others promise during an append is not to be missed.
       const changed = this.#context.board.changed(signal);
-      const back = await this.#takeRetries(signal);
-      await this.#raiseToOthers(back);
+      const back = await this.#takeRetries(taking);
+      // What comes with ordinals of its own in another run must not be below what was promised in this one.
+      const goesOn = this.#injected && taking.aborted && !this.#ended;
+      if (!goesOn) await this.#raiseToOthers(back);
       await changed;
     }
   }
@@ -289,7 +305,7 @@ export class DoorWorker {
     }
     this.#putBack = putBack;
     if ((anew || back) && this.#ended) this.#endTime();
-    if (this.#clock.floor > this.#claimed().through) await this.#append("RecordsAccepted");
+    if (this.#clock.floor > this.#claimed().through) await this.#appendNow("RecordsAccepted");
   }
 
   /** Says that others need not wait for this source's event time. */
@@ -297,7 +313,7 @@ export class DoorWorker {
     const ordinal = this.#clock.peek(this.#context.clock.now());
     this.#clock.raise(ordinal);
     this.#eventTime.becomeIdle(ordinal);
-    await this.#append("RecordsAccepted");
+    await this.#appendNow("RecordsAccepted");
   }
 
   /** How long until the source counts as idle; ∞ if it never does, or does already. */
@@ -475,11 +491,32 @@ export class DoorWorker {
 
   /** Appends what has been read, if anything, and waits while too much is in flight. */
   async #flush(signal: AbortSignal): Promise<void> {
+    await this.#appending;
     if (this.#batch.empty) return;
-    await this.#append("RecordsAccepted");
+    await this.#appendNow("RecordsAccepted");
     await this.#waitForRoom(signal);
   }
 
+  /**
+   * Begins to append a full batch when the one before it is durable, so that the next is filled meanwhile. `steps` is
+   * interrupted when that fails.
+   */
+  async #flushAhead(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
+    await this.#appending;
+    this.#appending = this.#append("RecordsAccepted");
+    this.#appending.catch(() => {
+      this.#failed = true;
+      steps.interrupt();
+    });
+    await this.#waitForRoom(signal);
+  }
+
+  async #appendNow(type: "RecordsAccepted" | "InputEnded"): Promise<void> {
+    await this.#appending;
+    await this.#append(type);
+  }
+
+  /** Nothing else may be under way. The next batch can be filled at once; this one is accepted when it resolves. */
   async #append(type: "RecordsAccepted" | "InputEnded"): Promise<void> {
     const { clock, deployment, board, probe, provenance } = this.#context;
     const place = this.#claimed();
@@ -502,22 +539,33 @@ export class DoorWorker {
             ...(batch.ids.length > 0 && { ids: encodeTexts(batch.ids) }),
           };
     const time = this.#timeColumns();
+    const stored = this.#stored(count);
     const { main } = this.#unitLog();
+    const input = this.#input;
+    const { epoch, retry, next: first } = place;
+    const bytes = this.#arena.all().length;
+    this.#batch = new OpenBatch();
+    this.#eventTime.nextBatch();
+    this.#arena.reset();
+    place.next += count;
+    place.through = through;
     await this.#unitLog().append(
       type,
       (places) => ({
         v: 2,
         wall,
-        epoch: place.epoch,
+        epoch,
         node: this.#order.node,
         deployment,
         scheme: 1,
-        first: place.next,
+        first,
         count,
         through,
         ...columns,
         ...time,
         ...(places.payload !== undefined && { payload: places.payload }),
+        ...(places.transit !== undefined && { transit: places.transit }),
+        ...(stored.captured.length > 0 && { captured: stored.captured }),
         ...(places.quarantine !== undefined && {
           rejected: { ...places.quarantine, count: batch.rejected.length },
         }),
@@ -525,21 +573,16 @@ export class DoorWorker {
           retried.rows.length > 0 && {
             retried: { rows: encodeDeltas(retried.rows), items: encodeDeltas(retried.items) },
           }),
-        ...(place.retry > 0 && { retry: place.retry }),
-        ...(this.#input !== undefined && { input: this.#input }),
+        ...(retry > 0 && { retry }),
+        ...(input !== undefined && { input }),
       }),
       {
-        payload: this.#payload(count, wall),
+        payload: payloadDrafts(stored.payload, wall),
+        transit: payloadDrafts(stored.transit, wall),
         quarantine: rejectedDrafts(batch.rejected, wall, main.revision + 1),
       },
       probe && ((point) => probe(`door:${point}`)),
     );
-    const bytes = this.#arena.all().length;
-    this.#batch = new OpenBatch();
-    this.#eventTime.nextBatch();
-    this.#arena.reset();
-    place.next += count;
-    place.through = through;
     const { totals } = board;
     const door = this.#order.unit;
     if (count > 0) board.accept({ door, ordinal: through, records: count, bytes });
@@ -550,11 +593,11 @@ export class DoorWorker {
     for (const settle of batch.settle) settle();
   }
 
-  #payload(count: number, wall: number) {
-    if (count === 0) return [];
+  #stored(count: number): StoredBlocks {
     const lengths = Array.from({ length: count }, (_, row) => this.#arena.end(row) - this.#arena.start(row));
-    const bytes = this.#arena.all().slice();
-    return payloadDrafts([{ stage: SEGMENT_INPUT, lengths: encodePlain(lengths), bytes }], wall);
+    const capture = this.#context.plan.captures.get(this.#options.source.name) ?? CAPTURE_ENDS;
+    const bytes = count === 0 ? NO_BYTES : this.#arena.all().slice();
+    return acceptedBlocks(capture, this.#stream, this.#claimed().next, { bytes, lengths });
   }
 
   #advance(input: InputProgress, batch: OpenBatch, ended: boolean): InputProgress {

@@ -1,7 +1,8 @@
 import { decodeEventAs } from "../core/event-codec.ts";
 import type { EventRange, RecordsStored } from "../core/events.ts";
 import { besideStream } from "../core/streams.ts";
-import { decodeBlock } from "../engine/outlet-decoder.ts";
+import { acceptedRows, decodeBlock } from "../engine/outlet-decoder.ts";
+import { placeAmong, type StoredAt } from "../engine/stored-rows.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { RecordPlace } from "./lineage-places.ts";
@@ -11,28 +12,28 @@ import type { RecordPlace } from "./lineage-places.ts";
  * as it came in, so that it is the record of a stage further up.
  */
 export async function keptRecord(log: EventLog, place: RecordPlace): Promise<Uint8Array | undefined> {
-  if (place.kind === "source")
-    return fromPayload(log, place.stream, place.event.payload, SEGMENT_INPUT, place.row);
+  if (place.kind === "source") {
+    const stored = placeAmong(acceptedRows(place.event), place.row);
+    return stored && fromBlock(log, place.stream, place.event, SEGMENT_INPUT, stored);
+  }
   if (place.kind !== "result") return undefined;
   const { graph, stream, at } = place;
-  const { outlets = [], stages = [], payload } = graph.event;
-  const leaves = outlets.some(({ stored }) => stored === at.stage);
-  if (!leaves || stages[at.stage]?.digests === undefined) return undefined;
-  const kept = graph.shape.keptRows(at.stage);
-  const index = kept === undefined ? at.row : kept.indexOf(at.row);
-  return index < 0 ? undefined : fromPayload(log, stream, payload, at.stage, index);
+  if (graph.event.stages?.[at.stage]?.digests === undefined) return undefined;
+  const stored = graph.shape.storedAt(at.stage, at.row);
+  return stored && fromBlock(log, stream, graph.event, at.stage, stored);
 }
 
-async function fromPayload(
+async function fromBlock(
   log: EventLog,
   main: string,
-  range: EventRange | undefined,
+  event: { readonly payload?: EventRange; readonly transit?: EventRange },
   stage: number,
-  index: number,
+  { beside, index }: StoredAt,
 ): Promise<Uint8Array | undefined> {
+  const range = event[beside];
   if (range === undefined) return undefined;
   const events: RecordsStored[] = [];
-  for await (const event of log.read(besideStream(main, "payload"), {
+  for await (const event of log.read(besideStream(main, beside), {
     from: range.revision,
     limit: range.events,
   })) {

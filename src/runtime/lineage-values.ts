@@ -5,7 +5,8 @@ import { decodeEventAs } from "../core/event-codec.ts";
 import type { EventRange, RecordsStored } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { besideStream } from "../core/streams.ts";
-import { decodeBlock, type StoredBlock } from "../engine/outlet-decoder.ts";
+import { acceptedRows, decodeBlock, type StoredBlock } from "../engine/outlet-decoder.ts";
+import { placeAmong, type StoredAt } from "../engine/stored-rows.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { AcceptedPlace, GonePlace, RecordPlace, RefusedPlace, ResultPlace } from "./lineage-places.ts";
@@ -86,27 +87,26 @@ export class LineageValues {
   }
 
   async #accepted({ event, stream, row }: AcceptedPlace) {
-    return this.#fromPayload(stream, event.payload, SEGMENT_INPUT, row);
+    const stored = placeAmong(acceptedRows(event), row);
+    return stored && this.#fromBlock(stream, event[stored.beside], SEGMENT_INPUT, stored);
   }
 
-  /** The stored bytes of a result; `undefined`: it does not leave its segment, or what left is not kept any more. */
+  /** The stored bytes of a result; `undefined`: it was not kept, or is not any more. */
   async #stored(place: ResultPlace): Promise<Uint8Array | undefined> {
     const { graph, stream } = place;
     const { stage, row } = ownerOf(place);
-    if (!graph.shape.outlets.some((outlet) => outlet.stored === stage)) return undefined;
-    const kept = graph.shape.keptRows(stage);
-    const index = kept === undefined ? row : kept.indexOf(row);
-    return index < 0 ? undefined : this.#fromPayload(stream, graph.event.payload, stage, index);
+    const stored = graph.shape.storedAt(stage, row);
+    return stored && this.#fromBlock(stream, graph.event[stored.beside], stage, stored);
   }
 
-  async #fromPayload(
+  async #fromBlock(
     main: string,
     range: EventRange | undefined,
     stage: number,
-    index: number,
+    { beside, index }: StoredAt,
   ): Promise<Uint8Array | undefined> {
     if (range === undefined) return undefined;
-    const events = await this.#payload(besideStream(main, "payload"), range);
+    const events = await this.#payload(besideStream(main, beside), range);
     if (events === undefined) return undefined;
     const { buffers, starts, ends } = this.#block(events, stage);
     return buffers[index]?.subarray(starts[index], ends[index]);

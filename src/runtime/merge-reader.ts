@@ -1,5 +1,6 @@
 import { HeadwaterError } from "../core/errors.ts";
 import { type Cursors, TAKEN_OF_GROUP } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
 import type { WatermarkStep } from "../core/watermark.ts";
@@ -8,7 +9,14 @@ import type { TimedHead } from "../engine/timed-head.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Pace } from "./pace.ts";
-import { type UpstreamChunk, UpstreamReader, type UpstreamSelection } from "./upstream-reader.ts";
+import {
+  areAlike,
+  bytesOf,
+  joinChunks,
+  type UpstreamChunk,
+  UpstreamReader,
+  type UpstreamSelection,
+} from "./upstream-reader.ts";
 import { WatermarkMerge } from "./watermark-merge.ts";
 
 /** Decodes the canonical bytes of a record. */
@@ -243,13 +251,9 @@ export class MergeReader {
     const [only] = this.#readers;
     const alone = this.#readers.length === 1 && timed === undefined && this.#options.upTo === undefined;
     if (stepsTo === undefined && alone && only !== undefined && this.#group.taken === 0 && this.#skip === 0) {
-      const { head } = only;
-      // The usual case: one upstream, and a chunk of it that fits. Its columns are taken as they are.
-      if (head !== undefined && head.row === 0 && head.chunk.count <= most) {
-        only.take(head.chunk.count);
-        for (let next = this.#next(); next?.kind === "step"; next = this.#next()) this.#step();
-        return this.#wholeChunk(head.chunk);
-      }
+      // The usual case: one upstream, and chunks of it that fit. Their columns are taken as they are.
+      const chunks = this.#wholeChunks(only, most);
+      if (chunks.length > 0) return this.#rowsOf(joinChunks(chunks));
     }
     const rows = new RowsBuilder();
     while (rows.count < most && !timed?.full) {
@@ -320,7 +324,28 @@ export class MergeReader {
     return (chunk.sources?.[row] ?? chunk.source) >= this.#options.firingOrigins;
   }
 
-  #wholeChunk(chunk: UpstreamChunk): InputRows {
+  /**
+   * Takes the queued chunks of the only upstream that fit into a batch of `most` records as a whole, and the steps of
+   * the watermark behind each. Where an owner cannot keep up, its batches so grow, and cost less a record.
+   */
+  #wholeChunks(reader: UpstreamReader, most: number): UpstreamChunk[] {
+    const chunks: UpstreamChunk[] = [];
+    let count = 0;
+    let bytes = 0;
+    for (let { head } = reader; head !== undefined && head.row === 0; { head } = reader) {
+      const { chunk } = head;
+      const [first = chunk] = chunks;
+      count += chunk.count;
+      bytes += bytesOf(chunk);
+      if (count > most || !areAlike(first, chunk) || (bytes > LIMITS.batchBytes && chunk !== first)) break;
+      chunks.push(chunk);
+      reader.take(chunk.count);
+      for (let next = this.#next(); next?.kind === "step"; next = this.#next()) this.#step();
+    }
+    return chunks;
+  }
+
+  #rowsOf(chunk: UpstreamChunk): InputRows {
     const { decode } = this.#options;
     const { buffers, starts, ends } = chunk;
     this.#reached = Math.max(this.#reached, chunk.ordinals.at(-1) ?? THROUGH_NOTHING);

@@ -34,8 +34,10 @@ export interface NodeThreadOptions {
   onProgress(progress: Progress): void;
   /** A record is about to come back with this ordinal. */
   onPutBack(ordinal: number): void;
-  /** Called once, before what was asked of the thread fails. */
+  /** Called once if it was lost, before what was asked of the thread fails. */
   onLost(lost: ThreadLoss, seen: SeenWork, untold: UntoldSteps): void;
+  /** Called once if it was let go of: it may have ended before it told all that it has recorded. */
+  onEnded(untold: UntoldSteps): void;
 }
 
 type Progress = Extract<FromNode, { readonly kind: "progress" }>;
@@ -133,11 +135,13 @@ export class NodeThread {
 
   #onEnded(end: ThreadEnd): void {
     this.#cancelLook();
-    const { node, units, onLost } = this.#options;
+    const { node, units, onLost, onEnded } = this.#options;
     const lost = end.kind !== "ended" ? end : this.#reason === "let-go" ? undefined : this.#reason;
     if (lost !== undefined && this.#reason !== "let-go") {
       const loss: ThreadLoss = typeof lost === "string" ? { kind: lost } : lost;
       onLost(loss, seenWork(this.#shared, units), this.#untold);
+    } else {
+      onEnded(this.#untold);
     }
     this.#fail(new HeadwaterError("NodeLost", "its thread is gone", { where: node }));
   }

@@ -112,6 +112,7 @@ export class NodeThreads {
       onProgress: (progress) => this.#hear(progress),
       onPutBack: (ordinal) => this.#options.board.reportPutBack(ordinal),
       onLost: (lost, seen, untold) => this.#lose(node, lost, seen, untold),
+      onEnded: (untold) => this.#tell(untold),
     });
     this.#threads.set(node, thread);
     return thread;

@@ -483,13 +483,15 @@ export class PartitionWorker {
           ...steps?.columns,
           ...(places.members !== undefined && membersAt(steps?.columns.stages, places.members)),
           ...(places.payload !== undefined && { payload: places.payload }),
+          ...(places.transit !== undefined && { transit: places.transit }),
           ...(places.quarantine !== undefined && { quarantine: places.quarantine }),
           ...(reference !== undefined && { snapshot: reference }),
           ...(effects !== undefined && { effects }),
         };
       },
       {
-        payload: steps === undefined ? [] : payloadDrafts(steps.blocks, wall),
+        payload: steps === undefined ? [] : payloadDrafts(steps.payload, wall),
+        transit: steps === undefined ? [] : payloadDrafts(steps.transit, wall),
         quarantine: steps === undefined ? [] : quarantineDrafts(steps.quarantined, wall),
         state,
         members:

@@ -9,7 +9,7 @@ import { LIMITS } from "../core/limits.ts";
 import { retryStream } from "../core/streams.ts";
 import { overridesOf, parametersOf } from "../pipeline/parameter-overrides.ts";
 import { planPipeline } from "../pipeline/plan.ts";
-import { sleep } from "../ports/clock.ts";
+import { type Clock, sleep } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import {
   completedDeployment,
@@ -39,7 +39,7 @@ import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
 import { askedSoFar } from "./retry-reader.ts";
 import { unitsOf } from "./routes.ts";
-import type { RunEnvironment, RunOptions } from "./run-options.ts";
+import type { RunEnd, RunEnvironment, RunOptions } from "./run-options.ts";
 import { CountTarget } from "./sink-targets.ts";
 import { SinkWorker } from "./sink-worker.ts";
 import { Supervision } from "./supervision.ts";
@@ -58,6 +58,7 @@ const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "OutputRefused",
   "StageFailed",
   "EffectMissing",
+  "RecordGone",
   "NotCanonical",
   "RecordTooLarge",
   "LogFull",
@@ -76,20 +77,18 @@ const OUTLASTED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["OwnershipLost", "
 
 /**
  * Runs a pipeline on a log: claims its supervision, deploys it if it has changed, and works until all intakes have
- * ended and every record has come to its end, or until `signal` aborts. With `follow` it ends by `signal` alone: it
+ * ended and every record has come to its end. When `signal` aborts it takes nothing more in, and ends as soon as every
+ * record that it has is at its end, or its time for that is over. With `follow` it ends by `signal` alone: it
  * stands by again when another process has taken over, and begins again when the log failed. Throws what made it
  * impossible; what was accepted before is kept, and a later run goes on with it.
  */
-export async function runPipeline(
-  environment: RunEnvironment,
-  options: RunOptions,
-): Promise<PipelineDeployed> {
+export async function runPipeline(environment: RunEnvironment, options: RunOptions): Promise<RunEnd> {
   const { clock, ids } = environment;
   const { follow, signal } = options;
   const process = ids.uuid();
   threadParts(environment, options);
   const done = await completedDeployment(environment, options);
-  if (done !== undefined) return done;
+  if (done !== undefined) return { deployed: done, drained: true };
   for (let delayMs: number = LIMITS.beginAgainMs; ; ) {
     const begun = clock.monotonic();
     try {
@@ -106,11 +105,7 @@ export async function runPipeline(
   }
 }
 
-async function runOnce(
-  environment: RunEnvironment,
-  options: RunOptions,
-  process: string,
-): Promise<PipelineDeployed> {
+async function runOnce(environment: RunEnvironment, options: RunOptions, process: string): Promise<RunEnd> {
   const { log, clock, processes } = environment;
   const { name } = options.plan.definition;
   const supervision = await Supervision.claim(
@@ -121,7 +116,7 @@ async function runOnce(
   supervision.beat((error) => lost.abort(error));
   try {
     const deployed = await deployIfChanged(environment, options, process, supervision, lost.signal);
-    const finished = await operate(environment, {
+    const drained = await operate(environment, {
       ...options,
       process,
       deployed,
@@ -129,8 +124,8 @@ async function runOnce(
       lost: lost.signal,
     });
     // What was let go of may hold the log up: others find out by the silence.
-    if (finished) await supervision.release();
-    return deployed;
+    if (drained) await supervision.release();
+    return { deployed, drained };
   } finally {
     supervision.abandon();
   }
@@ -241,11 +236,11 @@ async function mustNeedNoCode(log: EventLog, pipeline: string, current: Pipeline
 }
 
 /**
- * Runs the actors of a deployment until its intakes have ended and everything is through, or it is stopped. Answers
- * whether what was in flight was finished in the time that there was for it.
+ * Runs the actors of a deployment until its intakes have ended and everything is through. When it is stopped its doors
+ * are closed, and it runs on until everything is through, or the time for that is over. Answers whether it was not.
  */
 export async function operate(environment: RunEnvironment, operation: Operation): Promise<boolean> {
-  const { board, supervision } = operation;
+  const { board, supervision, signal } = operation;
   const units = unitsToRun(operation);
   for (const unit of [...units.partitions, ...units.sinks]) board.expect(unit);
   if (!operation.leaveRetries) {
@@ -253,11 +248,14 @@ export async function operate(environment: RunEnvironment, operation: Operation)
   }
   const ended = new Set<string>();
   let inputFailure: HeadwaterError | undefined;
+  const lookForEnd = () => {
+    if (ended.size === units.doors.length && (!operation.follow || signal.aborted)) board.noMoreInput();
+    board.touch();
+  };
   const onEnded = (unit: string, failure?: HeadwaterError) => {
     ended.add(unit);
     inputFailure ??= failure;
-    if (ended.size === units.doors.length && !operation.follow) board.noMoreInput();
-    board.touch();
+    lookForEnd();
   };
   const context = hostContext(environment, operation);
   let spawned = operation.nodes;
@@ -314,18 +312,21 @@ export async function operate(environment: RunEnvironment, operation: Operation)
   });
   let late = false;
   let cancelDeadline = () => {};
-  const stopAtDeadline = () => {
+  // The signal closes the doors, too: see `DoorOptions.closing`.
+  const onStop = () => {
     const { drainMs = LIMITS.drainMs } = operation;
     cancelDeadline = environment.clock.setTimeout(() => {
       late = true;
       operation.onDrainTimeout?.(drainMs);
       actor.send({ type: "STOP" });
     }, drainMs);
+    lookForEnd();
   };
-  const watch = watchForEnd(environment, operation, ended, finished.signal).then(() => {
-    if (operation.signal.aborted && !finished.signal.aborted) stopAtDeadline();
-    actor.send({ type: "DRAIN" });
-  });
+  if (signal.aborted) onStop();
+  else signal.addEventListener("abort", onStop, { once: true });
+  const watch = watchForEnd(environment, operation, ended, finished.signal).then(() =>
+    actor.send({ type: "DRAIN" }),
+  );
   try {
     const error = await done;
     if (error !== undefined) throw error;
@@ -334,6 +335,7 @@ export async function operate(environment: RunEnvironment, operation: Operation)
     if (!late) await pool.settled();
   } finally {
     finished.abort();
+    signal.removeEventListener("abort", onStop);
     await watch;
     cancelDeadline();
     operation.lost.removeEventListener("abort", onLost);
@@ -341,6 +343,7 @@ export async function operate(environment: RunEnvironment, operation: Operation)
     await pool.close();
     // Who begins again in this process must not meet what it began before.
     if (operation.follow && !late) await pool.settled();
+    if (late) await settledWithin(environment.clock, pool, LIMITS.letGoMs);
     await threads?.close();
   }
   return !late;
@@ -354,6 +357,13 @@ function unitsToRun({ plan, targets }: Pick<Operation, "plan" | "targets">): Ret
     ...units,
     sinks: plan.sinks.filter(({ name }) => targets.has(name)).map(({ name }) => `sink:${name}`),
   };
+}
+
+/** What is on its way to the log is to be counted; what never comes to an end is not waited for. */
+async function settledWithin(clock: Clock, pool: WorkerPool, ms: number): Promise<void> {
+  const settled = new AbortController();
+  await Promise.race([pool.settled(), sleep(clock, ms, settled.signal)]);
+  settled.abort();
 }
 
 /** The threads of the nodes, if they are to run in some. */
@@ -394,7 +404,7 @@ function threadParts({ threads }: RunEnvironment, { threads: settings, bundle, p
 
 /**
  * Resolves when all doors have ended, every unit is through what they promised, and nothing is asked for that was not
- * put back; or when the run is stopped.
+ * put back. A run that follows its inputs comes to that only when it is stopped; then what is asked for is left.
  */
 async function watchForEnd(
   environment: RunEnvironment,
@@ -404,12 +414,12 @@ async function watchForEnd(
 ): Promise<void> {
   const { board, signal, follow } = operation;
   const doors = unitsToRun(operation).doors.length;
-  const either = AbortSignal.any([signal, finished]);
-  const through = () => !follow && ended.size === doors && board.through >= board.doorsThrough;
-  while (!either.aborted) {
+  const through = () =>
+    (signal.aborted || !follow) && ended.size === doors && board.through >= board.doorsThrough;
+  while (!finished.aborted) {
     // Listening begins before looking: what is reported while the log is asked is not to be missed.
-    const changed = board.changed(either);
-    if (through() && (await allPutBack(environment, operation)) && through()) return;
+    const changed = board.changed(finished);
+    if (through() && (signal.aborted || (await allPutBack(environment, operation))) && through()) return;
     await changed;
   }
 }
@@ -491,6 +501,7 @@ function makeWorker(
   return new DoorWorker(context, order, {
     source,
     intake: operation.intakes.get(name) ?? new ProgramIntake(nothing()),
+    closing: operation.signal,
     onEnded: () => ended(order.unit),
     onInputFailed: (error) => ended(order.unit, error),
     onRejected: (where, error) => operation.onRejected(name, where, error),

@@ -29,6 +29,13 @@ export interface RunEnvironment {
   readonly onOperating?: (controls: RunControls) => void;
 }
 
+/** How a run ended that nothing went wrong in. */
+export interface RunEnd {
+  readonly deployed: PipelineDeployed;
+  /** Whether all that was accepted has come to its end. If not, the time for that was over when the run was stopped. */
+  readonly drained: boolean;
+}
+
 /** What can be done to the actors of a pipeline while they run. */
 export interface RunControls {
   /** A node is gone without a word: its partitions go to the others, or to the one that takes its place. */
@@ -55,9 +62,9 @@ export interface RunOptions {
   readonly keepOpen: boolean;
   /** Do not put back what was asked for: that is for the deployment that comes. */
   readonly leaveRetries?: boolean;
-  /** First abort: finish what is in flight and stop. */
+  /** When it aborts nothing more is taken in, what was accepted is brought to its end, and then the run ends. */
   readonly signal: AbortSignal;
-  /** What is in flight when `signal` aborts has so many milliseconds to be finished; 30 s if absent. */
+  /** How many milliseconds that may take; 30 s if absent. */
   readonly drainMs?: number;
   readonly board: ProgressBoard;
   /** `before` is what was deployed until then. */
@@ -69,7 +76,7 @@ export interface RunOptions {
   onTimeAhead(source: string, where: string, time: number): void;
   /** See `HostContext.onOutputWaits`. */
   onOutputWaits?(sink: string, reason: string | undefined): void;
-  /** The time to finish what was in flight is over: the rest is left to the next start. */
+  /** The time to bring to its end what was accepted is over: the rest is left to the next start. */
   onDrainTimeout?(drainMs: number): void;
   onStandBy(message: string): void;
   /** A run that follows its inputs has failed for now, and goes on: see `runPipeline`. */

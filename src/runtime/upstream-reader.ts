@@ -1,4 +1,5 @@
 import { DIGEST_BYTES } from "../core/digest.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { EventRange, RecordsStored, StepsRecorded } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -14,6 +15,7 @@ import {
   type UpstreamRows,
 } from "../engine/outlet-decoder.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import { mapAhead } from "./map-ahead.ts";
 import type { Pace } from "./pace.ts";
 import { seekRecord, seekThrough } from "./seek.ts";
 
@@ -56,6 +58,16 @@ export interface UpstreamChunk extends UpstreamRows {
   readonly buffers: readonly Uint8Array[];
   readonly starts: readonly number[];
   readonly ends: readonly number[];
+}
+
+/** One event of the upstream stream. */
+interface Received {
+  readonly typed: ReturnType<typeof decodeEvent>;
+  readonly chunk: UpstreamChunk | undefined;
+  /** N of the first record that is beyond what is wanted of the stream; `undefined`: there is none. */
+  readonly beyond: number | undefined;
+  /** Whether it was the last of those that came together. */
+  readonly last: boolean;
 }
 
 /**
@@ -155,28 +167,40 @@ export class UpstreamReader {
     const { signal } = this.#stop;
     const upTo = this.selection.upTo ?? this.#bounds.upTo;
     const revision = await this.#seek();
-    for await (const message of this.#log.subscribe(this.selection.stream, revision, { signal })) {
-      if (message.kind === "caught-up" && upTo !== undefined) {
-        this.#through = Math.max(this.#through, upTo);
-        this.#changed();
-        return;
-      }
-      if (message.kind !== "events") continue;
-      for (const event of message.events) {
-        await this.#receive(event);
+    const received = mapAhead(this.#messages(revision), LIMITS.payloadReadsAhead, async (message) =>
+      message === "caught-up" ? message : await this.#receive(message),
+    );
+    for await (const next of received) {
+      if (next === "caught-up") {
+        if (upTo !== undefined) this.#through = Math.max(this.#through, upTo);
+      } else {
+        await this.#heldBack(next);
+        this.#enqueue(next);
         while (this.#full && !signal.aborted) {
           this.#changed();
           await new Promise<void>((resolve) => {
             this.#room = resolve;
           });
         }
-        if (signal.aborted) return;
-        if (upTo !== undefined && this.#through >= upTo) {
-          this.#changed();
-          return;
-        }
       }
-      this.#changed();
+      if (signal.aborted) return;
+      if (upTo !== undefined && this.#through >= upTo) {
+        this.#changed();
+        this.#stop.abort();
+        return;
+      }
+      if (next === "caught-up" || next.last) this.#changed();
+    }
+  }
+
+  /** Events one by one, and whenever nothing more is there for now. */
+  async *#messages(revision: number) {
+    const { signal } = this.#stop;
+    for await (const message of this.#log.subscribe(this.selection.stream, revision, { signal })) {
+      if (message.kind === "caught-up") yield "caught-up" as const;
+      if (message.kind !== "events") continue;
+      const { events } = message;
+      for (const [at, event] of events.entries()) yield { event, last: at === events.length - 1 };
     }
   }
 
@@ -189,7 +213,14 @@ export class UpstreamReader {
     return Math.min(revision, (await seekThrough(this.#log, stream, through)) ?? 0);
   }
 
-  async #receive(event: RecordedEvent): Promise<void> {
+  /** What an event says, and the records that it has for this reader. */
+  async #receive({
+    event,
+    last,
+  }: {
+    readonly event: RecordedEvent;
+    readonly last: boolean;
+  }): Promise<Received> {
     const typed = decodeEvent(event);
     const { from, origins, partition } = this.selection;
     let rows: UpstreamRows | undefined;
@@ -200,21 +231,21 @@ export class UpstreamReader {
     } else if (typed.type === "StepsRecorded" && "results" in from) {
       rows = decodeResults(typed.data, from.results, origins);
     }
-    let beyond: number | undefined;
-    if (rows !== undefined && rows.count > 0) {
-      const payload = (typed.data as { readonly payload?: EventRange }).payload;
-      const within = this.#within(rows);
-      beyond = rows.ns[within.count];
-      const chunk =
-        typed.type === "StepsRecorded" && "results" in from
-          ? withDigests(this.#trim(within), typed.data, from.results)
-          : await this.#load(this.#trim(within), payload);
-      if (chunk.count > 0) {
-        await this.#heldBack(chunk);
-        this.#queue.push(chunk);
-        this.#queued += chunk.count;
-        this.#queuedBytes += bytesOf(chunk);
-      }
+    if (rows === undefined || rows.count === 0) return { typed, chunk: undefined, beyond: undefined, last };
+    const within = this.#within(rows);
+    const wanted = this.#trim(within);
+    const chunk =
+      typed.type === "StepsRecorded" && "results" in from
+        ? withDigests(wanted, typed.data, from.results)
+        : await this.#load(wanted, typed.data as RecordRanges);
+    return { typed, chunk, beyond: rows.ns[within.count], last };
+  }
+
+  #enqueue({ typed, chunk, beyond }: Received): void {
+    if (chunk !== undefined && chunk.count > 0) {
+      this.#queue.push(chunk);
+      this.#queued += chunk.count;
+      this.#queuedBytes += bytesOf(chunk);
     }
     if (this.selection.watched && "watermark" in typed.data) this.#observe(typed.data.watermark);
     if ("through" in typed.data) {
@@ -225,13 +256,14 @@ export class UpstreamReader {
     }
   }
 
-  async #heldBack({ count, ordinals }: UpstreamChunk): Promise<void> {
+  async #heldBack({ chunk }: Received): Promise<void> {
     const { pace } = this.#bounds;
     const recorded = this.selection.upTo !== undefined && "source" in this.selection.from;
-    if (pace === undefined || !recorded) return;
+    const from = chunk?.ordinals[0];
+    if (pace === undefined || !recorded || chunk === undefined || from === undefined) return;
     // What has been read by now goes on meanwhile.
     this.#changed();
-    await pace.take(count, ordinals[0] as number, this.#stop.signal);
+    await pace.take(chunk.count, from, this.#stop.signal);
   }
 
   /** Each event begins with the step that is in force; those known already are passed over. */
@@ -262,24 +294,49 @@ export class UpstreamReader {
     );
   }
 
-  async #load(rows: UpstreamRows, payload: EventRange | undefined): Promise<UpstreamChunk> {
+  async #load(rows: UpstreamRows, { payload, transit }: RecordRanges): Promise<UpstreamChunk> {
     const { branch } = this.selection;
     const paths =
       branch === "" ? rows.paths : Array.from(rows.ns, (_, row): Path => (rows.paths?.[row] ?? "") + branch);
-    if (!this.selection.payload || payload === undefined || rows.count === 0) {
+    const none = payload === undefined && transit === undefined;
+    if (!this.selection.payload || none || rows.count === 0) {
       return { ...rows, paths, buffers: [], starts: [], ends: [] };
     }
     const events: RecordsStored[] = [];
-    const stream = besideStream(this.selection.stream, "payload");
-    for await (const event of this.#log.read(stream, { from: payload.revision, limit: payload.events })) {
-      events.push(decodeEventAs(event, "RecordsStored"));
-    }
+    if (payload !== undefined) await this.#read("payload", payload, events);
+    if (transit !== undefined) await this.#read("transit", transit, events);
     const block = decodeBlock(events, rows.block);
     const { stored } = rows;
     if (stored === undefined) return { ...rows, paths, ...block };
     const at = <T>(column: readonly T[]) => stored.map((index) => column[index] as T);
     return { ...rows, paths, buffers: at(block.buffers), starts: at(block.starts), ends: at(block.ends) };
   }
+
+  /** Throws `RecordGone` where not all of it is there any more. */
+  async #read(
+    beside: "payload" | "transit",
+    { revision, events }: EventRange,
+    into: RecordsStored[],
+  ): Promise<void> {
+    const stream = besideStream(this.selection.stream, beside);
+    let read = 0;
+    for await (const event of this.#log.read(stream, { from: revision, limit: events, referred: true })) {
+      if (event.revision !== revision + read) break;
+      into.push(decodeEventAs(event, "RecordsStored"));
+      read++;
+    }
+    if (read === events) return;
+    throw new HeadwaterError("RecordGone", "records that are to be run again were let go of", {
+      where: `${stream}@${revision}`,
+      hint: 'Retention, or a sample, has let them go: see "How long history is kept" in the README.',
+    });
+  }
+}
+
+/** Where an upstream event says that its records are. */
+interface RecordRanges {
+  readonly payload?: EventRange;
+  readonly transit?: EventRange;
 }
 
 /** Results of a stage, each with its digest in the place of the record. */
@@ -314,7 +371,45 @@ function sliceRows(rows: UpstreamRows, from: number, end: number = rows.count): 
   };
 }
 
-function bytesOf(chunk: UpstreamChunk): number {
+/** Columns that a chunk may be without. */
+const OPTIONAL_COLUMNS = ["sources", "paths", "times", "ks", "keys"] as const;
+
+/** Whether two chunks have the same columns, so that they can be joined. */
+export function areAlike(a: UpstreamChunk, b: UpstreamChunk): boolean {
+  return (
+    a.source === b.source &&
+    OPTIONAL_COLUMNS.every((column) => (a[column] === undefined) === (b[column] === undefined))
+  );
+}
+
+/** At least one chunk, and others behind it that are {@link areAlike alike}, as one. */
+export function joinChunks(chunks: readonly UpstreamChunk[]): UpstreamChunk {
+  const first = chunks[0] as UpstreamChunk;
+  if (chunks.length === 1) return first;
+  const joined = <Column extends keyof UpstreamChunk>(column: Column) =>
+    (first[column] === undefined
+      ? undefined
+      : chunks.flatMap((chunk) => chunk[column] as readonly unknown[])) as UpstreamChunk[Column];
+  return {
+    ...first,
+    count: chunks.reduce((sum, { count }) => sum + count, 0),
+    ordinals: joined("ordinals"),
+    sources: joined("sources"),
+    roots: joined("roots"),
+    paths: joined("paths"),
+    times: joined("times"),
+    ns: joined("ns"),
+    ks: joined("ks"),
+    keys: joined("keys"),
+    stored: undefined,
+    buffers: joined("buffers"),
+    starts: joined("starts"),
+    ends: joined("ends"),
+  };
+}
+
+/** Canonical bytes of the records of a chunk. */
+export function bytesOf(chunk: UpstreamChunk): number {
   let bytes = 0;
   for (let row = 0; row < chunk.ends.length; row++) {
     bytes += (chunk.ends[row] as number) - (chunk.starts[row] as number);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { headwater, projectFile, Workplace } from "./command.ts";
-import { countEvents } from "./open-log.ts";
+import { clearSound, countEvents } from "./open-log.ts";
 
 const LOG = projectFile("../shared/data/apache-log/apache_logs.gz");
 const missing = existsSync(LOG) ? "" : ` [skipped: there is no ${LOG}]`;
@@ -47,7 +47,7 @@ describe.skipIf(missing !== "")(`apache-log on an access log${missing}`, () => {
     const written = readFileSync(join(cwd, "requests.jsonl"), "utf8").trimEnd().split("\n");
     requests = written.map((line) => JSON.parse(line));
   });
-  afterAll(() => place.clear());
+  afterAll(() => clearSound(place));
 
   // What the numbers are held to is cut out of the lines at their quotes and spaces, not by a pattern.
   const cut = () => lines.filter((line) => line.split('"').length === 7);
@@ -166,7 +166,7 @@ describe.skipIf(missing !== "")(`apache-log on an access log${missing}`, () => {
 
 describe("apache-log on standard input", () => {
   const place = new Workplace();
-  afterAll(() => place.clear());
+  afterAll(() => clearSound(place));
 
   it("reads lines of text, and quarantines those that do not parse", async () => {
     const cwd = await place.folder();

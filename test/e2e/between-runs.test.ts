@@ -2,6 +2,7 @@ import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { headwater, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
 
 const place = new Workplace();
 let cwd: string;
@@ -9,7 +10,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 /** A pipeline with the given body, which has `p`, in the file `p.ts`. */
 function define(body: string, options = ""): void {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -133,11 +133,21 @@ export class Workplace {
     return command;
   }
 
-  async clear(): Promise<void> {
+  /** The logs that commands have left in the folders, where they leave them unless they are told otherwise. */
+  logs(): string[] {
+    return this.#folders.map((folder) => join(folder, ".headwater")).filter((log) => existsSync(log));
+  }
+
+  /** Ends commands that are still at work. */
+  async end(): Promise<void> {
     for (const command of this.#commands.splice(0)) {
       if (!command.exited) command.kill("SIGKILL");
       await command.ended;
     }
+  }
+
+  async clear(): Promise<void> {
+    await this.end();
     for (const folder of this.#folders.splice(0)) await rm(folder, { recursive: true, force: true });
   }
 }

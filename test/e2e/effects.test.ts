@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
-import { inspectLog, keptEffects, quarantinedRecords } from "./open-log.ts";
+import { clearSound, inspectLog, keptEffects, quarantinedRecords } from "./open-log.ts";
 
 const place = new Workplace();
 let cwd: string;
@@ -10,7 +10,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 function write(name: string, content: string): void {
   writeFileSync(join(cwd, name), content);

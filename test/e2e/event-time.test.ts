@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Ended, headwater, projectFile, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
 import { between, seeded } from "./workload.ts";
 
 const MINUTES = 60_000;
@@ -87,7 +88,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 const output = (name: string) => readFileSync(join(cwd, `${name}.jsonl`), "utf8");
 const sorted = (name: string) => output(name).trimEnd().split("\n").sort();

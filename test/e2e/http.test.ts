@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
 import { until } from "./kill-history.ts";
+import { clearSound } from "./open-log.ts";
 import { Receiver, type Treatment } from "./receiver.ts";
 import { between, orderLines, seeded } from "./workload.ts";
 
@@ -37,7 +38,7 @@ beforeAll(async () => {
   expected = readFileSync(join(cwd, "stock.jsonl"), "utf8").trimEnd().split("\n");
 });
 afterEach(async () => {
-  await place.clear();
+  await clearSound(place);
   for (const running of receivers.splice(0)) await running.stop();
 });
 
@@ -153,21 +154,6 @@ describe("a sink that POSTs its batches", () => {
 });
 
 describe("a run that is asked to stop", () => {
-  it("leaves what the service does not take to the next start", async () => {
-    const answers: Treatment[] = [503];
-    const received = await receiver(() => answers[0] ?? 200);
-    const cwd = await newFolder();
-    const command = place.start(args(received.url), { cwd });
-    await command.says("kept waiting");
-    command.kill("SIGTERM");
-    const { code, stderr } = await command.ended;
-    expect(code, stderr).toBe(130);
-    answers.pop();
-    const ended = await headwater(args(received.url), { cwd });
-    expect(ended.code, ended.stderr).toBe(0);
-    mustHaveAll(received);
-  });
-
   it.each(["SIGINT", "SIGTERM"] as const)(
     "stops at once when its time is over after %s, and leaves the rest to the next start",
     async (signal) => {

@@ -8,6 +8,7 @@ import { openLog } from "../../src/runtime/compose.ts";
 import { copyEvents } from "../array-log.ts";
 import { merkleRoot } from "../independent-tree.ts";
 import { headwater, projectFile, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
 
 /** What a log of a real run says, worked out with other libraries than the product's, as docs/format.md has it. */
 
@@ -29,7 +30,7 @@ beforeAll(async () => {
   events = await copyEvents(log);
   await log.close();
 });
-afterAll(() => place.clear());
+afterAll(() => clearSound(place));
 
 function sha256(...parts: readonly Uint8Array[]): Buffer {
   const hash = createHash("sha256");

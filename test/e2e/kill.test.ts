@@ -14,7 +14,7 @@ import {
   Turns,
 } from "./kill-history.ts";
 import type { LogContent } from "./log-content.ts";
-import { inspectLog } from "./open-log.ts";
+import { clearSound, inspectLog } from "./open-log.ts";
 import { orderLines, seeded, stepLines, wordLines } from "./workload.ts";
 
 const KILLS_LEAST = 200;
@@ -59,7 +59,7 @@ beforeAll(() => {
   writeFileSync(join(inputs, "steps.jsonl"), stepLines(36_000, 14));
 });
 afterAll(async () => {
-  await place.clear();
+  await clearSound(place);
   rmSync(inputs, { recursive: true, force: true });
 });
 

@@ -5,6 +5,7 @@ import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { digestOfJson } from "./canonical-json.ts";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
 
 const MINUTES = 60_000;
 const WIKITICKER = projectFile("../shared/data/wikiticker/wikiticker-2015-09-12-sampled.jsonl.gz");
@@ -57,7 +58,7 @@ describe.skipIf(missing !== "")(`lineage on a day of Wikipedia edits${missing}`,
     edits = lines(gunzipSync(readFileSync(WIKITICKER)).toString());
     outputs = lines(readFileSync(join(cwd, "channels.jsonl"), "utf8"));
   }, 2 * MINUTES);
-  afterAll(() => place.clear());
+  afterAll(() => clearSound(place));
 
   it(
     "leads from an output back to its edit, with digests that follow from the lines of the files",

@@ -159,6 +159,7 @@ class ContentReader {
     const times = data.times === undefined ? undefined : decodeDeltas(data.times, count);
     const ids = data.ids === undefined ? undefined : decodeTexts(data.ids, count);
     const partitions = partitionOfRows(data.sections);
+    if (data.captured !== undefined) throw new Error(`${stream}: a pipeline keeps a part of its records`);
     const records = (await this.#payload(stream, must(data.payload))).get(-1) ?? [];
     if (records.length !== count) throw new Error(`${stream}@${first}: records are missing`);
     for (let row = 0; row < count; row++) {
@@ -250,6 +251,7 @@ class ContentReader {
         at(lines, origin).push(`${index}: ${steps.join(" ")}`);
       }
     }
+    if (event.captured !== undefined) throw new Error(`${stream}: a pipeline keeps a part of its records`);
     const payload = event.payload === undefined ? new Map() : await this.#payload(stream, event.payload);
     for (const { stored, rows } of outlets) {
       // Of the stored stage those rows are kept that reach an outlet, in their order.

@@ -1,3 +1,4 @@
+import { auditLog } from "../../src/app/audit.ts";
 import { decodeCanonical } from "../../src/core/canonical.ts";
 import { decodeEvent, decodeEventAs } from "../../src/core/event-codec.ts";
 import type {
@@ -7,7 +8,9 @@ import type {
   TypedEvent,
 } from "../../src/core/events.ts";
 import { decodeEffects, type EffectRow } from "../../src/engine/effect-columns.ts";
+import type { EventLog } from "../../src/ports/event-log.ts";
 import { openLog } from "../../src/runtime/compose.ts";
+import type { Workplace } from "./command.ts";
 import { checkChains } from "./log-chain.ts";
 import { type LogContent, readContent } from "./log-content.ts";
 
@@ -17,10 +20,40 @@ import { type LogContent, readContent } from "./log-content.ts";
  * @param where its folder, or a connection string
  */
 export async function inspectLog(where: string, pipeline: string): Promise<LogContent> {
+  return withLog(where, async (log) => {
+    await checkLog(log);
+    return readContent(log, pipeline);
+  });
+}
+
+/** Throws unless the log's chains are whole and its audits find nothing: what holds after whatever was done. */
+export async function mustBeSound(where: string): Promise<void> {
+  await withLog(where, checkLog);
+}
+
+/** Clears a place after a test, and throws unless all logs that are left there are sound. */
+export async function clearSound(place: Workplace): Promise<void> {
+  try {
+    await place.end();
+    for (const log of place.logs()) await mustBeSound(log);
+  } finally {
+    await place.clear();
+  }
+}
+
+async function checkLog(log: EventLog): Promise<void> {
+  await checkChains(log);
+  const { checks } = await auditLog(log, { checkpoints: [] });
+  const failures = checks.flatMap(({ name, failures }) =>
+    failures.map(({ address, code, message }) => `${name}: ${address}: ${code}: ${message}`),
+  );
+  if (failures.length > 0) throw new Error(`an audit fails:\n${failures.join("\n")}`);
+}
+
+async function withLog<T>(where: string, use: (log: EventLog) => Promise<T>): Promise<T> {
   const log = await openLog(where.includes("://") ? where : `lmdb:${where}`, { readOnly: true });
   try {
-    await checkChains(log);
-    return await readContent(log, pipeline);
+    return await use(log);
   } finally {
     await log.close();
   }
@@ -28,12 +61,7 @@ export async function inspectLog(where: string, pipeline: string): Promise<LogCo
 
 /** How many events the log in `folder` holds. */
 export async function countEvents(folder: string): Promise<number> {
-  const log = await openLog(`lmdb:${folder}`, { readOnly: true });
-  try {
-    return Number((await log.size()).position.commit);
-  } finally {
-    await log.close();
-  }
+  return withLog(folder, async (log) => Number((await log.size()).position.commit));
 }
 
 /** How long a sink's file is by what the log says: `of` is `pipeline.sink`. */
@@ -67,27 +95,21 @@ export async function quarantinedRecords(
 
 /** What is kept of effects in all streams, in the order in which it was written. */
 export async function keptEffects(folder: string): Promise<EffectRow[]> {
-  const log = await openLog(`lmdb:${folder}`, { readOnly: true });
-  try {
+  return withLog(folder, async (log) => {
     const rows: EffectRow[] = [];
     for await (const event of log.readAll()) {
       if (event.type === "EffectsRecorded")
         rows.push(...decodeEffects(decodeEventAs(event, "EffectsRecorded")));
     }
     return rows;
-  } finally {
-    await log.close();
-  }
+  });
 }
 
 async function eventsOf(folder: string, stream: string): Promise<TypedEvent[]> {
-  const log = await openLog(`lmdb:${folder}`, { readOnly: true });
-  try {
+  return withLog(folder, async (log) => {
     const events: TypedEvent[] = [];
     if ((await log.streamInfo(stream)) === undefined) return events;
     for await (const event of log.read(stream)) events.push(decodeEvent(event));
     return events;
-  } finally {
-    await log.close();
-  }
+  });
 }

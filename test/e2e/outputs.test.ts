@@ -1,8 +1,8 @@
-import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
-import { countEvents, deliveredBytes, inspectLog } from "./open-log.ts";
+import { clearSound, countEvents, deliveredBytes, inspectLog } from "./open-log.ts";
 import { orderLines } from "./workload.ts";
 
 const place = new Workplace();
@@ -20,7 +20,7 @@ beforeAll(async () => {
   whole = readFileSync(stock());
 });
 beforeEach(begin);
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 async function begin(): Promise<void> {
   cwd = await place.folder();
@@ -104,6 +104,35 @@ describe("an output file of a complete run", () => {
     expect(readFileSync(stock()).equals(whole)).toBe(true);
     await inspectLog(log(), "busy");
     await mustAddNothing();
+  });
+});
+
+describe("outputs of one sink in several places, one after the other", () => {
+  it("are counted each by itself, and an audit finds nothing", async () => {
+    const base = ARGS.slice(0, 4);
+    const to = (...outputs: string[]) => [...base, ...outputs, "--json"];
+    const turns = [
+      to("--output", "stock=stock.jsonl"),
+      to("--output", "stock=other.jsonl"),
+      to("--output", "stock=parts.jsonl", "--rotate", "2kB"),
+      to("--output", "stock=hours.jsonl", "--rotate", "1h"),
+      to(),
+      to("--output", "stock=stock.jsonl"),
+    ];
+    const parts = () => readdirSync(cwd).filter((name) => name.startsWith("parts-"));
+    // Each place is gone on with, and each is begun.
+    for (const [round, args] of [...turns, ...turns].entries()) {
+      writeFileSync(join(cwd, "orders.jsonl"), orderLines(100 + 30 * round, 21));
+      if (round === 7) rmSync(join(cwd, "other.jsonl"));
+      if (round === 8) for (const name of parts()) rmSync(join(cwd, name));
+      const ended = await headwater(args, { cwd });
+      expect(ended.code, ended.stderr).toBe(0);
+      const audited = await headwater(["audit", "--json"], { cwd });
+      expect(audited, `after round ${round}`).toMatchObject({ code: 0 });
+      expect(JSON.parse(audited.stdout).checks).toContainEqual(
+        expect.objectContaining({ name: "conservation", ok: true, unverifiable: 0 }),
+      );
+    }
   });
 });
 

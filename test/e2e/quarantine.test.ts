@@ -7,7 +7,7 @@ import { partitionOfKey } from "../../src/core/partition.ts";
 import { partitionDigits } from "../../src/core/streams.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { headwater, jsonError, Workplace } from "./command.ts";
-import { countEvents, inspectLog } from "./open-log.ts";
+import { clearSound, countEvents, inspectLog } from "./open-log.ts";
 
 const place = new Workplace();
 let cwd: string;
@@ -15,7 +15,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 /** A parser of `name=number`; the first version knows no negative numbers, the second one does. */
 function parser(digits: string): string {
@@ -245,6 +245,27 @@ describe("headwater quarantine", () => {
       code: "NotQuarantined",
     });
     expect((await list()).counts).toEqual({ waiting: 3, asked: 0, retried: 0, discarded: 1 });
+  });
+
+  it("keeps what comes back for a stage that is not there any more", async () => {
+    await firstRun();
+    await json("quarantine", "retry", "readings", "--stage", "parse", "--later");
+    // The segment keeps its name: that of the stage that is first.
+    const text = parser("-?").replace(/\.map\("parse"/, '.filter("parse", () => true).map("read"');
+    write("readings.ts", text);
+    const run = await json<{ records: unknown }>(
+      ...["run", "readings.ts", "--input", "in=in.jsonl", "--output", "out=out.jsonl"],
+    );
+    expect(run.records).toMatchObject({ retried: 3 });
+    write("readings.ts", text.replace('"read"', '"understood"'));
+    await json("quarantine", "retry", "readings", "--stage", "read", "--later");
+    await json("run", "readings.ts", "--input", "in=in.jsonl", "--output", "out=out.jsonl");
+    const { records } = await list();
+    const waiting = records.filter(({ at, state }) => at === "read" && state === "waiting");
+    expect(waiting.map(({ message }) => message)).toEqual([
+      "the stage read is not in this segment of the pipeline any more",
+    ]);
+    // Where it stays is audited when the test ends.
   });
 
   it("asks once when two commands ask at the same time, and leaves it to the next run", async () => {

@@ -15,7 +15,7 @@ export type Treatment =
 /** A service on this machine that takes batches, each key once, as a receiver has to that wants each record once. */
 export class Receiver {
   readonly #server: Server;
-  readonly #treat: (batch: number) => Treatment;
+  readonly #treat: (batch: number) => Treatment | Promise<Treatment>;
   readonly #keys = new Set<string>();
   /** Lines of the batches that were taken, in the order in which they came. */
   readonly lines: string[] = [];
@@ -26,7 +26,7 @@ export class Receiver {
   /** Bodies that came under the key of another one. */
   readonly changed: string[] = [];
 
-  private constructor(treat: (batch: number) => Treatment) {
+  private constructor(treat: (batch: number) => Treatment | Promise<Treatment>) {
     this.#treat = treat;
     this.#server = createServer((request, response) => {
       this.#take(request, response).catch(() => response.destroy());
@@ -34,7 +34,10 @@ export class Receiver {
   }
 
   /** `treat` is told the how-many-th batch it is, from 0. */
-  static async start(treat: (batch: number) => Treatment = () => 200, port = 0): Promise<Receiver> {
+  static async start(
+    treat: (batch: number) => Treatment | Promise<Treatment> = () => 200,
+    port = 0,
+  ): Promise<Receiver> {
     const receiver = new Receiver(treat);
     receiver.#server.listen(port, "127.0.0.1");
     await once(receiver.#server, "listening");
@@ -56,7 +59,7 @@ export class Receiver {
   }
 
   async #take(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const treatment = this.#treat(this.batches++);
+    const treatment = await this.#treat(this.batches++);
     if (treatment === "break") {
       request.socket.destroy();
       return;

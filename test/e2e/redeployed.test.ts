@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Ended, headwater, projectFile, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
 
 const MINUTES = 60_000;
 
@@ -11,7 +12,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 function lines(count: number, from: number, step: number): string {
   return Array.from(

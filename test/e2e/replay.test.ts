@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openLog } from "../../src/runtime/compose.ts";
 import { acceptedOrdinals } from "../simulation/log-content.ts";
 import { headwater, jsonError, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
 
 const place = new Workplace();
 let cwd: string;
@@ -11,7 +12,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 /** `weigh` is the body of a stage's function of `n`; totals of three keys go on through every version. */
 function define(weigh: string): void {

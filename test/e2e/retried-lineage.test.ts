@@ -6,6 +6,7 @@ import type { Lineage } from "../../src/app/lineage-types.ts";
 import { verify } from "../../src/app/verify.ts";
 import { decodeEvidence, encodeEvidence } from "../../src/core/evidence.ts";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
 import { pythonWithLibraries } from "./python.ts";
 
 const MINUTES = 120_000;
@@ -33,7 +34,7 @@ beforeAll(async () => {
   }
   await run("checkpoint", "--key", "k.key", "--out", "now.note");
 }, MINUTES);
-afterAll(() => place.clear());
+afterAll(() => clearSound(place));
 
 /** `parse` fails where `condition` holds of a record's n; notes of more than `most` letters are rejected. */
 function pipeline(condition: string, most: number): string {

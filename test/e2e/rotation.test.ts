@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Command, headwater, jsonError, projectFile, Workplace } from "./command.ts";
 import { until } from "./kill-history.ts";
-import { countEvents } from "./open-log.ts";
+import { clearSound, countEvents } from "./open-log.ts";
 
 const MINUTES = 60_000;
 const place = new Workplace();
@@ -23,7 +23,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 function args(input: string, ...more: readonly string[]): string[] {
   const pipeline = projectFile("test/e2e/fixtures/text.ts");

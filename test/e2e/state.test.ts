@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { headwater, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
 
 const place = new Workplace();
 let cwd: string;
@@ -10,7 +11,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 /** The sums of values by key, in which a record counts `weight` times. */
 function define(weight: number): void {

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
-import { inspectLog } from "./open-log.ts";
+import { clearSound, inspectLog } from "./open-log.ts";
 import { orderLines } from "./workload.ts";
 
 const place = new Workplace();
@@ -12,7 +12,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 const SINKS = ["stock", "spent", "receipts"] as const;
 

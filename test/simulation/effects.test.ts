@@ -5,7 +5,7 @@ import { decodeEvent, decodeEventAs } from "../../src/core/event-codec.ts";
 import { decodeEffects, type EffectRow } from "../../src/engine/effect-columns.ts";
 import type { EffectCall } from "../../src/pipeline/effects.ts";
 import { type Pipeline, pipeline } from "../../src/pipeline/pipeline.ts";
-import { delivered } from "./expectations.ts";
+import { delivered, expectSound } from "./expectations.ts";
 import { type Circumstances, type Given, type Interruption, Simulation } from "./harness.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import type { VirtualWorld } from "./virtual-world.ts";
@@ -224,6 +224,7 @@ async function run(values: readonly number[], circumstances: Circumstances) {
     }
   }
   const { log, refused, restarts } = simulation;
+  await expectSound(log);
   const outputs = delivered("out", { log, runs: all, refused, restarts }, true);
   return { service, log, outputs, given };
 }

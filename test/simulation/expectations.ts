@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { expect } from "vitest";
+import { auditLog } from "../../src/app/audit.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
+import type { EventLog } from "../../src/ports/event-log.ts";
 import { type Circumstances, type Delivery, type Given, type Outcome, simulate } from "./harness.ts";
 import { type LogContent, readLogContent } from "./log-content.ts";
 import { readLineage } from "./log-lineage.ts";
@@ -93,11 +95,18 @@ function expectTimes({ sources, partitions, watermarks }: LogContent, expected: 
 }
 
 export async function expectLog(outcome: Outcome, expected: Expected): Promise<void> {
+  await expectSound(outcome.log);
   const content = await readLogContent(outcome.log);
   expectQuarantined(content, expected);
   expectTimes(content, expected);
   const lineage = await readLineage(outcome.log, content);
   for (const [sink, outputs] of expected.lineage) expect(lineage.get(sink)).toEqual(outputs);
+}
+
+/** Whatever befell a log: its audits find nothing. */
+export async function expectSound(log: EventLog): Promise<void> {
+  const { checks } = await auditLog(log, { checkpoints: [] });
+  expect(checks.flatMap(({ failures }) => failures)).toEqual([]);
 }
 
 /** What the reference says, unless it is more than there is time for: then the case does not count. */

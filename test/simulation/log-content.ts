@@ -262,10 +262,9 @@ function acceptedRows(
   const ids = data.ids === undefined ? undefined : decodeTexts(data.ids, data.count);
   const partitions = partitionsOf(data.sections, data.count, name);
   const ahead = data.aheadRows === undefined ? [] : decodeDeltas(data.aheadRows);
-  const records = storedRecords(streams, name, data.payload, -1);
-  must(records.length === data.count, `${records.length} records are stored of ${data.count}`, name);
+  const records = storedRecords(streams, name, data, -1, [...ordinals.keys()], data.count);
   return ordinals.map((ordinal, row) => {
-    const record = records[row] as Uint8Array;
+    const record = records.get(row) as Uint8Array;
     const digest = digestAt(data.digests, row);
     must(
       digest === undefined || digest === digestOf(record),
@@ -532,18 +531,13 @@ function outputRows(
       other.stored === stored ? (inStored[at] as number[]) : [],
     );
     const storedRows = [...new Set(reaching)].sort((a, b) => a - b);
-    const records = storedRecords(streams, name, data.payload, stored);
-    must(
-      records.length === storedRows.length,
-      `${records.length} records are stored of ${storedRows.length}`,
-      name,
-    );
+    const records = storedRecords(streams, name, data, stored, storedRows, rowsOf(stored).count);
     const rows = rowsOf(stage);
     const partitions = partitionsOf(sections, rows.count, name);
     const kept = keys === undefined ? undefined : decodeByteTexts(keys, rows.count);
     return rows.origin.map((origin, row) => {
       const storedRow = inStored[outlet]?.[row] as number;
-      const record = records[storedRows.indexOf(storedRow)] as Uint8Array;
+      const record = records.get(storedRow) as Uint8Array;
       const digest = stored < 0 ? undefined : digestAt(data.stages?.[stored]?.digests, storedRow);
       const k = nextK[origin] as number;
       must(
@@ -578,15 +572,40 @@ function partitionsOf(
   return partitions;
 }
 
+/** The records of a stage by their rows; each row of `leaving` has to be in one of both streams, and no other in transit. */
 function storedRecords(
   streams: Streams,
   main: string,
+  data: Pick<StepsRecorded, "payload" | "transit" | "captured">,
+  stage: number,
+  leaving: readonly number[],
+  count: number,
+): Map<number, Uint8Array> {
+  const captured = data.captured?.find((one) => one.stage === stage);
+  const all = [...new Array<number>(count).keys()];
+  const kept =
+    captured === undefined ? leaving : captured.rows === undefined ? all : decodeDeltas(captured.rows);
+  const records = new Map<number, Uint8Array>();
+  const place = (rows: readonly number[], found: readonly Uint8Array[]) => {
+    must(found.length === rows.length, `${found.length} records are stored of ${rows.length}`, main);
+    for (const [at, row] of rows.entries()) records.set(row, found[at] as Uint8Array);
+  };
+  place(kept, blockRecords(streams, main, "payload", data.payload, stage));
+  const rest = leaving.filter((row) => !kept.includes(row));
+  place(rest, blockRecords(streams, main, "transit", data.transit, stage));
+  return records;
+}
+
+function blockRecords(
+  streams: Streams,
+  main: string,
+  beside: "payload" | "transit",
   range: EventRange | undefined,
   stage: number,
 ): Uint8Array[] {
   const records: Uint8Array[] = [];
   if (range === undefined) return records;
-  const events = (streams.get(main.replace(/^[a-z]+_/, "payload_")) ?? []).slice(
+  const events = (streams.get(main.replace(/^[a-z]+_/, `${beside}_`)) ?? []).slice(
     range.revision,
     range.revision + range.events,
   );

@@ -1,4 +1,6 @@
 import fc from "fast-check";
+import { isHeadwaterError } from "../../src/core/errors.ts";
+import { type CaptureOptions, captureOptions, capturesOf } from "../../src/pipeline/capture.ts";
 import type { EffectContext, StageContext } from "../../src/pipeline/context.ts";
 import type {
   Key,
@@ -11,6 +13,17 @@ import { joinStage, tableJoinStage, windowStage } from "./random-timed-stages.ts
 import { failing, type Item, type PipelineWords, type SourceWords, type StageWords } from "./random-words.ts";
 
 const TIME_BASE = 1_700_000_000_000;
+
+const capture: fc.Arbitrary<CaptureOptions> = fc.constantFrom<CaptureOptions>(
+  {},
+  {},
+  {},
+  {},
+  { capture: "all" },
+  { capture: "none" },
+  { sample: 0.5 },
+  { capture: "all", sample: 0.4 },
+);
 
 const stageWords: fc.Arbitrary<StageWords> = fc.record({
   kind: fc.oneof(
@@ -37,6 +50,7 @@ const stageWords: fc.Arbitrary<StageWords> = fc.record({
   bounds: fc.nat(11),
   lateness: fc.constantFrom(0, 1, 2_000, 20_000, 20_000),
   early: fc.nat(5),
+  capture,
 });
 
 export const pipelineWords: fc.Arbitrary<PipelineWords> = fc.record({
@@ -48,6 +62,7 @@ export const pipelineWords: fc.Arbitrary<PipelineWords> = fc.record({
       identified: fc.constantFrom(false, false, true),
       outOfOrdernessMs: fc.constantFrom(0, 0, 1, 1_500, 10_000, 100_000),
       aheadMs: fc.constantFrom(86_400_000, 86_400_000, 10_000),
+      capture,
     }),
     { minLength: 1, maxLength: 3 },
   ),
@@ -158,7 +173,8 @@ export function definitionOf(words: PipelineWords): PipelineDefinition {
     ]),
   );
   for (const [index, stage] of words.stages.entries()) {
-    for (const made of stagesOf(stage, `${stage.name}${index}`, outputs, stages)) {
+    for (const plain of stagesOf(stage, `${stage.name}${index}`, outputs, stages)) {
+      const made = captured(plain, stage.capture, { sources, stages });
       const inputs = made.inputs.map((input) => outputs.get(input) as Output);
       stages.push(made);
       outputs.set(made.name, {
@@ -192,7 +208,24 @@ function sourceOf(words: SourceWords, index: number): SourceDefinition {
     eventTime: timed ? (record) => TIME_BASE + ((record as Item).t ?? 0) : undefined,
     id: identified ? (record) => `${(record as Item).k}/${(record as Item).v}` : undefined,
     watermark: { outOfOrdernessMs, aheadMs, idleAfterMs },
+    ...words.capture,
   };
+}
+
+/** The stage with what is kept of its records, where that can be said of it. */
+function captured(
+  stage: StageDefinition,
+  capture: CaptureOptions = {},
+  before: Pick<PipelineDefinition, "sources" | "stages">,
+): StageDefinition {
+  try {
+    const made = { ...stage, ...captureOptions(capture, stage.kind, stage.name) };
+    capturesOf({ ...before, stages: [...before.stages, made] });
+    return made;
+  } catch (error) {
+    if (isHeadwaterError(error, "BadPipeline")) return stage;
+    throw error;
+  }
 }
 
 /** The stage, and those that select its outputs. */

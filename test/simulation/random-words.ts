@@ -1,3 +1,4 @@
+import type { CaptureOptions } from "../../src/pipeline/capture.ts";
 import type { StageContext } from "../../src/pipeline/context.ts";
 import type { StageDefinition } from "../../src/pipeline/definition.ts";
 
@@ -24,6 +25,7 @@ export interface SourceWords {
   readonly outOfOrdernessMs: number;
   readonly aheadMs: number;
   readonly idleAfterMs?: number;
+  readonly capture?: CaptureOptions;
 }
 
 export interface StageWords {
@@ -41,6 +43,8 @@ export interface StageWords {
   readonly bounds: number;
   readonly lateness: number;
   readonly early: number;
+  /** Where it makes records, what is kept of them. */
+  readonly capture?: CaptureOptions;
 }
 
 /** Throws, or answers what a stage may not, for the records at which the stage is to fail. */

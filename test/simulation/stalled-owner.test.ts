@@ -4,6 +4,7 @@ import { decodeEvent } from "../../src/core/event-codec.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
+import { expectSound } from "./expectations.ts";
 import { type Circumstances, type Given, Simulation } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
 import { withoutWarnings } from "./property-runs.ts";
@@ -128,6 +129,7 @@ describe.each([
     }
     for (const [stream, length] of payloads) expect(after.get(stream)).toBeGreaterThanOrEqual(length);
     expect(await readLogContent(simulation.log)).toEqual(content);
+    await expectSound(simulation.log);
     for (const stream of ["steps_p.parts.0000", "steps_p.parts.0001", "sink_p.out"]) {
       const processes = await claimants(simulation.log, stream);
       expect(new Set(processes).size).toBeLessThanOrEqual(2);

@@ -117,9 +117,9 @@ export async function acceptedOnly(log: MemoryLog, pipeline: string): Promise<Me
   for await (const { stream } of log.streams({ prefixes: [`source_${pipeline}.`] })) sources.add(stream);
   for await (const event of log.readAll()) {
     const { stream } = event;
-    const payload = stream.startsWith("payload_") && sources.has(stream.replace("payload_", "source_"));
+    const beside = /^(payload|quarantine)_/.test(stream) && sources.has(stream.replace(/^[a-z]+/, "source"));
     const deployed = stream === `pipeline_${pipeline}` || stream.startsWith("code_");
-    if (payload || deployed || sources.has(stream)) await copy.append(stream, "any", [event]);
+    if (beside || deployed || sources.has(stream)) await copy.append(stream, "any", [event]);
   }
   return copy;
 }

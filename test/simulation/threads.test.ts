@@ -1,6 +1,7 @@
 /** Nodes in threads of their own do what nodes do inline, whatever befalls the threads. */
 import { describe, expect, it } from "vitest";
 import { orderLines, wordLines } from "../e2e/workload.ts";
+import { expectSound } from "./expectations.ts";
 import { readLogContent } from "./log-content.ts";
 import { acceptedOnly, newLog, type Records, runThreads } from "./thread-runs.ts";
 
@@ -43,6 +44,7 @@ describe("the same accepted records", () => {
       expect(threads.outputs).toEqual(inline.outputs);
       expect(new Set(threads.quarantined)).toEqual(new Set(inline.quarantined));
       const content = await readLogContent(ofThreads);
+      for (const one of [log, ofThreads, ofInline]) await expectSound(one);
       expect(content.partitions).toEqual((await readLogContent(ofInline)).partitions);
     });
   }
@@ -94,6 +96,7 @@ describe("threads that are killed at random", () => {
     expect(counts(disturbed)).toEqual(counts(undisturbed));
     expect(disturbed.outputs).toEqual(undisturbed.outputs);
     const content = await readLogContent(log);
+    await expectSound(log);
     expect(content.partitions).toEqual((await readLogContent(again)).partitions);
   });
 });

@@ -8,6 +8,14 @@ const TOO_NEW = new Set<unknown>([-30794]);
 /** LMDB reports a write that was cut short as this, whatever the reason. */
 const IO_ERROR = 5;
 
+/**
+ * Whether LMDB refuses everything until it is opened again, as it does after a commit that could not write its meta
+ * page. lmdb tells that in words alone, with the system's code for a bad argument.
+ */
+export function isPanic(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.message.includes("MDB_PANIC");
+}
+
 /** Turns what lmdb or the file system threw into an error of Headwater; its own pass through. */
 export function fault(thrown: unknown, dir: string): HeadwaterError {
   if (thrown instanceof HeadwaterError) return thrown;

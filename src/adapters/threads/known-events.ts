@@ -18,6 +18,17 @@ export class KnownEvents {
     return known !== undefined && comparePositions(known.position, event.position) === 0 ? known : undefined;
   }
 
+  /** The events of a stream from a revision on, if all of them are known. */
+  range(stream: string, from: number, count: number): readonly RecordedEvent[] | undefined {
+    const events: RecordedEvent[] = [];
+    for (let revision = from; revision < from + count; revision++) {
+      const event = this.#events.get(nameOf({ stream, revision }));
+      if (event === undefined) return undefined;
+      events.push(event);
+    }
+    return events;
+  }
+
   /** Puts in an event that is not known; the oldest ones make room. */
   add(event: RecordedEvent): void {
     const name = nameOf(event);
@@ -39,7 +50,7 @@ export class KnownEvents {
 
 type Place = Pick<RecordedEvent, "stream" | "revision" | "position">;
 
-function nameOf({ stream, revision }: Place): string {
+function nameOf({ stream, revision }: Omit<Place, "position">): string {
   return `${revision} ${stream}`;
 }
 

@@ -54,6 +54,8 @@ export class PortLog implements EventLog {
   readonly #known = new KnownEvents();
   readonly #calls = new Map<number, Call>();
   readonly #openings = new Map<number, Incoming>();
+  /** Ranges of events that are being read because others refer to them. */
+  readonly #ranges = new Map<string, Promise<readonly RecordedEvent[]>>();
   #asked = 0;
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
@@ -99,10 +101,34 @@ export class PortLog implements EventLog {
   async *read(stream: string, options: ReadOptions = {}): AsyncGenerator<RecordedEvent, void, undefined> {
     checkStreamName(stream);
     if (options.from !== undefined) checkRevision(options.from, stream);
-    const { signal, ...rest } = options;
+    const { signal, referred, ...rest } = options;
+    const { from = 0, limit } = rest;
+    if (referred && limit !== undefined && rest.direction !== "backwards") {
+      yield* this.#eventsOf(await this.#referred(stream, from, limit), signal);
+      return;
+    }
     for await (const incoming of this.#open({ what: "read", stream, options: rest }, signal)) {
       yield* this.#eventsOf(incoming.events, signal);
     }
+  }
+
+  /** Several partitions of a node want the same events at the same time: they are asked for once. */
+  #referred(stream: string, from: number, limit: number): Promise<readonly RecordedEvent[]> {
+    const name = `${from} ${limit} ${stream}`;
+    const asked = this.#ranges.get(name);
+    if (asked !== undefined) return asked;
+    const known = this.#known.range(stream, from, limit);
+    if (known !== undefined) return Promise.resolve(known);
+    const range = this.#readRange(stream, from, limit).finally(() => this.#ranges.delete(name));
+    this.#ranges.set(name, range);
+    return range;
+  }
+
+  async #readRange(stream: string, from: number, limit: number): Promise<readonly RecordedEvent[]> {
+    const events: RecordedEvent[] = [];
+    const opening: Opening = { what: "read", stream, options: { from, limit } };
+    for await (const incoming of this.#open(opening, undefined)) events.push(...incoming.events);
+    return events;
   }
 
   async *readAll(options: ReadAllOptions = {}): AsyncGenerator<RecordedEvent, void, undefined> {
