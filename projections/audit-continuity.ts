@@ -72,16 +72,16 @@ export const continuityAudit: Audit<State> = {
       if (typed.type !== "RecordsStored" || leavesAsItCame(typed)) {
         state.beside.add(stream, item.revision, typed);
       }
+    } else if (typed?.type === "EffectsRecorded") {
+      state.effects.add(stream, item.revision, typed.data);
+    } else if (typed?.type === "PartitionClaimed") {
+      checkEffects(state, item, typed.data.effects, undefined);
     } else if (typed?.type === "RecordsAccepted") {
       for (const beside of ["payload", "transit"] as const) {
         const range = typed.data[beside];
         // They are what the source's own digests are of, which the check of the payload looks at.
         if (range !== undefined) state.beside.take(stream, beside, range);
       }
-    } else if (typed?.type === "EffectsRecorded") {
-      state.effects.add(stream, item.revision, typed.data);
-    } else if (typed?.type === "PartitionClaimed") {
-      checkEffects(state, item, typed.data.effects, undefined);
     } else if (typed?.type === "StepsRecorded") {
       const back = state.putBack.take(stream);
       checkEffects(state, item, typed.data.effects, typed.data);

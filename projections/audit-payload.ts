@@ -43,12 +43,12 @@ export const payloadAudit: Audit<State> = {
     const kept = new KeptStreams();
     return {
       ...emptyTally(),
+      samples: {},
       pipeline,
       kept,
       beside: new EventsBeside(kept),
       snapshots: new SnapshotDigests(kept),
       named: new Map(),
-      samples: {},
     };
   },
   apply: (state, item) => {
@@ -146,11 +146,12 @@ function compare(
   const records = expected.reduce((sum, { rows }) => sum + rows.length, 0);
   if (records === 0) return;
   const payload = event[beside];
+  const stream = besideStream(main, beside);
   if (payload === undefined) {
-    state.unverifiable += records;
+    const [address] = expected.flatMap(({ rows, addressOf }) => rows.slice(0, 1).map(addressOf));
+    fail(state, address ?? main, "Missing", `nothing says where in ${stream} the record is`);
     return;
   }
-  const stream = besideStream(main, beside);
   const stored = state.beside.take(main, beside, payload);
   if (stored === "gone") state.unverifiable += records;
   if (stored === "missing") {

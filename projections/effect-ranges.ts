@@ -2,7 +2,7 @@ import { encodeCanonical } from "../src/core/canonical.ts";
 import { decodeDeltas, decodePlain, decodeRuns } from "../src/core/columns.ts";
 import { sha256, toHex } from "../src/core/digest.ts";
 import type { EffectRange, EffectsRecorded, StepsRecorded } from "../src/core/events.ts";
-import { besideStream, retryStream, rootPipelineOf, sourceStream } from "../src/core/streams.ts";
+import { besideStream, forkOf, pipelineOf, retryStream, sourceStream } from "../src/core/streams.ts";
 import { formatUuid } from "../src/core/uuid.ts";
 import type { KeptStreams } from "./kept-streams.ts";
 import { SEGMENT_INPUTS, type StepRows } from "./step-rows.ts";
@@ -118,7 +118,7 @@ export function foreignEffect(
       if (event.entry !== undefined) continue;
       const place = placeOf(main, event, rows, at, n - event.first, ks?.[row] ?? 0, reader);
       const effect = effects.names[name?.[row] ?? 0] ?? "";
-      const key = place && keyOf(rootPipelineOf(main), place, stageName, effect);
+      const key = place && keyOf(historyOf(main), place, stageName, effect);
       const kept = toHex(effects.keys.subarray(row * KEY_BYTES, (row + 1) * KEY_BYTES));
       if (key === kept) continue;
       return {
@@ -131,6 +131,12 @@ export function foreignEffect(
 }
 
 const KEY_BYTES = 16;
+
+/** The pipeline whose history the records of a stream are: a fork's are those of the pipeline that it is a fork of. */
+function historyOf(stream: string): string {
+  const name = pipelineOf(stream);
+  return forkOf(name)?.pipeline ?? name;
+}
 
 interface Place {
   readonly root: string;
@@ -154,7 +160,7 @@ function placeOf(
   if (first < 0 || (origins === undefined ? k > 0 : origins[row] !== input)) return undefined;
   const { source, roots } = rows.inputs;
   const origin = sources[source?.[input] ?? 0] ?? "";
-  const pipeline = rootPipelineOf(main);
+  const pipeline = historyOf(main);
   const stream =
     origin === ""
       ? retryStream(pipeline)

@@ -64,12 +64,12 @@ export class Topology {
 
 function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string): Reader | undefined {
   const digests = deployed.provenance === "full";
-  const more = { digests, ...(deployed.fork !== undefined && { upTo: deployed.fork.to }) };
+  const upTo = deployed.fork === undefined ? {} : { upTo: deployed.fork.to };
   const sources = new Set(deployed.sources.map(({ name }) => name));
   const sink = deployed.sinks.find(({ name }) => sinkStream(pipeline, name) === stream);
   if (sink !== undefined) {
     const edges = sinkEdges(pipeline, deployed, sink.input);
-    return { edges, stages: [], kinds: [], sources, ...more, segmentsAfter: 0 };
+    return { edges, stages: [], kinds: [], sources, digests, segmentsAfter: 0, ...upTo };
   }
   const [, segment = "", digits = ""] = /^steps_[^.]*\.([^.]*)\.(\d{4})$/.exec(stream) ?? [];
   const stages = stagesOf(deployed, segment);
@@ -78,7 +78,7 @@ function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string):
   const segmentsAfter = segments.length - 1 - segments.indexOf(segment);
   const kinds = deployed.stages.filter((stage) => stage.segment === segment).map(({ kind }) => kind);
   const edges = segmentEdges(pipeline, deployed, segment, Number(digits));
-  return { edges, stages, kinds, sources, ...more, segmentsAfter };
+  return { edges, stages, kinds, sources, digests, segmentsAfter, ...upTo };
 }
 
 function stagesOf({ stages }: PipelineDeployed, segment: string): string[] {

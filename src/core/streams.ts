@@ -35,12 +35,6 @@ export function forkOf(name: string): { readonly pipeline: string; readonly id: 
   return at < 0 ? undefined : { pipeline: name.slice(0, at), id: name.slice(at + 1) };
 }
 
-/** The pipeline that a unit's records descend from: of a fork the one whose history it runs over. */
-export function rootPipelineOf(stream: string): string {
-  const name = pipelineOf(stream);
-  return forkOf(name)?.pipeline ?? name;
-}
-
 /** Whether `stream` is of some pipeline's fork. */
 export function isForkStream(stream: string): boolean {
   return stream.includes("~");

@@ -246,6 +246,10 @@ export async function operate(environment: RunEnvironment, operation: Operation)
   if (!operation.leaveRetries) {
     for (const unit of [...units.doors, ...units.partitions]) board.expectRetries(unit);
   }
+  board.onOutside = (unit, reason) => {
+    // Sinks tell it themselves: see `onOutputWaits`.
+    if (units.partitions.includes(unit)) operation.onStageWaits?.(reason);
+  };
   const ended = new Set<string>();
   let inputFailure: HeadwaterError | undefined;
   const lookForEnd = () => {
@@ -349,6 +353,13 @@ export async function operate(environment: RunEnvironment, operation: Operation)
   return !late;
 }
 
+/** What is on its way to the log is to be counted; what never comes to an end is not waited for. */
+async function settledWithin(clock: Clock, pool: WorkerPool, ms: number): Promise<void> {
+  const settled = new AbortController();
+  await Promise.race([pool.settled(), sleep(clock, ms, settled.signal)]);
+  settled.abort();
+}
+
 /** A fork hands out only what it is told to: its other sinks are not run. */
 function unitsToRun({ plan, targets }: Pick<Operation, "plan" | "targets">): ReturnType<typeof unitsOf> {
   const units = unitsOf(plan);
@@ -357,13 +368,6 @@ function unitsToRun({ plan, targets }: Pick<Operation, "plan" | "targets">): Ret
     ...units,
     sinks: plan.sinks.filter(({ name }) => targets.has(name)).map(({ name }) => `sink:${name}`),
   };
-}
-
-/** What is on its way to the log is to be counted; what never comes to an end is not waited for. */
-async function settledWithin(clock: Clock, pool: WorkerPool, ms: number): Promise<void> {
-  const settled = new AbortController();
-  await Promise.race([pool.settled(), sleep(clock, ms, settled.signal)]);
-  settled.abort();
 }
 
 /** The threads of the nodes, if they are to run in some. */
@@ -412,13 +416,15 @@ async function watchForEnd(
   ended: ReadonlySet<string>,
   finished: AbortSignal,
 ): Promise<void> {
-  const { board, signal, follow } = operation;
+  const { board, plan, signal, follow } = operation;
   const doors = unitsToRun(operation).doors.length;
   const through = () =>
     (signal.aborted || !follow) && ended.size === doors && board.through >= board.doorsThrough;
-  while (!finished.aborted) {
+  // A fork has accepted nothing that others wait for: when it is stopped, the rest of the history is left.
+  const over = plan.fork === undefined ? finished : AbortSignal.any([signal, finished]);
+  while (!over.aborted) {
     // Listening begins before looking: what is reported while the log is asked is not to be missed.
-    const changed = board.changed(finished);
+    const changed = board.changed(over);
     if (through() && (signal.aborted || (await allPutBack(environment, operation))) && through()) return;
     await changed;
   }
@@ -442,10 +448,21 @@ function isFatal(error: unknown): boolean {
 }
 
 function hostContext(environment: RunEnvironment, operation: Operation): HostContext {
-  const { log, clock, probe } = environment;
-  const { plan, process, deployed, provenance, batchRecords, tickMs, board, keepOpen, onQuarantined } =
-    operation;
+  const { log, clock, probe, bundler } = environment;
+  const {
+    plan,
+    process,
+    deployed,
+    provenance,
+    batchRecords,
+    tickMs,
+    board,
+    keepOpen,
+    onQuarantined,
+    bundle,
+  } = operation;
   const decoder = new RecordDecoder();
+  const places = bundle && bundler.places?.(bundle);
   return {
     log,
     clock,
@@ -467,6 +484,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,
+    places: places ?? ((stack) => stack),
   };
 }
 

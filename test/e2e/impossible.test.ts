@@ -463,6 +463,26 @@ const LIES: readonly Lie[] = [
     check: "payload",
     code: "BadSnapshot",
   },
+  // Records that are kept.
+  {
+    what: "records that are kept nowhere",
+    stream: "steps_eventful.even.",
+    type: "StepsRecorded",
+    where: (data) => counted(data) && data["payload"] !== undefined,
+    change: without("payload"),
+    check: "payload",
+    code: "Missing",
+    at: (_, { stream }) => expect.stringMatching(new RegExp(`^${stream}@\\d+\\.\\d+$`)) as string,
+  },
+  {
+    what: "a record that is kept as another than came in",
+    stream: "payload_eventful.in",
+    type: "RecordsStored",
+    change: firstOf("blocks", (block) => ({ ...block, bytes: flipped(block["bytes"]) })),
+    check: "payload",
+    code: "BadPayload",
+    at: () => "source_eventful.in@0",
+  },
   // Outputs.
   {
     what: "an output file that does not begin at the beginning",
@@ -585,6 +605,28 @@ describe("a log of everything that can happen to a record", () => {
       ["payload", 0],
       ["conservation", 0],
     ]);
+  });
+});
+
+describe("a log of which something was let go", () => {
+  it("is not called wrong, and what is gone is not called good", async () => {
+    const wrong: string[] = [];
+    for (const stream of new Set(events.map((event) => event.stream))) {
+      const { length } = events.filter((event) => event.stream === stream);
+      for (const first of new Set([1, Math.floor(length / 2), length - 1].filter((at) => at > 0))) {
+        const left = events.filter((event) => event.stream !== stream || event.revision >= first);
+        const log = arrayLog(id, left, new Map([[stream, first]]));
+        const { checks } = await auditLog(log, { checkpoints: [] });
+        for (const { name, failures, unverifiable } of checks) {
+          if (name === "chain" && unverifiable !== first)
+            wrong.push(`${stream} from ${first} on: ${unverifiable}`);
+          const [one] = failures;
+          if (one === undefined) continue;
+          wrong.push(`${stream} from ${first} on: ${name}: ${one.address}: ${one.code}: ${one.message}`);
+        }
+      }
+    }
+    expect(wrong).toEqual([]);
   });
 });
 

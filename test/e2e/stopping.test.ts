@@ -86,19 +86,20 @@ describe.each(["inline", "threads"] as const)("a run (%s) that is asked to stop"
       expect(ended.code, ended.stderr).toBe(0);
       const { records, outputs } = reportOf(ended);
       const { filtered } = await audited();
-      // A part of the work was done before, and most of it was still to do.
-      expect(before).toBeLessThan(numbersOf(count).length / 2);
-      expect(records.accepted).toBe(count);
+      // A part of the work was done before, and most of what was accepted was still to do.
+      expect(before).toBeLessThan(records.accepted / 2);
       expect(records.pending).toBe(0);
-      expect(outputs).toEqual({ numbers: numbersOf(count).length, hours: 0 });
-      expect(records.quarantined).toBe(count / 10);
+      expect(outputs).toEqual({ numbers: numbers().length, hours: 0 });
       expect((outputs["numbers"] ?? 0) + filtered + records.quarantined).toBe(records.accepted);
-      expect(numbers().sort(byNumber)).toEqual(numbersOf(count));
 
       // For the windows the input had no end: only now they give what they have.
       const last = await headwater(args(executor), { cwd });
       expect(last.code, last.stderr).toBe(0);
-      expect(reportOf(last)).toMatchObject({ records: { accepted: 0, pending: 0 }, outputs: { hours: 1 } });
+      expect(reportOf(last)).toMatchObject({
+        records: { accepted: count - records.accepted, pending: 0 },
+        outputs: { hours: 1 },
+      });
+      expect(numbers().sort(byNumber)).toEqual(numbersOf(count));
       expect(JSON.parse(readFileSync(join(cwd, "hours.jsonl"), "utf8"))).toEqual({
         start: 0,
         records: numbersOf(count).length,

@@ -36,7 +36,7 @@ function define(file: string, parts: Parts): void {
     before = "",
   } = parts;
   const text = `import { pipeline } from "headwater";
-const p = pipeline("${name}", { partitions: ${partitions} });
+const p = pipeline("${name}", { partitions: ${partitions}, batchRecords: 8 });
 const weighed = p.source("in", { key: (row) => { const { n } = row as { n: number }; return ${key}; } })
   ${before}
   .map("weigh", async (row, ctx) => { const { n } = row as { n: number }; ${weigh} });
