@@ -64,7 +64,7 @@ export interface UpstreamChunk extends UpstreamRows {
 interface Received {
   readonly typed: ReturnType<typeof decodeEvent>;
   readonly chunk: UpstreamChunk | undefined;
-  /** N of the first of its records that is beyond what is wanted of the stream. */
+  /** N of the first record that is beyond what is wanted of the stream; `undefined`: there is none. */
   readonly beyond: number | undefined;
   /** Whether it was the last of those that came together. */
   readonly last: boolean;
@@ -176,7 +176,7 @@ export class UpstreamReader {
       if (next === "caught-up") {
         if (upTo !== undefined) this.#through = Math.max(this.#through, upTo);
       } else {
-        if (next.chunk !== undefined && next.chunk.count > 0) await this.#heldBack(next.chunk);
+        await this.#heldBack(next);
         this.#enqueue(next);
         while (this.#full && !signal.aborted) {
           this.#changed();
@@ -271,13 +271,14 @@ export class UpstreamReader {
     }
   }
 
-  async #heldBack({ count, ordinals }: UpstreamChunk): Promise<void> {
+  async #heldBack({ chunk }: Received): Promise<void> {
     const { pace } = this.#bounds;
     const recorded = this.selection.upTo !== undefined && "source" in this.selection.from;
-    if (pace === undefined || !recorded) return;
+    const from = chunk?.ordinals[0];
+    if (pace === undefined || !recorded || chunk === undefined || from === undefined) return;
     // What has been read by now goes on meanwhile.
     this.#changed();
-    await pace.take(count, ordinals[0] as number, this.#stop.signal);
+    await pace.take(chunk.count, from, this.#stop.signal);
   }
 
   /** Each event begins with the step that is in force; those known already are passed over. */
