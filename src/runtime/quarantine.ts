@@ -79,6 +79,8 @@ async function* quarantinedIn(
     if (steps === undefined || !covers(steps.quarantine, recorded.revision)) continue;
     for (const [index, quarantined] of records.entries()) {
       if (stage !== undefined && quarantined.stage !== stage) continue;
+      // Given up: that is told of where it had been refused before.
+      if (quarantined.code === "Withdrawn") continue;
       // Older logs leave it to be worked out.
       if (quarantined.k === undefined) deployments ??= await deploymentsOf(log, pipeline);
       const k = quarantined.k ?? rowOfInput(steps, quarantined, unit, deployments);
