@@ -323,6 +323,14 @@ export interface RecordsDiscarded extends RetryMark {
   readonly reason: string;
 }
 
+/** Records that were asked for, and are not to be put back after all. */
+export interface RetriesWithdrawn extends Omit<RetryMark, "items"> {
+  readonly count: 0;
+  /** The I of each. */
+  readonly items: readonly number[];
+  readonly reason: string;
+}
+
 export interface SinkClaimed extends Claim {}
 
 export interface SinkOpened extends Common {
@@ -526,6 +534,7 @@ export interface EventTypes {
   RecordsQuarantined: RecordsQuarantined;
   RetryAsked: RetryAsked;
   RecordsDiscarded: RecordsDiscarded;
+  RetriesWithdrawn: RetriesWithdrawn;
   SinkClaimed: SinkClaimed;
   SinkOpened: SinkOpened;
   OutputsPrepared: OutputsPrepared;

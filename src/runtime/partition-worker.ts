@@ -364,12 +364,15 @@ export class PartitionWorker {
   async #recordRetried(stream: string, back: ComingBack): Promise<void> {
     const engine = this.#engine as SegmentEngine;
     const place = this.#claimed();
-    const { rows, entry } = back;
+    const { rows, entry, withdrawn } = back;
     const { segment } = engine.entryAt(entry);
     this.#enters({ kind: "working" });
+    if (withdrawn !== undefined) {
+      engine.refuse({ n: place.next, stage: entry, row: 0, message: withdrawn, code: "Withdrawn" });
+    }
     const result = await engine.processAt(entry, rows, place.next, this.#effects);
     this.#stop.signal.throwIfAborted();
-    this.#failIfAsked(segment, rows, place.next, result);
+    if (withdrawn === undefined) this.#failIfAsked(segment, rows, place.next, result);
     const options = { ...this.#encoderOptions(), segment, streams: [stream], fromSource: false };
     const encoded = this.#withPlaces(encodeSteps(options, rows, place.next, result));
     const steps = {
