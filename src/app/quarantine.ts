@@ -286,6 +286,9 @@ function parseAddress(record: string): { readonly unit: string; readonly pipelin
   });
 }
 
+const FIRING =
+  'it is no record but the firing of a window or join, made of what that kept at the time, which has gone on since; its members are where they were, and with onError: "fail" the pipeline stops at a firing and goes on there when it is mended';
+
 /** Why a record cannot be put back. */
 function obstacleOf({ unit, record, place, firing }: Refused, there: There): string | undefined {
   if (record.kind === "rejected") {
@@ -293,7 +296,7 @@ function obstacleOf({ unit, record, place, firing }: Refused, there: There): str
     return notReadable(record.rejected);
   }
   if (firing) {
-    return "it is no record but the firing of a window or join; its members are where they were";
+    return FIRING;
   }
   const segment = unit.slice(0, -".0000".length);
   if (there.has(`${segment}/${place.stage}`)) return undefined;
