@@ -1,7 +1,7 @@
 import { type PartitionClaimed, type StepsRecorded, TAKEN_OF_GROUP } from "../src/core/events.ts";
 import { type Audit, type AuditedEvent, emptyTally, fail, isAudited } from "./audit.ts";
 import { applyAccepted, applyDoorClaim } from "./conservation-doors.ts";
-import { applyDecision, takeBack } from "./conservation-retries.ts";
+import { applyDecision, applyWithdrawal, takeBack } from "./conservation-retries.ts";
 import { applyDelivered, applyOpened, applyPrepared, applySinkClaim } from "./conservation-sinks.ts";
 import { checkEnds } from "./conservation-stages.ts";
 import {
@@ -91,6 +91,9 @@ function applyEvent(state: ConservationState, item: AuditedEvent): void {
     case "RetryAsked":
     case "RecordsDiscarded":
       applyDecision(state, item, typed.data);
+      break;
+    case "RetriesWithdrawn":
+      applyWithdrawal(state, item, typed.data);
       break;
     case "RecordsRejected":
     case "RecordsQuarantined":

@@ -74,6 +74,21 @@ export const LIMITS = {
   pollMs: 20,
   /** A snapshot is taken after this many inputs of a partition, or after as many as there are entries, if more. */
   snapshotInputs: 16_384,
+  /**
+   * Where history is let go of, a partition takes one after this long, too, in milliseconds, or after so many times as
+   * long as the last one took: what came before it can be let go of.
+   */
+  snapshotEveryMs: 10_000,
+  snapshotTimes: 20,
+  /** How often it is looked whether history can be let go of, and after a failure, in milliseconds. */
+  retentionTickMs: 2_000,
+  retentionAgainMs: 30_000,
+  /** At least so much of a stream, as a part of 1, is let go of at once: what is let go of is said in an event. */
+  retentionPart: 1 / 8,
+  /** Streams that one such event names. */
+  retentionStreams: 1_024,
+  /** Times that an event of a pipeline is appended when other processes append some, too. */
+  pipelineAttempts: 16,
   /** Bytes of one chunk of a snapshot, of deployed code, of a quarantined batch. */
   chunkBytes: 512 * 1024,
   /** A process says that it lives this often; three silent intervals count as dead. */
@@ -194,6 +209,8 @@ export const LIMITS = {
   effectFlushMs: 10,
   /** Characters of an effect's name. */
   effectNameChars: 128,
+  /** A stage that waits for one record's function for so long says so. */
+  waitToldMs: 5_000,
   /** Records of a batch whose functions wait at a time. */
   waitingRecords: 1_024,
   /** Canonical bytes of a total or left record, and of members, that are kept of a firing at which a stage failed. */

@@ -75,12 +75,14 @@ function contextOf(place: NodePlace): HostContext {
     board,
     keepOpen,
     takesRetries: seed.takesRetries,
+    snapshotEveryMs: seed.snapshotEveryMs,
     probe,
     gates: new EffectGates(),
     // Sinks are not worked at in threads.
     onOutputWaits: () => {},
     thread: { marks, turnstile: new Turnstile() },
     onQuarantined: (stage, address, message) => board.quarantined({ stage, address, message }),
+    places: place.bundler.places?.(seed.bundle) ?? ((stack) => stack),
   };
 }
 

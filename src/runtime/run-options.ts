@@ -25,6 +25,8 @@ export interface RunEnvironment {
   /** Where nodes run if they are to run in threads. */
   readonly threads?: Threads;
   readonly probe?: Probe;
+  /** How fast history is let go of; as `LIMITS` has it, if absent. In milliseconds. */
+  readonly pace?: { readonly retentionTickMs: number; readonly snapshotEveryMs: number };
   /** Called when the actors have been started; a test makes them lose nodes with what it is given. */
   readonly onOperating?: (controls: RunControls) => void;
 }
@@ -76,6 +78,8 @@ export interface RunOptions {
   onTimeAhead(source: string, where: string, time: number): void;
   /** See `HostContext.onOutputWaits`. */
   onOutputWaits?(sink: string, reason: string | undefined): void;
+  /** A stage has waited for LIMITS.waitToldMs for what its function promised for one record; `what` names both. */
+  onStageWaits?(what: string): void;
   /** The time to bring to its end what was accepted is over: the rest is left to the next start. */
   onDrainTimeout?(drainMs: number): void;
   onStandBy(message: string): void;

@@ -63,7 +63,7 @@ beforeAll(async () => {
   id = log.id;
   events = await copyEvents(log);
   await log.close();
-});
+}, 4 * MINUTES);
 afterAll(() => place.clear());
 
 const audit = async (found: readonly RecordedEvent[]) =>
@@ -618,7 +618,7 @@ describe("a log of everything that can happen to a record", () => {
 });
 
 describe("a log of which something was let go", () => {
-  it("is not called wrong, and what is gone is not called good", async () => {
+  it("is not called wrong, and what is gone is not called good", { timeout: 4 * MINUTES }, async () => {
     const wrong: string[] = [];
     for (const stream of new Set(events.map((event) => event.stream))) {
       const { length } = events.filter((event) => event.stream === stream);
