@@ -13,6 +13,8 @@ export interface Edge {
   readonly partition: number | undefined;
   /** What is added to the paths. */
   readonly branch: string;
+  /** Where the stage's rows do not leave its segment, all of them are handed on, K counting those of each input. */
+  readonly results?: true;
 }
 
 /** A sink, or a partition of a segment, of a deployment. */
@@ -143,6 +145,7 @@ function segmentEdges(
       rekeys,
       partition: rekeys ? partition : undefined,
       branch,
+      ...(deployed.fork?.cuts.includes(segment) && { results: true }),
     }));
   });
 }

@@ -151,7 +151,7 @@ async function countSteps(
   for (const segment of plan.segments) {
     for (let partition = 0; partition < partitions; partition++) {
       const stream = stepsStreamOf(plan, segment, partition);
-      const steps = await stepsIn(log, stream, from, to);
+      const steps = await stepsIn(log, stream, from, to, segment.stages.length);
       if (stream === stepsStream(name, segment.name, partition)) reused += steps;
       else reexecuted += steps;
     }

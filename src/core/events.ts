@@ -456,6 +456,8 @@ export interface DeployedFork {
   readonly to: number;
   /** Segments that it does not run: their recorded outputs are read. */
   readonly reused: readonly string[];
+  /** Stages that begin a segment, though they would join one, so that what comes before them is read. */
+  readonly cuts: readonly string[];
   /** What becomes of an effect whose result was not recorded. */
   readonly newEffects: "refused" | "called";
 }

@@ -107,11 +107,17 @@ export class DeploymentHistory {
  */
 export function forkedPlan(plan: Plan, name: string, fork: DeployedFork | undefined): Plan {
   if (fork === undefined) return plan;
+  const outletsOf = (segment: string) => plan.segments.find((other) => other.name === segment)?.outlets ?? [];
+  const cut = fork.cuts.length === 0 ? plan : planPipeline(plan.definition, [], new Set(fork.cuts));
   return {
-    ...plan,
-    segments: plan.segments.map((segment) => ({ ...segment, captures: undefined })),
+    ...cut,
+    segments: cut.segments.map((segment) => ({ ...segment, captures: undefined })),
     captures: new Map(),
-    fork: { name, to: fork.to, reused: new Set(fork.reused) },
+    fork: {
+      name,
+      to: fork.to,
+      reused: new Map(fork.reused.map((segment) => [segment, outletsOf(segment)])),
+    },
   };
 }
 

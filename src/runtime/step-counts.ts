@@ -6,9 +6,15 @@ import { seekThrough } from "./seek.ts";
 
 /**
  * How many steps a partition's stream has recorded for inputs with ordinals from `from` up to and with `to`: rows that
- * stages were given.
+ * the first so many of its stages were given.
  */
-export async function stepsIn(log: EventLog, stream: string, from: number, to: number): Promise<number> {
+export async function stepsIn(
+  log: EventLog,
+  stream: string,
+  from: number,
+  to: number,
+  stages: number,
+): Promise<number> {
   if ((await log.streamInfo(stream)) === undefined) return 0;
   let steps = 0;
   for await (const recorded of log.read(stream, { from: (await seekThrough(log, stream, from - 2)) ?? 0 })) {
@@ -22,7 +28,7 @@ export async function stepsIn(log: EventLog, stream: string, from: number, to: n
       return from <= ordinal && ordinal <= to;
     };
     const whole = within(0) && within(ordinals.length - 1);
-    for (const { input } of data.stages ?? []) {
+    for (const { input } of (data.stages ?? []).slice(0, stages)) {
       const { count } = shape.stage(input);
       const origin = shape.origin(input);
       if (whole) steps += count;

@@ -26,9 +26,13 @@ export interface UpstreamSelection {
   readonly origins: readonly string[];
   /**
    * For a source's stream its index in `origins`; for a partition's the outlet, or a stage of which the results are
-   * wanted: of these the digests are given in the place of records, and nothing of a stage that has none.
+   * wanted: their records as they are kept of the stage `stored`, or where that is not given the digests in the place of
+   * records, and nothing of a stage that has none.
    */
-  readonly from: { readonly source: number } | { readonly outlet: number } | { readonly results: number };
+  readonly from:
+    | { readonly source: number }
+    | { readonly outlet: number }
+    | { readonly results: number; readonly stored?: number };
   /** The section to read; `undefined`: all of them. */
   readonly partition: number | undefined;
   /** Added to all paths: see `Upstream.branch`. */
@@ -232,13 +236,13 @@ export class UpstreamReader {
     } else if (typed.type === "StepsRecorded" && "outlet" in from) {
       rows = decodeOutlet(typed.data, from.outlet, origins, partition);
     } else if (typed.type === "StepsRecorded" && "results" in from) {
-      rows = decodeResults(typed.data, from.results, origins);
+      rows = decodeResults(typed.data, from.results, origins, from.stored);
     }
     if (rows === undefined || rows.count === 0) return { typed, chunk: undefined, beyond: undefined, last };
     const within = this.#within(rows);
     const wanted = this.#trim(within);
     const chunk =
-      typed.type === "StepsRecorded" && "results" in from
+      typed.type === "StepsRecorded" && "results" in from && from.stored === undefined
         ? withDigests(wanted, typed.data, from.results)
         : await this.#load(wanted, typed.data as RecordRanges);
     return { typed, chunk, beyond: rows.ns[within.count], last };

@@ -39,6 +39,7 @@ export interface SimulatedFork {
   readonly from: number;
   readonly to: number;
   readonly reused?: readonly string[];
+  readonly cuts?: readonly string[];
   readonly newEffects?: DeployedFork["newEffects"];
   readonly circumstances: Circumstances;
 }
@@ -88,6 +89,7 @@ export async function simulateFork(fork: SimulatedFork): Promise<void> {
       pipeline: "p",
       to: fork.to,
       reused: fork.reused ?? [],
+      cuts: fork.cuts ?? [],
       newEffects: fork.newEffects ?? "called",
     };
     const board = new ProgressBoard();
