@@ -50,6 +50,8 @@ export interface AuditedEvent {
   readonly metadata: Uint8Array;
   /** Decoded; `undefined` if it cannot be. */
   readonly typed: TypedEvent | undefined;
+  /** Why not, if it is of a type or version that this program does not know. */
+  readonly tooNew?: string;
 }
 
 /** An event with records that a partition or sink is the next to take of. */
@@ -93,8 +95,17 @@ export interface AuditedRefused {
  * decides about them, those records; then those of which nothing was taken, and the end.
  */
 export type AuditItem =
-  /** A stream as the store knows it: what is below `first` has been let go. */
-  | { readonly kind: "stream"; readonly stream: string; readonly first: number; readonly last: number }
+  /**
+   * A stream as the store knows it: what is below `first` has been let go. `next`, of a source or partition of which
+   * something has: the N of the first record that is there, or will be the first.
+   */
+  | {
+      readonly kind: "stream";
+      readonly stream: string;
+      readonly first: number;
+      readonly last: number;
+      readonly next?: number;
+    }
   | AuditedEvent
   | AuditedUpstream
   | AuditedRefused

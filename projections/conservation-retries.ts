@@ -55,7 +55,9 @@ function checkDecision(
   const quarantine = besideStream(unit, "quarantine");
   const where = `record ${place.index} of ${quarantine}@${place.revision}`;
   if (found !== "it") {
-    if (state.kept.isGone(quarantine, place.revision)) state.unverifiable++;
+    // It counts if an event of its unit refers to it, and that may be gone, too.
+    const gone = state.kept.isGone(quarantine, place.revision) || state.kept.isCut(unit);
+    if (gone && found === "none") state.unverifiable++;
     else fail(state, address, "NotRefused", `${where} is ${found === "none" ? "not there" : "another one"}`);
     return;
   }

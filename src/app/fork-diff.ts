@@ -58,7 +58,10 @@ export async function diffFork(surroundings: Surroundings, options: ForkDiffOpti
   }
   const stages: OutputsDiff["stages"][number][] = [];
   for (const stage of namesOf(history, window, "stages", plan.definition.stages)) {
-    stages.push({ stage, ...(await compare(surroundings, options, { stage }, origins)) });
+    const counts = isReused(plan, stage)
+      ? { same: await countOf(surroundings, options, { stage }), changed: 0, added: 0, gone: 0 }
+      : await compare(surroundings, options, { stage }, origins);
+    stages.push({ stage, ...counts });
   }
   return { ...totals(sinks), sinks, stages, examples };
 }
@@ -91,8 +94,31 @@ async function compare(
     origins,
     take,
   );
-  if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while outputs were compared");
+  mustGoOn(signal);
   return counts;
+}
+
+/** Whether a stage was not run, because it would have given what was recorded. */
+function isReused({ segments, fork }: Plan, stage: string): boolean {
+  const segment = segments.find(({ stages }) => stages.some(({ definition }) => definition.name === stage));
+  return segment !== undefined && fork?.reused.has(segment.name) === true;
+}
+
+async function countOf(
+  { clock }: Surroundings,
+  { log, forked, window, signal }: ForkDiffOptions,
+  of: OutputsQuery["of"],
+): Promise<number> {
+  let count = 0;
+  for await (const { rows } of recordedOutputs({ log, clock, of, ...window, signal, history: forked })) {
+    count += rows.count;
+  }
+  mustGoOn(signal);
+  return count;
+}
+
+function mustGoOn(signal: AbortSignal): void {
+  if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while outputs were compared");
 }
 
 function isExample(examples: readonly SinkDifference[], { sink, kind }: SinkDifference): boolean {

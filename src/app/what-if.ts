@@ -12,6 +12,8 @@ import { createSurroundings, openLog, type Surroundings } from "../runtime/compo
 import { definitionOf, loadDeployedCode } from "../runtime/deployment.ts";
 import { DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts";
 import { mustFit } from "../runtime/fork-fit.ts";
+import { reusableSegments } from "../runtime/fork-reuse.ts";
+import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
@@ -49,7 +51,12 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
     const fork: DeployedFork = {
       pipeline: name,
       to: window.to,
-      reused: [],
+      reused: request.full
+        ? []
+        : await reusableSegments({
+            ...{ log, history, plan, bundle, ...window },
+            sameFunctions: sameFunctions(bundler),
+          }),
       newEffects: request.newEffects ?? "refused",
     };
     const forked = forkedPlan(plan, of, fork);

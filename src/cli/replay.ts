@@ -17,6 +17,7 @@ interface ReplayOptions extends ForkOptions {
   readonly set?: readonly string[];
   readonly newEffects?: "refuse" | "call";
   readonly id?: string;
+  readonly full?: boolean;
 }
 
 const HELP = `
@@ -60,6 +61,7 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
         .choices(["refuse", "call"])
         .default("refuse"),
     )
+    .option("--full", "what-if: run everything, also stages that would give what was recorded")
     .option("--id <id>", "what-if: the id of the replay (default: made up)");
   withForkOptions(command, "what-if: ")
     .addHelpText("after", HELP)
@@ -96,6 +98,7 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
       ...(own.whatIf !== undefined && { whatIf: own.whatIf }),
       ...(own.set !== undefined && { parameters: parameterTexts("--set", own.set) }),
       ...(own.id !== undefined && { id: own.id }),
+      full: own.full ?? false,
       ...forkRequest(own),
       newEffects: own.newEffects === "call" ? "called" : "refused",
       signal,
@@ -120,9 +123,10 @@ async function print<T>(
 }
 
 /** Throws `BadUsage` for an option that says how another version is run, where none is. */
-function mustBeWhatIf({ id, diff, output, rate }: ReplayOptions): void {
+function mustBeWhatIf({ id, full, diff, output, rate }: ReplayOptions): void {
   for (const [option, value] of [
     ["--id", id],
+    ["--full", full],
     ["--diff", diff],
     ["--output", output],
     ["--rate", rate],
@@ -133,12 +137,18 @@ function mustBeWhatIf({ id, diff, output, rate }: ReplayOptions): void {
 }
 
 function lines(report: ReplayReport): string[] {
-  const { firstDivergence: first } = report;
+  const { firstDivergence: first, firstGone: gone } = report;
   return [
     `pipeline   ${report.pipeline}  verify  ordinals ${report.from} to ${report.to}`,
     `records    ${formatNumber(report.records)}`,
     `steps      ${formatNumber(report.steps)}: ${formatNumber(report.matched)} as recorded, ${formatNumber(report.diverged)} not`,
     ...(first === undefined ? [] : divergenceLines(first)),
+    ...(gone === undefined
+      ? []
+      : [
+          `gone       ${formatNumber(report.unverifiable)} inputs cannot be run again, the first is ${gone.address}`,
+          `  ${gone.reason}`,
+        ]),
     `time       ${formatSeconds(report.seconds)}`,
   ];
 }

@@ -24,6 +24,8 @@ const VERSIONS = {
   OutputsPrepared: 1,
   OutputsDelivered: 1,
   PipelineDeployed: 1,
+  RetentionSet: 1,
+  RetentionAdvanced: 1,
   ReplayAsked: 1,
   CodeChunk: 1,
   SupervisorClaimed: 1,

@@ -17,3 +17,12 @@ export interface Bundler {
   /** Makes of a stack of a bundle's code one that names the files and lines which that was made of, as far as is known. */
   places?(bundle: Bundle): (stack: string) => string;
 }
+
+/** Looks into the source text of functions. */
+export interface NameFinder {
+  /**
+   * The names that the source text of a function refers to and does not itself declare, such as functions of its module
+   * and globals. `undefined`: that cannot be told of this text.
+   */
+  namesOutside(text: string): Promise<ReadonlySet<string> | undefined>;
+}

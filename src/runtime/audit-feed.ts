@@ -1,7 +1,6 @@
 import type { AuditedEvent, AuditItem } from "../../projections/audit.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { TypedEvent } from "../core/events.ts";
 import { decodeLeaves } from "../core/leaves.ts";
 import { comparePositions } from "../core/position.ts";
 import { AUDIT_STREAM, COVERED_PREFIXES } from "../core/streams.ts";
@@ -26,7 +25,14 @@ export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGen
   for await (const { stream, firstRevision, lastRevision } of log.streams(AUDITED)) {
     if (!isAudited(stream)) continue;
     if (firstRevision > 0) first.set(stream, firstRevision);
-    yield { kind: "stream", stream, first: firstRevision, last: lastRevision };
+    const next = firstRevision > 0 ? await nextAt(log, stream, firstRevision) : undefined;
+    yield {
+      kind: "stream",
+      stream,
+      first: firstRevision,
+      last: lastRevision,
+      ...(next !== undefined && { next }),
+    };
   }
   const { position: end } = await log.size();
   const tree = treeItems(log, lastOfTree);
@@ -57,6 +63,21 @@ export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGen
   if (signal?.aborted) return;
   yield* tree;
   yield { kind: "end" };
+}
+
+/** The N that a source or partition has come to at its first event that is there. */
+async function nextAt(log: EventLog, stream: string, revision: number): Promise<number | undefined> {
+  if (!stream.startsWith("source_") && !stream.startsWith("steps_")) return undefined;
+  try {
+    for await (const recorded of log.read(stream, { from: revision, limit: 1 })) {
+      const { data } = decodeEvent(recorded);
+      return "first" in data ? data.first : undefined;
+    }
+  } catch (error) {
+    // What is wrong with an event is told when it has its turn.
+    if (!(error instanceof HeadwaterError)) throw error;
+  }
+  return undefined;
 }
 
 /** The leaves of the tree, and where it was signed. */
@@ -94,15 +115,13 @@ function itemsOf(recorded: RecordedEvent): AuditItem[] {
 
 function audited(event: RecordedEvent): AuditedEvent {
   const { stream, revision, id, type, data, metadata } = event;
-  return { kind: "event", stream, revision, id, type, data, metadata, typed: typedOf(event) };
-}
-
-function typedOf(event: RecordedEvent): TypedEvent | undefined {
+  const said = { kind: "event", stream, revision, id, type, data, metadata } as const;
   try {
-    return decodeEvent(event);
+    return { ...said, typed: decodeEvent(event) };
   } catch (error) {
-    if (error instanceof HeadwaterError) return undefined;
-    throw error;
+    if (!(error instanceof HeadwaterError)) throw error;
+    const tooNew = error.code === "LogTooNew" ? { tooNew: error.message } : {};
+    return { ...said, typed: undefined, ...tooNew };
   }
 }
 

@@ -5,6 +5,7 @@ import type { EventRange, RetryItem, StepsRecorded, TypedEvent } from "../core/e
 import { besideStream, isRetryStream, pipelineOf, retryStream } from "../core/streams.ts";
 import { recordedInput } from "../engine/recorded-inputs.ts";
 import type { EventLog } from "../ports/event-log.ts";
+import { GoneReferences } from "./refused-runs.ts";
 import { EventCursor, seekRecord } from "./seek.ts";
 import { isUnreadable } from "./unreadable.ts";
 
@@ -12,8 +13,8 @@ import { isUnreadable } from "./unreadable.ts";
 interface Walk {
   /** The I that is next. */
   next: number;
-  /** Revision of the event that has it, or comes before it. */
-  revision: number;
+  /** Revision of the event that has it, or comes before it; `undefined`: not looked for yet. */
+  revision: number | undefined;
 }
 
 /**
@@ -24,6 +25,7 @@ export class AuditRefused {
   readonly #log: EventLog;
   readonly #walks = new Map<string, Walk>();
   readonly #cursors = new Map<string, EventCursor>();
+  readonly #gone = new Map<string, GoneReferences>();
 
   constructor(log: EventLog) {
     this.#log = log;
@@ -39,6 +41,9 @@ export class AuditRefused {
     } else if (typed?.type === "StepsRecorded") {
       const retries = retryStream(pipelineOf(stream));
       yield* this.#taken(stream, retries, typed.data.from?.[retries], typed.data.to?.[retries]);
+    } else if (typed?.type === "DoorClaimed") {
+      const { retry: next = 0 } = typed.data;
+      if (!this.#walks.has(stream)) this.#walks.set(stream, { next, revision: undefined });
     } else if (typed?.type === "RecordsAccepted" || typed?.type === "InputEnded") {
       yield* this.#taken(stream, retryStream(pipelineOf(stream)), undefined, typed.data.retry);
     }
@@ -55,10 +60,11 @@ export class AuditRefused {
     const start = from ?? walk?.next ?? 0;
     if (!Number.isSafeInteger(start) || !Number.isSafeInteger(to) || (to as number) <= start) return;
     if (walk === undefined || walk.next !== start) {
-      walk = { next: start, revision: await this.#seek(retries, start) };
+      walk = { next: start, revision: undefined };
       this.#walks.set(unit, walk);
     }
     const end = to as number;
+    walk.revision ??= await this.#seek(retries, start);
     for (; ; walk.revision++) {
       const typed = await this.#eventAt(retries, walk.revision);
       if (typed === undefined) break;
@@ -85,10 +91,12 @@ export class AuditRefused {
       const partition = unit.startsWith("steps_");
       const steps = partition ? await this.#stepsOf(unit, place.n) : undefined;
       const range = partition ? steps?.quarantine : await this.#rejectedBy(unit, event);
-      const input = steps && place.n < steps.first + steps.count ? recordedInput(steps, place.n) : undefined;
+      const holds = steps !== undefined && place.n >= steps.first && place.n < steps.first + steps.count;
+      const input = holds ? recordedInput(steps, place.n) : undefined;
+      const referred = covers(range, place.revision) || (await this.#goneOf(unit).include(place.revision));
       return {
         ...said,
-        record: covers(range, place.revision) ? records[place.index] : undefined,
+        record: referred ? records[place.index] : undefined,
         records: records.length,
         ...(input !== undefined && { input: { origin: input.origin, time: input.time } }),
       };
@@ -97,6 +105,16 @@ export class AuditRefused {
       // What was tampered with may be of any shape: no record is there.
       return { ...said, record: undefined, records: 0 };
     }
+  }
+
+  /** What is let go of referred to. */
+  #goneOf(unit: string): GoneReferences {
+    let gone = this.#gone.get(unit);
+    if (gone === undefined) {
+      gone = new GoneReferences(this.#log, pipelineOf(unit), unit);
+      this.#gone.set(unit, gone);
+    }
+    return gone;
   }
 
   async #stepsOf(unit: string, n: number): Promise<StepsRecorded | undefined> {

@@ -101,10 +101,18 @@ export class DeploymentHistory {
   }
 }
 
-/** The plan as it runs in the streams of `name`, which are a fork's if `fork` says so. */
+/**
+ * The plan as it runs in the streams of `name`, which are a fork's if `fork` says so. A fork keeps all that leaves its
+ * segments, whatever the pipeline keeps: it is there to be looked at.
+ */
 export function forkedPlan(plan: Plan, name: string, fork: DeployedFork | undefined): Plan {
   if (fork === undefined) return plan;
-  return { ...plan, fork: { name, to: fork.to, reused: new Set(fork.reused) } };
+  return {
+    ...plan,
+    segments: plan.segments.map((segment) => ({ ...segment, captures: undefined })),
+    captures: new Map(),
+    fork: { name, to: fork.to, reused: new Set(fork.reused) },
+  };
 }
 
 /** A stage of a deployment; `undefined` if it has none of this name. */

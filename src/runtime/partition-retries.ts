@@ -78,15 +78,20 @@ export class PartitionRetries {
   }
 }
 
-/** Where a stage is not in the segment any more, what was to come in there stays in quarantine. */
+/** Where a stage is not in the segment any more, what `retries` was to bring in there stays in quarantine. */
 export function stillQuarantined(
   engine: SegmentEngine,
-  { entry, quarantined, withdrawn }: ComingBack,
+  { entry, quarantined, rows, withdrawn }: ComingBack,
+  retries: string,
   first: number,
 ): readonly QuarantinedRecord[] {
   if (engine.entryAt(entry).stage !== undefined) return [];
   return quarantined.map(({ where: _where, stack: _stack, ...record }, row) => ({
     ...record,
+    input: {
+      parent: `${retries}@${rows.parents[row]}`,
+      ...(rows.times[row] !== undefined && { time: rows.times[row] }),
+    },
     n: first + row,
     row,
     k: 0,

@@ -1,7 +1,7 @@
 import { DIGEST_BYTES } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { EventRange, RecordsStored, StepsRecorded } from "../core/events.ts";
+import type { EventRange, RecordsStored, StepsRecorded, TypedEvent } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
@@ -64,7 +64,7 @@ export interface UpstreamChunk extends UpstreamRows {
 interface Received {
   readonly typed: ReturnType<typeof decodeEvent>;
   readonly chunk: UpstreamChunk | undefined;
-  /** N of the first of its records that is beyond what is wanted of the stream. */
+  /** N of the first record that is beyond what is wanted of the stream; `undefined`: there is none. */
   readonly beyond: number | undefined;
   /** Whether it was the last of those that came together. */
   readonly last: boolean;
@@ -83,6 +83,8 @@ export class UpstreamReader {
   readonly #stop = new AbortController();
   readonly #steps: WatermarkStep[] = [];
   #lastStep = THROUGH_NOTHING - 1;
+  /** Whether an event has been received. */
+  #begun = false;
   #queued = 0;
   #queuedBytes = 0;
   /** Row of the first queued chunk that is next. */
@@ -174,7 +176,7 @@ export class UpstreamReader {
       if (next === "caught-up") {
         if (upTo !== undefined) this.#through = Math.max(this.#through, upTo);
       } else {
-        if (next.chunk !== undefined && next.chunk.count > 0) await this.#heldBack(next.chunk);
+        await this.#heldBack(next);
         this.#enqueue(next);
         while (this.#full && !signal.aborted) {
           this.#changed();
@@ -222,6 +224,7 @@ export class UpstreamReader {
     readonly last: boolean;
   }): Promise<Received> {
     const typed = decodeEvent(event);
+    this.#mustNotSkip(typed, event);
     const { from, origins, partition } = this.selection;
     let rows: UpstreamRows | undefined;
     if (typed.type === "RecordsAccepted" && "source" in from) {
@@ -241,6 +244,18 @@ export class UpstreamReader {
     return { typed, chunk, beyond: rows.ns[within.count], last };
   }
 
+  /** The first event that is read has to be where reading begins, or before. */
+  #mustNotSkip({ data }: TypedEvent, { stream, revision }: RecordedEvent): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    const { cursor } = this.#bounds;
+    if (!("first" in data) || data.first <= cursor) return;
+    throw new HeadwaterError("RecordGone", "records that are to be read were let go of", {
+      where: `${stream}@${cursor}`,
+      hint: `The stream begins with its event ${revision} now: see "How long history is kept" in the README.`,
+    });
+  }
+
   #enqueue({ typed, chunk, beyond }: Received): void {
     if (chunk !== undefined && chunk.count > 0) {
       this.#queue.push(chunk);
@@ -256,13 +271,14 @@ export class UpstreamReader {
     }
   }
 
-  async #heldBack({ count, ordinals }: UpstreamChunk): Promise<void> {
+  async #heldBack({ chunk }: Received): Promise<void> {
     const { pace } = this.#bounds;
     const recorded = this.selection.upTo !== undefined && "source" in this.selection.from;
-    if (pace === undefined || !recorded) return;
+    const from = chunk?.ordinals[0];
+    if (pace === undefined || !recorded || chunk === undefined || from === undefined) return;
     // What has been read by now goes on meanwhile.
     this.#changed();
-    await pace.take(count, ordinals[0] as number, this.#stop.signal);
+    await pace.take(chunk.count, from, this.#stop.signal);
   }
 
   /** Each event begins with the step that is in force; those known already are passed over. */

@@ -608,6 +608,28 @@ describe("a log of everything that can happen to a record", () => {
   });
 });
 
+describe("a log of which something was let go", () => {
+  it("is not called wrong, and what is gone is not called good", async () => {
+    const wrong: string[] = [];
+    for (const stream of new Set(events.map((event) => event.stream))) {
+      const { length } = events.filter((event) => event.stream === stream);
+      for (const first of new Set([1, Math.floor(length / 2), length - 1].filter((at) => at > 0))) {
+        const left = events.filter((event) => event.stream !== stream || event.revision >= first);
+        const log = arrayLog(id, left, new Map([[stream, first]]));
+        const { checks } = await auditLog(log, { checkpoints: [] });
+        for (const { name, failures, unverifiable } of checks) {
+          if (name === "chain" && unverifiable !== first)
+            wrong.push(`${stream} from ${first} on: ${unverifiable}`);
+          const [one] = failures;
+          if (one === undefined) continue;
+          wrong.push(`${stream} from ${first} on: ${name}: ${one.address}: ${one.code}: ${one.message}`);
+        }
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+});
+
 describe("a log that says something impossible, with all its digests right", () => {
   it.each(LIES)("$what", async ({ stream, type, where, last, change, check: name, code, at }) => {
     const fits = (event: RecordedEvent) =>

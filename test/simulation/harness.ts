@@ -9,7 +9,7 @@ import { runPipeline } from "../../src/runtime/pipeline-run.ts";
 import { ProgressBoard } from "../../src/runtime/progress-board.ts";
 import { type Refused, readRefused, refusedKey } from "../../src/runtime/quarantine.ts";
 import { decide } from "../../src/runtime/retry-requests.ts";
-import type { RunControls } from "../../src/runtime/run-options.ts";
+import type { RunControls, RunEnvironment } from "../../src/runtime/run-options.ts";
 import { CallbackTarget } from "../../src/runtime/sink-targets.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
@@ -61,6 +61,8 @@ export interface Circumstances {
   readonly failures: readonly Failure[];
   /** In each run, after so many appends everything is asked for that waits in quarantine; and before another, last run. */
   readonly retries?: readonly number[];
+  /** See `RunEnvironment.pace`. */
+  readonly pace?: RunEnvironment["pace"];
 }
 
 /** What a simulation has come to. */
@@ -168,6 +170,7 @@ export class Simulation {
         },
         runtime: { headwater: "0", node: "0", v8: "0", icu: "0", timeZone: "UTC" },
         ...(probe !== undefined && { probe }),
+        ...(circumstances.pace !== undefined && { pace: circumstances.pace }),
         onOperating: (given) => {
           controls = given;
         },
