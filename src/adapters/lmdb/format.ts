@@ -217,7 +217,9 @@ export function recordedEvent(
   };
 }
 
+/** Throws `LogDamaged` for what is no position: what is read from a file may be anything. */
 export function toPosition(position: number): Position {
+  if (!Number.isSafeInteger(position) || position < 0) throw damaged("a position");
   const commit = BigInt(position);
   return { commit, prepare: commit };
 }
