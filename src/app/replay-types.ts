@@ -1,3 +1,4 @@
+import type { DivergenceDetails } from "../runtime/divergence-details.ts";
 import type { Divergence } from "../runtime/history-check.ts";
 import type { HistoryPoint } from "./history-point.ts";
 
@@ -28,6 +29,9 @@ export interface ReplayProgress {
   readonly of: number;
 }
 
+/** The first divergence, with what was recorded in its place, and why it is another as far as that shows. */
+export interface ExplainedDivergence extends Divergence, DivergenceDetails {}
+
 /** What came of running history again; `headwater replay --json` prints it. */
 export interface ReplayReport {
   readonly id: string;
@@ -43,7 +47,7 @@ export interface ReplayReport {
   readonly matched: number;
   readonly diverged: number;
   /** In the order of records. */
-  readonly firstDivergence: Divergence | undefined;
+  readonly firstDivergence: ExplainedDivergence | undefined;
   /** Steps that were run, and such whose recorded result was taken for granted. */
   readonly reexecuted: number;
   readonly reused: number;
