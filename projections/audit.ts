@@ -50,6 +50,8 @@ export interface AuditedEvent {
   readonly metadata: Uint8Array;
   /** Decoded; `undefined` if it cannot be. */
   readonly typed: TypedEvent | undefined;
+  /** Why not, if it is of a type or version that this program does not know. */
+  readonly tooNew?: string;
 }
 
 /** An event with records that a partition or sink is the next to take of. */

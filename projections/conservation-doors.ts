@@ -91,6 +91,12 @@ function checkRetried(
 ): boolean {
   const { stream } = item;
   const retries = retryStream(pipelineOf(stream));
+  if (unit.cursors === undefined && state.kept.isCut(stream)) {
+    // How far it was before is gone, so that it is not known which of those that were asked for it takes.
+    unit.cursors = cursorOf(retries, retry);
+    state.putBack.take(stream);
+    return retried !== undefined;
+  }
   const before = unit.cursors?.[retries] ?? 0;
   const now = retry ?? 0;
   if (now < before) {

@@ -1,4 +1,4 @@
-import type { RecordsDiscarded, RetryAsked } from "../src/core/events.ts";
+import type { RecordsDiscarded, RetriesWithdrawn, RetryAsked } from "../src/core/events.ts";
 import { LIMITS } from "../src/core/limits.ts";
 import { besideStream, pipelineOf, retryStream } from "../src/core/streams.ts";
 import { type AuditedEvent, fail } from "./audit.ts";
@@ -38,6 +38,15 @@ export function applyDecision(
   else state.counts.discarded += items.length;
 }
 
+/** Only what was asked for before can be given up. */
+export function applyWithdrawal(state: ConservationState, item: AuditedEvent, event: RetriesWithdrawn): void {
+  const { stream } = item;
+  const unit = unitOf(state, stream, event);
+  const wrong = event.items.find((asked) => !Number.isSafeInteger(asked) || asked < 0 || asked >= unit.next);
+  if (wrong === undefined) state.checked++;
+  else fail(state, eventAddress(item), "NotAsked", `${stream}@${wrong} is given up, and was not asked for`);
+}
+
 function checkDecision(
   state: ConservationState,
   address: string,
@@ -46,7 +55,9 @@ function checkDecision(
   const quarantine = besideStream(unit, "quarantine");
   const where = `record ${place.index} of ${quarantine}@${place.revision}`;
   if (found !== "it") {
-    if (state.kept.isGone(quarantine, place.revision)) state.unverifiable++;
+    // It counts if an event of its unit refers to it, and that may be gone, too.
+    const gone = state.kept.isGone(quarantine, place.revision) || state.kept.isCut(unit);
+    if (gone && found === "none") state.unverifiable++;
     else fail(state, address, "NotRefused", `${where} is ${found === "none" ? "not there" : "another one"}`);
     return;
   }

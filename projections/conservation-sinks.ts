@@ -118,7 +118,11 @@ function countHandedOn(
 function checkContent(state: ConservationState, item: AuditedEvent, event: OutputsDelivered): void {
   const { target, first, count, bytes, part, digest } = event;
   const name = targetOf(item.stream, target);
-  const { prepared, ...before } = state.targets.get(name) ?? EMPTY;
+  const known = state.targets.get(name);
+  const { prepared, ...before } = known ?? EMPTY;
+  state.targets.set(name, { bytes, part, prepared: undefined });
+  // What was said of it before may be gone.
+  if (known === undefined && state.kept.isCut(item.stream)) return;
   const pending = prepared?.first === first ? prepared : undefined;
   const files = target.startsWith("files:");
   const begins = part !== before.part;
@@ -145,7 +149,6 @@ function checkContent(state: ConservationState, item: AuditedEvent, event: Outpu
       fail(state, eventAddress(item), "BadContent", "nothing was written, and its digest is of something");
     }
   }
-  state.targets.set(name, { bytes, part, prepared: undefined });
 }
 
 /** Whether each batch of the target is prepared. */

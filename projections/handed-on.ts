@@ -46,7 +46,7 @@ export function handedOn({ type, data }: TypedEvent, edge: Edge): HandedOn | und
     outlets = new Map();
     known.set(event, outlets);
   }
-  const outlet = `${edge.stage} ${edge.rekeys}`;
+  const outlet = `${edge.stage} ${edge.rekeys} ${edge.results}`;
   if (!outlets.has(outlet)) {
     outlets.set(
       outlet,
@@ -83,18 +83,21 @@ function accepted(event: RecordsAccepted, stream: string): Leaving {
   };
 }
 
-function leaving(event: StepsRecorded, { stage = SEGMENT_INPUTS, rekeys }: Edge): Leaving | undefined {
+function leaving(
+  event: StepsRecorded,
+  { stage = SEGMENT_INPUTS, rekeys, results }: Edge,
+): Leaving | undefined {
   const { first, count, outlets = [], sources = [] } = event;
   const at = outlets.findIndex(
     (outlet) => outlet.stage === stage && (outlet.sections !== undefined) === rekeys,
   );
-  const outlet = outlets[at];
+  const outlet = outlets[at] ?? (results && { stage, stored: makerOf(event, stage), sections: undefined });
   if (outlet === undefined) return undefined;
   const rows = stepRowsOf(event);
   const { ordinals, source, roots, times } = rows.inputs;
   const inputs = rows.rowsAhead(stage, SEGMENT_INPUTS);
   const stored = rows.rowsAhead(stage, outlet.stored);
-  const ks = rows.outputNumbers(at);
+  const ks = at < 0 ? resultNumbers(inputs) : rows.outputNumbers(at);
   const paths = rows.paths(stage);
   const digests = outlet.stored === SEGMENT_INPUTS ? undefined : rows.stage(outlet.stored).digests;
   const inputOf = (row: number) => inputs?.[row] ?? row;
@@ -114,6 +117,24 @@ function leaving(event: StepsRecorded, { stage = SEGMENT_INPUTS, rekeys }: Edge)
     digest: (row) => digests && digestAt(digests, stored?.[row] ?? row),
     input: (row) => (outlet.stored === SEGMENT_INPUTS ? inputOf(row) : undefined),
   };
+}
+
+/** The stage that made the records that a stage gave: it, or the nearest one ahead that has digests of its own. */
+function makerOf({ stages = [] }: StepsRecorded, stage: number): number {
+  let at = stage;
+  while (at !== SEGMENT_INPUTS && stages[at]?.digests === undefined) at = stages[at]?.input ?? SEGMENT_INPUTS;
+  return at;
+}
+
+/** K of each row among those of its input. */
+function resultNumbers(inputs: readonly number[] | undefined): readonly number[] | undefined {
+  let last = -1;
+  let k = 0;
+  return inputs?.map((input) => {
+    k = input === last ? k + 1 : 0;
+    last = input;
+    return k;
+  });
 }
 
 function rowsBySection(sections: readonly Section[] | undefined, count: number): Leaving["rowsOf"] {

@@ -86,6 +86,12 @@ export class TakenRecords {
     return deployed?.sources.find(({ name }) => name === source)?.id ?? true;
   }
 
+  /** Whether a deployment is of all records of a log: it is the first one, and no fork. */
+  isFromTheBeginning(stream: string, deployment: Uint8Array): boolean {
+    const deployed = this.#topology.deployment(stream, deployment);
+    return deployed !== undefined && deployed.from <= 0 && deployed.fork === undefined;
+  }
+
   /** What the events held for `taker` hand on over an edge, from the record N = `from` on. */
   handed(taker: string, edge: Edge, from: number): Head {
     return new Head(edge, this.#held.get(taker)?.get(edge.stream) ?? [], from);

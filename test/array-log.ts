@@ -20,18 +20,23 @@ export async function copyEvents(log: EventLog): Promise<RecordedEvent[]> {
 
 /**
  * A store that answers with `events`, in their order, whatever they are: what a log looks like through its interface
- * after somebody has been at its file. Only for reading.
+ * after somebody has been at its file. Only for reading. `first`: of streams of which what is below has been let go.
  */
-export function arrayLog(id: string, events: readonly RecordedEvent[]): EventLog {
+export function arrayLog(
+  id: string,
+  events: readonly RecordedEvent[],
+  first: ReadonlyMap<string, number> = new Map(),
+): EventLog {
   const refuse = () => Promise.reject(new Error("only for reading"));
   const ofStream = (stream: string) => events.filter((event) => event.stream === stream);
   const infoOf = (stream: string): StreamInfo | undefined => {
     const revisions = ofStream(stream).map(({ revision }) => revision);
-    if (revisions.length === 0) return undefined;
+    const from = first.get(stream) ?? 0;
+    if (revisions.length === 0 && from === 0) return undefined;
     return {
       stream,
-      firstRevision: 0,
-      lastRevision: Math.max(...revisions),
+      firstRevision: from,
+      lastRevision: Math.max(from - 1, ...revisions),
       deleted: false,
       tombstoned: false,
       bytes: undefined,
@@ -56,7 +61,9 @@ export function arrayLog(id: string, events: readonly RecordedEvent[]): EventLog
     },
     async *streams(filter?: StreamFilter) {
       const passes = filterTest(filter);
-      for (const stream of [...new Set(events.map((event) => event.stream))].filter(passes).sort()) {
+      for (const stream of [...new Set([...events.map((event) => event.stream), ...first.keys()])]
+        .filter(passes)
+        .sort()) {
         const info = infoOf(stream);
         if (info !== undefined) yield info;
       }

@@ -1,14 +1,16 @@
 import {
   type Audit,
   type AuditedCheckpoint,
+  type AuditedEvent,
   type AuditItem,
   fail,
+  isAudited,
   type Tally,
 } from "../../projections/audit.ts";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { type NoteVerifier, parseVerifier } from "../core/signed-note.ts";
-import { pipelineStream } from "../core/streams.ts";
+import { AUDIT_STREAM, pipelineStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { SmallFiles } from "../ports/small-files.ts";
 import { auditItems } from "../runtime/audit-feed.ts";
@@ -19,8 +21,8 @@ import { checkNote } from "./checkpoint-file.ts";
 
 /**
  * Checks a log. Throws `BadInput` for a checkpoint that none of the keys has signed, that was changed, or that is of
- * another log, `BadPipeline` and `BadUsage` for a check of the user's own that is none, `UnknownPipeline`, and what the
- * log throws.
+ * another log, `BadPipeline` and `BadUsage` for a check of the user's own that is none, `UnknownPipeline`, `LogTooNew`
+ * for a log that a newer program has written to, and what the log throws.
  */
 export async function audit(request: AuditRequest): Promise<AuditReport> {
   const { bundler, files } = createProofSurroundings();
@@ -37,7 +39,7 @@ export async function audit(request: AuditRequest): Promise<AuditReport> {
   }
 }
 
-/** Checks an open log against checkpoints whose signatures are known to be good. */
+/** Checks an open log against checkpoints whose signatures are known to be good. Throws `UnknownPipeline`, `LogTooNew`. */
 export async function auditLog(
   log: EventLog,
   options: Pick<AuditRequest, "pipeline" | "signal" | "onProgress"> & {
@@ -53,13 +55,29 @@ export async function auditLog(
   const of = Number((await log.size()).position.commit);
   const states = audits.map((audit) => audit.init(about));
   let events = 0;
+  let tooNew: AuditedEvent | undefined;
   for await (const item of auditItems(log, signal)) {
+    if (item.kind === "event" && item.tooNew !== undefined && isAudited(pipeline, item)) tooNew ??= item;
     for (const [at, audit] of audits.entries()) states[at] = applied(audit, states[at] as Tally, item);
     if (item.kind === "event" && ++events % LIMITS.auditProgressEvents === 0) onProgress?.(events, of);
   }
   if (signal?.aborted) throw new HeadwaterError("Stopped", "stopped before the audit was through");
   const checks = audits.map(({ name }, at) => reportOf(name, states[at] as Tally));
+  if (tooNew !== undefined) mustBeKnown(tooNew, checks);
   return { ok: checks.every(({ ok }) => ok), checks };
+}
+
+/**
+ * Throws `LogTooNew` for an event that a newer program has written: nothing can be said then of what rests on it. What
+ * only claims to be one, or is not as it was signed, is a failure.
+ */
+function mustBeKnown({ stream, revision, tooNew = "" }: AuditedEvent, checks: readonly CheckReport[]): void {
+  const proofs = stream === AUDIT_STREAM ? ["chain"] : ["chain", "checkpoint"];
+  if (checks.some(({ name, ok }) => proofs.includes(name) && !ok)) return;
+  throw new HeadwaterError("LogTooNew", tooNew, {
+    where: `${stream}@${revision}`,
+    hint: "A newer Headwater wrote it. Audit the log with that version: this one cannot tell what is right in it.",
+  });
 }
 
 /** What was tampered with may be of any shape: an audit that stumbles over it has found it. */

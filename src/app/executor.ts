@@ -17,13 +17,15 @@ export interface ChosenExecutor {
   readonly threads?: ThreadSettings;
 }
 
-/** Completes what a caller said. Throws `BadUsage` for numbers out of their bounds, or an executor that is none. */
+/**
+ * Completes what a caller said. There are no more nodes than partitions: they would have nothing to do. Throws `BadUsage` for numbers out of their bounds, or an executor that is none.
+ */
 export function chooseExecutor(
   { executor = "inline", nodes, ...request }: ExecutorRequest,
   { threads }: Pick<Surroundings, "threads">,
   partitions: number,
 ): ChosenExecutor {
-  if (executor === "inline") return { nodes: nodes ?? 1 };
+  if (executor === "inline") return { nodes: Math.min(nodes ?? 1, partitions) };
   if (executor !== "threads") {
     throw new HeadwaterError("BadUsage", `there is no executor ${JSON.stringify(executor)}`, {
       where: "executor",
@@ -33,7 +35,10 @@ export function chooseExecutor(
   const { hangAfterMs = LIMITS.hangAfterMs, threadMemoryMb: memoryMb = LIMITS.threadMemoryMb } = request;
   mustBeWithin("hangAfterMs", hangAfterMs, LIMITS.hangAfterMsLeast, LIMITS.hangAfterMsMost);
   mustBeWithin("threadMemoryMb", memoryMb, LIMITS.threadMemoryMbLeast, LIMITS.threadMemoryMbMost);
-  return { nodes: nodes ?? Math.min(partitions, threads.parallelism), threads: { hangAfterMs, memoryMb } };
+  return {
+    nodes: Math.min(nodes ?? threads.parallelism, partitions),
+    threads: { hangAfterMs, memoryMb },
+  };
 }
 
 function mustBeWithin(name: string, value: number, least: number, most: number): void {

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { Plan } from "../pipeline/plan.ts";
+import { kindMakesRecords, type Plan } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { structureOf } from "../runtime/deployed-plan.ts";
@@ -22,6 +22,8 @@ export interface ForkDiffOptions {
   /** The fork's. */
   readonly plan: Plan;
   readonly window: HistoryWindow;
+  /** Stages that were not run, with how many results each was taken to have given. */
+  readonly taken: ReadonlyMap<string, number>;
   /** A file that gets all differences. */
   readonly file: string | undefined;
   readonly signal: AbortSignal;
@@ -58,9 +60,21 @@ export async function diffFork(surroundings: Surroundings, options: ForkDiffOpti
   }
   const stages: OutputsDiff["stages"][number][] = [];
   for (const stage of namesOf(history, window, "stages", plan.definition.stages)) {
-    stages.push({ stage, ...(await compare(surroundings, options, { stage }, origins)) });
+    const taken = options.taken.get(stage);
+    const known = taken === undefined ? countsAtSink(options, sinks, stage) : NOTHING_DIFFERS;
+    const found = known ?? (await compare(surroundings, options, { stage }, origins));
+    const { changed, added, gone } = found;
+    const same = taken ?? found.same;
+    const counts = { same, changed, added, gone };
+    stages.push({ stage, ...counts });
   }
   return { ...totals(sinks), sinks, stages, examples };
+}
+
+function deploymentsIn(history: DeploymentHistory, { from, to }: HistoryWindow) {
+  const first = history.at(from).version;
+  const last = history.at(to).version;
+  return history.all.filter(({ version }) => first <= version && version <= last);
 }
 
 /** The names that a fork has, and those that only the pipeline had in the window. */
@@ -70,9 +84,7 @@ function namesOf(
   kind: "sinks" | "stages",
   now: readonly { readonly name: string }[],
 ): readonly string[] {
-  const first = history.at(from).version;
-  const last = history.at(to).version;
-  const ran = history.all.filter(({ version }) => first <= version && version <= last);
+  const ran = deploymentsIn(history, { from, to });
   const then = ran.flatMap((deployed): readonly { readonly name: string }[] => deployed[kind]);
   return [...new Set([...now, ...then].map(({ name }) => name))];
 }
@@ -91,8 +103,30 @@ async function compare(
     origins,
     take,
   );
-  if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while outputs were compared");
+  mustGoOn(signal);
   return counts;
+}
+
+const NOTHING_DIFFERS: DiffCounts = { same: 0, changed: 0, added: 0, gone: 0 };
+
+/** The counts of a sink that gets what a stage gives, and nothing else. */
+function countsAtSink(
+  { plan, history, window }: ForkDiffOptions,
+  sinks: OutputsDiff["sinks"],
+  stage: string,
+): DiffCounts | undefined {
+  const { stages, sinks: defined } = plan.definition;
+  const kind = stages.find(({ name }) => name === stage)?.kind;
+  const now = defined.find(({ input }) => input === stage);
+  if (now === undefined || kind === undefined || !kindMakesRecords(kind)) return undefined;
+  const always = deploymentsIn(history, window).every((deployed) =>
+    deployed.sinks.some(({ name, input }) => name === now.name && input === stage),
+  );
+  return always ? sinks.find(({ sink }) => sink === now.name) : undefined;
+}
+
+function mustGoOn(signal: AbortSignal): void {
+  if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while outputs were compared");
 }
 
 function isExample(examples: readonly SinkDifference[], { sink, kind }: SinkDifference): boolean {

@@ -1,7 +1,7 @@
 import { isHeadwaterError } from "../core/errors.ts";
 import type { DeployedFork } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import { sourceStream, stepsStream } from "../core/streams.ts";
+import { sourceStream } from "../core/streams.ts";
 import type { Plan } from "../pipeline/plan.ts";
 import type { Bundle } from "../ports/bundler.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -15,7 +15,7 @@ import { ProgressBoard } from "../runtime/progress-board.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
 import { recordsBefore } from "../runtime/seek-time.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
-import { stepsIn } from "../runtime/step-counts.ts";
+import { countStages, type StageCounts } from "../runtime/step-counts.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { diffFork } from "./fork-diff.ts";
 import type { HistoryWindow } from "./history-window.ts";
@@ -107,8 +107,12 @@ export async function compareFork(
   const name = plan.fork?.name ?? "";
   const forked = await DeploymentHistory.read(log, surroundings.bundler, name);
   if (forked === undefined) throw unknownPipeline(name);
-  const diff = await diffFork(surroundings, { log, history, forked, plan, window, file, signal });
-  const { reexecuted, reused } = await countSteps(log, plan, window);
+  const counts = await countSteps(log, plan, window);
+  const taken = new Map(
+    [...counts].filter(([, { reused }]) => reused).map(([stage, { results }]) => [stage, results]),
+  );
+  const diff = await diffFork(surroundings, { log, history, forked, plan, window, file, taken, signal });
+  const [reexecuted, reused] = [stepsOf(counts, false), stepsOf(counts, true)];
   return {
     id,
     mode: "what-if",
@@ -140,23 +144,35 @@ export async function recordsIn(
   return records;
 }
 
+/** What each stage of a fork's plan was given and gave in the window, where it was run and where it was taken. */
 async function countSteps(
   log: EventLog,
   plan: Plan,
   { from, to }: HistoryWindow,
-): Promise<{ readonly reexecuted: number; readonly reused: number }> {
-  const { name, partitions } = plan.definition;
-  let reexecuted = 0;
-  let reused = 0;
+): Promise<ReadonlyMap<string, StageCounts & { readonly reused: boolean }>> {
+  const counts = new Map<string, StageCounts & { readonly reused: boolean }>();
   for (const segment of plan.segments) {
-    for (let partition = 0; partition < partitions; partition++) {
+    const reused = plan.fork?.reused.has(segment.name) === true;
+    for (let partition = 0; partition < plan.definition.partitions; partition++) {
       const stream = stepsStreamOf(plan, segment, partition);
-      const steps = await stepsIn(log, stream, from, to);
-      if (stream === stepsStream(name, segment.name, partition)) reused += steps;
-      else reexecuted += steps;
+      const found = await countStages(log, stream, from, to, segment.stages.length);
+      for (const [at, { definition }] of segment.stages.entries()) {
+        const { steps = 0, results = 0 } = counts.get(definition.name) ?? {};
+        const more = found[at] ?? { steps: 0, results: 0 };
+        counts.set(definition.name, { steps: steps + more.steps, results: results + more.results, reused });
+      }
     }
   }
-  return { reexecuted, reused };
+  return counts;
+}
+
+function stepsOf(
+  counts: ReadonlyMap<string, StageCounts & { readonly reused: boolean }>,
+  reused: boolean,
+): number {
+  let steps = 0;
+  for (const one of counts.values()) if (one.reused === reused) steps += one.steps;
+  return steps;
 }
 
 /** Tells how far a fork is while it runs; answers how to stop that. */

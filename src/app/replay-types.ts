@@ -1,3 +1,4 @@
+import type { DivergenceDetails } from "../runtime/divergence-details.ts";
 import type { Divergence } from "../runtime/history-check.ts";
 import type { GoneInputs } from "../runtime/reexecution.ts";
 import type { HistoryPoint } from "./history-point.ts";
@@ -29,6 +30,9 @@ export interface ReplayProgress {
   readonly of: number;
 }
 
+/** The first divergence, with what was recorded in its place, and why it is another as far as that shows. */
+export interface ExplainedDivergence extends Divergence, DivergenceDetails {}
+
 /** What came of running history again; `headwater replay --json` prints it. */
 export interface ReplayReport {
   readonly id: string;
@@ -44,7 +48,7 @@ export interface ReplayReport {
   readonly matched: number;
   readonly diverged: number;
   /** In the order of records. */
-  readonly firstDivergence: Divergence | undefined;
+  readonly firstDivergence: ExplainedDivergence | undefined;
   /** Inputs of partitions that could not be run again, because what they need was let go of or never kept. */
   readonly unverifiable: number;
   readonly firstGone: GoneInputs | undefined;

@@ -3,12 +3,13 @@ import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
+import { detailsOf } from "../runtime/divergence-details.ts";
 import { checkPartition } from "../runtime/history-check.ts";
 import type { GoneInputs } from "../runtime/reexecution.ts";
 import { recordsIn } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
-import type { Divergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
+import type { Divergence, ExplainedDivergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
 
 export { askFork, listForks, resumeFork, showFork } from "./forks.ts";
 export { parsePoint } from "./history-point.ts";
@@ -43,7 +44,7 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
       steps,
       matched: steps - diverged,
       diverged,
-      firstDivergence: first,
+      firstDivergence: first && (await explained(surroundings, log, name, first, request)),
       unverifiable: gone.inputs,
       firstGone: gone.first,
       reexecuted: steps,
@@ -53,6 +54,19 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   } finally {
     await log.close();
   }
+}
+
+async function explained(
+  { clock, bundler }: Surroundings,
+  log: EventLog,
+  pipeline: string,
+  divergence: Divergence,
+  { signal = new AbortController().signal }: ReplayRequest,
+): Promise<ExplainedDivergence> {
+  return {
+    ...divergence,
+    ...(await detailsOf({ log, clock, bundler, pipeline, divergence, signal })),
+  };
 }
 
 interface Verified {

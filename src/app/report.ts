@@ -1,5 +1,6 @@
 import { toHex } from "../core/digest.ts";
 import { describeThrown } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
 import { formatPosition } from "../core/position.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
 import { notableParameters } from "../pipeline/parameter-overrides.ts";
@@ -20,6 +21,7 @@ type Notices = Pick<
   | "onResumed"
   | "onTimeAhead"
   | "onOutputWaits"
+  | "onStageWaits"
   | "onDrainTimeout"
   | "onStandBy"
   | "onBegunAgain"
@@ -46,6 +48,7 @@ export function noticesTo(
     onResumed: (source, input, records) => notify?.({ kind: "resumed", source, input, records }),
     onTimeAhead: (source, where, time) => notify?.({ kind: "time-ahead", source, where, time }),
     onOutputWaits: (sink, reason) => notify?.({ kind: "output-waits", sink, reason }),
+    onStageWaits: (what) => notify?.({ kind: "stage-waits", what, ms: LIMITS.waitToldMs }),
     onDrainTimeout: (drainMs) => notify?.({ kind: "drain-timeout", drainMs }),
     onStandBy: (message) => notify?.({ kind: "standing-by", message }),
     onBegunAgain: ({ code, message, where }) => {

@@ -3,6 +3,7 @@ import type { Surroundings } from "../runtime/compose.ts";
 import { FileIntake } from "../runtime/file-intake.ts";
 import { type FileNotice, FilesIntake } from "../runtime/files-intake.ts";
 import type { Intake } from "../runtime/intake.ts";
+import { looksLikeAddress } from "./run-outputs.ts";
 import type { RunRequest } from "./run-types.ts";
 
 /** Opens what a run reads. Throws `BadInput` for what cannot be begun. */
@@ -24,6 +25,12 @@ async function openIntake(
   source: string,
   path: string,
 ): Promise<Intake> {
+  if (looksLikeAddress(path)) {
+    throw new HeadwaterError("BadUsage", "an input is a file, a folder, or standard input, and no address", {
+      where: path.replace(/\/\/[^/]*@/, "//"),
+      hint: `Pipe in what it answers: curl … | headwater run … --input ${source}=-`,
+    });
+  }
   const format = request.formats?.get(source);
   const again = request.again ?? false;
   const follow = request.follow ?? false;

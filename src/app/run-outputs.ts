@@ -68,6 +68,11 @@ function isAddress(output: string): boolean {
   return /^https?:\/\//i.test(output);
 }
 
+/** Whether something that should be a file is an address, of whatever kind. */
+export function looksLikeAddress(path: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(path);
+}
+
 /** Throws `BadUsage` for what is no address of a receiver. */
 export function mustBeAddress(url: string): void {
   if (isAddress(url) && URL.canParse(url)) return;
@@ -79,6 +84,12 @@ export function mustBeAddress(url: string): void {
 
 /** A mistake in a path is told before anything is accepted for it. */
 async function checkOutputPath(path: string): Promise<void> {
+  if (looksLikeAddress(path)) {
+    throw new HeadwaterError("BadUsage", "records cannot be sent to an address of this kind", {
+      where: path.replace(/\/\/[^/]*@/, "//"),
+      hint: "Name a file, an address that begins with http:// or https://, or - for standard output.",
+    });
+  }
   if (/\.(gz|csv)$/.test(path)) {
     throw new HeadwaterError("BadUsage", "outputs are JSON lines, not compressed", {
       where: path,
@@ -112,6 +123,7 @@ async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "rotations
     });
   }
   for (const rotation of request.rotations?.values() ?? []) parseRotation(rotation);
+  mustRotateSome(request);
   for (const [sink, path] of request.outputs) {
     if (isAddress(path)) {
       mustBeAddress(path);
@@ -127,6 +139,17 @@ async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "rotations
     }
     sinkOf.set(resolve(path), sink);
   }
+}
+
+/** A rotation of all files means something only where there is one that has none of its own. */
+function mustRotateSome({ outputs, rotations }: Pick<RunRequest, "outputs" | "rotations">): void {
+  if (rotations?.has("") !== true) return;
+  const isFile = (output: string) => output !== STDIO && !isAddress(output);
+  if ([...outputs].some(([sink, output]) => isFile(output) && !rotations.has(sink))) return;
+  throw new HeadwaterError("BadUsage", "there is no output file to be rotated", {
+    where: "--rotate",
+    hint: "Name one with --output SINK=FILE, or leave the option out.",
+  });
 }
 
 /** Refuses outputs with foreign content, and those that were changed, before anything is done. */

@@ -18,6 +18,8 @@ export interface WhatIfRequest extends ForkRequest {
   readonly from?: HistoryPoint;
   /** Records up to this point; as far as the pipeline has come, if absent. */
   readonly to?: HistoryPoint;
+  /** Everything is run, also what would give what was recorded. */
+  readonly full?: boolean;
   /** What becomes of effects whose results were not recorded; `refused` if absent. */
   readonly newEffects?: "refused" | "called";
 }

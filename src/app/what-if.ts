@@ -12,11 +12,15 @@ import { createSurroundings, openLog, type Surroundings } from "../runtime/compo
 import { definitionOf, loadDeployedCode } from "../runtime/deployment.ts";
 import { DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts";
 import { mustFit } from "../runtime/fork-fit.ts";
+import { type Reuse, reusableSegments } from "../runtime/fork-reuse.ts";
+import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
+
+const NOTHING_REUSED: Reuse = { reused: [], cuts: [] };
 
 /** Characters of an id that is made up. */
 const ID_CHARS = 8;
@@ -46,10 +50,16 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
     mustFit(history, plan, window);
     const of = forkName(name, id);
     if ((await log.streamInfo(pipelineStream(of))) !== undefined) throw idInUse(id, name);
+    const reuse = request.full
+      ? NOTHING_REUSED
+      : await reusableSegments({
+          ...{ log, history, plan, bundle, ...window },
+          sameFunctions: sameFunctions(bundler),
+        });
     const fork: DeployedFork = {
       pipeline: name,
       to: window.to,
-      reused: [],
+      ...reuse,
       newEffects: request.newEffects ?? "refused",
     };
     const forked = forkedPlan(plan, of, fork);

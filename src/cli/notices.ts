@@ -24,8 +24,9 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   "no-input": "sources without input",
   "time-ahead": "records whose time is far ahead",
   "output-waits": "messages of outputs that wait",
+  "stage-waits": "messages of stages that wait",
   "drain-timeout": "stops before all was finished",
-  file: "files rotated, truncated or left out",
+  file: "messages about input files",
 };
 
 /** Turns a run's notices into lines, at most ten of a kind. */
@@ -83,6 +84,8 @@ function describe(notice: RunNotice): string {
       return notice.reason === undefined
         ? `the receiver of the sink ${notice.sink} takes records again`
         : `the sink ${notice.sink} is kept waiting, and tries again: ${notice.reason}`;
+    case "stage-waits":
+      return `${notice.what}, and has for ${notice.ms / MS_PER_SECOND} s: what its function promised has not come`;
     case "drain-timeout":
       return `not finished within ${notice.drainMs / MS_PER_SECOND} s: stopped at once; the rest is left to the next start`;
     case "file":
@@ -102,6 +105,8 @@ function aboutFile(notice: Extract<RunNotice, { readonly kind: "file" }>): strin
       return `${notice.file} was truncated: it is read from its beginning`;
     case "found-rotated":
       return `${notice.file} has what the last run had begun to read: the rest of it comes first`;
+    case "empty-folder":
+      return `there are no files in the folder ${notice.file}${notice.follow ? " yet; those that come are read" : ""}`;
     case "left-out":
       return `${notice.file} is left out: ${notice.reason}`;
   }

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from "commander";
+import { optionMs } from "../app/option-time.ts";
 import { badUsage } from "./errors.ts";
 import type { Io } from "./io.ts";
 
@@ -40,6 +41,28 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
     if (value >= least && value <= most) return value;
     throw new InvalidArgumentError(`It has to be a whole number from ${least} to ${most}.`);
   };
+}
+
+/** Reads a time between `leastMs` and `mostMs`, in milliseconds. A number without a unit counts units of `plainMs`. */
+export function timeMs(plainMs: number, leastMs: number, mostMs: number): (text: string) => number {
+  return (text) => {
+    const ms = optionMs(text, plainMs);
+    if (ms !== undefined && ms >= leastMs && ms <= mostMs) return ms;
+    const unit = plainMs === 1 ? "milliseconds" : "seconds";
+    throw new InvalidArgumentError(
+      `It has to be a time such as 500ms, 5s or 2m, or a number of ${unit}: from ${timeText(leastMs)} to ${timeText(mostMs)}.`,
+    );
+  };
+}
+
+function timeText(ms: number): string {
+  const units = [
+    ["h", 3_600_000],
+    ["m", 60_000],
+    ["s", 1_000],
+  ] as const;
+  const [unit, size] = units.find(([, size]) => ms >= size && ms % size === 0) ?? ["ms", 1];
+  return `${ms / size}${unit}`;
 }
 
 /** Collects what a repeatable option was given. */

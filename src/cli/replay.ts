@@ -1,5 +1,5 @@
 import { Command, Option } from "commander";
-import type { Divergence, ReplayReport } from "../app/replay-types.ts";
+import type { Divergence, ExplainedDivergence, ReplayReport } from "../app/replay-types.ts";
 import type { Value } from "../core/canonical.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, formatSeconds, jsonable } from "./format.ts";
@@ -17,6 +17,7 @@ interface ReplayOptions extends ForkOptions {
   readonly set?: readonly string[];
   readonly newEffects?: "refuse" | "call";
   readonly id?: string;
+  readonly full?: boolean;
 }
 
 const HELP = `
@@ -60,6 +61,7 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
         .choices(["refuse", "call"])
         .default("refuse"),
     )
+    .option("--full", "what-if: run everything, also stages that would give what was recorded")
     .option("--id <id>", "what-if: the id of the replay (default: made up)");
   withForkOptions(command, "what-if: ")
     .addHelpText("after", HELP)
@@ -96,6 +98,7 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
       ...(own.whatIf !== undefined && { whatIf: own.whatIf }),
       ...(own.set !== undefined && { parameters: parameterTexts("--set", own.set) }),
       ...(own.id !== undefined && { id: own.id }),
+      full: own.full ?? false,
       ...forkRequest(own),
       newEffects: own.newEffects === "call" ? "called" : "refused",
       signal,
@@ -120,9 +123,10 @@ async function print<T>(
 }
 
 /** Throws `BadUsage` for an option that says how another version is run, where none is. */
-function mustBeWhatIf({ id, diff, output, rate }: ReplayOptions): void {
+function mustBeWhatIf({ id, full, diff, output, rate }: ReplayOptions): void {
   for (const [option, value] of [
     ["--id", id],
+    ["--full", full],
     ["--diff", diff],
     ["--output", output],
     ["--rate", rate],
@@ -159,12 +163,24 @@ const WHAT: Readonly<Record<Divergence["kind"], string>> = {
   timed: "a result is of another kind or made of other records, or another record is late",
 };
 
-function divergenceLines(first: Divergence): string[] {
+function divergenceLines(first: ExplainedDivergence): string[] {
+  const shown = (value: unknown) => JSON.stringify(jsonable(value as Value, true));
+  const recorded = first.expectedValue === undefined ? "" : `  ${shown(first.expectedValue)}`;
+  const named = first.fields?.map((field) => (field === "" ? "(the record)" : field));
   return [
     `first      ${first.address}${first.stage === undefined ? "" : ` at stage ${first.stage}`} (version ${first.version}, ordinal ${first.ordinal}): ${WHAT[first.kind]}`,
-    ...(first.expected === undefined ? [] : [`  recorded ${first.expected}`]),
-    ...(first.actual === undefined
-      ? []
-      : [`  now      ${first.actual}  ${JSON.stringify(jsonable(first.value as Value, true))}`]),
+    ...(first.expected === undefined ? [] : [`  recorded ${first.expected}${recorded}`]),
+    ...(first.actual === undefined ? [] : [`  now      ${first.actual}  ${shown(first.value)}`]),
+    ...(named === undefined || named.length === 0 ? [] : [`  in       ${named.join(", ")}`]),
+    ...first.causes.map(
+      ({ kind, where }) => `  why      ${WHY[kind]}${where === undefined ? "" : ` (${where})`}`,
+    ),
   ];
 }
+
+const WHY: Readonly<Record<ExplainedDivergence["causes"][number]["kind"], string>> = {
+  clock: "the pipeline's code reads the clock; ctx.now() is the same in every run",
+  random: "the pipeline's code draws random numbers; ctx.random() and ctx.uuid() are the same in every run",
+  "module-state": "it gives something else each time: its module keeps something between calls",
+  elsewhere: "it gives the same each time now: it depends on something that is another than it was then",
+};

@@ -16,6 +16,7 @@ import {
   namedFiles,
   parameterTexts,
   rotations,
+  timeMs,
   wholeNumber,
 } from "./options.ts";
 import { Progress } from "./progress.ts";
@@ -89,7 +90,7 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
     )
     .option(
       "--nodes <n>",
-      "nodes that share the partitions (default: 1; with threads, one for each core)",
+      "nodes that share the partitions, no more than these (default: 1; with threads, one for each core)",
       wholeNumber(1, LIMITS.partitionsMost),
     )
     .addOption(
@@ -98,9 +99,9 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
         .default("inline"),
     )
     .option(
-      "--hang-after <ms>",
-      `threads: one that is at a record for so long without a word is replaced (default: ${LIMITS.hangAfterMs})`,
-      wholeNumber(LIMITS.hangAfterMsLeast, LIMITS.hangAfterMsMost),
+      "--hang-after <time>",
+      `threads: one that is at a record for so long without a word is replaced (default: ${LIMITS.hangAfterMs / MS_PER_SECOND}s; a number alone: milliseconds)`,
+      timeMs(1, LIMITS.hangAfterMsLeast, LIMITS.hangAfterMsMost),
     )
     .option(
       "--thread-memory <MiB>",
@@ -108,14 +109,18 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
       wholeNumber(LIMITS.threadMemoryMbLeast, LIMITS.threadMemoryMbMost),
     )
     .option("--batch <records>", "records of a batch", wholeNumber(1, LIMITS.batchRecordsMost))
-    .option("--tick <ms>", "how long a batch waits for more", wholeNumber(1, LIMITS.tickMsMost))
+    .option(
+      "--tick <time>",
+      "how long a batch waits for more (a number alone: milliseconds)",
+      timeMs(1, 1, LIMITS.tickMsMost),
+    )
     .option("--follow", "stay, and take in what is added to the inputs, until Ctrl-C")
     .option("--keep-open", "leave open windows to the next run at the end of the inputs")
     .option("--again", "take in inputs again that were taken in before")
     .option(
-      "--drain-timeout <seconds>",
-      "how long what was accepted may take to its end after Ctrl-C (default: 30)",
-      wholeNumber(0, LIMITS.drainMsMost / MS_PER_SECOND),
+      "--drain-timeout <time>",
+      `how long what was accepted may take to its end after Ctrl-C (default: ${LIMITS.drainMs / MS_PER_SECOND}s; a number alone: seconds)`,
+      timeMs(MS_PER_SECOND, 0, LIMITS.drainMsMost),
     )
     .option("--strict", "exit with 1 if records were rejected or quarantined")
     .option("--checkpoint-key <file>", "sign the log while it runs, and at its end, with this private key")
@@ -188,7 +193,7 @@ function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): Ru
     ...(own.format === undefined ? {} : { formats: inputFormats(own.format) }),
     outputs: namedFiles("--output", "SINK", own.output),
     ...(own.rotate === undefined ? {} : { rotations: rotations(own.rotate) }),
-    ...(own.drainTimeout === undefined ? {} : { drainMs: own.drainTimeout * MS_PER_SECOND }),
+    ...(own.drainTimeout === undefined ? {} : { drainMs: own.drainTimeout }),
     ...(own.set === undefined ? {} : { parameterTexts: parameterTexts("--set", own.set) }),
     ...(own.nodes === undefined ? {} : { nodes: own.nodes }),
     executor: own.executor,

@@ -47,6 +47,7 @@ export const ERROR_CODES = {
   EffectTimedOut: { retryable: false },
   EffectMissing: { retryable: false },
   NodeLost: { retryable: true },
+  Withdrawn: { retryable: false },
   OwnershipLost: { retryable: true },
   Overloaded: { retryable: true },
   Stopped: { retryable: true },
@@ -99,5 +100,16 @@ export function describeThrown(thrown: unknown): string {
     return String(thrown instanceof Error ? thrown.message : thrown);
   } catch {
     return "a value that cannot be shown";
+  }
+}
+
+/** What was thrown, with the places in its stack named by `places`; as it is if it has no stack that can be read. */
+export function withPlaces(thrown: unknown, places: (stack: string) => string): unknown {
+  try {
+    if (!(thrown instanceof Error) || typeof thrown.stack !== "string") return thrown;
+    const named = new Error(thrown.message, thrown.cause === undefined ? undefined : { cause: thrown.cause });
+    return Object.assign(named, { name: thrown.name, stack: places(thrown.stack) });
+  } catch {
+    return thrown;
   }
 }

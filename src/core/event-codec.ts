@@ -18,6 +18,7 @@ const VERSIONS = {
   RecordsQuarantined: 1,
   RetryAsked: 1,
   RecordsDiscarded: 1,
+  RetriesWithdrawn: 1,
   SinkClaimed: 1,
   SinkOpened: 1,
   OutputsPrepared: 1,

@@ -323,6 +323,14 @@ export interface RecordsDiscarded extends RetryMark {
   readonly reason: string;
 }
 
+/** Records that were asked for, and are not to be put back after all. */
+export interface RetriesWithdrawn extends Omit<RetryMark, "items"> {
+  readonly count: 0;
+  /** The I of each. */
+  readonly items: readonly number[];
+  readonly reason: string;
+}
+
 export interface SinkClaimed extends Claim {}
 
 export interface SinkOpened extends Common {
@@ -448,6 +456,8 @@ export interface DeployedFork {
   readonly to: number;
   /** Segments that it does not run: their recorded outputs are read. */
   readonly reused: readonly string[];
+  /** Stages that begin a segment, though they would join one, so that what comes before them is read. */
+  readonly cuts: readonly string[];
   /** What becomes of an effect whose result was not recorded. */
   readonly newEffects: "refused" | "called";
 }
@@ -526,6 +536,7 @@ export interface EventTypes {
   RecordsQuarantined: RecordsQuarantined;
   RetryAsked: RetryAsked;
   RecordsDiscarded: RecordsDiscarded;
+  RetriesWithdrawn: RetriesWithdrawn;
   SinkClaimed: SinkClaimed;
   SinkOpened: SinkOpened;
   OutputsPrepared: OutputsPrepared;

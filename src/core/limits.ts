@@ -209,6 +209,8 @@ export const LIMITS = {
   effectFlushMs: 10,
   /** Characters of an effect's name. */
   effectNameChars: 128,
+  /** A stage that waits for one record's function for so long says so. */
+  waitToldMs: 5_000,
   /** Records of a batch whose functions wait at a time. */
   waitingRecords: 1_024,
   /** Canonical bytes of a total or left record, and of members, that are kept of a firing at which a stage failed. */

@@ -94,7 +94,7 @@ class WaitingRows {
 
   /** `begun` is the call for the record `from`. */
   async from(from: number, begun: Call): Promise<void> {
-    const { count, records, effects } = this.#input;
+    const { count, records } = this.#input;
     // Others use the arena while this waits.
     this.#output.leaveArena();
     const take = TAKE[this.#definition.kind];
@@ -105,12 +105,22 @@ class WaitingRows {
       }
       const one = started[row - from] as Settled | Promise<Settled>;
       started[row - from] = undefined;
-      const settled = one instanceof Promise ? await Promise.race([one, effects.failed]) : one;
+      const settled = one instanceof Promise ? await this.#waited(row, one) : one;
       if ("error" in settled) {
         this.#output.fail(settled.error, this.#definition.retry && settled.attempts);
       } else {
         take(settled.value, records[row], this.#output, this.#definition);
       }
+    }
+  }
+
+  async #waited(row: number, one: Promise<Settled>): Promise<Settled> {
+    const { effects } = this.#input;
+    effects.waitsFor(row);
+    try {
+      return await Promise.race([one, effects.failed]);
+    } finally {
+      effects.waitsFor(undefined);
     }
   }
 
@@ -182,6 +192,7 @@ const CERTAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "NotCanonical",
   "RecordTooLarge",
   "StageFailed",
+  "Withdrawn",
 ]);
 
 /** Whether another try may come to something else. */

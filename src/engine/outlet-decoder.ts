@@ -140,11 +140,15 @@ export function decodeOutlet(
   return rows?.length === 0 ? NO_ROWS : steps.outlet(outletIndex, rows);
 }
 
-/** The results of one of a segment's stages in a partition's event, in logical order. They have no records. */
+/**
+ * The results of one of a segment's stages in a partition's event, in logical order: where their records are kept, if
+ * `stored` is the stage that made them.
+ */
 export function decodeResults(
   event: StepsRecorded,
   stage: number,
   sourceNames: readonly string[],
+  stored?: number,
 ): UpstreamRows {
   if (event.count === 0 || event.stages?.[stage] === undefined) return NO_ROWS;
   let steps = stepRows.get(event);
@@ -152,7 +156,7 @@ export function decodeResults(
     steps = new StepRows(event, sourceNames);
     stepRows.set(event, steps);
   }
-  return steps.results(stage);
+  return steps.results(stage, stored);
 }
 
 /** The columns of a StepsRecorded event, decoded as far as they are asked for. */
@@ -215,7 +219,7 @@ class StepRows {
     };
   }
 
-  results(stage: number): UpstreamRows {
+  results(stage: number, stored: number | undefined): UpstreamRows {
     const origin = this.#shape.origin(stage);
     let last = -1;
     let k = 0;
@@ -224,7 +228,8 @@ class StepRows {
       last = input;
       return k;
     });
-    return { ...this.#rowsOf(stage), ks, keys: undefined, stored: undefined, block: stage };
+    const at = stored === undefined ? undefined : this.#shape.storedIndexes({ stage, stored });
+    return { ...this.#rowsOf(stage), ks, keys: undefined, stored: at, block: stored ?? stage };
   }
 
   #rowsOf(stage: number): Omit<UpstreamRows, "ks" | "keys" | "stored" | "block"> {

@@ -41,6 +41,12 @@ export interface EffectFailure {
   readonly path?: string;
 }
 
+/** A stage, and the N of the input whose function it waits for. */
+export interface WaitingPlace {
+  readonly stage: string;
+  readonly n: number;
+}
+
 /**
  * The world outside of an engine, as its owner lets it be reached. One owner calls, and records; another, who runs
  * again what was recorded, serves from the log. It decides nothing: the same outcomes give the same rows.
@@ -55,6 +61,8 @@ export interface Outside {
   effect(request: EffectRequest): Promise<EffectOutcome>;
   /** Resolves after `ms`. */
   wait(ms: number): Promise<void>;
+  /** Is told what is waited for, and with `undefined` that it is not any more. */
+  waitsFor?(place: WaitingPlace | undefined): void;
 }
 
 /** Of an engine that runs where nothing outside can be reached. */

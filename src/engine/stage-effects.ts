@@ -58,6 +58,12 @@ export class StageEffects {
     return outcomes;
   }
 
+  /** Says for which row the stage waits; `undefined`: for none any more. */
+  waitsFor(row: number | undefined): void {
+    const { outside, stage, numberOf } = this.options;
+    outside.waitsFor?.(row === undefined ? undefined : { stage, n: numberOf(row).n });
+  }
+
   cannotGoOn(error: unknown): void {
     void this.failed;
     this.#fail(error);

@@ -97,7 +97,7 @@ export class StepShape {
   }
 
   /** Index of each row of an outlet among {@link storedRows} of its stage; `undefined`: the row itself. */
-  storedIndexes(outlet: OutletColumns): readonly number[] | undefined {
+  storedIndexes(outlet: Pick<OutletColumns, "stage" | "stored">): readonly number[] | undefined {
     const parentOf = (stage: number) => this.stage(stage).parent;
     const rows = rowsInStored(outlet, parentOf, (stage) => this.ahead(stage));
     const { payload, transit } = this.storedRows(outlet.stored);

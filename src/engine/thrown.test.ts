@@ -39,8 +39,14 @@ describe("the reason that is kept of what was thrown", () => {
     [null, "null was thrown, not an Error: null"],
     [404, "a number was thrown, not an Error: 404"],
     [Symbol("s"), "a symbol was thrown, not an Error: Symbol(s)"],
-    [{ status: 500 }, "an object was thrown, not an Error: [object Object]"],
-    [Object.create(null), "an object was thrown, not an Error: a value that cannot be shown"],
+    [{ status: 500 }, 'an object was thrown, not an Error: {"status":500}'],
+    [
+      { why: ["b", 2n, new Uint8Array(3)], code: { of: null } },
+      'an object was thrown, not an Error: {"code":{"of":null},"why":["b","2","3 bytes"]}',
+    ],
+    [[1, 2], "an object was thrown, not an Error: [1,2]"],
+    [{ at: new Date(0) }, "an object was thrown, not an Error: [object Object]"],
+    [Object.create(null), "an object was thrown, not an Error: {}"],
     [new Evil(), "a value that cannot be shown"],
     [refusing, "an object was thrown, not an Error: a value that cannot be shown"],
   ])("says what was thrown instead: %#", (thrown, message) => {

@@ -1,3 +1,4 @@
+import { decodeCanonical, encodeCanonical } from "../core/canonical.ts";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import type { QuarantinedRecord } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -19,7 +20,23 @@ export function reasonOf(thrown: unknown): Reason {
 /** The message of what was thrown; of what is no Error it says so. */
 export function messageOf(thrown: unknown): string {
   if (isError(thrown)) return describeThrown(thrown);
-  return `${kindOf(thrown)} was thrown, not an Error: ${describeThrown(thrown)}`;
+  return `${kindOf(thrown)} was thrown, not an Error: ${contentOf(thrown)}`;
+}
+
+/** Plain data as JSON, the same for what is the same; anything else as it describes itself. */
+function contentOf(thrown: unknown): string {
+  if (typeof thrown !== "object" || thrown === null) return describeThrown(thrown);
+  try {
+    return JSON.stringify(decodeCanonical(encodeCanonical(thrown)), plainer);
+  } catch {
+    return describeThrown(thrown);
+  }
+}
+
+/** What JSON has no form of. */
+function plainer(_key: string, value: unknown): unknown {
+  if (typeof value === "bigint") return String(value);
+  return value instanceof Uint8Array ? `${value.length} bytes` : value;
 }
 
 /** A text as an event may hold it. */

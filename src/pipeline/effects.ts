@@ -43,12 +43,15 @@ const PLAIN: EffectPlan = {
   concurrency: LIMITS.effectConcurrency,
 };
 
+/** What is wrong in the code comes again for each record: whoever reads of one has to know. */
+const OF_CODE = "; this is in the stage's code, and not in the record";
+
 /** Throws `BadEffect`, with `where`, for options that mean nothing. */
 export function effectPlan(options: EffectOptions | undefined, where: string): EffectPlan {
   if (options === undefined) return PLAIN;
   if (typeof options !== "object" || options === null) {
     throw badEffect(
-      "the effect's options are no object",
+      `the effect's options are no object${OF_CODE}`,
       where,
       'Give { timeout: "5s" }, or leave them out.',
     );
@@ -56,7 +59,7 @@ export function effectPlan(options: EffectOptions | undefined, where: string): E
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
   if (unknown !== undefined) {
     throw badEffect(
-      `an effect has no option ${JSON.stringify(unknown)}`,
+      `an effect has no option ${JSON.stringify(unknown)}${OF_CODE}`,
       where,
       `It has ${OPTIONS.join(", ")}.`,
     );
@@ -66,7 +69,7 @@ export function effectPlan(options: EffectOptions | undefined, where: string): E
     !(Number.isSafeInteger(concurrency) && concurrency >= 1 && concurrency <= LIMITS.effectConcurrencyMost)
   ) {
     throw badEffect(
-      `concurrency has to be a whole number from 1 to ${LIMITS.effectConcurrencyMost}, not ${String(concurrency)}`,
+      `concurrency has to be a whole number from 1 to ${LIMITS.effectConcurrencyMost}, not ${String(concurrency)}${OF_CODE}`,
       where,
       "It counts calls that are under way at a time.",
     );
@@ -79,7 +82,7 @@ export function effectPlan(options: EffectOptions | undefined, where: string): E
     };
   } catch (error) {
     if (!isHeadwaterError(error)) throw error;
-    throw badEffect(error.message, where, error.hint ?? "");
+    throw badEffect(`${error.message}${OF_CODE}`, where, error.hint ?? "");
   }
 }
 

@@ -121,19 +121,23 @@ export interface PlannedFork {
   readonly name: string;
   /** The last ordinal that is taken from what was recorded. */
   readonly to: number;
-  /** Segments that are not run: their recorded outputs are read. */
-  readonly reused: ReadonlySet<string>;
+  /**
+   * Segments that are not run: what their stages gave is read as it was recorded. With the outlets that they had then,
+   * when they may have had more stages.
+   */
+  readonly reused: ReadonlyMap<string, readonly Outlet[]>;
 }
 
 /**
  * Cuts a pipeline into segments. A stage joins the segment of its input, unless it reads a source, reads a keyBy
  * (its records move to other partitions), or is a union, window or join; then it begins one.
  *
- * The plan's definition has the parameters' values of `overrides`. Throws `BadParameter` for those that do not fit.
+ * The plan's definition has the parameters' values of `overrides`. A stage of `cuts` begins a segment in any case. Throws `BadParameter` for those that do not fit.
  */
 export function planPipeline(
   defined: PipelineDefinition,
   overrides: readonly ParameterOverride[] = [],
+  cuts: ReadonlySet<string> = new Set(),
 ): Plan {
   const definition = withParameters(defined, overrides);
   const stages = new Map(definition.stages.map((stage) => [stage.name, stage]));
@@ -177,7 +181,8 @@ export function planPipeline(
       stage.inputs.length === 1 &&
       stages.has(input) &&
       stages.get(input)?.kind !== "keyBy" &&
-      !isTimed(stage);
+      !isTimed(stage) &&
+      !cuts.has(stage.name);
     const home = joins ? segmentOf.get(input) : undefined;
     if (home !== undefined && input !== undefined) {
       // What came too late is what came in.

@@ -260,7 +260,9 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
     name: string,
     windows: Windows,
     options: WindowOptions<T, K, R, Out>,
+    ...misplaced: readonly never[]
   ): TimedStream<Out, K, T> {
+    mustBeAll(misplaced, name, "window");
     return new TimedStream(
       this.output.addStage(windowDefinition(name, this.output.name, windows, options as never)),
     );
@@ -341,7 +343,15 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
   reduce<Total, Out, P extends ParameterDeclarations = NoParameters>(
     name: string,
     options: ReduceOptions<T, K, Total, Out, P>,
+    ...misplaced: readonly never[]
   ): KeyedStream<Out, K> {
+    mustBeAll(misplaced, name, "reduce");
+    if (typeof options !== "object" || options === null) {
+      throw new HeadwaterError("BadPipeline", "a reduce takes one object after its name", {
+        where: `stage ${name}`,
+        hint: `Write it like .reduce(${JSON.stringify(name)}, { init, step, emit }).`,
+      });
+    }
     for (const part of ["init", "step", "emit"] as const) mustBeFunction(options[part], name, part);
     return new KeyedStream(
       this.output.addStage({
@@ -389,4 +399,17 @@ function mustBeOfOne(left: Output, right: Output | undefined, stage: string): as
 function mustBeFunction(fn: unknown, stage: string, what: string): void {
   if (typeof fn === "function") return;
   throw new HeadwaterError("BadPipeline", `the stage has no ${what}`, { where: `stage ${stage}` });
+}
+
+/** Options that are given behind those that there are would be passed over. */
+function mustBeAll(misplaced: readonly unknown[], stage: string, kind: string): void {
+  if (misplaced.length === 0) return;
+  throw new HeadwaterError(
+    "BadPipeline",
+    `a ${kind} has all its options in one object, and more were given`,
+    {
+      where: `stage ${stage}`,
+      hint: "Put them, such as onError, into that object.",
+    },
+  );
 }

@@ -4,6 +4,8 @@ export interface Bundle {
   readonly code: Uint8Array;
   /** The module's file name, without its folder. */
   readonly module: string;
+  /** Source map of `code`, as JSON. Not kept in a log: code from there has none. */
+  readonly map?: string;
 }
 
 /** Makes bundles of modules, and modules of bundles. */
@@ -12,4 +14,15 @@ export interface Bundler {
   bundle(path: string): Promise<Bundle>;
   /** Runs a bundle and answers its default export. Only for code that is trusted. Throws `BadPipeline`. */
   load(bundle: Bundle): unknown;
+  /** Makes of a stack of a bundle's code one that names the files and lines which that was made of, as far as is known. */
+  places?(bundle: Bundle): (stack: string) => string;
+}
+
+/** Looks into the source text of functions. */
+export interface NameFinder {
+  /**
+   * The names that the source text of a function refers to and does not itself declare, such as functions of its module
+   * and globals. `undefined`: that cannot be told of this text.
+   */
+  namesOutside(text: string): Promise<ReadonlySet<string> | undefined>;
 }

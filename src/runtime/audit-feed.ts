@@ -1,7 +1,6 @@
 import type { AuditedEvent, AuditItem } from "../../projections/audit.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { TypedEvent } from "../core/events.ts";
 import { decodeLeaves } from "../core/leaves.ts";
 import { comparePositions } from "../core/position.ts";
 import { AUDIT_STREAM, COVERED_PREFIXES } from "../core/streams.ts";
@@ -116,15 +115,13 @@ function itemsOf(recorded: RecordedEvent): AuditItem[] {
 
 function audited(event: RecordedEvent): AuditedEvent {
   const { stream, revision, id, type, data, metadata } = event;
-  return { kind: "event", stream, revision, id, type, data, metadata, typed: typedOf(event) };
-}
-
-function typedOf(event: RecordedEvent): TypedEvent | undefined {
+  const said = { kind: "event", stream, revision, id, type, data, metadata } as const;
   try {
-    return decodeEvent(event);
+    return { ...said, typed: decodeEvent(event) };
   } catch (error) {
-    if (error instanceof HeadwaterError) return undefined;
-    throw error;
+    if (!(error instanceof HeadwaterError)) throw error;
+    const tooNew = error.code === "LogTooNew" ? { tooNew: error.message } : {};
+    return { ...said, typed: undefined, ...tooNew };
   }
 }
 

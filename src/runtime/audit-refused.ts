@@ -13,8 +13,8 @@ import { isUnreadable } from "./unreadable.ts";
 interface Walk {
   /** The I that is next. */
   next: number;
-  /** Revision of the event that has it, or comes before it. */
-  revision: number;
+  /** Revision of the event that has it, or comes before it; `undefined`: not looked for yet. */
+  revision: number | undefined;
 }
 
 /**
@@ -41,6 +41,9 @@ export class AuditRefused {
     } else if (typed?.type === "StepsRecorded") {
       const retries = retryStream(pipelineOf(stream));
       yield* this.#taken(stream, retries, typed.data.from?.[retries], typed.data.to?.[retries]);
+    } else if (typed?.type === "DoorClaimed") {
+      const { retry: next = 0 } = typed.data;
+      if (!this.#walks.has(stream)) this.#walks.set(stream, { next, revision: undefined });
     } else if (typed?.type === "RecordsAccepted" || typed?.type === "InputEnded") {
       yield* this.#taken(stream, retryStream(pipelineOf(stream)), undefined, typed.data.retry);
     }
@@ -57,10 +60,11 @@ export class AuditRefused {
     const start = from ?? walk?.next ?? 0;
     if (!Number.isSafeInteger(start) || !Number.isSafeInteger(to) || (to as number) <= start) return;
     if (walk === undefined || walk.next !== start) {
-      walk = { next: start, revision: await this.#seek(retries, start) };
+      walk = { next: start, revision: undefined };
       this.#walks.set(unit, walk);
     }
     const end = to as number;
+    walk.revision ??= await this.#seek(retries, start);
     for (; ; walk.revision++) {
       const typed = await this.#eventAt(retries, walk.revision);
       if (typed === undefined) break;

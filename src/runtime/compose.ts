@@ -18,7 +18,7 @@ import { createThreads } from "../adapters/threads/threads.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
 import * as library from "../pipeline/library.ts";
-import type { Bundler } from "../ports/bundler.ts";
+import type { Bundler, NameFinder } from "../ports/bundler.ts";
 import type { Children } from "../ports/children.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Commands } from "../ports/commands.ts";
@@ -104,7 +104,7 @@ export interface Surroundings {
   readonly files: Files;
   readonly http: HttpClient;
   readonly processes: Processes;
-  readonly bundler: Bundler;
+  readonly bundler: Bundler & NameFinder;
   readonly threads: Threads;
 }
 

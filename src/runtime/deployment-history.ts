@@ -101,10 +101,24 @@ export class DeploymentHistory {
   }
 }
 
-/** The plan as it runs in the streams of `name`, which are a fork's if `fork` says so. */
+/**
+ * The plan as it runs in the streams of `name`, which are a fork's if `fork` says so. A fork keeps all that leaves its
+ * segments, whatever the pipeline keeps: it is there to be looked at.
+ */
 export function forkedPlan(plan: Plan, name: string, fork: DeployedFork | undefined): Plan {
   if (fork === undefined) return plan;
-  return { ...plan, fork: { name, to: fork.to, reused: new Set(fork.reused) } };
+  const outletsOf = (segment: string) => plan.segments.find((other) => other.name === segment)?.outlets ?? [];
+  const cut = fork.cuts.length === 0 ? plan : planPipeline(plan.definition, [], new Set(fork.cuts));
+  return {
+    ...cut,
+    segments: cut.segments.map((segment) => ({ ...segment, captures: undefined })),
+    captures: new Map(),
+    fork: {
+      name,
+      to: fork.to,
+      reused: new Map(fork.reused.map((segment) => [segment, outletsOf(segment)])),
+    },
+  };
 }
 
 /** A stage of a deployment; `undefined` if it has none of this name. */

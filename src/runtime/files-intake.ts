@@ -23,6 +23,8 @@ export type FileNotice =
   | { readonly event: "truncated"; readonly file: string }
   /** The file that the name stood for in the last run has this name now, and is read on first. */
   | { readonly event: "found-rotated"; readonly file: string }
+  /** A folder in which there is nothing to read. */
+  | { readonly event: "empty-folder"; readonly file: string; readonly follow: boolean }
   /** A file of a folder that cannot be read. */
   | { readonly event: "left-out"; readonly file: string; readonly reason: string };
 
@@ -68,6 +70,7 @@ export class FilesIntake implements Intake {
     const found = await files.filesIn(path);
     if (found === undefined) await mustBegin(await files.openInput(path, format));
     else mustNotBeTooMany(path, found.length);
+    if (found?.length === 0) options.onFile({ event: "empty-folder", file: path, follow: options.follow });
     const intake = new FilesIntake(options, found !== undefined);
     // From now on it is known what the name stood for, however long it takes until it is read.
     if (found === undefined) await intake.#discover();

@@ -9,6 +9,7 @@ import type { Pace } from "./pace.ts";
 import { operate } from "./pipeline-run.ts";
 import type { ProgressBoard } from "./progress-board.ts";
 import { RecordedEffects } from "./recorded-effects.ts";
+import { unitsOf } from "./routes.ts";
 import type { RunEnvironment, RunOptions } from "./run-options.ts";
 import type { SinkTarget } from "./sink-target.ts";
 import { Supervision } from "./supervision.ts";
@@ -43,7 +44,7 @@ export interface ForkOptions
  */
 export async function runFork(environment: RunEnvironment, options: ForkOptions): Promise<PipelineDeployed> {
   const { log, clock, ids, processes } = environment;
-  const { plan, history, fork, board, signal } = options;
+  const { plan, history, fork, board, signal, targets } = options;
   const name = forkNameOf(plan);
   const process = ids.uuid();
   const supervision = await Supervision.claim(
@@ -54,10 +55,16 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
   supervision.beat((error) => lost.abort(error));
   try {
     const deployed = await deployFork(environment, options, name, supervision);
+    const { partitions } = unitsOf(plan);
+    // All of it is as it was recorded, and nobody wants it written.
+    if (partitions.length === 0 && targets.size === 0) {
+      await supervision.release();
+      return deployed;
+    }
     await beginFork({ log, clock, history, plan, deployed, process, signal });
     board.reportDoor("history", fork.to);
     board.noMoreInput();
-    const finished = await operate(environment, {
+    await operate(environment, {
       ...options,
       intakes: new Map(),
       nodes: 1,
@@ -78,7 +85,7 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
       onStandBy: () => {},
       onBegunAgain: () => {},
     });
-    if (finished) await supervision.release();
+    await supervision.release();
     if (board.through < fork.to) {
       throw new HeadwaterError("Stopped", "stopped before the replay was through", { where: name });
     }

@@ -48,6 +48,8 @@ export interface HostContext {
   /** Where the workers of a thread say what they are at, and wait for each other; absent outside of threads. */
   readonly thread?: ThreadPlace;
   onQuarantined(stage: string, address: string, message: string): void;
+  /** Makes of a stack of the pipeline's code one that names its files and lines. */
+  places(stack: string): string;
 }
 
 /** What the workers of one thread share. */

@@ -2,13 +2,15 @@ import { type Address, formatAddress, parseUnitStream } from "../core/address.ts
 import { ColumnReader } from "../core/columns.ts";
 import { DIGEST_BYTES, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
 import type { DeployedStage, PipelineDeployed } from "../core/events.ts";
-import { isRetryStream } from "../core/streams.ts";
+import { forkOf, isRetryStream, stepsStream } from "../core/streams.ts";
 import { type Members, readMembers } from "../engine/members.ts";
 import { StepGraph, type StepRow } from "../engine/step-graph.ts";
 import { kindMakesRecords, SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { Bundler } from "../ports/bundler.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import { structureOf } from "./deployed-plan.ts";
 import { DeploymentHistory } from "./deployment-history.ts";
 import {
   type AcceptedPlace,
@@ -24,6 +26,8 @@ import {
 } from "./lineage-places.ts";
 import { itemOfRow, RefusedReader } from "./lineage-refused.ts";
 import { RecordSeeker, type UnitEvent } from "./record-seeker.ts";
+import { upstreamsOfPartition } from "./routes.ts";
+import { readOne } from "./seek.ts";
 import { readMembersColumn } from "./snapshots.ts";
 
 /**
@@ -78,10 +82,25 @@ export class LineageReader {
     if (unit === undefined) throw notFound(address, "Records are in the streams of sources and partitions.");
     const sought = await this.#seeker.find(stream, n);
     if (sought.kind === "gone") return goneAt(address, sought.before);
-    if (sought.kind === "never") throw notFound(address, howMany(sought.next));
+    if (sought.kind === "never") {
+      const before = await this.#beforeFork(stream, n);
+      if (before !== undefined) return this.locate({ ...address, stream: before });
+      throw notFound(address, howMany(sought.next));
+    }
     return unit.kind === "source"
       ? this.#accepted(address, unit.pipeline, sought.event)
       : this.#step(address, sought.event);
+  }
+
+  /** The stream that has an input from before a fork began: its pipeline's; `undefined`: it is none. */
+  async #beforeFork(stream: string, n: number): Promise<string | undefined> {
+    const unit = parseUnitStream(stream);
+    const fork = unit?.kind === "steps" ? forkOf(unit.pipeline) : undefined;
+    if (unit?.kind !== "steps" || fork === undefined) return undefined;
+    if ((await this.#log.streamInfo(stream)) === undefined) return undefined;
+    const { type, data } = decodeEvent(await readOne(this.#log, stream, 0));
+    if (type !== "PartitionClaimed" || n >= data.first) return undefined;
+    return stepsStream(fork.pipeline, unit.segment, unit.partition);
   }
 
   /** The digest of a record: 32 bytes; `undefined` where provenance is off, or its event is gone. */
@@ -206,7 +225,9 @@ export class LineageReader {
     const { parent } = graph.input(row);
     if (parent !== undefined) {
       const { stream, n, k } = parent;
-      return this.locate(stream.startsWith("steps_") ? { stream, n, k } : { stream, n });
+      if (!stream.startsWith("steps_")) return this.locate({ stream, n });
+      const stage = cutBehind(place, stream);
+      return this.locate({ stream, n, k, ...(stage !== undefined && { stage }) });
     }
     const n = graph.event.first + row;
     const stage = firstStage(place.deployed, place.stage.segment);
@@ -432,4 +453,18 @@ function misfit({ stream, revision }: RecordedEvent): HeadwaterError {
   return new HeadwaterError("LogDamaged", "an event does not fit the deployment that it names", {
     where: `${stream}@${revision}`,
   });
+}
+
+/** The stage whose results a partition of a fork has read in the place of outputs; `undefined`: it has read outputs. */
+function cutBehind(
+  { deployed, stage, stream: own }: ResultPlace | FiringPlace,
+  stream: string,
+): string | undefined {
+  if (deployed.fork?.cuts.includes(stage.segment) !== true) return undefined;
+  const plan = structureOf(deployed, pipelineOf(own));
+  const segment = plan.segments.find(({ name }) => name === stage.segment);
+  if (segment === undefined) return undefined;
+  const selections = upstreamsOfPartition(plan, segment, Number(own.slice(-4)));
+  const read = selections.find((one) => one.stream === stream);
+  return read !== undefined && "results" in read.from ? segment.stages[0]?.definition.inputs[0] : undefined;
 }

@@ -1,13 +1,15 @@
 import { HeadwaterError } from "../core/errors.ts";
 import type { EffectRange } from "../core/events.ts";
-import type { EffectOutcome, EffectRequest, Outside } from "../engine/outside.ts";
+import type { EffectOutcome, EffectRequest, Outside, WaitingPlace } from "../engine/outside.ts";
 import { sleep } from "../ports/clock.ts";
 import { callEffect, type RecordedOutcomes } from "./effect-calls.ts";
 import type { EffectGates } from "./effect-gates.ts";
 import { EffectLog, type EffectLogOptions } from "./effect-log.ts";
+import type { LongWaits } from "./long-waits.ts";
 
 export interface LiveEffectsOptions extends EffectLogOptions {
   readonly gates: EffectGates;
+  readonly waits: LongWaits;
   /** Where outcomes are looked for before anything is called. */
   readonly recorded?: RecordedOutcomes | undefined;
 }
@@ -41,6 +43,10 @@ export class LiveEffects implements Outside {
     }
     await kept.added;
     return kept.outcome;
+  }
+
+  waitsFor(place: WaitingPlace | undefined): void {
+    this.#options.waits.waitsFor(place);
   }
 
   async wait(ms: number): Promise<void> {

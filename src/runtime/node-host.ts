@@ -82,6 +82,7 @@ function contextOf(place: NodePlace): HostContext {
     onOutputWaits: () => {},
     thread: { marks, turnstile: new Turnstile() },
     onQuarantined: (stage, address, message) => board.quarantined({ stage, address, message }),
+    places: place.bundler.places?.(seed.bundle) ?? ((stack) => stack),
   };
 }
 

@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 import type { WorkerInput } from "../../actors/worker.ts";
 import { encodeCanonical } from "../core/canonical.ts";
 import { sha256 } from "../core/digest.ts";
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError, withPlaces } from "../core/errors.ts";
 import type { Cursors, EffectRange, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
@@ -12,11 +12,12 @@ import { originsOf } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { SegmentEngine, SegmentResult } from "../engine/segment-engine.ts";
 import { type EncodedSteps, encodeSteps, type StepColumns } from "../engine/steps-encoder.ts";
-import { messageOf } from "../engine/thrown.ts";
+import { cutReason, messageOf } from "../engine/thrown.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { HostContext } from "./host-context.ts";
 import { LiveEffects, letGo } from "./live-effects.ts";
+import { LongWaits } from "./long-waits.ts";
 import type { MergedBatch, MergeReader } from "./merge-reader.ts";
 import { replayInputs } from "./partition-replay.ts";
 import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
@@ -174,7 +175,19 @@ export class PartitionWorker {
       recorded: this.#context.recordedEffects?.(this.#segment.name, this.#partition),
       probe,
       signal: this.#stop.signal,
+      waits: this.#longWaits(unit.main.stream),
       mustStillOwn: (cause) => unit.mustStillOwn(cause),
+    });
+  }
+
+  /** A record whose function keeps everybody waiting is named to who asks what holds the rest back. */
+  #longWaits(stream: string): LongWaits {
+    return new LongWaits({
+      clock: this.#context.clock,
+      signal: this.#stop.signal,
+      onLong: ({ stage, n }) =>
+        this.#enters({ kind: "outside", reason: `stage ${stage} waits for input ${n} of ${stream}` }),
+      onOver: () => this.#enters({ kind: "working" }),
     });
   }
 
@@ -301,7 +314,7 @@ export class PartitionWorker {
     // Whoever was let go of while functions were waiting leaves the batch to the next owner.
     this.#stop.signal.throwIfAborted();
     this.#failIfAsked(this.#segment, batch.rows, next, result);
-    const steps = encodeSteps(this.#encoderOptions(), batch.rows, next, result);
+    const steps = this.#withPlaces(encodeSteps(this.#encoderOptions(), batch.rows, next, result));
     this.#lastOrdinal = batch.rows.ordinals.at(-1);
     this.#inputsSinceSnapshot += batch.rows.count;
     const due = Math.max(LIMITS.snapshotInputs, engine.stateEntries);
@@ -360,14 +373,17 @@ export class PartitionWorker {
   async #recordRetried(stream: string, back: ComingBack): Promise<void> {
     const engine = this.#engine as SegmentEngine;
     const place = this.#claimed();
-    const { rows, entry } = back;
+    const { rows, entry, withdrawn } = back;
     const { segment } = engine.entryAt(entry);
     this.#enters({ kind: "working" });
+    if (withdrawn !== undefined) {
+      engine.refuse({ n: place.next, stage: entry, row: 0, message: withdrawn, code: "Withdrawn" });
+    }
     const result = await engine.processAt(entry, rows, place.next, this.#effects);
     this.#stop.signal.throwIfAborted();
-    this.#failIfAsked(segment, rows, place.next, result);
+    if (withdrawn === undefined) this.#failIfAsked(segment, rows, place.next, result);
     const options = { ...this.#encoderOptions(), segment, streams: [stream], fromSource: false };
-    const encoded = encodeSteps(options, rows, place.next, result);
+    const encoded = this.#withPlaces(encodeSteps(options, rows, place.next, result));
     const steps = {
       ...encoded,
       columns: { ...encoded.columns, entry },
@@ -380,6 +396,16 @@ export class PartitionWorker {
     await this.#append({ cursors, through: place.through, steps: [] }, steps, undefined);
     this.#context.board.totals.retried += rows.count;
     this.#tell(steps, result);
+  }
+
+  /** Stacks as they are kept: they name lines that somebody wrote, where the code that runs is made of them. */
+  #withPlaces(steps: EncodedSteps): EncodedSteps {
+    if (steps.quarantined.every(({ stack }) => stack === undefined)) return steps;
+    const { places } = this.#context;
+    const quarantined = steps.quarantined.map((record) =>
+      record.stack === undefined ? record : { ...record, stack: cutReason(places(record.stack)) },
+    );
+    return { ...steps, quarantined };
   }
 
   #tell(steps: EncodedSteps, result: SegmentResult): void {
@@ -442,7 +468,7 @@ export class PartitionWorker {
       throw new HeadwaterError("StageFailed", messageOf(failure.error), {
         where: `stage ${planned.definition.name}, ${this.#describeInput(rows, row)}, input ${first + row}`,
         hint: 'Mend the stage and run again: it goes on at this input. With onError "skip" it would be quarantined.',
-        cause: failure.error,
+        cause: withPlaces(failure.error, this.#context.places),
       });
     }
   }

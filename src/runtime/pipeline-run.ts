@@ -253,6 +253,10 @@ export async function operate(environment: RunEnvironment, operation: Operation)
   if (!operation.leaveRetries) {
     for (const unit of [...units.doors, ...units.partitions]) board.expectRetries(unit);
   }
+  board.onOutside = (unit, reason) => {
+    // Sinks tell it themselves: see `onOutputWaits`.
+    if (units.partitions.includes(unit)) operation.onStageWaits?.(reason);
+  };
   const ended = new Set<string>();
   let inputFailure: HeadwaterError | undefined;
   const lookForEnd = () => {
@@ -467,10 +471,21 @@ function isFatal(error: unknown): boolean {
 }
 
 function hostContext(environment: RunEnvironment, operation: Operation): HostContext {
-  const { log, clock, probe } = environment;
-  const { plan, process, deployed, provenance, batchRecords, tickMs, board, keepOpen, onQuarantined } =
-    operation;
+  const { log, clock, probe, bundler } = environment;
+  const {
+    plan,
+    process,
+    deployed,
+    provenance,
+    batchRecords,
+    tickMs,
+    board,
+    keepOpen,
+    onQuarantined,
+    bundle,
+  } = operation;
   const decoder = new RecordDecoder();
+  const places = bundle && bundler.places?.(bundle);
   return {
     log,
     clock,
@@ -493,6 +508,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
     onQuarantined,
+    places: places ?? ((stack) => stack),
   };
 }
 

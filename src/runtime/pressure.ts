@@ -25,15 +25,23 @@ export interface HoldUp {
  */
 export class Pressure {
   readonly #isBehind: (unit: string) => boolean;
+  readonly #onOutside: (unit: string, reason: string) => void;
   readonly #now = new Map<string, Activity>();
   readonly #held = new Set<string>();
   readonly #ms = new Map<string, number>();
   readonly #reasons = new Map<string, string>();
   #accountedAt = 0;
 
-  /** `isBehind`: whether there is something in flight that is not through a unit yet. */
-  constructor(isBehind: (unit: string) => boolean) {
+  /**
+   * `isBehind`: whether there is something in flight that is not through a unit yet. `onOutside` is called when a unit
+   * waits for somebody outside and says why.
+   */
+  constructor(
+    isBehind: (unit: string) => boolean,
+    onOutside: (unit: string, reason: string) => void = () => {},
+  ) {
     this.#isBehind = isBehind;
+    this.#onOutside = onOutside;
   }
 
   /** A unit does something else from now on, by the monotonic clock. */
@@ -44,6 +52,7 @@ export class Pressure {
     else this.#held.delete(unit);
     if (activity.kind === "outside" && activity.reason !== undefined) {
       this.#reasons.set(groupOf(unit, activity), activity.reason);
+      this.#onOutside(unit, activity.reason);
     }
   }
 

@@ -42,11 +42,16 @@ export class ProgressBoard {
   readonly outputs = new Map<string, number>();
   /** How many records came too late for each window or join: a part of `totals.late` each. */
   readonly late = new Map<string, number>();
+  /** Called when a unit waits for somebody outside and says why. */
+  onOutside: (unit: string, reason: string) => void = () => {};
   /** Who holds back whom. */
-  readonly pressure = new Pressure((unit) => {
-    const through = this.#through.get(unit);
-    return through !== undefined && through < this.doorsThrough;
-  });
+  readonly pressure = new Pressure(
+    (unit) => {
+      const through = this.#through.get(unit);
+      return through !== undefined && through < this.doorsThrough;
+    },
+    (unit, reason) => this.onOutside(unit, reason),
+  );
   readonly #through = new Map<string, number>();
   readonly #doors = new Map<string, number>();
   /** Up to which I each partition and door has taken what was asked to be put back. */

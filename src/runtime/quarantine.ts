@@ -85,6 +85,8 @@ async function* quarantinedIn(
     if (!referred) continue;
     for (const [index, quarantined] of records.entries()) {
       if (stage !== undefined && quarantined.stage !== stage) continue;
+      // Given up: that is told of where it had been refused before.
+      if (quarantined.code === "Withdrawn") continue;
       // Older logs leave it to be worked out.
       let { k } = quarantined;
       if (k === undefined && steps !== "gone") {

@@ -29,6 +29,17 @@ export function upstreamsOfSink(plan: Plan, upstream: Upstream, payload: boolean
   return selections(plan, upstream, undefined, { payload, watched: false });
 }
 
+/** How what leaves by an outlet is read: of a segment that is not run, as it was recorded. */
+function outletOf({ segments, fork }: Plan, segment: string, outlet: number): UpstreamSelection["from"] {
+  const recorded = fork?.reused.get(segment);
+  if (recorded === undefined) return { outlet };
+  const planned = segments.find(({ name }) => name === segment);
+  const wanted = planned?.outlets[outlet];
+  if (planned === undefined || wanted === undefined) return { outlet };
+  const at = recorded.findIndex(({ stage, rekeys }) => stage === wanted.stage && rekeys === wanted.rekeys);
+  return at < 0 ? { results: wanted.stage, stored: wanted.stored } : { outlet: at };
+}
+
 /** What a stage has given, in all partitions; nothing if the plan has no such stage. */
 export function upstreamsOfStage(plan: Plan, stage: string): UpstreamSelection[] {
   const segment = plan.segments.find(({ stages }) =>
@@ -66,7 +77,7 @@ function selections(
   const read = route === "same" ? [partition ?? 0] : Array.from({ length: partitions }, (_, index) => index);
   return read.map((index) => ({
     stream: stepsStreamOf(plan, { name: from.segment }, index),
-    from: { outlet: from.outlet },
+    from: outletOf(plan, from.segment, from.outlet),
     partition: route === "sections" ? partition : undefined,
     ...common,
   }));

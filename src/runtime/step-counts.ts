@@ -4,13 +4,25 @@ import { StepShape } from "../engine/step-shape.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { seekThrough } from "./seek.ts";
 
+/** What one of a segment's stages was given, and what it gave, in rows. */
+export interface StageCounts {
+  readonly steps: number;
+  readonly results: number;
+}
+
 /**
- * How many steps a partition's stream has recorded for inputs with ordinals from `from` up to and with `to`: rows that
- * stages were given.
+ * Counts for each of the first `stages` stages of a partition's stream the steps and results that are recorded of inputs
+ * with ordinals from `from` up to and with `to`.
  */
-export async function stepsIn(log: EventLog, stream: string, from: number, to: number): Promise<number> {
-  if ((await log.streamInfo(stream)) === undefined) return 0;
-  let steps = 0;
+export async function countStages(
+  log: EventLog,
+  stream: string,
+  from: number,
+  to: number,
+  stages: number,
+): Promise<readonly StageCounts[]> {
+  const counts = Array.from({ length: stages }, () => ({ steps: 0, results: 0 }));
+  if ((await log.streamInfo(stream)) === undefined) return counts;
   for await (const recorded of log.read(stream, { from: (await seekThrough(log, stream, from - 2)) ?? 0 })) {
     const { type, data } = decodeEvent(recorded);
     if (type !== "StepsRecorded" || data.ordinals === undefined) continue;
@@ -22,12 +34,20 @@ export async function stepsIn(log: EventLog, stream: string, from: number, to: n
       return from <= ordinal && ordinal <= to;
     };
     const whole = within(0) && within(ordinals.length - 1);
-    for (const { input } of data.stages ?? []) {
-      const { count } = shape.stage(input);
-      const origin = shape.origin(input);
-      if (whole) steps += count;
-      else for (let row = 0; row < count; row++) if (within(origin?.[row] ?? row)) steps++;
+    const rowsOf = (stage: number) => {
+      const { count } = shape.stage(stage);
+      if (whole) return count;
+      const origin = shape.origin(stage);
+      let rows = 0;
+      for (let row = 0; row < count; row++) if (within(origin?.[row] ?? row)) rows++;
+      return rows;
+    };
+    for (const [stage, { input }] of (data.stages ?? []).slice(0, stages).entries()) {
+      const of = counts[stage];
+      if (of === undefined) continue;
+      of.steps += rowsOf(input);
+      of.results += rowsOf(stage);
     }
   }
-  return steps;
+  return counts;
 }

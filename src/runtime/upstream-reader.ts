@@ -26,9 +26,13 @@ export interface UpstreamSelection {
   readonly origins: readonly string[];
   /**
    * For a source's stream its index in `origins`; for a partition's the outlet, or a stage of which the results are
-   * wanted: of these the digests are given in the place of records, and nothing of a stage that has none.
+   * wanted: their records as they are kept of the stage `stored`, or where that is not given the digests in the place of
+   * records, and nothing of a stage that has none.
    */
-  readonly from: { readonly source: number } | { readonly outlet: number } | { readonly results: number };
+  readonly from:
+    | { readonly source: number }
+    | { readonly outlet: number }
+    | { readonly results: number; readonly stored?: number };
   /** The section to read; `undefined`: all of them. */
   readonly partition: number | undefined;
   /** Added to all paths: see `Upstream.branch`. */
@@ -64,7 +68,7 @@ export interface UpstreamChunk extends UpstreamRows {
 interface Received {
   readonly typed: ReturnType<typeof decodeEvent>;
   readonly chunk: UpstreamChunk | undefined;
-  /** N of the first of its records that is beyond what is wanted of the stream. */
+  /** N of the first record that is beyond what is wanted of the stream; `undefined`: there is none. */
   readonly beyond: number | undefined;
   /** Whether it was the last of those that came together. */
   readonly last: boolean;
@@ -176,7 +180,7 @@ export class UpstreamReader {
       if (next === "caught-up") {
         if (upTo !== undefined) this.#through = Math.max(this.#through, upTo);
       } else {
-        if (next.chunk !== undefined && next.chunk.count > 0) await this.#heldBack(next.chunk);
+        await this.#heldBack(next);
         this.#enqueue(next);
         while (this.#full && !signal.aborted) {
           this.#changed();
@@ -232,13 +236,13 @@ export class UpstreamReader {
     } else if (typed.type === "StepsRecorded" && "outlet" in from) {
       rows = decodeOutlet(typed.data, from.outlet, origins, partition);
     } else if (typed.type === "StepsRecorded" && "results" in from) {
-      rows = decodeResults(typed.data, from.results, origins);
+      rows = decodeResults(typed.data, from.results, origins, from.stored);
     }
     if (rows === undefined || rows.count === 0) return { typed, chunk: undefined, beyond: undefined, last };
     const within = this.#within(rows);
     const wanted = this.#trim(within);
     const chunk =
-      typed.type === "StepsRecorded" && "results" in from
+      typed.type === "StepsRecorded" && "results" in from && from.stored === undefined
         ? withDigests(wanted, typed.data, from.results)
         : await this.#load(wanted, typed.data as RecordRanges);
     return { typed, chunk, beyond: rows.ns[within.count], last };
@@ -271,13 +275,14 @@ export class UpstreamReader {
     }
   }
 
-  async #heldBack({ count, ordinals }: UpstreamChunk): Promise<void> {
+  async #heldBack({ chunk }: Received): Promise<void> {
     const { pace } = this.#bounds;
     const recorded = this.selection.upTo !== undefined && "source" in this.selection.from;
-    if (pace === undefined || !recorded) return;
+    const from = chunk?.ordinals[0];
+    if (pace === undefined || !recorded || chunk === undefined || from === undefined) return;
     // What has been read by now goes on meanwhile.
     this.#changed();
-    await pace.take(count, ordinals[0] as number, this.#stop.signal);
+    await pace.take(chunk.count, from, this.#stop.signal);
   }
 
   /** Each event begins with the step that is in force; those known already are passed over. */

@@ -1,6 +1,8 @@
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openLog } from "../../src/runtime/compose.ts";
+import { type Draft, StreamTail } from "../../src/runtime/stream-tail.ts";
 import { type Ended, headwater, jsonError, projectFile, Workplace } from "./command.ts";
 
 const place = new Workplace();
@@ -61,6 +63,26 @@ describe("an audit of a log of a real run", () => {
     const ended = await audit("--log", "lmdb:none");
     expect(ended.code).toBe(3);
     expect(jsonError(ended).hint).not.toBeNull();
+  });
+
+  it("says of a log that a newer Headwater wrote to that it cannot tell", async () => {
+    const copy = await place.folder();
+    await run("log", "backup", join(copy, "log"));
+    const where = `lmdb:${join(copy, "log")}`;
+    const log = await openLog(where, {});
+    const tail = await StreamTail.open(log, "supervisor_earthquakes");
+    await tail.append([{ type: "Heartbeat", event: { v: 99, wall: 0, epoch: 99 } } as unknown as Draft]);
+    await log.close();
+    for (const args of [[], ["earthquakes"]]) {
+      const ended = await audit("--log", where, ...args);
+      expect(ended).toMatchObject({ code: 3, stdout: "" });
+      expect(jsonError(ended)).toMatchObject({
+        code: "LogTooNew",
+        message: expect.stringContaining("version 99"),
+        where: `supervisor_earthquakes@${tail.revision}`,
+        hint: expect.stringContaining("newer Headwater"),
+      });
+    }
   });
 
   it("finds changed bytes of the file, whatever they do to who reads it", async () => {

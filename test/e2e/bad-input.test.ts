@@ -358,6 +358,46 @@ describe("what cannot be begun", () => {
       hint: /JSON lines/,
     },
     {
+      what: "an input that is an address",
+      args: ["double.ts", "--input", "in=http://localhost:1/x.jsonl"],
+      code: "BadUsage",
+      message: /a file, a folder, or standard input, and no address/,
+      where: "http://localhost:1/x.jsonl",
+      hint: /--input in=-/,
+    },
+    {
+      what: "an output to an address of a kind that there is not",
+      args: file("double.ts", "--output", "out=ftp://me:secret@localhost/x.jsonl"),
+      code: "BadUsage",
+      message: /cannot be sent to an address of this kind/,
+      where: "ftp://localhost/x.jsonl",
+      hint: /http:\/\/ or https:\/\//,
+    },
+    {
+      what: "a rotation of standard output",
+      args: file("double.ts", "--output", "out=-", "--rotate", "1h"),
+      code: "BadUsage",
+      message: /no output file to be rotated/,
+      where: "--rotate",
+      hint: /--output SINK=FILE/,
+    },
+    {
+      what: "a rotation without an output",
+      args: file("double.ts", "--rotate", "64MB"),
+      code: "BadUsage",
+      message: /no output file to be rotated/,
+      where: "--rotate",
+      hint: /--output SINK=FILE/,
+    },
+    {
+      what: "options of a reduce that stand behind it",
+      args: file("misplaced.ts"),
+      code: "BadPipeline",
+      message: /a reduce has all its options in one object/,
+      where: "stage sums",
+      hint: /Put them, such as onError, into that object/,
+    },
+    {
       what: "a rotation that is neither a size nor a time",
       args: file("double.ts", "--output", "out=out.jsonl", "--rotate", "often"),
       code: "BadUsage",
@@ -532,6 +572,12 @@ describe("what cannot be begun", () => {
     "something-else.ts": "export default { name: 'p' };\n",
     "throws.ts": 'throw new Error("boom");\n',
     "empty.ts": 'import { pipeline } from "headwater";\nexport default pipeline("empty");\n',
+    "misplaced.ts": `import { pipeline } from "headwater";
+const p = pipeline("misplaced");
+const parts = { init: () => 0, step: (n) => n + 1, emit: (n) => n };
+p.source("in", { key: () => 1 }).reduce("sums", parts, { onError: "fail" }).sink("out");
+export default p;
+`,
     "bad-name.ts": 'import { pipeline } from "headwater";\nexport default pipeline("Not_Allowed");\n',
     "bad-stage.ts":
       'import { pipeline } from "headwater";\nconst p = pipeline("p");\np.source("in").map("a.b", (r) => r);\nexport default p;\n',
@@ -571,7 +617,7 @@ describe("what cannot be begun", () => {
     expect((await run("throws.ts")).stderr).not.toMatch(/^ {4}at /m);
     const verbose = await run("throws.ts", "--verbose");
     expect(verbose.code).toBe(2);
-    expect(verbose.stderr).toMatch(/Caused by: Error: boom\n {4}at headwater:throws\.ts:\d+/);
+    expect(verbose.stderr).toMatch(/Caused by: Error: boom\n {4}at throws\.ts:1:7/);
   });
 });
 

@@ -5,10 +5,10 @@ import { createHash } from "node:crypto";
  * from that page alone, so that digests in a log can be held to something that is not Headwater.
  */
 export function digestOfJson(value: unknown): string {
-  return createHash("sha256").update(canonical(value)).digest("hex");
+  return createHash("sha256").update(canonicalJson(value)).digest("hex");
 }
 
-function canonical(value: unknown): Buffer {
+export function canonicalJson(value: unknown): Buffer {
   if (value === null) return Buffer.of(0xc0);
   if (typeof value === "boolean") return Buffer.of(value ? 0xc3 : 0xc2);
   if (typeof value === "number") return number(value);
@@ -17,13 +17,16 @@ function canonical(value: unknown): Buffer {
     return Buffer.concat([head(bytes.length, 0xa0, 31, [0xd9, 0xda, 0xdb]), bytes]);
   }
   if (Array.isArray(value)) {
-    return Buffer.concat([head(value.length, 0x90, 15, [undefined, 0xdc, 0xdd]), ...value.map(canonical)]);
+    return Buffer.concat([
+      head(value.length, 0x90, 15, [undefined, 0xdc, 0xdd]),
+      ...value.map(canonicalJson),
+    ]);
   }
   const entries = Object.entries(value as object).map(
     ([key, of]) => [Buffer.from(key, "utf8"), key, of] as const,
   );
   entries.sort(([a], [b]) => Buffer.compare(a, b));
-  const parts = entries.flatMap(([, key, of]) => [canonical(key), canonical(of)]);
+  const parts = entries.flatMap(([, key, of]) => [canonicalJson(key), canonicalJson(of)]);
   return Buffer.concat([head(entries.length, 0x80, 15, [undefined, 0xde, 0xdf]), ...parts]);
 }
 

@@ -44,7 +44,7 @@ describe("functions that do what they may not", () => {
       "options",
       "outside",
       "BadEffect",
-      /^an effect has no option "timout"$/,
+      /^an effect has no option "timout"; this is in the stage's code, and not in the record$/,
       "stage outside, effect hurried",
     ],
     ["step", "steps", "StageFailed", /^a reduce's step answered a promise; it has to answer at once$/],

@@ -16,6 +16,7 @@ const WEATHER = projectFile("node_modules/vega-datasets/data/seattle-weather.csv
 interface Edit {
   readonly time: string;
   readonly channel: string;
+  readonly page?: string;
   readonly added: number;
   readonly deleted: number;
 }
@@ -114,6 +115,64 @@ describe.skipIf(missing !== "")(`wikipedia-edits on a day of edits${missing}`, (
       );
     },
     2 * MINUTES,
+  );
+});
+
+describe.skipIf(missing !== "")(`wikipedia-growth, and what its fix makes of the same day${missing}`, () => {
+  const place = new Workplace();
+  afterAll(() => place.clear());
+
+  it(
+    "verifies clean, and differs where a loop over the file finds a difference",
+    async () => {
+      const cwd = await place.folder();
+      const growth = projectFile("examples/wikipedia-growth.ts");
+      const ran = await headwater(["run", growth, "--input", `edits=${WIKITICKER}`], { cwd });
+      expect(ran.code, ran.stderr).toBe(0);
+      const verified = await headwater(["replay", "wikipedia-growth", "--json"], { cwd });
+      expect(verified.code, verified.stderr).toBe(0);
+      const fixed = projectFile("examples/wikipedia-growth-fixed.ts");
+      const ended = await headwater(
+        ["replay", "wikipedia-growth", "--what-if", fixed, "--diff", "diff.jsonl", "--json"],
+        { cwd },
+      );
+      expect(ended.code, ended.stderr).toBe(0);
+      const { records, diff } = JSON.parse(ended.stdout);
+
+      const edits = parseLines(gunzipSync(readFileSync(WIKITICKER)).toString());
+      const totals = new Map<string, { before: number; after: number }>();
+      const channels: unknown[] = [];
+      const shrunk: unknown[] = [];
+      for (const { channel, page, added, deleted } of edits) {
+        const total = totals.get(channel) ?? { before: 0, after: 0 };
+        totals.set(channel, { before: total.before + added, after: total.after + added - deleted });
+        const { before, after } = totals.get(channel) ?? total;
+        if (before !== after)
+          channels.push({ before: { channel, total: before }, after: { channel, total: after } });
+        if (added - deleted < 0) shrunk.push({ after: { channel, grown: added - deleted, page } });
+      }
+      expect(records).toBe(edits.length);
+      expect(diff.sinks).toMatchObject([
+        {
+          sink: "channels",
+          same: edits.length - channels.length,
+          changed: channels.length,
+          added: 0,
+          gone: 0,
+        },
+        { sink: "shrunk", same: 0, changed: 0, added: shrunk.length, gone: 0 },
+      ]);
+      expect(diff.sinks[0].fields).toEqual({ total: channels.length });
+      const found = readFileSync(join(cwd, "diff.jsonl"), "utf8").trimEnd().split("\n");
+      const of = (sink: string) =>
+        found
+          .map((line) => JSON.parse(line))
+          .filter((one) => one.sink === sink)
+          .map(({ before, after }) => (before === undefined ? { after } : { before, after }));
+      expect(of("channels")).toEqual(channels);
+      expect(of("shrunk")).toEqual(shrunk);
+    },
+    5 * MINUTES,
   );
 });
 

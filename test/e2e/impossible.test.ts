@@ -63,7 +63,7 @@ beforeAll(async () => {
   id = log.id;
   events = await copyEvents(log);
   await log.close();
-});
+}, 4 * MINUTES);
 afterAll(() => place.clear());
 
 const audit = async (found: readonly RecordedEvent[]) =>
@@ -584,6 +584,15 @@ const LIES: readonly Lie[] = [
     code: "BadStage",
   },
   {
+    what: "a partition that begins behind the first records",
+    stream: "steps_eventful.even.",
+    type: "PartitionClaimed",
+    change: within("cursors", () => ({ "source_eventful.in": 5 })),
+    check: "conservation",
+    code: "PassedOver",
+    at: () => "source_eventful.in@0",
+  },
+  {
     what: "a partition that stops reading a stream",
     stream: "steps_eventful.even.",
     type: "StepsRecorded",
@@ -605,6 +614,28 @@ describe("a log of everything that can happen to a record", () => {
       ["payload", 0],
       ["conservation", 0],
     ]);
+  });
+});
+
+describe("a log of which something was let go", () => {
+  it("is not called wrong, and what is gone is not called good", { timeout: 4 * MINUTES }, async () => {
+    const wrong: string[] = [];
+    for (const stream of new Set(events.map((event) => event.stream))) {
+      const { length } = events.filter((event) => event.stream === stream);
+      for (const first of new Set([1, Math.floor(length / 2), length - 1].filter((at) => at > 0))) {
+        const left = events.filter((event) => event.stream !== stream || event.revision >= first);
+        const log = arrayLog(id, left, new Map([[stream, first]]));
+        const { checks } = await auditLog(log, { checkpoints: [] });
+        for (const { name, failures, unverifiable } of checks) {
+          if (name === "chain" && unverifiable !== first)
+            wrong.push(`${stream} from ${first} on: ${unverifiable}`);
+          const [one] = failures;
+          if (one === undefined) continue;
+          wrong.push(`${stream} from ${first} on: ${name}: ${one.address}: ${one.code}: ${one.message}`);
+        }
+      }
+    }
+    expect(wrong).toEqual([]);
   });
 });
 

@@ -20,7 +20,7 @@ function define(weigh: string): void {
 let calls = 0;
 const p = pipeline("weights", { partitions: 2 });
 p.source("in", { key: (row) => (row as { n: number }).n % 3 })
-  .map("weigh", (row) => { const { n } = row as { n: number }; calls++; ${weigh} })
+  .map("weigh", (row) => { const { n } = row as { n: number }; calls++; ${weigh} }, { capture: "all" })
   .reduce("total", { init: () => 0, step: (sum, w) => sum + (w as number), emit: (sum, key) => ({ key, sum }) })
   .sink("out");
 export default p;
@@ -72,11 +72,16 @@ describe("headwater replay", () => {
   });
 
   it.each([
-    ["the clock", "return n === 31 ? Date.now() : n"],
-    ["random numbers", "return n === 31 ? Math.random() : n"],
+    ["the clock", "return n === 31 ? Date.now() : n", "clock"],
+    ["random numbers", "return n === 31 ? Math.random() : n", "random"],
     // The process that replays has called it less often.
-    ["what the module kept from earlier records", "return n === 31 ? calls + process.pid / 1e7 : n"],
-  ])("names the first step at which a stage depends on %s", async (_, weigh) => {
+    [
+      "what the module kept from earlier records",
+      "return n === 31 ? calls + process.pid / 1e7 : n",
+      "module-state",
+    ],
+    ["something outside", "return n === 31 ? process.pid : n", "elsewhere"],
+  ])("names the first step at which a stage depends on %s", async (_, weigh, cause) => {
     define(weigh);
     await run(0, 60);
     const { code, report } = await replay();
@@ -88,6 +93,11 @@ describe("headwater replay", () => {
     expect(first.address).toMatch(/^steps_weights\.weigh\.000[01]@\d+$/);
     expect(first.actual).toMatch(/^[0-9a-f]{64}$/);
     expect(first.expected).not.toBe(first.actual);
+    expect(first.expectedValue).not.toBe(31);
+    expect(first.fields).toEqual([""]);
+    expect(first.causes).toMatchObject([{ kind: cause }]);
+    if (cause === "clock" || cause === "random")
+      expect(first.causes[0].where).toMatch(/^headwater:p.ts:\d+:\d+$/);
     const people = await headwater(["replay", "weights"], { cwd });
     expect(people.code).toBe(1);
     expect(people.stdout).toContain(`first      ${first.address} at stage weigh`);

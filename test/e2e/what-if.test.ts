@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openLog } from "../../src/runtime/compose.ts";
 import { acceptedOrdinals } from "../simulation/log-content.ts";
-import { headwater, jsonError, Workplace } from "./command.ts";
+import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
 
 const place = new Workplace();
 let cwd: string;
@@ -11,7 +12,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 interface Parts {
   /** The body of a function of the number `n`, and of the context. */
@@ -255,6 +256,39 @@ describe("headwater replay --what-if", () => {
     expect(jsonError(again)).toMatchObject({ code: "BadUsage", where: "mine, pipeline weights" });
   });
 
+  it("runs again only what the change can have an effect on, and says how much that was", async () => {
+    const chain = (late: string, module: string) => `import { parameter, pipeline } from "headwater";
+import { z } from ${JSON.stringify(projectFile("node_modules/zod/index.js"))};
+const scale = ${module};
+const p = pipeline("weights", { partitions: 2 });
+p.source("in", { key: (row) => (row as { n: number }).n % 3 })
+  .map("double", (row) => 2 * (row as { n: number }).n)
+  .keyBy("by", (n) => n % 5)
+  .map("scaled", (n) => n * scale)
+  .keyBy("again", (n) => n % 7)
+  .map("late", (n, ctx) => ${late}, { parameters: { more: parameter(z.number(), 1) } })
+  .sink("out");
+export default p;
+`;
+    writeFileSync(join(cwd, "p.ts"), chain("n + ctx.parameters.more", "10"));
+    await run("p.ts", 0, 100);
+    const same = await whatIf("--what-if", "p.ts");
+    expect(same).toMatchObject({ steps: 500, reexecuted: 0, reused: 500, diff: { same: 100, changed: 0 } });
+    // Parameters alone: the code is the same, and only the stage that has them is run.
+    const set = await whatIf("--set", "late.more=2", "--diff", "set.jsonl");
+    expect(set).toMatchObject({ reexecuted: 100, reused: 400, diff: { same: 0, changed: 100 } });
+    expect(set.diff.stages.map(({ changed }: { changed: number }) => changed)).toEqual([0, 0, 0, 0, 100]);
+    // Another module: what refers to something of its module is run, and all behind it.
+    writeFileSync(join(cwd, "other.ts"), chain("n + ctx.parameters.more", "10 + 0"));
+    const other = await whatIf("--what-if", "other.ts");
+    expect(other).toMatchObject({ reexecuted: 300, reused: 200, diff: { same: 100, changed: 0 } });
+    const full = await whatIf("--set", "late.more=2", "--full", "--diff", "full.jsonl");
+    expect(full).toMatchObject({ reexecuted: 500, reused: 0, diff: set.diff });
+    expect(readFileSync(join(cwd, "full.jsonl"), "utf8")).toBe(readFileSync(join(cwd, "set.jsonl"), "utf8"));
+    const audit = await headwater(["audit", "--json"], { cwd });
+    expect(JSON.parse(audit.stdout)).toMatchObject({ ok: true });
+  });
+
   it("leaves a log that is clean", async () => {
     define("p.ts", { weigh: "return 3 * n" });
     await run("p.ts", 0, 60);
@@ -268,9 +302,9 @@ describe("headwater replay --what-if", () => {
 
   it.each([
     ["claim:after:2", "interrupted"],
-    ["steps:before:4", "interrupted"],
-    ["steps:between:5", "interrupted"],
-    ["steps:after:6", "interrupted"],
+    ["steps:before:2", "interrupted"],
+    ["steps:between:1", "interrupted"],
+    ["steps:after:1", "interrupted"],
     // Snapshots are left at the end: by then it is through.
     ["snapshot:after:1", "done"],
   ])("goes on where it was killed (%s), and comes to the same", async (point, status) => {
@@ -312,7 +346,7 @@ describe("headwater replay --what-if", () => {
     define("p.ts", {});
     await run("p.ts", 0, 400);
     const asked = place.start(
-      ["replay", "weights", "--what-if", "1", "--id", "slow", "--rate", "40", "--json"],
+      ["replay", "weights", "--what-if", "1", "--id", "slow", "--rate", "100", "--full", "--json"],
       {
         cwd,
       },

@@ -1,7 +1,7 @@
 import type { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { decodeCanonical } from "../../src/core/canonical.ts";
 import { isHeadwaterError } from "../../src/core/errors.ts";
-import type { DeployedFork } from "../../src/core/events.ts";
+import type { DeployedFork, PipelineDeployed } from "../../src/core/events.ts";
 import { forkName } from "../../src/core/streams.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
@@ -39,6 +39,7 @@ export interface SimulatedFork {
   readonly from: number;
   readonly to: number;
   readonly reused?: readonly string[];
+  readonly cuts?: readonly string[];
   readonly newEffects?: DeployedFork["newEffects"];
   readonly circumstances: Circumstances;
 }
@@ -47,10 +48,12 @@ export interface SimulatedFork {
 export async function historyOf(log: EventLog, name: string, definition: PipelineDefinition) {
   const history = await DeploymentHistory.read(log, NOTHING_LOADED, name);
   if (history === undefined) throw new Error("nothing was deployed");
+  // Code is not kept in simulations: what is asked of it is answered here.
+  const withCode = (deployed: PipelineDeployed) => ({ ...deployed, code: new Uint8Array(0) });
   return {
     pipeline: name,
-    all: history.all,
-    at: (ordinal: number) => history.at(ordinal),
+    all: history.all.map(withCode),
+    at: (ordinal: number) => withCode(history.at(ordinal)),
     after: (...of: Parameters<DeploymentHistory["after"]>) => history.after(...of),
     withIdentity: (...of: Parameters<DeploymentHistory["withIdentity"]>) => history.withIdentity(...of),
     planOf: async () => planPipeline(definition),
@@ -86,6 +89,7 @@ export async function simulateFork(fork: SimulatedFork): Promise<void> {
       pipeline: "p",
       to: fork.to,
       reused: fork.reused ?? [],
+      cuts: fork.cuts ?? [],
       newEffects: fork.newEffects ?? "called",
     };
     const board = new ProgressBoard();

@@ -6,8 +6,9 @@ import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import { lastThrough } from "../../src/runtime/completed.ts";
+import { reusableSegments } from "../../src/runtime/fork-reuse.ts";
 import { ORDINARY } from "./expectations.ts";
-import { diffIn, outputsIn, simulateFork } from "./fork-runs.ts";
+import { diffIn, historyOf, outputsIn, simulateFork } from "./fork-runs.ts";
 import { type Delivery, type Given, simulate } from "./harness.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
@@ -43,6 +44,16 @@ function changed(words: PipelineWords, { stage, to }: Change): PipelineWords {
     ...words,
     stages: stages.map((one, at) => (at === stage % stages.length ? { ...one, ...to } : one)),
   };
+}
+
+/** The pipeline with every record kept of every stage, most of which are maps and filters. */
+function keptWhole(words: PipelineWords): PipelineWords {
+  const simple = (one: StageWords, at: number): StageWords => {
+    const kind = (["map", "filter", "flatMap", one.kind] as const)[(one.variant + at) % 4] ?? one.kind;
+    return { ...one, kind, inputs: [-1, ...one.inputs.slice(1)], capture: { capture: "all" } };
+  };
+  const sources = words.sources.map((source) => ({ ...source, capture: {} }));
+  return { ...words, sources, stages: words.stages.map(simple) };
 }
 
 /** How far all partitions of a pipeline are. */
@@ -175,6 +186,69 @@ describe("a fork", () => {
         ),
         runs(40),
       );
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "that takes what is unchanged from what was recorded gives the same as one that runs everything",
+    async () => {
+      let reused = 0;
+      let cuts = 0;
+      await fc.assert(
+        fc.asyncProperty(
+          fc.oneof(pipelineWords, pipelineWords.map(keptWhole), pipelineWords.map(keptWhole)),
+          change,
+          inputWords,
+          circumstances,
+          fc.constantFrom(0, 0, 20, 40),
+          async (words, other, input, how, share) => {
+            const ran = definitionOf(words);
+            const definition = definitionOf(changed(words, other));
+            const given = inputsOf(ran, input, true);
+            const { log } = await simulate(ran, given, ORDINARY);
+            const to = await throughOf(log, ran);
+            const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
+            const from = share === 0 ? 0 : (ordinals[Math.floor((ordinals.length * share) / 60)] ?? 0);
+            const kept = new Set(definition.stages.map(({ name }) => name));
+            fc.pre(from <= to && (from === 0 || ran.stages.every(({ name }) => kept.has(name))));
+            const at = other.stage % words.stages.length;
+            const own = `${words.stages[at]?.name}${at}`;
+            const reuse = await reusableSegments({
+              log,
+              history: await historyOf(log, "p", ran),
+              plan: planPipeline(definition),
+              bundle: undefined,
+              from,
+              to,
+              sameFunctions: async (_, name) => name !== own && !name.startsWith(`${own}-`),
+            });
+            reused += reuse.reused.length;
+            cuts += reuse.cuts.length;
+            const common = { log, ran, definition, from, to };
+            const full = { ...common, id: "full", circumstances: ORDINARY };
+            const part = { ...common, id: "part", ...reuse, circumstances: how };
+            await simulateFork(full);
+            await simulateFork(part);
+            for (const { name } of definition.sinks) {
+              const wanted = await outputsIn(log, "p~full", definition, name, from, to);
+              expect(await outputsIn(log, "p~part", definition, name, from, to)).toEqual(wanted);
+              const [all, some] = [await diffIn(full, name), await diffIn(part, name)];
+              // Where an added output is depends on what was run.
+              const placeless = ({ counts, differences }: typeof all) => ({
+                counts,
+                differences: differences.map((one) => (one.kind === "added" ? { ...one, from: "" } : one)),
+              });
+              expect(placeless(some)).toEqual(placeless(all));
+            }
+            const audited = await auditLog(log, { checkpoints: [] });
+            expect(audited.checks.flatMap(({ failures }) => failures)).toEqual([]);
+          },
+        ),
+        runs(40),
+      );
+      expect(reused).toBeGreaterThan(0);
+      expect(cuts).toBeGreaterThan(0);
     },
     TIMEOUT_MS,
   );

@@ -33,6 +33,7 @@ export class StateRuns {
   readonly #versions: PipelineDefinition[] = [];
   readonly #bundler = {
     bundle: () => Promise.reject(new Error("nothing is bundled here")),
+    namesOutside: async () => undefined,
     load: ({ code }: { readonly code: Uint8Array }) => ({
       definition: this.#versions[Number(new TextDecoder().decode(code))],
     }),

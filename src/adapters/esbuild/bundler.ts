@@ -1,18 +1,19 @@
 import { stat } from "node:fs/promises";
 import { createRequire, isBuiltin } from "node:module";
-import { basename, dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { compileFunction } from "node:vm";
 import type { BuildFailure, Message, Plugin } from "esbuild";
-import { describeThrown, HeadwaterError } from "../../core/errors.ts";
-import type { Bundle, Bundler } from "../../ports/bundler.ts";
+import { describeThrown, HeadwaterError, withPlaces } from "../../core/errors.ts";
+import type { Bundle, Bundler, NameFinder } from "../../ports/bundler.ts";
+import { nameInStacks, placesOf, withoutLines } from "./source-map.ts";
 
 const LIBRARY = "headwater";
 /** The comments by which esbuild says where code comes from: paths of the machine that made the bundle. */
-const PATH_COMMENT = /^\/\/ (?:\.{0,2}\/)?\S+\.[cm]?[jt]sx?$\n/gm;
+const PATH_COMMENT = /^\/\/ (?:\.{0,2}\/)?\S+\.[cm]?[jt]sx?$/;
 
 /** Bundles with esbuild, and runs bundles with `library` as what they import as "headwater". */
-export function createBundler(library: Readonly<Record<string, unknown>>): Bundler {
-  return { bundle, load: (from) => load(from, library) };
+export function createBundler(library: Readonly<Record<string, unknown>>): Bundler & NameFinder {
+  return { bundle, load: (from) => load(from, library), places: placesOf, namesOutside };
 }
 
 async function bundle(path: string): Promise<Bundle> {
@@ -25,6 +26,10 @@ async function bundle(path: string): Promise<Bundle> {
       absWorkingDir: dirname(path),
       bundle: true,
       write: false,
+      // Nothing is written there; a map belongs to a file.
+      outfile: join(dirname(path), "bundle.js"),
+      sourcemap: "external",
+      sourcesContent: false,
       format: "cjs",
       platform: "node",
       target: "node20",
@@ -37,8 +42,13 @@ async function bundle(path: string): Promise<Bundle> {
       /unsupported-(dynamic-import|require-call)/.test(warning.id),
     );
     if (computed !== undefined) throw refusal(computed, CANNOT_BE_KEPT);
-    const text = result.outputFiles[0]?.text ?? "";
-    return { code: new TextEncoder().encode(text.replace(PATH_COMMENT, "")), module: basename(path) };
+    const textOf = (ending: string) => result.outputFiles.find((file) => file.path.endsWith(ending))?.text;
+    const { text, map } = withoutLines(textOf(".js") ?? "", textOf(".js.map"), PATH_COMMENT);
+    return {
+      code: new TextEncoder().encode(text),
+      module: basename(path),
+      ...(map !== undefined && { map }),
+    };
   } catch (error) {
     const first = (error as Partial<BuildFailure>).errors?.[0];
     if (first === undefined) throw error;
@@ -89,7 +99,7 @@ function load(from: Bundle, library: Readonly<Record<string, unknown>>): unknown
   const module: { exports: Record<string, unknown> } = { exports: {} };
   try {
     const run = compileFunction(new TextDecoder().decode(from.code), ["require", "module", "exports"], {
-      filename: `headwater:${from.module}`,
+      filename: nameInStacks(from),
     });
     run(importer, module, module.exports);
   } catch (error) {
@@ -100,9 +110,45 @@ function load(from: Bundle, library: Readonly<Record<string, unknown>>): unknown
       {
         where: from.module,
         hint: "Mend it, and run again; --verbose shows where it failed.",
-        cause: error,
+        cause: withPlaces(error, placesOf(from)),
       },
     );
   }
   return module.exports["default"];
 }
+
+const IDENTIFIER = /[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*/gu;
+/** What a name that the text refers to begins with once it is replaced. */
+const MARK = "__headwater_outside_";
+
+/** Whatever looks like a name is to be replaced by another, which is done only where the text does not declare it. */
+async function namesOutside(text: string): Promise<ReadonlySet<string> | undefined> {
+  const { transform } = await import("esbuild");
+  const names = [...new Set(text.match(IDENTIFIER) ?? [])];
+  if (names.some((name) => name.startsWith(MARK))) return undefined;
+  // A method is written without the word function.
+  for (const whole of [`export default (${text});`, `export default ({ ${text} });`]) {
+    const define: Record<string, string> = {};
+    for (const name of names) if (!RESERVED.has(name)) define[name] = `${MARK}${name}`;
+    try {
+      const { code, warnings } = await transform(whole, { define, target: "node20", logLevel: "silent" });
+      // What is assigned to is not replaced.
+      const assigned = warnings.some(({ id }) => id === "assign-to-define");
+      if (assigned) return undefined;
+      const found = code.match(IDENTIFIER)?.filter((name) => name.startsWith(MARK)) ?? [];
+      return new Set(found.map((name) => name.slice(MARK.length)));
+    } catch {
+      // The other way to write it.
+    }
+  }
+  return undefined;
+}
+
+/** Words that are no names in strict code, and constants that always are what they are. */
+const RESERVED: ReadonlySet<string> = new Set(
+  (
+    "arguments await break case catch class const continue debugger default delete do else enum export extends false " +
+    "finally for function if implements import in instanceof interface let new null package private protected public " +
+    "return static super switch this throw true try typeof var void while with yield undefined NaN Infinity async of get set"
+  ).split(" "),
+);

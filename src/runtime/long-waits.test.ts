@@ -1,0 +1,57 @@
+import { expect, test } from "vitest";
+import { LIMITS } from "../core/limits.ts";
+import { LongWaits } from "./long-waits.ts";
+
+/** A clock that goes on when it is told to, and its timers. */
+class HandClock {
+  #now = 0;
+  readonly #timers = new Set<{ readonly at: number; readonly callback: () => void }>();
+  now = () => this.#now;
+  monotonic = () => this.#now;
+
+  setTimeout(callback: () => void, ms: number) {
+    const timer = { at: this.#now + ms, callback };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  get timers(): number {
+    return this.#timers.size;
+  }
+
+  pass(ms: number): void {
+    this.#now += ms;
+    for (const timer of [...this.#timers]) {
+      if (timer.at <= this.#now && this.#timers.delete(timer)) timer.callback();
+    }
+  }
+}
+
+test("a wait is told of once, when it is long, and again when it is over", () => {
+  const clock = new HandClock();
+  const stop = new AbortController();
+  const told: string[] = [];
+  const waits = new LongWaits({
+    clock,
+    signal: stop.signal,
+    onLong: ({ stage, n }) => told.push(`${stage} ${n}`),
+    onOver: () => told.push("over"),
+  });
+  const part = LIMITS.waitToldMs / 2;
+  waits.waitsFor({ stage: "a", n: 1 });
+  clock.pass(part);
+  waits.waitsFor(undefined);
+  waits.waitsFor({ stage: "a", n: 2 });
+  clock.pass(part);
+  expect(told, "none of them has waited for so long").toEqual([]);
+  clock.pass(part);
+  clock.pass(10 * LIMITS.waitToldMs);
+  expect(told).toEqual(["a 2"]);
+  waits.waitsFor({ stage: "a", n: 3 });
+  expect(told).toEqual(["a 2", "over"]);
+  clock.pass(LIMITS.waitToldMs);
+  expect(told).toEqual(["a 2", "over", "a 3"]);
+  waits.waitsFor({ stage: "a", n: 4 });
+  stop.abort();
+  expect(clock.timers).toBe(0);
+});
