@@ -1,11 +1,13 @@
 import { decodeCanonical } from "../src/core/canonical.ts";
 import { chainStart, eventDigest, eventId, eventMetadata, linkInMetadata } from "../src/core/chain.ts";
 import { equalBytes } from "../src/core/digest.ts";
-import type { EventType, EventTypes } from "../src/core/events.ts";
+import type { EventType, EventTypes, StreamAdvance } from "../src/core/events.ts";
 import { type Audit, type AuditedEvent, emptyTally, fail, type Tally } from "./audit.ts";
 
 interface State extends Tally {
   readonly logId: string;
+  /** What retention says of each stream that it let go of last. */
+  readonly advances: Map<string, StreamAdvance>;
   readonly streams: Map<string, Stream>;
 }
 
@@ -23,6 +25,8 @@ interface Stream {
   digests: readonly Uint8Array[];
   /** An event that came before others that belong ahead of it, as far as can be told yet. */
   early: AuditedEvent | undefined;
+  /** Where what was let go of is not there: what the first event after it says of the one before it. */
+  begins: { readonly event: AuditedEvent; readonly previous: Uint8Array } | undefined;
 }
 
 /**
@@ -32,7 +36,7 @@ interface Stream {
 export const chainAudit: Audit<State> = {
   name: "chain",
   version: 1,
-  init: ({ id }) => ({ ...emptyTally(), logId: id, streams: new Map() }),
+  init: ({ id }) => ({ ...emptyTally(), logId: id, advances: new Map(), streams: new Map() }),
   apply: (state, item) => {
     switch (item.kind) {
       case "stream":
@@ -42,10 +46,14 @@ export const chainAudit: Audit<State> = {
           next: 0,
           digests: [],
           early: undefined,
+          begins: undefined,
         });
         break;
       case "event":
         applyEvent(state, item);
+        if (item.typed?.type === "RetentionAdvanced") {
+          for (const advance of item.typed.data.streams) state.advances.set(advance.stream, advance);
+        }
         break;
       case "damage":
         // What is wrong with an event of the tree shows in its chain, too, where it has its turn.
@@ -61,7 +69,14 @@ export const chainAudit: Audit<State> = {
 
 function applyEvent(state: State, event: AuditedEvent): void {
   const { stream: name, revision } = event;
-  const stream = state.streams.get(name) ?? { first: 0, last: -1, next: 0, digests: [], early: undefined };
+  const stream = state.streams.get(name) ?? {
+    first: 0,
+    last: -1,
+    next: 0,
+    digests: [],
+    early: undefined,
+    begins: undefined,
+  };
   state.streams.set(name, stream);
   state.checked++;
   const { early } = stream;
@@ -96,6 +111,9 @@ function takeAfterGap(state: State, stream: Stream, event: AuditedEvent): void {
   const claimed = linkInMetadata(event.metadata);
   const begins = claimed && stream.digests.find((digest) => equalBytes(digest, claimed.previous));
   const previous = begins ?? stream.digests[0] ?? claimed?.previous;
+  if (stream.next === 0 && revision > 0 && revision === stream.first && claimed !== undefined) {
+    stream.begins = { event, previous: claimed.previous };
+  }
   stream.next = revision + 1;
   if (claimed === undefined || previous === undefined) {
     fail(state, address, "BadMetadata", "the event's metadata does not hold its digest");
@@ -148,7 +166,13 @@ function metadataOf(event: AuditedEvent, previous: Uint8Array, digest: Uint8Arra
 
 function endStream(state: State, name: string, stream: Stream): void {
   if (stream.early !== undefined) takeAfterGap(state, stream, stream.early);
-  const { next, first, last } = stream;
+  const { next, first, last, begins } = stream;
+  const advance = state.advances.get(name);
+  if (begins !== undefined && advance?.before === first && !equalBytes(begins.previous, advance.digest)) {
+    const message =
+      "the event does not follow the one that retention let go of last: one of them was replaced";
+    fail(state, addressOf(begins.event), "BadLink", message);
+  }
   const kept = Math.max(next, Math.min(first, last + 1));
   state.unverifiable += kept - next;
   if (kept <= last) missing(state, name, kept, last);

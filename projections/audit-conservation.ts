@@ -1,7 +1,7 @@
 import { type PartitionClaimed, type StepsRecorded, TAKEN_OF_GROUP } from "../src/core/events.ts";
 import { type Audit, type AuditedEvent, emptyTally, fail, isAudited } from "./audit.ts";
 import { applyAccepted, applyDoorClaim } from "./conservation-doors.ts";
-import { applyDecision, takeBack } from "./conservation-retries.ts";
+import { applyDecision, applyWithdrawal, takeBack } from "./conservation-retries.ts";
 import { applyDelivered, applyOpened, applyPrepared, applySinkClaim } from "./conservation-sinks.ts";
 import { checkEnds } from "./conservation-stages.ts";
 import {
@@ -92,6 +92,9 @@ function applyEvent(state: ConservationState, item: AuditedEvent): void {
     case "RecordsDiscarded":
       applyDecision(state, item, typed.data);
       break;
+    case "RetriesWithdrawn":
+      applyWithdrawal(state, item, typed.data);
+      break;
     case "RecordsRejected":
     case "RecordsQuarantined":
       state.beside.add(stream, item.revision, typed);
@@ -102,10 +105,27 @@ function applyEvent(state: ConservationState, item: AuditedEvent): void {
 function applyClaim(state: ConservationState, item: AuditedEvent, claim: PartitionClaimed): void {
   const unit = unitOf(state, item.stream, claim);
   goOn(state, item, unit, claim);
+  if (unit.cursors === undefined) beginsAtAll(state, item, claim);
   beginsWhere(state, item, unit.cursors, claim.cursors);
   unit.through = Math.max(unit.through, claim.through);
   unit.cursors = claim.cursors;
   unit.deployment = claim.deployment;
+}
+
+/** A partition that the first deployment has begins with the first record of each stream. */
+function beginsAtAll(
+  state: ConservationState,
+  item: AuditedEvent,
+  { cursors, deployment }: PartitionClaimed,
+): void {
+  const { stream } = item;
+  if (state.kept.isCut(stream) || !state.taken.isFromTheBeginning(stream, deployment)) return;
+  for (const [upstream, n] of Object.entries(cursors)) {
+    if (n === 0) continue;
+    const message = `${stream} begins at ${upstream}@${n}, and nothing is known of what became of it there`;
+    fail(state, `${upstream}@0`, "PassedOver", message);
+    return;
+  }
 }
 
 function applySteps(state: ConservationState, item: AuditedEvent, event: StepsRecorded): void {

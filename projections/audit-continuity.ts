@@ -151,7 +151,7 @@ function checkEffects(
   if (event === undefined || event.count === 0 || found.length === 0) return;
   const reader = state.taken.reader(stream, event.deployment);
   if (reader === undefined) return;
-  const foreign = foreignEffect(stream, event, stepRowsOf(event), found, reader);
+  const foreign = foreignEffect(event, stepRowsOf(event), found, reader);
   if (foreign !== undefined) fail(state, `${stream}@${foreign.n}`, "BadEffects", foreign.message);
 }
 

@@ -95,8 +95,17 @@ export interface AuditedRefused {
  * decides about them, those records; then those of which nothing was taken, and the end.
  */
 export type AuditItem =
-  /** A stream as the store knows it: what is below `first` has been let go. */
-  | { readonly kind: "stream"; readonly stream: string; readonly first: number; readonly last: number }
+  /**
+   * A stream as the store knows it: what is below `first` has been let go. `next`, of a source or partition of which
+   * something has: the N of the first record that is there, or will be the first.
+   */
+  | {
+      readonly kind: "stream";
+      readonly stream: string;
+      readonly first: number;
+      readonly last: number;
+      readonly next?: number;
+    }
   | AuditedEvent
   | AuditedUpstream
   | AuditedRefused

@@ -1,4 +1,4 @@
-import type { RecordsDiscarded, RetryAsked } from "../src/core/events.ts";
+import type { RecordsDiscarded, RetriesWithdrawn, RetryAsked } from "../src/core/events.ts";
 import { LIMITS } from "../src/core/limits.ts";
 import { besideStream, pipelineOf, retryStream } from "../src/core/streams.ts";
 import { type AuditedEvent, fail } from "./audit.ts";
@@ -36,6 +36,15 @@ export function applyDecision(
   }
   if (asks) state.counts.pending += count;
   else state.counts.discarded += items.length;
+}
+
+/** Only what was asked for before can be given up. */
+export function applyWithdrawal(state: ConservationState, item: AuditedEvent, event: RetriesWithdrawn): void {
+  const { stream } = item;
+  const unit = unitOf(state, stream, event);
+  const wrong = event.items.find((asked) => !Number.isSafeInteger(asked) || asked < 0 || asked >= unit.next);
+  if (wrong === undefined) state.checked++;
+  else fail(state, eventAddress(item), "NotAsked", `${stream}@${wrong} is given up, and was not asked for`);
 }
 
 function checkDecision(

@@ -99,9 +99,7 @@ function countHandedOn(
     state.unverifiable += event.count;
     return;
   }
-  const gone = reader.edges.some((edge) =>
-    state.taken.isGone(taker, edge.stream, event.from[edge.stream] ?? 0),
-  );
+  const gone = reader.edges.some((edge) => state.taken.isGone(edge.stream, event.from[edge.stream] ?? 0));
   let handed = (event.to[TAKEN_OF_GROUP] ?? 0) - (event.from[TAKEN_OF_GROUP] ?? 0);
   for (const edge of reader.edges) {
     const { [edge.stream]: from = 0 } = event.from;

@@ -127,9 +127,9 @@ function checkQuarantine(
     const message = `${failed} records failed, and ${records.length} are in quarantine`;
     fail(state, eventAddress(item), "BadCount", message);
   }
-  const lost = records.find(({ code }) => code === "NodeLost");
+  const lost = records.find(({ code }) => code === "NodeLost" || code === "Withdrawn");
   if (lost !== undefined && event.count !== 1) {
-    const message = "it is said to have ended its thread, and others were taken together with it";
+    const message = "its stage is said not to have been called, and others were taken together with it";
     fail(state, `${item.stream}@${lost.n}`, "NotAlone", message);
   }
 }

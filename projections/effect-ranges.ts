@@ -2,7 +2,7 @@ import { encodeCanonical } from "../src/core/canonical.ts";
 import { decodeDeltas, decodePlain, decodeRuns } from "../src/core/columns.ts";
 import { sha256, toHex } from "../src/core/digest.ts";
 import type { EffectRange, EffectsRecorded, StepsRecorded } from "../src/core/events.ts";
-import { besideStream, forkOf, pipelineOf, retryStream, sourceStream } from "../src/core/streams.ts";
+import { besideStream, retryStream, sourceStream } from "../src/core/streams.ts";
 import { formatUuid } from "../src/core/uuid.ts";
 import type { KeptStreams } from "./kept-streams.ts";
 import { SEGMENT_INPUTS, type StepRows } from "./step-rows.ts";
@@ -91,7 +91,6 @@ export class EffectRanges {
  * not known to which inputs they belonged.
  */
 export function foreignEffect(
-  main: string,
   event: StepsRecorded,
   rows: StepRows,
   found: readonly EffectsRecorded[],
@@ -116,9 +115,9 @@ export function foreignEffect(
       }
       // What was put back has effects under the keys that it had before.
       if (event.entry !== undefined) continue;
-      const place = placeOf(main, event, rows, at, n - event.first, ks?.[row] ?? 0, reader);
+      const place = placeOf(event, rows, at, n - event.first, ks?.[row] ?? 0, reader);
       const effect = effects.names[name?.[row] ?? 0] ?? "";
-      const key = place && keyOf(historyOf(main), place, stageName, effect);
+      const key = place && keyOf(reader.pipeline, place, stageName, effect);
       const kept = toHex(effects.keys.subarray(row * KEY_BYTES, (row + 1) * KEY_BYTES));
       if (key === kept) continue;
       return {
@@ -132,12 +131,6 @@ export function foreignEffect(
 
 const KEY_BYTES = 16;
 
-/** The pipeline whose history the records of a stream are: a fork's are those of the pipeline that it is a fork of. */
-function historyOf(stream: string): string {
-  const name = pipelineOf(stream);
-  return forkOf(name)?.pipeline ?? name;
-}
-
 interface Place {
   readonly root: string;
   readonly path: string;
@@ -145,13 +138,12 @@ interface Place {
 
 /** Where the `k`-th row stands that a stage was given of an input; `undefined`: there is none. */
 function placeOf(
-  main: string,
   { sources = [] }: StepsRecorded,
   rows: StepRows,
   stage: number,
   input: number,
   k: number,
-  { sources: known }: Reader,
+  { sources: known, pipeline }: Reader,
 ): Place | undefined {
   const { input: ahead, branch } = rows.stage(stage);
   const origins = rows.rowsAhead(ahead, SEGMENT_INPUTS);
@@ -160,7 +152,6 @@ function placeOf(
   if (first < 0 || (origins === undefined ? k > 0 : origins[row] !== input)) return undefined;
   const { source, roots } = rows.inputs;
   const origin = sources[source?.[input] ?? 0] ?? "";
-  const pipeline = historyOf(main);
   const stream =
     origin === ""
       ? retryStream(pipeline)

@@ -86,6 +86,12 @@ export class TakenRecords {
     return deployed?.sources.find(({ name }) => name === source)?.id ?? true;
   }
 
+  /** Whether a deployment is of all records of a log: it is the first one, and no fork. */
+  isFromTheBeginning(stream: string, deployment: Uint8Array): boolean {
+    const deployed = this.#topology.deployment(stream, deployment);
+    return deployed !== undefined && deployed.from <= 0 && deployed.fork === undefined;
+  }
+
   /** What the events held for `taker` hand on over an edge, from the record N = `from` on. */
   handed(taker: string, edge: Edge, from: number): Head {
     return new Head(edge, this.#held.get(taker)?.get(edge.stream) ?? [], from);
@@ -103,11 +109,9 @@ export class TakenRecords {
     return count;
   }
 
-  /** Whether records of a stream below `n` may have been let go. */
-  isGone(taker: string, stream: string, n: number): boolean {
-    if (!this.#kept.isCut(stream)) return false;
-    const [first] = this.#held.get(taker)?.get(stream) ?? [];
-    return first === undefined || n < handedFirst(first.typed);
+  /** Whether the record N = `n` of a stream may have been let go. */
+  isGone(stream: string, n: number): boolean {
+    return this.#kept.isRecordGone(stream, n);
   }
 
   /** What a step event takes. `undefined` if its deployment is not known. The same event gives the same answer. */
@@ -155,7 +159,12 @@ export class TakenRecords {
     const heads = reader.edges.map((edge) => this.handed(stream, edge, event.from[edge.stream] ?? 0));
     const order = recordOrder(event.sources ?? []);
     const faults: TakingFault[] = [];
-    let ahead = skip(heads, event.from[TAKEN_OF_GROUP] ?? 0, order, event.to);
+    const isGone = ({ edge, next }: Head) =>
+      next !== undefined && this.isGone(edge.stream, next.from.n(next.at));
+    // What may be there or not, as the store has tidied up by now, tells nothing.
+    for (const head of heads) while (isGone(head)) head.advance();
+    const cut = heads.some(({ edge }) => this.isGone(edge.stream, event.from[edge.stream] ?? 0));
+    let ahead = cut ? 0 : skip(heads, event.from[TAKEN_OF_GROUP] ?? 0, order, event.to);
     let unverifiable = 0;
     const records: (TakenRecord | undefined)[] = [];
     if (event.count > 0) {
@@ -174,7 +183,7 @@ export class TakenRecords {
         const record = found?.record;
         records.push(record);
         if (record === undefined) {
-          if (this.isGone(stream, name, n)) unverifiable++;
+          if (this.isGone(name, n)) unverifiable++;
           else
             faults.push(
               notHandedOn(
@@ -187,14 +196,16 @@ export class TakenRecords {
             );
         } else {
           if (n >= (event.to[name] ?? 0)) ahead++;
-          for (const skipped of found?.skipped ?? []) faults.push(skippedFault(name, skipped, row));
+          // Of a group that was parted, those that were taken before cannot be told where others are gone.
+          for (const skipped of cut ? [] : (found?.skipped ?? []))
+            faults.push(skippedFault(name, skipped, row));
         }
       }
     }
-    faults.push(...leftBehind(heads, event.to));
+    if (!cut) faults.push(...leftBehind(heads, event.to));
     if (ahead !== (event.to[TAKEN_OF_GROUP] ?? 0)) {
       const message = `${ahead} records are taken from after the cursors on, and ${event.to[TAKEN_OF_GROUP] ?? 0} are said to be`;
-      if (unverifiable === 0) faults.push({ row: undefined, address: undefined, code: "BadCursor", message });
+      if (!cut) faults.push({ row: undefined, address: undefined, code: "BadCursor", message });
     }
     return { reader, records, unverifiable, faults };
   }
@@ -349,8 +360,4 @@ function leftBehind(heads: readonly Head[], to: Cursors): TakingFault[] {
 export function addressOf(stream: string, from: HandedOn, at: number): string {
   const n = `${stream}@${from.n(at)}`;
   return stream.startsWith("source_") ? n : `${n}.${from.k(at)}`;
-}
-
-function handedFirst({ data }: TypedEvent): number {
-  return "first" in data ? data.first : 0;
 }

@@ -23,6 +23,8 @@ export interface Reader {
   /** Names of the segment's stages, in the order of its events' `stages`, and of what kind each is; none at a sink. */
   readonly stages: readonly string[];
   readonly kinds: readonly string[];
+  /** The pipeline whose records it takes, and roots are of: of a fork that which it is a fork of. */
+  readonly pipeline: string;
   /** Names of the pipeline's sources. */
   readonly sources: ReadonlySet<string>;
   /** Whether digests are recorded. */
@@ -66,12 +68,15 @@ export class Topology {
 
 function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string): Reader | undefined {
   const digests = deployed.provenance === "full";
-  const upTo = deployed.fork === undefined ? {} : { upTo: deployed.fork.to };
+  const forked = {
+    pipeline: deployed.fork?.pipeline ?? pipeline,
+    ...(deployed.fork && { upTo: deployed.fork.to }),
+  };
   const sources = new Set(deployed.sources.map(({ name }) => name));
   const sink = deployed.sinks.find(({ name }) => sinkStream(pipeline, name) === stream);
   if (sink !== undefined) {
     const edges = sinkEdges(pipeline, deployed, sink.input);
-    return { edges, stages: [], kinds: [], sources, digests, segmentsAfter: 0, ...upTo };
+    return { edges, stages: [], kinds: [], sources, digests, segmentsAfter: 0, ...forked };
   }
   const [, segment = "", digits = ""] = /^steps_[^.]*\.([^.]*)\.(\d{4})$/.exec(stream) ?? [];
   const stages = stagesOf(deployed, segment);
@@ -80,7 +85,7 @@ function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string):
   const segmentsAfter = segments.length - 1 - segments.indexOf(segment);
   const kinds = deployed.stages.filter((stage) => stage.segment === segment).map(({ kind }) => kind);
   const edges = segmentEdges(pipeline, deployed, segment, Number(digits));
-  return { edges, stages, kinds, sources, digests, segmentsAfter, ...upTo };
+  return { edges, stages, kinds, sources, digests, segmentsAfter, ...forked };
 }
 
 function stagesOf({ stages }: PipelineDeployed, segment: string): string[] {

@@ -7,6 +7,7 @@ import { openLog } from "../runtime/compose.ts";
 
 export { type ExportRange, exportLog, parseRange } from "./log-export.ts";
 export { importLog } from "./log-import.ts";
+export { type RetentionChange, type RetentionReport, retainLog } from "./log-retain.ts";
 
 /** A stream as `headwater log streams` lists it. */
 export interface StreamSummary {

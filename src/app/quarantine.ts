@@ -17,7 +17,14 @@ import {
   refusedOrigin,
 } from "../runtime/quarantine.ts";
 import { notReadable } from "../runtime/rejected-records.ts";
-import { type Chosen, type Decisions, decide, readDecisions, retriedAs } from "../runtime/retry-requests.ts";
+import {
+  type Chosen,
+  type Decision,
+  type Decisions,
+  decide,
+  readDecisions,
+  retriedAs,
+} from "../runtime/retry-requests.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import type {
@@ -106,7 +113,10 @@ export async function retryRefused(request: RetryRequest): Promise<RetryReport> 
   return { ...report, by: "this run", run: ran };
 }
 
-/** Says that refused records are not to be put back. Answers how many. Throws as {@link retryRefused}. */
+/**
+ * Says that refused records are not to be put back; those that are named may have been asked for, as long as their
+ * partition has not taken them. Answers how many. Throws as {@link retryRefused}.
+ */
 export async function discardRefused(
   request: QuarantineRequest & RefusedSelection & { readonly reason: string },
 ): Promise<{ readonly pipeline: string; readonly discarded: number }> {
@@ -122,11 +132,13 @@ export async function discardRefused(
     pipeline,
     discarded: await decide(
       { ...surroundings, log, pipeline },
-      (before) => choose(log, pipeline, request, before),
+      (before) => choose(log, pipeline, request, before, new GivingUp(log, pipeline)),
       reason,
     ),
   }));
 }
+
+type Asked = Extract<Decision, { readonly kind: "asked" }>;
 
 /** Which stages (`steps_P.G/stage`) and sources (`source_P.S`) there are. */
 type There = ReadonlySet<string>;
@@ -187,6 +199,7 @@ async function choose(
   pipeline: string,
   selection: RefusedSelection,
   { of }: Decisions,
+  givingUp?: GivingUp,
 ): Promise<(Refused & Chosen)[]> {
   const decided = (refused: Refused) => of.get(refusedKey(refused.unit, refused.place));
   const { records } = selection;
@@ -211,22 +224,47 @@ async function choose(
       if (wanted.has(refused.address)) found.set(refused.address, refused);
     }
   }
-  return [...wanted].map((record) => {
+  const chosen: (Refused & Chosen)[] = [];
+  for (const record of wanted) {
     const refused = found.get(record);
     if (refused === undefined) throw notThere(record);
     const decision = decided(refused);
-    if (decision === undefined) return refused;
-    throw new HeadwaterError(
-      "NotQuarantined",
-      decision.kind === "asked"
-        ? `it was asked to be put back before, as ${retryStream(pipeline)}@${decision.item}`
-        : `it was discarded: ${decision.reason}`,
-      {
-        where: record,
-        hint: `Nothing was changed. "headwater quarantine show ${record}" says what became of it.`,
-      },
-    );
+    if (decision === undefined) chosen.push(refused);
+    else if (decision.kind === "asked" && (await givingUp?.isPossible(refused, decision))) {
+      chosen.push({ ...refused, asked: decision.item });
+    } else throw decidedBefore(record, pipeline, decision);
+  }
+  return chosen;
+}
+
+function decidedBefore(record: string, pipeline: string, decision: Decision): HeadwaterError {
+  const asked = () =>
+    decision.kind === "asked" && decision.withdrawn === undefined
+      ? `it was asked to be put back before, as ${retryStream(pipeline)}@${decision.item}`
+      : undefined;
+  const reason = decision.kind === "asked" ? decision.withdrawn : decision.reason;
+  return new HeadwaterError("NotQuarantined", asked() ?? `it was discarded: ${reason}`, {
+    where: record,
+    hint: `Nothing was changed. "headwater quarantine show ${record}" says what became of it.`,
   });
+}
+
+/** Which of the records that were asked for can be given up: those that their partition has not taken. */
+class GivingUp {
+  readonly #log: EventLog;
+  readonly #pipeline: string;
+
+  constructor(log: EventLog, pipeline: string) {
+    this.#log = log;
+    this.#pipeline = pipeline;
+  }
+
+  async isPossible({ unit, record }: Refused, decision: Asked): Promise<boolean> {
+    // A door never stops at one: it takes it, or rejects it again.
+    if (record.kind === "rejected" || decision.withdrawn !== undefined) return false;
+    const taken = await takenOf(this.#log, unit, retryStream(this.#pipeline));
+    return decision.item >= taken.retry;
+  }
 }
 
 function notThere(record: string): HeadwaterError {
@@ -248,6 +286,9 @@ function parseAddress(record: string): { readonly unit: string; readonly pipelin
   });
 }
 
+const FIRING =
+  'it is no record but the firing of a window or join, made of what that kept at the time, which has gone on since; its members are where they were, and with onError: "fail" the pipeline stops at a firing and goes on there when it is mended';
+
 /** Why a record cannot be put back. */
 function obstacleOf({ unit, record, place, firing }: Refused, there: There): string | undefined {
   if (record.kind === "rejected") {
@@ -255,7 +296,7 @@ function obstacleOf({ unit, record, place, firing }: Refused, there: There): str
     return notReadable(record.rejected);
   }
   if (firing) {
-    return "it is no record but the firing of a window or join; its members are where they were";
+    return FIRING;
   }
   const segment = unit.slice(0, -".0000".length);
   if (there.has(`${segment}/${place.stage}`)) return undefined;
@@ -283,12 +324,20 @@ class States {
   async briefly({ unit, place }: Refused): Promise<RefusedState["state"]> {
     const decision = this.#decisions.of.get(refusedKey(unit, place));
     if (decision?.kind !== "asked") return decision?.kind ?? "waiting";
+    if (decision.withdrawn !== undefined)
+      return (await this.#wasPutBack(unit, decision)) ? "retried" : "discarded";
     let taken = this.#taken.get(unit);
     if (taken === undefined) {
       taken = (await takenOf(this.#log, unit, retryStream(this.#pipeline))).retry;
       this.#taken.set(unit, taken);
     }
     return decision.item < taken ? "retried" : "asked";
+  }
+
+  /** Whether a record that was given up had been taken by then. */
+  async #wasPutBack(unit: string, { item }: Asked): Promise<boolean> {
+    const became = await retriedAs(this.#log, this.#pipeline, unit, item);
+    return became !== undefined && became.fate !== "withdrawn";
   }
 
   async describe(refused: Refused): Promise<RefusedRecord> {
@@ -312,8 +361,12 @@ class States {
     if (decision.kind === "discarded") return { state: "discarded", reason: decision.reason };
     const retry = `${retryStream(this.#pipeline)}@${decision.item}`;
     const became = await retriedAs(this.#log, this.#pipeline, unit, decision.item);
+    if (decision.withdrawn !== undefined && (became === undefined || became.fate === "withdrawn")) {
+      return { state: "discarded", reason: decision.withdrawn };
+    }
     if (became === undefined) return { state: "asked", retry };
-    return { state: "retried", retry, fate: became.fate, as: became.address ?? null };
+    const fate = became.fate === "withdrawn" ? "quarantined again" : became.fate;
+    return { state: "retried", retry, fate, as: became.address ?? null };
   }
 }
 

@@ -1,5 +1,6 @@
 import type { DivergenceDetails } from "../runtime/divergence-details.ts";
 import type { Divergence } from "../runtime/history-check.ts";
+import type { GoneInputs } from "../runtime/reexecution.ts";
 import type { HistoryPoint } from "./history-point.ts";
 
 export type { Divergence } from "../runtime/history-check.ts";
@@ -48,6 +49,9 @@ export interface ReplayReport {
   readonly diverged: number;
   /** In the order of records. */
   readonly firstDivergence: ExplainedDivergence | undefined;
+  /** Inputs of partitions that could not be run again, because what they need was let go of or never kept. */
+  readonly unverifiable: number;
+  readonly firstGone: GoneInputs | undefined;
   /** Steps that were run, and such whose recorded result was taken for granted. */
   readonly reexecuted: number;
   readonly reused: number;

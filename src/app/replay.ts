@@ -5,6 +5,7 @@ import { definitionOf } from "../runtime/deployment.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { detailsOf } from "../runtime/divergence-details.ts";
 import { checkPartition } from "../runtime/history-check.ts";
+import type { GoneInputs } from "../runtime/reexecution.ts";
 import { recordsIn } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
@@ -32,8 +33,8 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
     if (history === undefined) throw unknownPipeline(name);
     const window = await windowOf(log, history, request.from, request.to);
     const records = await recordsIn(log, history, window);
-    const { steps, diverged, first } = await verify(surroundings, log, history, window, request);
-    if (records === 0 && steps === 0) throw nothingIn(name, window);
+    const { steps, diverged, first, gone } = await verify(surroundings, log, history, window, request);
+    if (records === 0 && steps === 0 && gone.inputs === 0) throw nothingIn(name, window);
     return {
       id: ids.uuid(),
       mode: "verify",
@@ -44,6 +45,8 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
       matched: steps - diverged,
       diverged,
       firstDivergence: first && (await explained(surroundings, log, name, first, request)),
+      unverifiable: gone.inputs,
+      firstGone: gone.first,
       reexecuted: steps,
       reused: 0,
       seconds: (clock.monotonic() - begun) / 1_000,
@@ -70,6 +73,7 @@ interface Verified {
   readonly steps: number;
   readonly diverged: number;
   readonly first: Divergence | undefined;
+  readonly gone: { readonly inputs: number; readonly first: GoneInputs | undefined };
 }
 
 async function verify(
@@ -83,6 +87,12 @@ async function verify(
   let steps = 0;
   let diverged = 0;
   let first: Divergence | undefined;
+  let firstGone: GoneInputs | undefined;
+  let inputs = 0;
+  const onGone = (gone: GoneInputs) => {
+    firstGone ??= gone;
+    inputs += gone.inputs;
+  };
   for (const [done, { segment, partition }] of units.entries()) {
     for await (const piece of checkPartition({
       log,
@@ -92,6 +102,7 @@ async function verify(
       partition,
       ...window,
       signal,
+      onGone,
     })) {
       steps += piece.steps;
       diverged += piece.diverged;
@@ -102,7 +113,7 @@ async function verify(
       onProgress?.({ steps, units: done, of: units.length });
     }
   }
-  return { steps, diverged, first };
+  return { steps, diverged, first, gone: { inputs, first: firstGone } };
 }
 
 /** Every partition that any version of the pipeline had, segments in the order of the pipeline. */

@@ -50,6 +50,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   EffectTimedOut: EXIT.failed,
   EffectMissing: EXIT.failed,
   NodeLost: EXIT.failed,
+  Withdrawn: EXIT.failed,
   OwnershipLost: EXIT.failed,
   Overloaded: EXIT.failed,
   Internal: EXIT.failed,

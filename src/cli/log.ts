@@ -3,20 +3,15 @@ import type { ShownEvent, StreamSummary } from "../app/log.ts";
 import { EXIT } from "./errors.ts";
 import { formatBytes, formatNumber, jsonable, paint, prettyJson, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
-import type { Io, LogApp } from "./io.ts";
+import type { Io } from "./io.ts";
+import type { Call } from "./log-call.ts";
+import { type RetainOptions, retain, withBounds } from "./log-retain.ts";
 import { type CommonOptions, commonOptions, wholeNumber } from "./options.ts";
 
 const TAIL_EVENTS = 10;
 const MOST = Number.MAX_SAFE_INTEGER;
 /** Lines of an export that are written together. */
 const LINES_TOGETHER = 256;
-
-/** What a subcommand is given beside its own arguments. */
-interface Call {
-  readonly app: LogApp;
-  readonly common: CommonOptions;
-  readonly signal: AbortSignal;
-}
 
 /** The command `headwater log`. `done` is told the exit code. */
 export function logCommand(io: Io, done: (code: number) => void): Command {
@@ -77,6 +72,10 @@ export function logCommand(io: Io, done: (code: number) => void): Command {
     .description("copy the log, consistent, while it is in use")
     .argument("<folder>", "an empty or new folder")
     .action(action((call, folder: string) => backup(io, call, folder)));
+  withBounds(log.command("retain"))
+    .description("show or change how long a pipeline's history is kept")
+    .argument("<pipeline>", "its name in the log")
+    .action(action((call, pipeline: string, own: RetainOptions) => retain(io, call, pipeline, own)));
   log
     .command("scavenge")
     .description("make the space of what retention let go usable again")

@@ -137,12 +137,18 @@ function mustBeWhatIf({ id, full, diff, output, rate }: ReplayOptions): void {
 }
 
 function lines(report: ReplayReport): string[] {
-  const { firstDivergence: first } = report;
+  const { firstDivergence: first, firstGone: gone } = report;
   return [
     `pipeline   ${report.pipeline}  verify  ordinals ${report.from} to ${report.to}`,
     `records    ${formatNumber(report.records)}`,
     `steps      ${formatNumber(report.steps)}: ${formatNumber(report.matched)} as recorded, ${formatNumber(report.diverged)} not`,
     ...(first === undefined ? [] : divergenceLines(first)),
+    ...(gone === undefined
+      ? []
+      : [
+          `gone       ${formatNumber(report.unverifiable)} inputs cannot be run again, the first is ${gone.address}`,
+          `  ${gone.reason}`,
+        ]),
     `time       ${formatSeconds(report.seconds)}`,
   ];
 }

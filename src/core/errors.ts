@@ -47,6 +47,7 @@ export const ERROR_CODES = {
   EffectTimedOut: { retryable: false },
   EffectMissing: { retryable: false },
   NodeLost: { retryable: true },
+  Withdrawn: { retryable: false },
   OwnershipLost: { retryable: true },
   Overloaded: { retryable: true },
   Stopped: { retryable: true },

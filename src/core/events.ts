@@ -263,6 +263,16 @@ export interface QuarantinedRecord {
   readonly key?: Uint8Array;
   readonly edge?: number;
   readonly firing?: QuarantinedFiring;
+  /** Older events leave it to their step events. */
+  readonly input?: QuarantinedInput;
+}
+
+/** What a step event says of the input that a quarantined record came in as. */
+export interface QuarantinedInput {
+  /** Address of what it was made of; absent of a firing. */
+  readonly parent?: string;
+  readonly time?: number;
+  readonly firing?: true;
 }
 
 /** What a firing at which a window or join failed is about. Values are canonical bytes. */
@@ -310,6 +320,14 @@ export interface RetryAsked extends RetryMark {
 
 export interface RecordsDiscarded extends RetryMark {
   readonly count: 0;
+  readonly reason: string;
+}
+
+/** Records that were asked for, and are not to be put back after all. */
+export interface RetriesWithdrawn extends Omit<RetryMark, "items"> {
+  readonly count: 0;
+  /** The I of each. */
+  readonly items: readonly number[];
   readonly reason: string;
 }
 
@@ -392,6 +410,42 @@ export interface PipelineDeployed extends Common {
   };
   /** Only of a fork: see "Forks" in docs/format.md. */
   readonly fork?: DeployedFork;
+}
+
+/** Kinds of streams that are kept equally long: see RetentionSet in docs/format.md. */
+export const RETENTION_TIERS = ["payload", "steps", "effects", "state"] as const;
+
+export type RetentionTier = (typeof RETENTION_TIERS)[number];
+
+/** What is beyond any of these bounds is let go of. */
+export interface RetentionRule {
+  readonly ageMs?: number;
+  /** Data and metadata of the events of all streams of the tier. */
+  readonly bytes?: number;
+  readonly events?: number;
+}
+
+/** How long each tier is kept; one that is not in it for ever. */
+export type RetentionPolicy = { readonly [Tier in RetentionTier]?: RetentionRule };
+
+export interface RetentionSet extends Common {
+  readonly by: "definition" | "command";
+  /** Absent: what the definition says is in force again. */
+  readonly policy?: RetentionPolicy;
+}
+
+/** The events of a stream below a revision are let go of. */
+export interface StreamAdvance {
+  readonly stream: string;
+  readonly before: number;
+  /** Of the last event that is let go of. */
+  readonly digest: Uint8Array;
+  /** Runs of the events in quarantine that are referred to by what is let go of. */
+  readonly refused?: Uint8Array;
+}
+
+export interface RetentionAdvanced extends Common {
+  readonly streams: readonly StreamAdvance[];
 }
 
 /** What a fork runs over, and how. */
@@ -482,11 +536,14 @@ export interface EventTypes {
   RecordsQuarantined: RecordsQuarantined;
   RetryAsked: RetryAsked;
   RecordsDiscarded: RecordsDiscarded;
+  RetriesWithdrawn: RetriesWithdrawn;
   SinkClaimed: SinkClaimed;
   SinkOpened: SinkOpened;
   OutputsPrepared: OutputsPrepared;
   OutputsDelivered: OutputsDelivered;
   PipelineDeployed: PipelineDeployed;
+  RetentionSet: RetentionSet;
+  RetentionAdvanced: RetentionAdvanced;
   ReplayAsked: ReplayAsked;
   CodeChunk: Chunk;
   SupervisorClaimed: SupervisorClaimed;

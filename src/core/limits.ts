@@ -74,6 +74,21 @@ export const LIMITS = {
   pollMs: 20,
   /** A snapshot is taken after this many inputs of a partition, or after as many as there are entries, if more. */
   snapshotInputs: 16_384,
+  /**
+   * Where history is let go of, a partition takes one after this long, too, in milliseconds, or after so many times as
+   * long as the last one took: what came before it can be let go of.
+   */
+  snapshotEveryMs: 10_000,
+  snapshotTimes: 20,
+  /** How often it is looked whether history can be let go of, and after a failure, in milliseconds. */
+  retentionTickMs: 2_000,
+  retentionAgainMs: 30_000,
+  /** At least so much of a stream, as a part of 1, is let go of at once: what is let go of is said in an event. */
+  retentionPart: 1 / 8,
+  /** Streams that one such event names. */
+  retentionStreams: 1_024,
+  /** Times that an event of a pipeline is appended when other processes append some, too. */
+  pipelineAttempts: 16,
   /** Bytes of one chunk of a snapshot, of deployed code, of a quarantined batch. */
   chunkBytes: 512 * 1024,
   /** A process says that it lives this often; three silent intervals count as dead. */

@@ -192,6 +192,7 @@ const CERTAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "NotCanonical",
   "RecordTooLarge",
   "StageFailed",
+  "Withdrawn",
 ]);
 
 /** Whether another try may come to something else. */

@@ -1,5 +1,5 @@
 import { branchElement, indexElement, type Path, readIndexElement } from "../core/path.ts";
-import { retryStream, sourceStream } from "../core/streams.ts";
+import { isRetryStream, retryStream, sourceStream } from "../core/streams.ts";
 import type { Plan } from "../pipeline/plan.ts";
 
 /** What records descend from: see `Plan.origins`. */
@@ -49,6 +49,12 @@ export function rootName(pipeline: string, origins: Origins, origin: number, roo
  */
 export function retriedPath(segmentsAfter: number, item: number, origin: string): Path {
   return indexElement(segmentsAfter) + indexElement(item) + branchElement(origin);
+}
+
+/** The name of what a record descends from, by its root's address and its path; of what was put back, that from before. */
+export function originNamed(root: string, path: Path): string {
+  if (isRetryStream(root)) return originBefore(path);
+  return root.slice(root.indexOf(".") + 1, root.lastIndexOf("@"));
 }
 
 /** The name of what a record on a {@link retriedPath} descended from before it was put back. */

@@ -372,6 +372,11 @@ export class SegmentEngine {
     };
   }
 
+  /** From now on a stage is not called at this input. */
+  refuse(input: RefusedInput): void {
+    this.#refusals.add(input);
+  }
+
   /** The key of each input, or what its key function threw. */
   #keysOf(rows: InputRows, entry = 0): (() => unknown)[] {
     const { segment } = this.#options;

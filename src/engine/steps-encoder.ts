@@ -3,6 +3,7 @@ import { ColumnWriter, encodeByteTexts, encodeDeltas, encodePlain, encodeRuns } 
 import type {
   OutletColumns,
   PayloadBlock,
+  QuarantinedInput,
   QuarantinedRecord,
   Section,
   StageColumns,
@@ -247,6 +248,7 @@ function quarantined(
         ...keyOf(result, from),
         ...(firing !== undefined && { firing }),
         ...(segment.upstreams.length > 1 && { edge: result.edgeOf(from) }),
+        input: inputOf(options, rows, from),
       });
     }
   }
@@ -275,6 +277,18 @@ function bytesOfInput(
   if (made?.packed === undefined) return encodeCanonical(made?.records[there] ?? null);
   const start = made.packed.lengths.slice(0, there).reduce((sum, length) => sum + length, 0);
   return made.packed.bytes.slice(start, start + (made.packed.lengths[there] ?? 0));
+}
+
+/** As the step event has it. */
+function inputOf({ streams }: StepsEncoderOptions, rows: InputRows, row: number): QuarantinedInput {
+  const time = rows.times?.[row];
+  const firing = rows.firings.includes(row);
+  const stream = streams[rows.upstreams?.[row] ?? 0] ?? streams[0] ?? "";
+  const k = stream.startsWith("steps_") ? `.${rows.parentKs?.[row] ?? 0}` : "";
+  return {
+    ...(firing ? { firing } : { parent: `${stream}@${rows.parents[row]}${k}` }),
+    ...(time !== undefined && { time }),
+  };
 }
 
 /** What identifiers that are given to the outside are derived from. */

@@ -18,7 +18,7 @@ export interface StageWatch {
   leaveHead(): void;
 }
 
-/** An input at which a stage is not called, because it ended whoever called it. */
+/** An input at which a stage is not called: it ended whoever called it, or it is not wanted any more. */
 export interface RefusedInput {
   readonly n: number;
   /** Name of the stage. */
@@ -27,6 +27,7 @@ export interface RefusedInput {
   readonly row: number;
   /** What happened. */
   readonly message: string;
+  readonly code: "NodeLost" | "Withdrawn";
 }
 
 /** Looks inputs up among those that are refused. */
@@ -34,19 +35,23 @@ export class Refusals {
   readonly #byN = new Map<number, RefusedInput[]>();
 
   constructor(refused: readonly RefusedInput[]) {
-    for (const input of refused) this.#byN.set(input.n, [...(this.#byN.get(input.n) ?? []), input]);
+    for (const input of refused) this.add(input);
+  }
+
+  add(input: RefusedInput): void {
+    this.#byN.set(input.n, [...(this.#byN.get(input.n) ?? []), input]);
   }
 
   get size(): number {
     return this.#byN.size;
   }
 
-  /** Throws `NodeLost` for an input that is refused. `rowOf` tells its place among those of the same input. */
+  /** Throws for an input that is refused, with the code for which it is. `rowOf` tells its place among those of the same input. */
   check(stage: string, n: number, rowOf: () => number): void {
     const refused = this.#byN.get(n);
     if (refused === undefined) return;
     const row = rowOf();
     const found = refused.find((other) => other.stage === stage && other.row === row);
-    if (found !== undefined) throw new HeadwaterError("NodeLost", found.message);
+    if (found !== undefined) throw new HeadwaterError(found.code, found.message);
   }
 }

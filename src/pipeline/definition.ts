@@ -1,4 +1,5 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { RetentionPolicy } from "../core/events.ts";
 import type { Aggregate } from "./aggregates.ts";
 import type { CaptureOptions } from "./capture.ts";
 import type { EffectContext, StageContext } from "./context.ts";
@@ -203,6 +204,8 @@ export interface PipelineDefinition {
   readonly partitions: number;
   readonly batchRecords: number;
   readonly tickMs: number;
+  /** How long history is kept; for ever if absent. */
+  readonly retention?: RetentionPolicy;
   readonly sources: readonly SourceDefinition[];
   readonly stages: readonly StageDefinition[];
   readonly sinks: readonly SinkDefinition[];

@@ -14,6 +14,7 @@ import type {
 } from "./definition.ts";
 import { type Duration, durationMs } from "./duration.ts";
 import type { Output } from "./output.ts";
+import { type RetentionOptions, retentionPolicy } from "./retention.ts";
 import { KeyedStream, type Stream } from "./stream.ts";
 
 /** Settings of a pipeline. `partitions` is fixed for the pipeline's life; the others may change at any run. */
@@ -24,6 +25,8 @@ export interface PipelineOptions {
   readonly batchRecords?: number;
   /** A batch is closed this long after its first record: 1 to 60,000 ms, 10 if absent. */
   readonly tickMs?: number;
+  /** How long history is kept; for ever if absent. */
+  readonly retention?: RetentionOptions;
 }
 
 /** What is known of a source's records. */
@@ -72,7 +75,7 @@ export function pipeline(name: string, options: PipelineOptions = {}): Pipeline 
 /** A pipeline under construction. Made by {@link pipeline}; a module's default export. */
 export class Pipeline {
   readonly name: string;
-  readonly #options: Required<PipelineOptions>;
+  readonly #options: Pick<PipelineDefinition, "partitions" | "batchRecords" | "tickMs" | "retention">;
   readonly #sources: SourceDefinition[] = [];
   readonly #stages: StageDefinition[] = [];
   readonly #sinks: SinkDefinition[] = [];
@@ -89,6 +92,9 @@ export class Pipeline {
         LIMITS.batchRecordsMost,
       ),
       tickMs: wholeNumber(options.tickMs ?? LIMITS.tickMs, "tickMs", LIMITS.tickMsMost),
+      ...(options.retention !== undefined && {
+        retention: retentionPolicy(options.retention, "retention"),
+      }),
     };
   }
 

@@ -25,7 +25,14 @@ export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGen
   for await (const { stream, firstRevision, lastRevision } of log.streams(AUDITED)) {
     if (!isAudited(stream)) continue;
     if (firstRevision > 0) first.set(stream, firstRevision);
-    yield { kind: "stream", stream, first: firstRevision, last: lastRevision };
+    const next = firstRevision > 0 ? await nextAt(log, stream, firstRevision) : undefined;
+    yield {
+      kind: "stream",
+      stream,
+      first: firstRevision,
+      last: lastRevision,
+      ...(next !== undefined && { next }),
+    };
   }
   const { position: end } = await log.size();
   const tree = treeItems(log, lastOfTree);
@@ -56,6 +63,21 @@ export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGen
   if (signal?.aborted) return;
   yield* tree;
   yield { kind: "end" };
+}
+
+/** The N that a source or partition has come to at its first event that is there. */
+async function nextAt(log: EventLog, stream: string, revision: number): Promise<number | undefined> {
+  if (!stream.startsWith("source_") && !stream.startsWith("steps_")) return undefined;
+  try {
+    for await (const recorded of log.read(stream, { from: revision, limit: 1 })) {
+      const { data } = decodeEvent(recorded);
+      return "first" in data ? data.first : undefined;
+    }
+  } catch (error) {
+    // What is wrong with an event is told when it has its turn.
+    if (!(error instanceof HeadwaterError)) throw error;
+  }
+  return undefined;
 }
 
 /** The leaves of the tree, and where it was signed. */

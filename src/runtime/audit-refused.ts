@@ -5,6 +5,7 @@ import type { EventRange, RetryItem, StepsRecorded, TypedEvent } from "../core/e
 import { besideStream, isRetryStream, pipelineOf, retryStream } from "../core/streams.ts";
 import { recordedInput } from "../engine/recorded-inputs.ts";
 import type { EventLog } from "../ports/event-log.ts";
+import { GoneReferences } from "./refused-runs.ts";
 import { EventCursor, seekRecord } from "./seek.ts";
 import { isUnreadable } from "./unreadable.ts";
 
@@ -24,6 +25,7 @@ export class AuditRefused {
   readonly #log: EventLog;
   readonly #walks = new Map<string, Walk>();
   readonly #cursors = new Map<string, EventCursor>();
+  readonly #gone = new Map<string, GoneReferences>();
 
   constructor(log: EventLog) {
     this.#log = log;
@@ -89,10 +91,12 @@ export class AuditRefused {
       const partition = unit.startsWith("steps_");
       const steps = partition ? await this.#stepsOf(unit, place.n) : undefined;
       const range = partition ? steps?.quarantine : await this.#rejectedBy(unit, event);
-      const input = steps && place.n < steps.first + steps.count ? recordedInput(steps, place.n) : undefined;
+      const holds = steps !== undefined && place.n >= steps.first && place.n < steps.first + steps.count;
+      const input = holds ? recordedInput(steps, place.n) : undefined;
+      const referred = covers(range, place.revision) || (await this.#goneOf(unit).include(place.revision));
       return {
         ...said,
-        record: covers(range, place.revision) ? records[place.index] : undefined,
+        record: referred ? records[place.index] : undefined,
         records: records.length,
         ...(input !== undefined && { input: { origin: input.origin, time: input.time } }),
       };
@@ -101,6 +105,16 @@ export class AuditRefused {
       // What was tampered with may be of any shape: no record is there.
       return { ...said, record: undefined, records: 0 };
     }
+  }
+
+  /** What is let go of referred to. */
+  #goneOf(unit: string): GoneReferences {
+    let gone = this.#gone.get(unit);
+    if (gone === undefined) {
+      gone = new GoneReferences(this.#log, pipelineOf(unit), unit);
+      this.#gone.set(unit, gone);
+    }
+    return gone;
   }
 
   async #stepsOf(unit: string, n: number): Promise<StepsRecorded | undefined> {

@@ -1,6 +1,6 @@
 import { encodeCanonical } from "../core/canonical.ts";
 import { equalBytes, sha256, toHex } from "../core/digest.ts";
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { DeployedFork, DeployedStage, PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -13,6 +13,7 @@ import { kindMakesRecords, type Plan } from "../pipeline/plan.ts";
 import type { Bundle, Bundler } from "../ports/bundler.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
+import { appendToPipeline } from "./pipeline-events.ts";
 import { readChunks } from "./snapshots.ts";
 import { lastEvent, StreamTail } from "./stream-tail.ts";
 import { chunkDrafts } from "./unit-log.ts";
@@ -205,7 +206,6 @@ export async function deploy(
   if (candidate.bundle !== undefined && content.code !== undefined) {
     await keepCode(log, clock, content.code, candidate.bundle.code);
   }
-  const tail = await StreamTail.open(log, pipelineStream(pipeline));
   const event: PipelineDeployed = {
     v: 1,
     wall: clock.now(),
@@ -213,16 +213,14 @@ export async function deploy(
     from,
     ...content,
   };
-  await confirm();
-  try {
-    await tail.append([{ type: "PipelineDeployed", event }]);
-  } catch (cause) {
-    if (!isHeadwaterError(cause, "WrongExpectedRevision")) throw cause;
+  await appendToPipeline(log, pipeline, { type: "PipelineDeployed", event }, async () => {
+    await confirm();
+    const now = await currentDeployment(log, pipeline);
+    if (now?.version === before?.version) return;
     throw new HeadwaterError("OwnershipLost", "another process has deployed the pipeline", {
-      where: tail.stream,
-      cause,
+      where: pipelineStream(pipeline),
     });
-  }
+  });
   return event;
 }
 

@@ -71,8 +71,7 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
       follow: false,
       keepOpen: true,
       leaveRetries: true,
-      // Nobody waits for what is in flight; it is gone on with.
-      drainMs: 0,
+      snapshotEveryMs: undefined,
       process,
       deployed,
       supervision,

@@ -32,6 +32,11 @@ export interface HostContext {
   readonly keepOpen: boolean;
   /** Whether records that were asked for are put back; not where a deployment only ends what it has begun. */
   readonly takesRetries: boolean;
+  /**
+   * Where history is let go of, partitions take snapshots also after this long, so that little of it is held;
+   * `undefined`: it is not.
+   */
+  readonly snapshotEveryMs: number | undefined;
   /** Of a fork: what effects have given in the history that it runs over. */
   readonly recordedEffects?: (segment: string, partition: number) => RecordedOutcomes;
   /** Of a fork: holds back what is read of history. */

@@ -75,6 +75,7 @@ function contextOf(place: NodePlace): HostContext {
     board,
     keepOpen,
     takesRetries: seed.takesRetries,
+    snapshotEveryMs: seed.snapshotEveryMs,
     probe,
     gates: new EffectGates(),
     // Sinks are not worked at in threads.

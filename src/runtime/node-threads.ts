@@ -152,7 +152,9 @@ export class NodeThreads {
       board.totals.steps += steps;
       board.totals.quarantined += quarantined.length;
       board.cameLate(partitionOfUnit(this.#options.plan, unit).segment.name, late);
-      for (const { stage, n, message } of quarantined) onQuarantined(stage, `${stream}@${n}`, message);
+      for (const { stage, n, k = 0, message } of quarantined) {
+        onQuarantined(stage, `${stream}@${n}.${k}/${stage}`, message);
+      }
       if (steps > 0) this.#recorded = true;
       board.report(unit, through);
     }

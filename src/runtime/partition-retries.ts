@@ -12,6 +12,8 @@ export interface ComingBack {
   readonly rows: RowsBuilder;
   /** What each was quarantined as. */
   readonly quarantined: readonly QuarantinedRecord[];
+  /** It is only one, and it is not to be put back after all, for this reason: its stage is not called. */
+  readonly withdrawn?: string;
   /** The I from which on nothing has been taken when they have been. */
   readonly next: number;
 }
@@ -55,9 +57,17 @@ export class PartitionRetries {
   /** The next ones, at most `most`, with the ordinal `ordinal`. They count as taken with {@link take}. */
   async next(most: number, ordinal: number): Promise<ComingBack | undefined> {
     const { items } = this.#reader;
-    const entry = items[0]?.stage;
-    if (entry === undefined) return undefined;
-    const other = items.findIndex(({ stage }) => stage !== entry);
+    const [first] = items;
+    const entry = first?.stage;
+    if (first === undefined || entry === undefined) return undefined;
+    const withdrawn = this.#reader.whyWithdrawn(first.item);
+    if (withdrawn !== undefined) {
+      const loaded = await loadRetried(this.#context, [first], ordinal);
+      return { entry, ...loaded, withdrawn, next: first.item + 1 };
+    }
+    const other = items.findIndex(
+      ({ stage, item }) => stage !== entry || this.#reader.whyWithdrawn(item) !== undefined,
+    );
     const together = items.slice(0, Math.min(most, other < 0 ? items.length : other));
     const loaded = await loadRetried(this.#context, together, ordinal, LIMITS.batchBytes);
     return { entry, ...loaded, next: (together[loaded.rows.count - 1]?.item ?? -1) + 1 };
@@ -68,19 +78,24 @@ export class PartitionRetries {
   }
 }
 
-/** Where a stage is not in the segment any more, what was to come in there stays in quarantine. */
+/** Where a stage is not in the segment any more, what `retries` was to bring in there stays in quarantine. */
 export function stillQuarantined(
   engine: SegmentEngine,
-  { entry, quarantined }: ComingBack,
+  { entry, quarantined, rows, withdrawn }: ComingBack,
+  retries: string,
   first: number,
 ): readonly QuarantinedRecord[] {
   if (engine.entryAt(entry).stage !== undefined) return [];
   return quarantined.map(({ where: _where, stack: _stack, ...record }, row) => ({
     ...record,
+    input: {
+      parent: `${retries}@${rows.parents[row]}`,
+      ...(rows.times[row] !== undefined && { time: rows.times[row] }),
+    },
     n: first + row,
     row,
     k: 0,
-    code: "UnknownStage",
-    message: `the stage ${entry} is not in this segment of the pipeline any more`,
+    code: withdrawn === undefined ? "UnknownStage" : "Withdrawn",
+    message: withdrawn ?? `the stage ${entry} is not in this segment of the pipeline any more`,
   }));
 }

@@ -68,6 +68,9 @@ export class PartitionWorker {
   #reader: MergeReader | undefined;
   #effects: LiveEffects | undefined;
   #inputsSinceSnapshot = 0;
+  /** When the last snapshot was taken, and how long that took, in milliseconds by the monotonic clock. */
+  #snapshotAt = 0;
+  #snapshotMs = 0;
   #retries: PartitionRetries | undefined;
   /** Of the last input that came from upstream; `undefined`: it is to be looked up. */
   #lastOrdinal: number | undefined;
@@ -263,12 +266,13 @@ export class PartitionWorker {
       throw new HeadwaterError("Internal", "a partition works before it was restored");
     this.#context.board.report(this.#order.unit, this.#claimed().through);
     this.#effects = this.#openEffects();
+    this.#snapshotAt = this.#context.clock.monotonic();
     // What was asked for before comes before what is accepted now.
     await this.#retries?.caughtUp();
     for (;;) {
       await this.#takeRetries(signal);
       this.#enters({ kind: "waiting" });
-      const batch = await reader.next(this.#alone ? 1 : this.#batchMost, signal);
+      const batch = await reader.next(this.#alone ? 1 : this.#batchMost, signal, this.#untilSnapshot());
       if (batch === undefined) break;
       this.#enters({ kind: "working" });
       await this.#marked(batch.rows.count, () => this.#record(batch));
@@ -295,7 +299,10 @@ export class PartitionWorker {
     const { next, cursors, through } = this.#claimed();
     const batch = { ...merged, cursors: this.#withRetries(merged.cursors, cursors) };
     if (batch.rows.count === 0) {
-      if (batch.through > through || batch.steps.length > 0) await this.#append(batch, undefined, undefined);
+      if (this.#untilSnapshot() === 0) {
+        await this.#append(batch, undefined, this.#takeSnapshot(batch, next));
+      } else if (batch.through > through || batch.steps.length > 0)
+        await this.#append(batch, undefined, undefined);
       return;
     }
     const result = await engine.process(batch.rows, next, this.#effects);
@@ -306,13 +313,24 @@ export class PartitionWorker {
     this.#lastOrdinal = batch.rows.ordinals.at(-1);
     this.#inputsSinceSnapshot += batch.rows.count;
     const due = Math.max(LIMITS.snapshotInputs, engine.stateEntries);
-    const snapshot = this.#segment.stateful && this.#inputsSinceSnapshot >= due;
+    const snapshot =
+      this.#segment.stateful && (this.#inputsSinceSnapshot >= due || this.#untilSnapshot() === 0);
     await this.#append(
       batch,
       steps,
       snapshot ? this.#takeSnapshot(batch, next + batch.rows.count) : undefined,
     );
     this.#tell(steps, result);
+  }
+
+  /** How long until a snapshot is due by time, in milliseconds; `undefined`: none is. */
+  #untilSnapshot(): number | undefined {
+    const { snapshotEveryMs, clock } = this.#context;
+    if (snapshotEveryMs === undefined || !this.#segment.stateful || this.#inputsSinceSnapshot === 0) {
+      return undefined;
+    }
+    const everyMs = Math.max(snapshotEveryMs, LIMITS.snapshotTimes * this.#snapshotMs);
+    return Math.max(0, this.#snapshotAt + everyMs - clock.monotonic());
   }
 
   /** Upstream's cursors, and up to where what was put back is taken. */
@@ -346,18 +364,21 @@ export class PartitionWorker {
   async #recordRetried(stream: string, back: ComingBack): Promise<void> {
     const engine = this.#engine as SegmentEngine;
     const place = this.#claimed();
-    const { rows, entry } = back;
+    const { rows, entry, withdrawn } = back;
     const { segment } = engine.entryAt(entry);
     this.#enters({ kind: "working" });
+    if (withdrawn !== undefined) {
+      engine.refuse({ n: place.next, stage: entry, row: 0, message: withdrawn, code: "Withdrawn" });
+    }
     const result = await engine.processAt(entry, rows, place.next, this.#effects);
     this.#stop.signal.throwIfAborted();
-    this.#failIfAsked(segment, rows, place.next, result);
+    if (withdrawn === undefined) this.#failIfAsked(segment, rows, place.next, result);
     const options = { ...this.#encoderOptions(), segment, streams: [stream], fromSource: false };
     const encoded = this.#withPlaces(encodeSteps(options, rows, place.next, result));
     const steps = {
       ...encoded,
       columns: { ...encoded.columns, entry },
-      quarantined: [...encoded.quarantined, ...stillQuarantined(engine, back, place.next)],
+      quarantined: [...encoded.quarantined, ...stillQuarantined(engine, back, stream, place.next)],
     };
     // Before it is there: a run must not end between the append and the promise.
     this.#context.board.reportPutBack(place.through + 1);
@@ -458,8 +479,12 @@ export class PartitionWorker {
 
   #takeSnapshot(at: Progress, next: number): { bytes: Uint8Array; next: number } {
     const watermark = at.steps.at(-1) ?? this.#claimed().watermark;
+    const { clock } = this.#context;
+    this.#snapshotAt = clock.monotonic();
     const snapshot = (this.#engine as SegmentEngine).snapshot(next, at.cursors, at.through, watermark);
-    return { bytes: encodeCanonical(snapshot, Number.MAX_SAFE_INTEGER), next };
+    const bytes = encodeCanonical(snapshot, Number.MAX_SAFE_INTEGER);
+    this.#snapshotMs = clock.monotonic() - this.#snapshotAt;
+    return { bytes, next };
   }
 
   async #recordSnapshot(): Promise<void> {

@@ -37,6 +37,7 @@ import { moduleMissing, NodeThreads } from "./node-threads.ts";
 import type { Pace } from "./pace.ts";
 import { PartitionWorker } from "./partition-worker.ts";
 import { ProgressBoard } from "./progress-board.ts";
+import { beginRetention, Retention } from "./retention.ts";
 import { askedSoFar } from "./retry-reader.ts";
 import { unitsOf } from "./routes.ts";
 import type { RunEnd, RunEnvironment, RunOptions } from "./run-options.ts";
@@ -116,8 +117,11 @@ async function runOnce(environment: RunEnvironment, options: RunOptions, process
   supervision.beat((error) => lost.abort(error));
   try {
     const deployed = await deployIfChanged(environment, options, process, supervision, lost.signal);
+    const retains = await beginRetention({ log, clock, plan: options.plan }, () => supervision.confirm());
+    const { pace: { snapshotEveryMs } = LIMITS } = environment;
     const drained = await operate(environment, {
       ...options,
+      snapshotEveryMs: retains ? snapshotEveryMs : undefined,
       process,
       deployed,
       supervision,
@@ -132,6 +136,8 @@ async function runOnce(environment: RunEnvironment, options: RunOptions, process
 }
 
 export interface Operation extends RunOptions {
+  /** See `HostContext.snapshotEveryMs`; none while a deployment only ends what it has begun. */
+  readonly snapshotEveryMs: number | undefined;
   readonly process: string;
   readonly deployed: PipelineDeployed;
   readonly supervision: Supervision;
@@ -198,6 +204,7 @@ async function drainDeployment(
     follow: false,
     keepOpen: true,
     leaveRetries: true,
+    snapshotEveryMs: undefined,
     board: new ProgressBoard(),
     process,
     deployed: current,
@@ -308,7 +315,11 @@ export async function operate(environment: RunEnvironment, operation: Operation)
   const onLost = () => actor.send({ type: "FATAL", error: operation.lost.reason });
   operation.lost.addEventListener("abort", onLost, { once: true });
   const finished = new AbortController();
+  const retention = operation.snapshotEveryMs === undefined ? undefined : retentionOf(environment, operation);
+  const tellRetention = (error: unknown) => operation.onRestarted("retention", error);
   actor.start();
+  const { pace: { retentionTickMs } = LIMITS } = environment;
+  const letGo = retention?.follow(retentionTickMs, finished.signal, tellRetention);
   environment.onOperating?.({
     loseNode: (node) =>
       threads === undefined ? actor.send({ type: "NODE_LOST", node }) : threads.kill(node),
@@ -337,10 +348,13 @@ export async function operate(environment: RunEnvironment, operation: Operation)
     if (inputFailure !== undefined) throw inputFailure;
     // Doors, partitions and sinks have come to their ends by themselves; who did not in time may never do so.
     if (!late) await pool.settled();
+    // What workers have left behind at their ends makes more of it not needed any more.
+    if (!late) await retention?.advance().catch(tellRetention);
   } finally {
     finished.abort();
     signal.removeEventListener("abort", onStop);
     await watch;
+    await letGo;
     cancelDeadline();
     operation.lost.removeEventListener("abort", onLost);
     actor.stop();
@@ -351,6 +365,14 @@ export async function operate(environment: RunEnvironment, operation: Operation)
     await threads?.close();
   }
   return !late;
+}
+
+function retentionOf({ log, clock, processes }: RunEnvironment, operation: Operation): Retention {
+  const { plan, deployed, targets, supervision } = operation;
+  const confirm = () => supervision.confirm();
+  const otherTarget = new CountTarget();
+  const deployedFrom = deployed.from;
+  return new Retention({ log, clock, processes, plan, deployedFrom, targets, otherTarget, confirm });
 }
 
 /** What is on its way to the log is to be counted; what never comes to an end is not waited for. */
@@ -394,6 +416,7 @@ function nodeThreads(
     tickMs,
     keepOpen,
     takesRetries: !operation.leaveRetries,
+    snapshotEveryMs: operation.snapshotEveryMs,
   };
   return new NodeThreads({ ...parts, log, clock, plan, seed, board, onQuarantined, onLost });
 }
@@ -479,6 +502,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     board,
     keepOpen,
     takesRetries: !operation.leaveRetries,
+    snapshotEveryMs: operation.snapshotEveryMs,
     ...(operation.recordedEffects !== undefined && { recordedEffects: operation.recordedEffects }),
     ...(operation.pace !== undefined && { pace: operation.pace }),
     probe,

@@ -4,6 +4,7 @@ import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type {
   EventRange,
   PipelineDeployed,
+  QuarantinedInput,
   QuarantinedRecord,
   RejectedRecord,
   RetryItem,
@@ -14,7 +15,8 @@ import { readMembers } from "../engine/members.ts";
 import { type RecordedInput, recordedInput } from "../engine/recorded-inputs.ts";
 import { inputsOfRows } from "../engine/stage-rows.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { readOne, seekRecord } from "./seek.ts";
+import { GoneReferences } from "./refused-runs.ts";
+import { readUnlessGone, seekRecord } from "./seek.ts";
 
 /** A record that was refused, by a stage or by a door, and where it is kept. */
 export interface Refused {
@@ -62,7 +64,7 @@ export async function* readRefused(
     if (partition ? source !== undefined : stage !== undefined) continue;
     if (!partition && source !== undefined && !main.endsWith(`.${source}`)) continue;
     if (partition) yield* quarantinedIn(log, pipeline, main, stage);
-    else yield* rejectedIn(log, main);
+    else yield* rejectedIn(log, pipeline, main);
   }
 }
 
@@ -73,33 +75,45 @@ async function* quarantinedIn(
   stage: string | undefined,
 ): AsyncIterable<Refused> {
   let deployments: ReadonlyMap<string, PipelineDeployed> | undefined;
+  const gone = new GoneReferences(log, pipeline, unit);
   for await (const recorded of log.read(besideStream(unit, "quarantine"))) {
     const { records, wall } = decodeEventAs(recorded, "RecordsQuarantined");
     const steps = await stepsOf(log, unit, records[0]?.n ?? 0);
-    if (steps === undefined || !covers(steps.quarantine, recorded.revision)) continue;
+    if (steps === undefined) continue;
+    const referred =
+      steps === "gone" ? await gone.include(recorded.revision) : covers(steps.quarantine, recorded.revision);
+    if (!referred) continue;
     for (const [index, quarantined] of records.entries()) {
       if (stage !== undefined && quarantined.stage !== stage) continue;
+      // Given up: that is told of where it had been refused before.
+      if (quarantined.code === "Withdrawn") continue;
       // Older logs leave it to be worked out.
-      if (quarantined.k === undefined) deployments ??= await deploymentsOf(log, pipeline);
-      const k = quarantined.k ?? rowOfInput(steps, quarantined, unit, deployments);
+      let { k } = quarantined;
+      if (k === undefined && steps !== "gone") {
+        deployments ??= await deploymentsOf(log, pipeline);
+        k = rowOfInput(steps, quarantined, unit, deployments);
+      }
       const { n } = quarantined;
-      const place = { n, k, stage: quarantined.stage, revision: recorded.revision, index };
+      const place = { n, k: k ?? 0, stage: quarantined.stage, revision: recorded.revision, index };
       yield {
         address: refusedKey(unit, place),
         unit,
         place,
         wall,
-        firing: recordedInput(steps, n).firing,
+        firing: steps === "gone" ? quarantined.input?.firing === true : recordedInput(steps, n).firing,
         record: { kind: "quarantined", quarantined },
       };
     }
   }
 }
 
-/** The step event that has the input N = `n`. */
-async function stepsOf(log: EventLog, unit: string, n: number): Promise<StepsRecorded | undefined> {
+/** The step event that has the input N = `n`; `gone`: it was let go of. */
+async function stepsOf(log: EventLog, unit: string, n: number): Promise<StepsRecorded | "gone" | undefined> {
   if ((await log.streamInfo(unit)) === undefined) return undefined;
-  const { type, data } = decodeEvent(await readOne(log, unit, await seekRecord(log, unit, n)));
+  const recorded = await readUnlessGone(log, unit, await seekRecord(log, unit, n));
+  if (recorded === undefined) return "gone";
+  const { type, data } = decodeEvent(recorded);
+  if ("first" in data && data.first > n) return "gone";
   return type === "StepsRecorded" && n < data.first + data.count ? data : undefined;
 }
 
@@ -131,8 +145,9 @@ async function deploymentsOf(
   return found;
 }
 
-async function* rejectedIn(log: EventLog, unit: string): AsyncIterable<Refused> {
+async function* rejectedIn(log: EventLog, pipeline: string, unit: string): AsyncIterable<Refused> {
   const stream = besideStream(unit, "quarantine");
+  const gone = new GoneReferences(log, pipeline, unit);
   let ranges: readonly EventRange[] | undefined;
   let n = 0;
   for await (const recorded of log.read(stream)) {
@@ -140,8 +155,11 @@ async function* rejectedIn(log: EventLog, unit: string): AsyncIterable<Refused> 
     const { revision } = recorded;
     if (main === undefined) {
       ranges ??= await rejectedRanges(log, unit);
-      if (!ranges.some((range) => covers(range, revision))) continue;
-    } else if (!covers(await rejectedBy(log, unit, main), revision)) continue;
+      if (!ranges.some((range) => covers(range, revision)) && !(await gone.include(revision))) continue;
+    } else {
+      const range = await rejectedBy(log, unit, main);
+      if (range === "gone" ? !(await gone.include(revision)) : !covers(range, revision)) continue;
+    }
     for (const [index, rejected] of records.entries()) {
       yield {
         address: `${stream}@${n}`,
@@ -156,10 +174,17 @@ async function* rejectedIn(log: EventLog, unit: string): AsyncIterable<Refused> 
   }
 }
 
-async function rejectedBy(log: EventLog, unit: string, revision: number): Promise<EventRange | undefined> {
+/** `gone`: the event was let go of. */
+async function rejectedBy(
+  log: EventLog,
+  unit: string,
+  revision: number,
+): Promise<EventRange | "gone" | undefined> {
   const info = await log.streamInfo(unit);
   if (info === undefined || info.lastRevision < revision) return undefined;
-  const { data } = decodeEvent(await readOne(log, unit, revision));
+  const recorded = await readUnlessGone(log, unit, revision);
+  if (recorded === undefined) return "gone";
+  const { data } = decodeEvent(recorded);
   return "rejected" in data ? data.rejected : undefined;
 }
 
@@ -192,13 +217,18 @@ export async function refusedOrigin(log: EventLog, refused: Refused): Promise<Re
   const { unit, place, record } = refused;
   const steps = record.kind === "quarantined" ? await stepsOf(log, unit, place.n) : undefined;
   if (steps === undefined || record.kind !== "quarantined") return undefined;
-  const input: RecordedInput = recordedInput(steps, place.n);
+  const input = steps === "gone" ? record.quarantined.input : inputIn(recordedInput(steps, place.n));
   const { members, time } = record.quarantined.firing ?? {};
   return {
-    parent: input.firing ? `${unit}@${place.n}` : parentOf(input),
-    time: time ?? input.time,
+    parent: input?.parent ?? `${unit}@${place.n}`,
+    time: time ?? input?.time,
     members: members === undefined ? [] : memberNs(members).map((n) => `${unit}@${n}`),
   };
+}
+
+function inputIn(input: RecordedInput): QuarantinedInput {
+  const { firing, time } = input;
+  return { ...(!firing && { parent: parentOf(input) }), ...(time !== undefined && { time }) };
 }
 
 function parentOf({ stream, parent, parentK }: RecordedInput): string {

@@ -1,6 +1,6 @@
 import { decodeDeltas } from "../core/columns.ts";
 import { equalBytes } from "../core/digest.ts";
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { PartitionClaimed, PipelineDeployed, StepsRecorded } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
@@ -37,6 +37,17 @@ export interface ReexecutionQuery {
   readonly from: number;
   readonly to: number;
   readonly signal: AbortSignal;
+  /** Told of events that cannot be run again, because what they need was let go of. Absent: that is thrown. */
+  onGone?(gone: GoneInputs): void;
+}
+
+/** Inputs that cannot be run again. */
+export interface GoneInputs {
+  /** Of the first one, `steps_P.G.Q@N`. */
+  readonly address: string;
+  readonly inputs: number;
+  /** What is not there any more, and where. */
+  readonly reason: string;
 }
 
 /** A piece of a step event: some of its inputs, run again in the state that there was before them. */
@@ -70,6 +81,7 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
   const begin = (await seekThrough(log, stream, from - 1)) ?? info.firstRevision;
   let running: RunningAgain | undefined;
   let before: UnitEvent | undefined;
+  let gone: Gap | undefined;
   try {
     for await (const recorded of log.read(stream, { from: begin })) {
       if (recorded.revision > lastRevision) break;
@@ -84,18 +96,58 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         running.stop();
         running = undefined;
       }
-      running ??= await RunningAgain.begin(
-        query,
-        stream,
-        lastRevision,
-        place ?? (await placeBefore(log, stream, recorded.revision)),
-        data,
-      );
-      yield* running.run(recorded.revision, data);
+      if (gone !== undefined && !gone.isOver(data)) {
+        tell(query, stream, data, gone.reason);
+        continue;
+      }
+      let pieces = 0;
+      try {
+        running ??= await RunningAgain.begin(
+          query,
+          stream,
+          lastRevision,
+          place ?? (await placeBefore(log, stream, recorded.revision)),
+          data,
+        );
+        for await (const piece of running.run(recorded.revision, data)) {
+          pieces++;
+          yield piece;
+        }
+      } catch (error) {
+        if (query.onGone === undefined || pieces > 0 || !isGone(error)) throw error;
+        running?.stop();
+        running = undefined;
+        gone = new Gap(error, data);
+        tell(query, stream, data, gone.reason);
+      }
     }
   } finally {
     running?.stop();
   }
+}
+
+/** A part of history that cannot be run again: up to the next snapshot, if state was looked for before it. */
+class Gap {
+  readonly reason: string;
+  readonly #snapshot: number | undefined;
+
+  constructor(error: HeadwaterError, { snapshot }: StepsRecorded) {
+    this.reason = `${error.message}: ${error.where ?? ""}`;
+    this.#snapshot = snapshot?.revision;
+  }
+
+  /** Whether an event has another snapshot to begin from than that which did not help; without state each has its own chance. */
+  isOver({ snapshot }: StepsRecorded): boolean {
+    return this.#snapshot === undefined || snapshot?.revision !== this.#snapshot;
+  }
+}
+
+function isGone(error: unknown): error is HeadwaterError {
+  return isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
+}
+
+function tell({ onGone }: ReexecutionQuery, stream: string, { first, count }: StepsRecorded, reason: string) {
+  onGone?.({ address: `${stream}@${first}`, inputs: count, reason });
 }
 
 /** A partition under one deployment, as it runs again. */

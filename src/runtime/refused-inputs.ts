@@ -7,7 +7,7 @@ import { seekRecord } from "./seek.ts";
 
 /**
  * The inputs of the partition `stream`, from the one after a snapshot on, at which a stage was not called because it
- * had ended the thread that called it: whoever runs these inputs again must not call it either. Looks at events up to
+ * had ended the thread that called it, or because the record was given up: whoever runs these inputs again must not call it either. Looks at events up to
  * the ordinal `upTo`, if it is given. Reads in proportion to what came since the snapshot, if anything was
  * quarantined at all.
  */
@@ -42,7 +42,7 @@ async function lostIn(
   const range = { from: revision, limit: events };
   for await (const recorded of log.read(besideStream(stream, "quarantine"), range)) {
     for (const { code, n, stage, row, message } of decodeEventAs(recorded, "RecordsQuarantined").records) {
-      if (code === "NodeLost") refused.push({ n, stage, row, message });
+      if (code === "NodeLost" || code === "Withdrawn") refused.push({ n, stage, row, message, code });
     }
   }
   return refused;

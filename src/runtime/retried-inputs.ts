@@ -5,7 +5,7 @@ import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { Cursors, QuarantinedRecord, StepsRecorded } from "../core/events.ts";
 import { besideStream, retryStream } from "../core/streams.ts";
 import { lastWatermark, type WatermarkStep } from "../core/watermark.ts";
-import { RETRIED, retriedPath } from "../engine/origins.ts";
+import { originNamed, RETRIED, retriedPath } from "../engine/origins.ts";
 import { type RecordedInput, recordedInput } from "../engine/recorded-inputs.ts";
 import { type RowBefore, RowsBuilder } from "../engine/rows.ts";
 import type { Key } from "../pipeline/definition.ts";
@@ -55,7 +55,7 @@ export async function loadRetried(
     if (bytes >= mostBytes) break;
     const record = await quarantinedAt(events, steps, item);
     bytes += record.record.length;
-    const input = await inputAt(log, steps, record.n);
+    const input = cameInAs(record) ?? (await inputAt(log, steps, record.n));
     quarantined.push(record);
     rows.records.push(decode(record.record, 0, record.record.length));
     rows.buffers.push(record.record);
@@ -95,6 +95,17 @@ async function quarantinedAt(
   });
 }
 
+/** What a quarantined record says of the input that it was. `undefined`: nothing, because it is an older one. */
+function cameInAs(record: QuarantinedRecord): CameIn | undefined {
+  const { input } = record;
+  if (input === undefined) return undefined;
+  const { root, path } = placeBefore(record);
+  const stream = input.parent?.slice(0, input.parent.lastIndexOf("@")) ?? "";
+  return { origin: originNamed(root, path), time: input.time, stream };
+}
+
+type CameIn = Pick<RecordedInput, "origin" | "time" | "stream">;
+
 async function inputAt(log: EventLog, steps: string, n: number): Promise<RecordedInput> {
   const event = await readOne(log, steps, await seekRecord(log, steps, n));
   return recordedInput(decodeEventAs(event, "StepsRecorded"), n);
@@ -105,7 +116,7 @@ function upstreamOf(
   { plan, segment }: RetriedContext,
   upstreams: readonly { readonly stream: string }[],
   edge: number | undefined,
-  input: RecordedInput,
+  input: CameIn,
 ): number {
   if (edge === undefined || segment.upstreams.length === 1) {
     return Math.max(

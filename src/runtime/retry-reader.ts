@@ -1,5 +1,5 @@
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { RetryItem } from "../core/events.ts";
+import type { RetryItem, TypedEvent } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { readOne, seekRecord } from "./seek.ts";
@@ -27,6 +27,8 @@ export interface RetryReaderOptions {
 export class RetryReader {
   readonly #options: RetryReaderOptions;
   readonly #queue: AskedItem[] = [];
+  /** Why those of the unit that were given up are not to be put back, by I. */
+  readonly #withdrawn = new Map<number, string>();
   readonly #stop = new AbortController();
   /** The I after the last event that was read. */
   #seen: number;
@@ -59,6 +61,11 @@ export class RetryReader {
     return this.#queue;
   }
 
+  /** Why an item is not to be put back after all, as far as is known; `undefined`: it is. */
+  whyWithdrawn(item: number): string | undefined {
+    return this.#withdrawn.get(item);
+  }
+
   /** All that were asked for below this I are taken, as far as has been read. */
   get taken(): number {
     return this.#queue[0]?.item ?? this.#seen;
@@ -66,7 +73,7 @@ export class RetryReader {
 
   /** The first `count` of {@link items} are taken. */
   take(count: number): void {
-    this.#queue.splice(0, count);
+    for (const { item } of this.#queue.splice(0, count)) this.#withdrawn.delete(item);
     this.#wake();
   }
 
@@ -85,10 +92,15 @@ export class RetryReader {
     const { log, stream, unit, next } = this.#options;
     const { signal } = this.#stop;
     const revision = await seekRecord(log, stream, next);
+    // What was given up by now is known before the first is taken, however many are asked for.
+    if ((await log.streamInfo(stream)) !== undefined) {
+      for await (const event of log.read(stream, { from: revision })) this.#noteWithdrawn(decodeEvent(event));
+    }
     for await (const message of log.subscribe(stream, revision, { signal })) {
       if (message.kind === "caught-up") this.#caughtUp = true;
       for (const event of message.kind === "events" ? message.events : []) {
         const typed = decodeEvent(event);
+        this.#noteWithdrawn(typed);
         if (typed.type !== "RetryAsked" && typed.type !== "RecordsDiscarded") continue;
         const { first, count } = typed.data;
         if (typed.type === "RetryAsked" && typed.data.unit === unit) {
@@ -105,6 +117,12 @@ export class RetryReader {
       }
       this.#wake();
     }
+  }
+
+  #noteWithdrawn(typed: TypedEvent): void {
+    if (typed.type !== "RetriesWithdrawn" || typed.data.unit !== this.#options.unit) return;
+    const { next } = this.#options;
+    for (const item of typed.data.items) if (item >= next) this.#withdrawn.set(item, typed.data.reason);
   }
 
   #changed(): Promise<void> {
@@ -145,7 +163,7 @@ export async function askedSoFar(log: EventLog, stream: string): Promise<number>
   const last = await lastEvent(log, stream);
   if (last === undefined) return 0;
   const typed = decodeEvent(last);
-  if (typed.type === "RecordsDiscarded") return typed.data.first;
+  if (typed.type === "RecordsDiscarded" || typed.type === "RetriesWithdrawn") return typed.data.first;
   const { first, count } = decodeEventAs(last, "RetryAsked");
   return first + count;
 }

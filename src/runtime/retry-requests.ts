@@ -13,8 +13,9 @@ import { type Draft, StreamTail } from "./stream-tail.ts";
 
 /** What was decided about a refused record. */
 export type Decision =
-  /** It is to be put back, as the I-th. */
-  { readonly kind: "asked"; readonly item: number } | { readonly kind: "discarded"; readonly reason: string };
+  /** It is to be put back, as the I-th; or is not after all, if its unit has not taken it: `withdrawn` says why. */
+  | { readonly kind: "asked"; readonly item: number; readonly withdrawn?: string }
+  | { readonly kind: "discarded"; readonly reason: string };
 
 /** What has been decided about refused records of a pipeline, up to the end of its stream of retries. */
 export interface Decisions {
@@ -29,6 +30,7 @@ export interface Decisions {
 export async function readDecisions(log: EventLog, pipeline: string): Promise<Decisions> {
   const stream = retryStream(pipeline);
   const of = new Map<string, Decision>();
+  const asked = new Map<number, string>();
   let next = 0;
   let revision = -1;
   if ((await log.streamInfo(stream)) === undefined) return { of, next, revision };
@@ -37,12 +39,20 @@ export async function readDecisions(log: EventLog, pipeline: string): Promise<De
     revision = recorded.revision;
     if (type === "RetryAsked") {
       for (const [at, item] of data.items.entries()) {
-        of.set(refusedKey(data.unit, item), { kind: "asked", item: data.first + at });
+        const key = refusedKey(data.unit, item);
+        of.set(key, { kind: "asked", item: data.first + at });
+        asked.set(data.first + at, key);
       }
       next = data.first + data.count;
     } else if (type === "RecordsDiscarded") {
       const { reason } = data;
       for (const item of data.items) of.set(refusedKey(data.unit, item), { kind: "discarded", reason });
+    } else if (type === "RetriesWithdrawn") {
+      const withdrawn = data.reason;
+      for (const item of data.items) {
+        const key = asked.get(item);
+        if (key !== undefined) of.set(key, { kind: "asked", item, withdrawn });
+      }
     }
   }
   return { of, next, revision };
@@ -52,6 +62,8 @@ export async function readDecisions(log: EventLog, pipeline: string): Promise<De
 export interface Chosen {
   readonly unit: string;
   readonly place: RetryItem;
+  /** It was asked for, as the I-th, and is given up now. */
+  readonly asked?: number;
 }
 
 export interface DecisionContext {
@@ -105,7 +117,15 @@ async function append(
   const mark = { v: 1, wall: clock.now(), host, pid } as const;
   const drafts: Draft[] = [];
   let first = next;
-  for (const { unit, items } of inGroups(chosen)) {
+  const withdrawn = new Map<string, number[]>();
+  for (const { unit, asked } of chosen) {
+    if (asked !== undefined) withdrawn.set(unit, [...(withdrawn.get(unit) ?? []), asked]);
+  }
+  for (const [unit, items] of withdrawn) {
+    const event = { ...mark, first, count: 0, unit, items, reason: reason ?? "" } as const;
+    drafts.push({ type: "RetriesWithdrawn", event });
+  }
+  for (const { unit, items } of inGroups(chosen.filter(({ asked }) => asked === undefined))) {
     const count = items.length;
     if (reason === undefined) {
       drafts.push({ type: "RetryAsked", event: { ...mark, first, count, unit, items } });
@@ -137,7 +157,7 @@ function inGroups(chosen: readonly Chosen[]): { readonly unit: string; readonly 
 
 /** What became of a record that was asked for. */
 export interface Retried {
-  readonly fate: "went on" | "quarantined again" | "rejected again" | "duplicate";
+  readonly fate: "went on" | "withdrawn" | "quarantined again" | "rejected again" | "duplicate";
   /** `steps_P.G.Q@N` or `source_P.S@N`, and its N; `undefined`: it was not taken in. */
   readonly address: string | undefined;
   readonly n: number | undefined;
@@ -166,8 +186,9 @@ export async function retriedAs(
   if (type === "StepsRecorded") {
     const row = decodeDeltas(data.parents ?? new Uint8Array(), data.count).indexOf(item);
     const n = data.first + row;
-    const again = await isQuarantined(log, unit, data, n);
-    return { fate: again ? "quarantined again" : "went on", address: `${unit}@${n}`, n };
+    const again = await quarantinedAs(log, unit, data, n);
+    const fate = again === undefined ? "went on" : again === "Withdrawn" ? "withdrawn" : "quarantined again";
+    return { fate, address: `${unit}@${n}`, n };
   }
   if (type !== "RecordsAccepted") return undefined;
   const { retried, first } = data;
@@ -186,19 +207,22 @@ export async function retriedAs(
   return { fate: "duplicate", ...NOT_TAKEN };
 }
 
-async function isQuarantined(
+/** With which code an input is in quarantine; `undefined`: it is not. */
+async function quarantinedAs(
   log: EventLog,
   unit: string,
   { quarantine }: StepsRecorded,
   n: number,
-): Promise<boolean> {
+): Promise<string | undefined> {
   for (let event = 0; event < (quarantine?.events ?? 0); event++) {
     const recorded = await readOne(
       log,
       besideStream(unit, "quarantine"),
       (quarantine?.revision ?? 0) + event,
     );
-    if (decodeEventAs(recorded, "RecordsQuarantined").records.some((record) => record.n === n)) return true;
+    const { records } = decodeEventAs(recorded, "RecordsQuarantined");
+    const found = records.find((record) => record.n === n);
+    if (found !== undefined) return found.code;
   }
-  return false;
+  return undefined;
 }

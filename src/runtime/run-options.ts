@@ -25,6 +25,8 @@ export interface RunEnvironment {
   /** Where nodes run if they are to run in threads. */
   readonly threads?: Threads;
   readonly probe?: Probe;
+  /** How fast history is let go of; as `LIMITS` has it, if absent. In milliseconds. */
+  readonly pace?: { readonly retentionTickMs: number; readonly snapshotEveryMs: number };
   /** Called when the actors have been started; a test makes them lose nodes with what it is given. */
   readonly onOperating?: (controls: RunControls) => void;
 }

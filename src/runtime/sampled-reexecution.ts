@@ -104,9 +104,11 @@ async function runWindow(
   const left = new Map([...chosen].map(([revision, { ns }]) => [revision, new Set(ns)]));
   const from = Math.min(...all.map((one) => one.from));
   const to = all.reduce((most, one) => Math.max(most, one.to), 0);
+  // What cannot be run again is left: see below.
+  const onGone = () => {};
   let comparison: { readonly of: StepsRecorded; readonly with: StepsComparison } | undefined;
   try {
-    for await (const piece of reexecutePartition({ ...query, segment, partition, from, to })) {
+    for await (const piece of reexecutePartition({ ...query, segment, partition, from, to, onGone })) {
       const { event, stream, revision } = piece;
       if (comparison?.of !== event) {
         const { membersIn } = event.stages?.[0] ?? {};

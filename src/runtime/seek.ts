@@ -1,5 +1,5 @@
 import { decodeDeltas } from "../core/columns.ts";
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { TypedEvent } from "../core/events.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
@@ -71,10 +71,29 @@ export async function seekLast(
   let high = info.lastRevision;
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
-    if (holds(decodeEvent(await readOne(log, stream, middle)))) low = middle;
+    const found = await readUnlessGone(log, stream, middle);
+    if (found === undefined) {
+      // It is being let go of: what is left is looked through.
+      low = Math.max(middle, (await log.streamInfo(stream))?.firstRevision ?? middle);
+      high = Math.max(low, high);
+    } else if (holds(decodeEvent(found))) low = middle;
     else high = middle - 1;
   }
   return low;
+}
+
+/** {@link readOne}; `undefined` if the event is not there any more. */
+export async function readUnlessGone(
+  log: EventLog,
+  stream: string,
+  revision: number,
+): Promise<RecordedEvent | undefined> {
+  try {
+    return await readOne(log, stream, revision);
+  } catch (error) {
+    if (isHeadwaterError(error, "StreamNotFound")) return undefined;
+    throw error;
+  }
 }
 
 /**

@@ -50,6 +50,15 @@ export class Sequencer {
     return new Sequencer(log, clock, tail, undefined);
   }
 
+  /**
+   * A position up to which all events are leaves: that of the last leaf's event, or of an earlier one where that is
+   * gone. `undefined`: there is no tree.
+   */
+  static async sequencedUpTo(log: EventLog, clock: Clock): Promise<Position | undefined> {
+    const sequencer = await Sequencer.open(log, clock);
+    return sequencer.#last === undefined ? undefined : (await sequencer.#resume()).after;
+  }
+
   /** Leaves of the tree. */
   get size(): number {
     return this.#edge.size;

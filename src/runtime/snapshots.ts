@@ -43,9 +43,15 @@ export async function readChunks(
 ): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for await (const event of log.read(stream, { from: revision, limit: chunks })) {
+    if (event.revision !== revision + parts.length) break;
     parts.push(decodeEventAs(event, type).bytes);
   }
   if (parts.length !== chunks) {
+    if (((await log.streamInfo(stream))?.firstRevision ?? 0) > revision) {
+      throw new HeadwaterError("RecordGone", "what is looked for was let go of", {
+        where: `${stream}@${revision}`,
+      });
+    }
     throw new HeadwaterError("LogDamaged", `${chunks} chunks should be here, ${parts.length} are`, {
       where: `${stream}@${revision}`,
     });

@@ -202,6 +202,29 @@ export async function processAtWork({
   }
 }
 
+/** How long a process on another host counts as being at work after its last word, by the wall clock, in milliseconds. */
+const SILENT_MS = 60_000;
+
+/**
+ * Whether a replay runs a pipeline's history into a fork of it, as the last words of the forks' supervisors say: it
+ * reads what may be anywhere in that.
+ */
+export async function forkAtWork({
+  log,
+  clock,
+  processes,
+  pipeline,
+}: Pick<SupervisionOptions, "log" | "clock" | "processes" | "pipeline">): Promise<boolean> {
+  for await (const { stream } of log.streams({ prefixes: ["supervisor_"] })) {
+    if (!stream.startsWith(`${supervisorStream(pipeline)}~`)) continue;
+    const { last } = await StreamTail.open(log, stream);
+    if (last === undefined || last.type === "SupervisorReleased" || !("instance" in last.data)) continue;
+    const alive = processes.isAlive(last.data);
+    if (alive ?? clock.now() - last.data.wall < SILENT_MS) return true;
+  }
+  return false;
+}
+
 type Mark = Pick<EventTypes["Heartbeat"], "epoch" | "process" | "host" | "pid" | "instance" | "version"> & {
   readonly released: boolean;
 };

@@ -36,7 +36,13 @@ describe("Suspects", () => {
     expect(all.ended({ inside: alone(120), underWay: [] }, "x")).toEqual([]);
     expect(all.careOf(UNIT).refused).toEqual([]);
     const refused = [
-      { n: 120, stage: "stage-1", row: 0, message: "the worker ended (out of memory) at this record" },
+      {
+        n: 120,
+        stage: "stage-1",
+        row: 0,
+        message: "the worker ended (out of memory) at this record",
+        code: "NodeLost",
+      },
     ];
     expect(all.ended({ inside: alone(120), underWay: [] }, "out of memory")).toEqual(refused);
     expect(all.careOf(UNIT)).toEqual({ aloneBelow: 121, refused });

@@ -68,11 +68,12 @@ export class Suspects {
       known.some((other) => other.n === n && other.stage === name && other.row === at);
     const name = this.#stages.nameOf(unit, stage);
     const message = `the worker ended (${how}) at this record`;
+    const code = "NodeLost";
     const refused = knows(name, row)
       ? this.#stages
           .first(unit)
-          .flatMap((first) => (knows(first, 0) ? [] : [{ n, stage: first, row: 0, message }]))
-      : [{ n, stage: name, row, message }];
+          .flatMap((first) => (knows(first, 0) ? [] : [{ n, stage: first, row: 0, message, code } as const]))
+      : [{ n, stage: name, row, message, code } as const];
     this.#refused.set(unit, [...known, ...refused]);
     return refused;
   }

@@ -22,6 +22,7 @@ export interface NodeSeed {
   readonly tickMs: number;
   readonly keepOpen: boolean;
   readonly takesRetries: boolean;
+  readonly snapshotEveryMs: number | undefined;
 }
 
 /** What a worker of a unit is asked to do. */

@@ -1,7 +1,7 @@
 import { StepRows } from "../../projections/step-rows.ts";
 import { decodeDeltas } from "../core/columns.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { StepsRecorded, TypedEvent } from "../core/events.ts";
+import type { QuarantinedRecord, StepsRecorded, TypedEvent } from "../core/events.ts";
 import type { Append, Appended } from "../ports/event-log.ts";
 
 /** What steps have come to, as a worker would have told it. */
@@ -9,7 +9,7 @@ export interface ToldSteps {
   readonly through: number;
   readonly steps: number;
   readonly late: number;
-  readonly quarantined: readonly { readonly stage: string; readonly n: number; readonly message: string }[];
+  readonly quarantined: readonly Pick<QuarantinedRecord, "stage" | "n" | "k" | "message">[];
 }
 
 interface Made {

@@ -1,7 +1,7 @@
 import { DIGEST_BYTES } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { EventRange, RecordsStored, StepsRecorded } from "../core/events.ts";
+import type { EventRange, RecordsStored, StepsRecorded, TypedEvent } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import type { Path } from "../core/path.ts";
@@ -87,6 +87,8 @@ export class UpstreamReader {
   readonly #stop = new AbortController();
   readonly #steps: WatermarkStep[] = [];
   #lastStep = THROUGH_NOTHING - 1;
+  /** Whether an event has been received. */
+  #begun = false;
   #queued = 0;
   #queuedBytes = 0;
   /** Row of the first queued chunk that is next. */
@@ -226,6 +228,7 @@ export class UpstreamReader {
     readonly last: boolean;
   }): Promise<Received> {
     const typed = decodeEvent(event);
+    this.#mustNotSkip(typed, event);
     const { from, origins, partition } = this.selection;
     let rows: UpstreamRows | undefined;
     if (typed.type === "RecordsAccepted" && "source" in from) {
@@ -243,6 +246,18 @@ export class UpstreamReader {
         ? withDigests(wanted, typed.data, from.results)
         : await this.#load(wanted, typed.data as RecordRanges);
     return { typed, chunk, beyond: rows.ns[within.count], last };
+  }
+
+  /** The first event that is read has to be where reading begins, or before. */
+  #mustNotSkip({ data }: TypedEvent, { stream, revision }: RecordedEvent): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    const { cursor } = this.#bounds;
+    if (!("first" in data) || data.first <= cursor) return;
+    throw new HeadwaterError("RecordGone", "records that are to be read were let go of", {
+      where: `${stream}@${cursor}`,
+      hint: `The stream begins with its event ${revision} now: see "How long history is kept" in the README.`,
+    });
   }
 
   #enqueue({ typed, chunk, beyond }: Received): void {

@@ -63,7 +63,19 @@ describe("evidence of a record", () => {
       const [[address = "", record = new Uint8Array(0)] = []] = evidence.records;
       const changed = { ...evidence, records: [[address, Uint8Array.from([...record, 0xc0])] as const] };
       await writeFile(join(folder, "changed"), encodeEvidence(changed));
-      expect(() => python([SCRIPT, join(folder, "changed"), verifier])).toThrow();
+      expect(() => python([SCRIPT, join(folder, "changed"), verifier])).toThrow(/is not what was processed/);
+      // A record that is not of this way, and a way of which a part is missing.
+      const another = { ...evidence, record: evidence.records.at(-1)?.[0] ?? "" };
+      await writeFile(join(folder, "changed"), encodeEvidence(another));
+      expect(() => python([SCRIPT, join(folder, "changed"), verifier])).toThrow(/is not on the way/);
+      for (const [at, { stream }] of evidence.events.entries()) {
+        if (!/^(source|steps)_/.test(stream)) continue;
+        await writeFile(
+          join(folder, "cut"),
+          encodeEvidence({ ...evidence, events: evidence.events.toSpliced(at, 1) }),
+        );
+        expect(() => python([SCRIPT, join(folder, "cut"), verifier])).toThrow(/NOT PROVEN/);
+      }
     }
   });
 

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openLog } from "../../src/runtime/compose.ts";
 import { acceptedOrdinals } from "../simulation/log-content.ts";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
 
 const place = new Workplace();
 let cwd: string;
@@ -11,7 +12,7 @@ let cwd: string;
 beforeEach(async () => {
   cwd = await place.folder();
 });
-afterEach(() => place.clear());
+afterEach(() => clearSound(place));
 
 interface Parts {
   /** The body of a function of the number `n`, and of the context. */

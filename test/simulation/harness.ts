@@ -8,8 +8,8 @@ import type { IntakeRecord } from "../../src/runtime/intake-record.ts";
 import { runPipeline } from "../../src/runtime/pipeline-run.ts";
 import { ProgressBoard } from "../../src/runtime/progress-board.ts";
 import { type Refused, readRefused, refusedKey } from "../../src/runtime/quarantine.ts";
-import { decide } from "../../src/runtime/retry-requests.ts";
-import type { RunControls } from "../../src/runtime/run-options.ts";
+import { type Decisions, decide } from "../../src/runtime/retry-requests.ts";
+import type { RunControls, RunEnvironment } from "../../src/runtime/run-options.ts";
 import { CallbackTarget } from "../../src/runtime/sink-targets.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
@@ -61,6 +61,10 @@ export interface Circumstances {
   readonly failures: readonly Failure[];
   /** In each run, after so many appends everything is asked for that waits in quarantine; and before another, last run. */
   readonly retries?: readonly number[];
+  /** Every third record of those is discarded instead. */
+  readonly discards?: boolean;
+  /** See `RunEnvironment.pace`. */
+  readonly pace?: RunEnvironment["pace"];
 }
 
 /** What a simulation has come to. */
@@ -143,7 +147,7 @@ export class Simulation {
       onAppended: (count) => {
         if (count === interruption?.at) befall(true);
         if (circumstances.losses.includes(count)) loseNode();
-        if (circumstances.retries?.includes(count)) this.askForAll();
+        if (circumstances.retries?.includes(count)) this.askForAll(circumstances.discards);
       },
       failures: circumstances.failures,
     });
@@ -168,6 +172,7 @@ export class Simulation {
         },
         runtime: { headwater: "0", node: "0", v8: "0", icu: "0", timeZone: "UTC" },
         ...(probe !== undefined && { probe }),
+        ...(circumstances.pace !== undefined && { pace: circumstances.pace }),
         onOperating: (given) => {
           controls = given;
         },
@@ -206,22 +211,24 @@ export class Simulation {
     return { process, log, board, stop, delivered, done };
   }
 
-  /** Asks for everything to be put back that waits in quarantine, but at windows and joins. */
-  askForAll(): void {
+  /** Asks for everything to be put back that waits in quarantine, but at windows and joins; or discards a part of it. */
+  askForAll(discards = false): void {
     const { name: pipeline, stages } = this.#definition;
     const timed = new Set(stages.filter(isTimed).map(({ name }) => name));
     const processes = { host: "simulation", pid: 0, instance: "asks", isAlive: () => true };
-    this.asked.push(
-      decide({ log: this.log, clock: this.world, processes, pipeline }, async ({ of }) => {
-        const waiting: Refused[] = [];
-        for await (const refused of readRefused(this.log, pipeline)) {
-          const { unit, place, record } = refused;
-          if (record.kind === "rejected" || timed.has(place.stage ?? "")) continue;
-          if (!of.has(refusedKey(unit, place))) waiting.push(refused);
-        }
-        return waiting;
-      }),
-    );
+    const context = { log: this.log, clock: this.world, processes, pipeline };
+    const waiting = async ({ of }: Decisions) => {
+      const found: Refused[] = [];
+      for await (const refused of readRefused(this.log, pipeline)) {
+        const { unit, place, record } = refused;
+        if (record.kind === "rejected" || timed.has(place.stage ?? "")) continue;
+        if (!of.has(refusedKey(unit, place))) found.push(refused);
+      }
+      return found;
+    };
+    const third = async (before: Decisions) => (await waiting(before)).filter((_, at) => at % 3 === 2);
+    const discarded = discards ? decide(context, third, "a simulation") : Promise.resolve(0);
+    this.asked.push(discarded.then(() => decide(context, waiting)));
   }
 
   /** Lets time pass until the run has ended, or its process has died. Answers whether it came to its end. */
@@ -313,7 +320,7 @@ export async function simulate(
     if (left.length === 0 && how.retries !== undefined) {
       const { retries: _, ...last } = how;
       how = last;
-      simulation.askForAll();
+      simulation.askForAll(circumstances.discards);
       await simulation.world.run(Promise.all(simulation.asked), STUCK_MS, () => "asking for what is refused");
       left.push(undefined);
     }

@@ -154,16 +154,18 @@ function retriedRows(streams: Streams): RetriedRow[] {
   const rows: RetriedRow[] = [];
   const keys = new Set<string>();
   for (const { type, data } of streams.get("retry_p") ?? []) {
-    must(type === "RetryAsked", "a stream of retries holds something else", "retry_p");
-    must(data.first === rows.length && data.count === data.items.length, "I is not dense", "retry_p");
+    must(type === "RetryAsked" || type === "RecordsDiscarded", "it holds something else", "retry_p");
+    const asked = type === "RetryAsked" ? data.items.length : 0;
+    must(data.first === rows.length && data.count === asked, "I is not dense", "retry_p");
     for (const { n, k = 0, stage = "", revision, index } of data.items) {
       const key = `${data.unit}@${n}.${k}/${stage}`;
-      must(!keys.has(key), `${key} is asked for twice`, "retry_p");
+      must(!keys.has(key), `${key} is decided about twice`, "retry_p");
       keys.add(key);
       const event = streams.get(data.unit.replace(/^[a-z]+_/, "quarantine_"))?.[revision];
       must(event?.type === "RecordsQuarantined", `${key} is not where it is said to be`, "retry_p");
       const record = event.data.records[index];
       must(record?.n === n && record.stage === stage && record.k === k, `${key} is another`, "retry_p");
+      if (type === "RecordsDiscarded") continue;
       rows.push({
         unit: data.unit,
         n,

@@ -70,6 +70,15 @@ export const pipelineWords: fc.Arbitrary<PipelineWords> = fc.record({
   sinks: fc.array(fc.nat(20), { maxLength: 3 }),
 });
 
+/** The same, of which all records are kept that leave their segments. */
+export function withoutSamples(words: PipelineWords): PipelineWords {
+  const plain = <T extends { readonly capture?: CaptureOptions }>(part: T): T => ({
+    ...part,
+    capture: part.capture?.capture === "all" && part.capture.sample === undefined ? part.capture : {},
+  });
+  return { ...words, sources: words.sources.map(plain), stages: words.stages.map(plain) };
+}
+
 /** Names of sources in an order that is not that of their definition. */
 const SOURCE_NAMES = ["m", "c", "x-c"];
 

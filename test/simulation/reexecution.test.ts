@@ -23,6 +23,7 @@ import {
   interruptions,
   mishaps,
   pipelineWords,
+  withoutSamples,
 } from "./random-pipelines.ts";
 import type { Item } from "./random-words.ts";
 
@@ -100,7 +101,7 @@ describe("history run again", () => {
           mishaps,
           fc.tuple(fc.nat({ max: 1_000 }), fc.nat({ max: 1_000 })),
           async (words, input, how, befalls, wrong, [start, length]) => {
-            const definition = definitionOf(words);
+            const definition = definitionOf(withoutSamples(words));
             const given = inputsOf(definition, input, true);
             const { log } = await simulate(definition, given, { ...how, ...wrong, interruptions: befalls });
             const whole = await rerun(log, definition, EVERYTHING);

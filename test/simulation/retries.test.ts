@@ -59,10 +59,11 @@ describe("what is put back from quarantine", () => {
           interruptions,
           mishaps,
           fc.array(fc.integer({ min: 1, max: 150 }), { maxLength: 3 }),
-          async (words, input, how, befalls, wrong, retries) => {
+          fc.boolean(),
+          async (words, input, how, befalls, wrong, retries, discards) => {
             const definition = definitionOf(words);
             const inputs = inputsOf(definition, input, true);
-            await check(definition, inputs, { ...how, ...wrong, interruptions: befalls, retries });
+            await check(definition, inputs, { ...how, ...wrong, interruptions: befalls, retries, discards });
           },
         ),
         runs(40),

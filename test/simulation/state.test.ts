@@ -1,5 +1,6 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import type { StageState } from "../../src/app/state-types.ts";
+import { LIMITS } from "../../src/core/limits.ts";
 import { sum } from "../../src/pipeline/aggregates.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
@@ -120,8 +121,15 @@ describe("the state of a reduce", () => {
     },
   );
 
-  test("is that sum, too, where runs were stopped between records of one ordinal and left a snapshot there", async () => {
+  test("is that sum, too, where runs were stopped, and snapshots left between records of one ordinal", async () => {
     let parted = 0;
+    // Stops bring records to their end: snapshots between those of one ordinal are the ones that are due in between.
+    const limits = LIMITS as { snapshotInputs: number };
+    const { snapshotInputs } = limits;
+    limits.snapshotInputs = 5;
+    onTestFinished(() => {
+      limits.snapshotInputs = snapshotInputs;
+    });
     for (let stopAt = 20; stopAt < 90; stopAt += 15) {
       const runs = new StateRuns();
       const definition = fannedOut(1);

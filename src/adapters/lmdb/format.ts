@@ -2,6 +2,7 @@ import { HeadwaterError } from "../../core/errors.ts";
 import type { Position } from "../../core/position.ts";
 import type { NewEvent, RecordedEvent } from "../../ports/event-log.ts";
 import type { Retained } from "../../ports/event-log-rules.ts";
+import { checksum, NO_CHECKSUM } from "./checksum.ts";
 
 /**
  * The bytes of every key and value, as docs/lmdb.md describes them. Keys are big-endian, so that their order
@@ -36,8 +37,14 @@ export interface IndexEntry {
 }
 
 const EVENT_HEADER = 48;
+/** Where checksums are in values. Of an event it covers what no digest does: the header, the names, and the key. */
+const EVENT_CHECKSUM = 6;
+const HEAD_CHECKSUM = 2;
+const ENTRY_BYTES = 24;
+const CHECKSUM_BYTES = 2;
 const EVENT_VERSION = 1;
 const HEAD_VERSION = 1;
+const HEAD_BYTES = 64;
 const DELETED = 1;
 const TOMBSTONED = 2;
 const TRUNCATE_BEFORE = 4;
@@ -69,15 +76,18 @@ export function indexKey(streamId: number, revision: number, target = Buffer.all
   return target;
 }
 
-export function encodeIndexEntry(entry: IndexEntry): Buffer {
-  const value = Buffer.allocUnsafe(24);
+/** `key` is the entry's own. */
+export function encodeIndexEntry(key: Buffer, entry: IndexEntry): Buffer {
+  const value = Buffer.allocUnsafe(ENTRY_BYTES + CHECKSUM_BYTES);
   value.writeDoubleLE(entry.position, 0);
   value.writeDoubleLE(entry.created, 8);
   value.writeDoubleLE(entry.bytesBefore, 16);
-  return value;
+  return closeEntry(key, value);
 }
 
-export function decodeIndexEntry(value: Buffer): IndexEntry {
+/** Throws `LogDamaged` for an entry that is not the one that was put under its key. */
+export function decodeIndexEntry(key: Buffer, value: Buffer): IndexEntry {
+  checkEntry(key, value, "an entry of its index");
   return {
     position: value.readDoubleLE(0),
     created: value.readDoubleLE(8),
@@ -85,15 +95,16 @@ export function decodeIndexEntry(value: Buffer): IndexEntry {
   };
 }
 
-export function encodeTail(tail: Tail): Buffer {
-  const value = Buffer.allocUnsafe(24);
+export function encodeTail(key: Buffer, tail: Tail): Buffer {
+  const value = Buffer.allocUnsafe(ENTRY_BYTES + CHECKSUM_BYTES);
   value.writeDoubleLE(tail.position, 0);
   value.writeDoubleLE(tail.nextStreamId, 8);
   value.writeDoubleLE(tail.generation, 16);
-  return value;
+  return closeEntry(key, value);
 }
 
-export function decodeTail(value: Buffer): Tail {
+export function decodeTail(key: Buffer, value: Buffer): Tail {
+  checkEntry(key, value, "its tail");
   return {
     position: value.readDoubleLE(0),
     nextStreamId: value.readDoubleLE(8),
@@ -101,9 +112,23 @@ export function decodeTail(value: Buffer): Tail {
   };
 }
 
-export function encodeHead(head: Head): Buffer {
+/** Puts the checksum at the end of the value of a key. */
+function closeEntry(key: Buffer, value: Buffer): Buffer {
+  value.writeUInt16LE(checksum(value.subarray(0, ENTRY_BYTES), key), ENTRY_BYTES);
+  return value;
+}
+
+/** Shorter values are of a time before there were checksums. */
+function checkEntry(key: Buffer, value: Buffer, what: string): void {
+  if (value.length === ENTRY_BYTES) return;
+  const whole = value.length === ENTRY_BYTES + CHECKSUM_BYTES;
+  if (whole && value.readUInt16LE(ENTRY_BYTES) === checksum(value.subarray(0, ENTRY_BYTES), key)) return;
+  throw damaged(what);
+}
+
+export function encodeHead(key: Buffer, head: Head): Buffer {
   const { truncateBefore, maxCount, maxAgeSeconds } = head.metadata;
-  const value = Buffer.alloc(64);
+  const value = Buffer.alloc(HEAD_BYTES);
   value.writeUInt8(HEAD_VERSION, 0);
   value.writeUInt8(
     (head.deleted ? DELETED : 0) |
@@ -121,11 +146,15 @@ export function encodeHead(head: Head): Buffer {
   value.writeDoubleLE(truncateBefore ?? 0, 40);
   value.writeDoubleLE(maxCount ?? 0, 48);
   value.writeDoubleLE(maxAgeSeconds ?? 0, 56);
+  value.writeUInt16LE(headChecksum(key, value), HEAD_CHECKSUM);
   return value;
 }
 
-export function decodeHead(value: Buffer): Head {
-  if (value.readUInt8(0) !== HEAD_VERSION || value.length < 64) throw damaged("a stream's record");
+/** Throws `LogDamaged` for a record that is not the one that was put under its key, the stream's name. */
+export function decodeHead(key: Buffer, value: Buffer): Head {
+  if (value.length < HEAD_BYTES || value.readUInt8(0) !== HEAD_VERSION) throw damaged("a stream's record");
+  const said = value.readUInt16LE(HEAD_CHECKSUM);
+  if (said !== NO_CHECKSUM && said !== headChecksum(key, value)) throw damaged("a stream's record");
   const flags = value.readUInt8(1);
   return {
     id: value.readUInt32LE(4),
@@ -141,6 +170,14 @@ export function decodeHead(value: Buffer): Head {
       ...((flags & MAX_AGE) !== 0 && { maxAgeSeconds: value.readDoubleLE(56) }),
     },
   };
+}
+
+function headChecksum(key: Buffer, value: Buffer): number {
+  return checksum(
+    value.subarray(0, HEAD_CHECKSUM),
+    value.subarray(HEAD_CHECKSUM + CHECKSUM_BYTES, HEAD_BYTES),
+    key,
+  );
 }
 
 /** The value of an event, but for its place, which {@link placeEvent} fills in once it is known. */
@@ -164,10 +201,27 @@ export function encodeEvent(stream: string, event: NewEvent): Buffer {
   return value;
 }
 
-export function placeEvent(value: Buffer, streamId: number, revision: number, created: number): void {
+/** `key` is the event's own. */
+export function placeEvent(
+  key: Buffer,
+  value: Buffer,
+  streamId: number,
+  revision: number,
+  created: number,
+): void {
   value.writeUInt32LE(streamId, 8);
   value.writeDoubleLE(revision, 16);
   value.writeDoubleLE(created, 24);
+  value.writeUInt16LE(eventChecksum(key, value), EVENT_CHECKSUM);
+}
+
+function eventChecksum(key: Buffer, value: Buffer): number {
+  const namesEnd = EVENT_HEADER + value.readUInt16LE(2) + value.readUInt16LE(4);
+  return checksum(
+    value.subarray(0, EVENT_CHECKSUM),
+    value.subarray(EVENT_CHECKSUM + CHECKSUM_BYTES, namesEnd),
+    key,
+  );
 }
 
 /** The id of the event whose value this is. */
@@ -176,9 +230,17 @@ export function eventId(value: Buffer): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-/** The event whose value this is. Its bytes are shared with `value`, which has to stay as it is. */
-export function decodeEvent(value: Buffer, position: number, stream?: string): RecordedEvent {
+/**
+ * The event whose value this is. Its bytes are shared with `value`, which has to stay as it is. Throws `LogDamaged` for
+ * one that is not what was put under its key; what its digest covers is left to whoever checks that.
+ */
+export function decodeEvent(key: Buffer, value: Buffer, stream?: string): RecordedEvent {
+  const { position } = readEventKey(key);
   if (value.length < EVENT_HEADER || value.readUInt16LE(0) !== EVENT_VERSION) {
+    throw damaged(`the event at position ${position}`);
+  }
+  const said = value.readUInt16LE(EVENT_CHECKSUM);
+  if (said !== NO_CHECKSUM && said !== eventChecksum(key, value)) {
     throw damaged(`the event at position ${position}`);
   }
   const typeEnd = EVENT_HEADER + value.readUInt16LE(2);
@@ -217,7 +279,9 @@ export function recordedEvent(
   };
 }
 
+/** Throws `LogDamaged` for what is no position: what is read from a file may be anything. */
 export function toPosition(position: number): Position {
+  if (!Number.isSafeInteger(position) || position < 0) throw damaged("a position");
   const commit = BigInt(position);
   return { commit, prepare: commit };
 }

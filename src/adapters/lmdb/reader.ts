@@ -107,7 +107,7 @@ export class Reader {
       if (passes === false) continue;
       const value = this.#store.eventValue(position, streamId);
       if (value === undefined) continue;
-      const event = decodeEvent(value, position, name);
+      const event = decodeEvent(eventKey(position, streamId), value, name);
       if (name === undefined) this.#names.set(streamId, event.stream);
       if (passes ?? filter.decide(streamId, event.stream)) {
         bytes += event.data.length + event.metadata.length;

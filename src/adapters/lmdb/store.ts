@@ -109,7 +109,7 @@ function identify(environment: Environment, options: StoreOptions): string {
     for (const _ of environment.meta.getKeys({ limit: 1 })) throw foreignError(options.dir);
     const id = options.ids.uuid();
     const identity = { format: FORMAT.name, version: FORMAT.version, id, created: options.clock.now() };
-    environment.meta.putSync(TAIL_KEY, encodeTail({ position: 0, nextStreamId: 1, generation: 0 }));
+    environment.meta.putSync(TAIL_KEY, encodeTail(TAIL_KEY, { position: 0, nextStreamId: 1, generation: 0 }));
     environment.meta.putSync(LOG_KEY, Buffer.from(JSON.stringify(identity)));
     return id;
   });
@@ -236,22 +236,24 @@ export class Store {
   tail(): Tail {
     const value = this.environment.meta.getBinary(TAIL_KEY);
     if (value === undefined) throw this.#missing("its tail");
-    return decodeTail(value);
+    return decodeTail(TAIL_KEY, value);
   }
 
   putTail(tail: Tail): void {
-    this.environment.meta.putSync(TAIL_KEY, encodeTail(tail));
+    this.environment.meta.putSync(TAIL_KEY, encodeTail(TAIL_KEY, tail));
   }
 
   head(stream: string): Head | undefined {
-    const value = this.environment.streams.getBinary(nameKey(stream));
-    return value === undefined ? undefined : decodeHead(value);
+    const key = nameKey(stream);
+    const value = this.environment.streams.getBinary(key);
+    return value === undefined ? undefined : decodeHead(key, value);
   }
 
   /** Where an event is; `undefined` if it was never written, or scavenged. */
   indexEntry(streamId: number, revision: number): IndexEntry | undefined {
-    const value = this.environment.index.getBinary(indexKey(streamId, revision, this.#indexKey));
-    return value === undefined ? undefined : decodeIndexEntry(value);
+    const key = indexKey(streamId, revision, this.#indexKey);
+    const value = this.environment.index.getBinary(key);
+    return value === undefined ? undefined : decodeIndexEntry(key, value);
   }
 
   /** The value of an event, a copy that is the caller's. */
@@ -262,7 +264,7 @@ export class Store {
   event(position: number, streamId: number, stream?: string): RecordedEvent {
     const value = this.eventValue(position, streamId);
     if (value === undefined) throw this.#missing(`the event at position ${position}`);
-    return decodeEvent(value, position, stream);
+    return decodeEvent(eventKey(position, streamId, this.#eventKey), value, stream);
   }
 
   /** Bytes of the pages that hold something; those that were let go do not count. */

@@ -105,13 +105,11 @@ export class Transaction {
       if (value === undefined) throw new RangeError("an event without its value");
       revision += 1;
       position += 1;
-      placeEvent(value, head.id, revision, created);
       const key = eventKey(position, head.id, this.#eventKey);
+      placeEvent(key, value, head.id, revision, created);
       if (!table.putSync(key, value, APPEND)) table.putSync(key, value);
-      index.putSync(
-        indexKey(head.id, revision, this.#indexKey),
-        encodeIndexEntry({ position, created, bytesBefore: totalBytes }),
-      );
+      const entryKey = indexKey(head.id, revision, this.#indexKey);
+      index.putSync(entryKey, encodeIndexEntry(entryKey, { position, created, bytesBefore: totalBytes }));
       totalBytes += event.data.length + event.metadata.length;
       recorded.push(recordedEvent(event, stream, value, { revision, position, created }));
     }
@@ -138,7 +136,10 @@ export class Transaction {
   finish(): void {
     if (this.#changed.size === 0) return;
     const { streams } = this.#store.environment;
-    for (const [stream, head] of this.#changed) streams.putSync(nameKey(stream), encodeHead(head));
+    for (const [stream, head] of this.#changed) {
+      const key = nameKey(stream);
+      streams.putSync(key, encodeHead(key, head));
+    }
     this.#tail = { ...this.#tail, generation: this.#tail.generation + 1 };
     this.#store.putTail(this.#tail);
   }
