@@ -103,6 +103,33 @@ describe("headwater replay", () => {
     expect(people.stdout).toContain(`first      ${first.address} at stage weigh`);
   });
 
+  it("compares what descends from one source alone", async () => {
+    const text = `import { pipeline } from "headwater";
+const p = pipeline("weights", { partitions: 2 });
+const key = (row) => (row as { n: number }).n % 3;
+p.union("both", p.source("in", { key }), p.source("other", { key }))
+  .map("weigh", (row) => { const { n } = row as { n: number }; return n === 31 ? Date.now() : n; })
+  .sink("out");
+export default p;
+`;
+    writeFileSync(join(cwd, "p.ts"), text);
+    const rows = (from: number, to: number) =>
+      Array.from({ length: to - from }, (_, at) => `${JSON.stringify({ n: from + at })}\n`).join("");
+    writeFileSync(join(cwd, "in.jsonl"), rows(0, 30));
+    writeFileSync(join(cwd, "other.jsonl"), rows(30, 50));
+    const ended = await headwater(["run", "p.ts", "--input", "in=in.jsonl", "--input", "other=other.jsonl"], {
+      cwd,
+    });
+    expect(ended.code, ended.stderr).toBe(0);
+    const clean = await replay("--source", "in");
+    expect(clean.report).toMatchObject({ records: 30, steps: 60, matched: 60, diverged: 0 });
+    const diverged = await replay("--source", "other");
+    expect(diverged.report).toMatchObject({ records: 20, steps: 40, matched: 39, diverged: 1 });
+    expect((await replay()).report).toMatchObject({ records: 50, steps: 100, diverged: 1 });
+    const unknown = await headwater(["replay", "weights", "--source", "none", "--json"], { cwd });
+    expect(jsonError(unknown)).toMatchObject({ code: "UnknownSource", hint: "It has: in, other." });
+  });
+
   it("says what is wrong with what it is asked", async () => {
     define("return n");
     await run(0, 10);

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
+import type { CaptureOptions } from "../../src/pipeline/capture.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
@@ -43,6 +44,15 @@ function changed(words: PipelineWords, { stage, to }: Change): PipelineWords {
     ...words,
     stages: stages.map((one, at) => (at === stage % stages.length ? { ...one, ...to } : one)),
   };
+}
+
+/** The pipeline with all kept that leaves a segment: what was let go of can neither be run again nor compared. */
+function kept(words: PipelineWords): PipelineWords {
+  const whole = <T extends { readonly capture?: CaptureOptions }>(one: T): T => {
+    const { capture, sample } = one.capture ?? {};
+    return capture === "none" || sample !== undefined ? { ...one, capture: {} } : one;
+  };
+  return { ...words, sources: words.sources.map(whole), stages: words.stages.map(whole) };
 }
 
 /** The pipeline with every record kept of every stage, most of which are maps and filters. */
@@ -97,7 +107,7 @@ describe("a fork", () => {
     async () => {
       await fc.assert(
         fc.asyncProperty(
-          pipelineWords,
+          pipelineWords.map(kept),
           change,
           inputWords,
           circumstances,
@@ -147,7 +157,7 @@ describe("a fork", () => {
     async () => {
       await fc.assert(
         fc.asyncProperty(
-          pipelineWords,
+          pipelineWords.map(kept),
           change,
           inputWords,
           circumstances,
@@ -163,6 +173,9 @@ describe("a fork", () => {
             const from = ordinals[Math.floor((ordinals.length * share) / 60)] ?? to;
             const kept = new Set(definition.stages.map(({ name }) => name));
             fc.pre(from > 0 && from <= to && ran.stages.every(({ name }) => kept.has(name)));
+            // A source that has ended before has let windows give what they had; where it is deployed then, it has not.
+            const goOn = (some: readonly Given[]) => some.some(({ ordinal = 0 }) => ordinal >= from);
+            fc.pre([...given.values()].every(goOn));
             await simulateFork({
               log,
               ran,
@@ -196,7 +209,7 @@ describe("a fork", () => {
       let cuts = 0;
       await fc.assert(
         fc.asyncProperty(
-          fc.oneof(pipelineWords, pipelineWords.map(keptWhole), pipelineWords.map(keptWhole)),
+          fc.oneof(pipelineWords.map(kept), pipelineWords.map(keptWhole), pipelineWords.map(keptWhole)),
           change,
           inputWords,
           circumstances,
