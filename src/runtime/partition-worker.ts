@@ -71,6 +71,8 @@ export class PartitionWorker {
   /** When the last snapshot was taken, and how long that took, in milliseconds by the monotonic clock. */
   #snapshotAt = 0;
   #snapshotMs = 0;
+  /** Those at which it was taken; they are other ones after each event. */
+  #snapshotCursors: Cursors | undefined;
   #retries: PartitionRetries | undefined;
   /** Of the last input that came from upstream; `undefined`: it is to be looked up. */
   #lastOrdinal: number | undefined;
@@ -277,7 +279,9 @@ export class PartitionWorker {
       this.#enters({ kind: "working" });
       await this.#marked(batch.rows.count, () => this.#record(batch));
     }
-    if (this.#inputsSinceSnapshot > 0 && this.#segment.stateful) await this.#recordSnapshot();
+    const { snapshotEveryMs } = this.#context;
+    const moved = snapshotEveryMs === undefined ? this.#inputsSinceSnapshot > 0 : this.#movedSinceSnapshot;
+    if (moved && this.#segment.stateful) await this.#recordSnapshot();
   }
 
   /** Lets go of everything at once. */
@@ -326,11 +330,15 @@ export class PartitionWorker {
   /** How long until a snapshot is due by time, in milliseconds; `undefined`: none is. */
   #untilSnapshot(): number | undefined {
     const { snapshotEveryMs, clock } = this.#context;
-    if (snapshotEveryMs === undefined || !this.#segment.stateful || this.#inputsSinceSnapshot === 0) {
+    if (snapshotEveryMs === undefined || !this.#segment.stateful || !this.#movedSinceSnapshot)
       return undefined;
-    }
     const everyMs = Math.max(snapshotEveryMs, LIMITS.snapshotTimes * this.#snapshotMs);
     return Math.max(0, this.#snapshotAt + everyMs - clock.monotonic());
+  }
+
+  /** Whether something was taken since the last snapshot, or passed over because it is for other partitions. */
+  get #movedSinceSnapshot(): boolean {
+    return this.#inputsSinceSnapshot > 0 || this.#snapshotCursors !== this.#claimed().cursors;
   }
 
   /** Upstream's cursors, and up to where what was put back is taken. */
@@ -549,7 +557,10 @@ export class PartitionWorker {
       },
       probe && ((point) => probe(`${snapshot === undefined ? "steps" : "snapshot"}:${point}`)),
     );
-    if (snapshot !== undefined) this.#inputsSinceSnapshot = 0;
+    if (snapshot !== undefined) {
+      this.#inputsSinceSnapshot = 0;
+      this.#snapshotCursors = at.cursors;
+    }
     this.#place = {
       ...place,
       next: place.next + count,

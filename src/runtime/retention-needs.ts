@@ -1,13 +1,13 @@
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { Cursors, EffectRange, PartitionClaimed, StepsRecorded } from "../core/events.ts";
+import type { Cursors, EffectRange, PartitionClaimed, StepsRecorded, TypedEvent } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import { besideStream, sinkStream, sourceStream, stepsStream } from "../core/streams.ts";
+import { besideStream, isRetryStream, sinkStream, sourceStream, stepsStream } from "../core/streams.ts";
 import type { Plan, Segment } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { startingCursors } from "./deployed-cursors.ts";
 import type { ReferredEvents } from "./referred-events.ts";
 import { upstreamsOfPartition, upstreamsOfSink } from "./routes.ts";
-import { readInSteps, readOne, seekEpoch, seekRecord, seekThrough } from "./seek.ts";
+import { readInSteps, readOne, seekEpoch, seekLast, seekRecord, seekThrough } from "./seek.ts";
 import { sinkHistory } from "./sink-history.ts";
 import type { SinkTarget } from "./sink-target.ts";
 import { lastEvent } from "./stream-tail.ts";
@@ -81,13 +81,16 @@ async function doorNeeds(log: EventLog, stream: string): Promise<number> {
 async function sinkNeeds(log: EventLog, stream: string, target: SinkTarget): Promise<number> {
   const last = await lastEvent(log, stream);
   if (last === undefined) return 0;
+  const { data: end } = decodeEvent(last);
+  // Its claim says by which version of the pipeline it delivers.
+  const claim = "epoch" in end ? await seekEpoch(log, stream, end.epoch) : 0;
   let delivered = 0;
   for await (const recorded of readInSteps(log, stream, last.revision, "backwards")) {
     const { type, data } = decodeEvent(recorded);
     if (type !== "SinkOpened" && type !== "OutputsDelivered") continue;
     if (target.fills && data.target !== target.id) continue;
-    if (type === "SinkOpened" && target.fills) return recorded.revision;
-    if (type === "OutputsDelivered" && ++delivered === 2) return recorded.revision;
+    if (type === "SinkOpened" && target.fills) return Math.min(claim, recorded.revision);
+    if (type === "OutputsDelivered" && ++delivered === 2) return Math.min(claim, recorded.revision);
   }
   return 0;
 }
@@ -184,10 +187,22 @@ export async function placeToGoOn(
     const first = decodeEventAs(await readOne(log, stream, 0), "PartitionClaimed");
     return { own: 0, ...placeAfter(first), effects: 0, state };
   }
-  const own = await seekRecord(log, stream, data.snapshot.next - 1);
-  const before = decodeEvent(await readOne(log, stream, own));
-  if (before.type !== "PartitionClaimed" && before.type !== "StepsRecorded") return undefined;
-  return { own, ...placeAfter(before.data), state };
+  const named = await namedAt(log, stream, data.snapshot.revision);
+  const from = decodeEvent(await readOne(log, stream, named));
+  if (from.type !== "PartitionClaimed" && from.type !== "StepsRecorded") return undefined;
+  // Who has put records back may have to know the ordinal of the last one.
+  const retried = Object.keys("to" in data ? data.to : data.cursors).some(isRetryStream);
+  const own = retried ? Math.min(named, await seekRecord(log, stream, Math.max(0, next - 1))) : named;
+  return { own, ...placeAfter(from.data), state };
+}
+
+/** The event that names a snapshot first: it was taken where that event ends. */
+async function namedAt(log: EventLog, stream: string, snapshot: number): Promise<number> {
+  const isBefore = ({ data }: TypedEvent) =>
+    !("snapshot" in data) || data.snapshot === undefined || data.snapshot.revision < snapshot;
+  const before = await seekLast(log, stream, isBefore);
+  if (before === undefined) return 0;
+  return isBefore(decodeEvent(await readOne(log, stream, before))) ? before + 1 : before;
 }
 
 function placeAfter(data: PartitionClaimed | StepsRecorded): Omit<PlaceToGoOn, "own" | "state"> {

@@ -148,6 +148,12 @@ async function upstreamsThen(
   let upstreams = known.get(`${stream} ${epoch}`);
   if (upstreams === undefined) {
     const claimed = await readOne(log, stream, await seekEpoch(log, stream, epoch));
+    if (claimed.type !== "SinkClaimed" && claimed.revision > 0) {
+      throw new HeadwaterError("RecordGone", "which records a sink delivered then is not kept any more", {
+        where: `${stream}@${claimed.revision}`,
+        hint: "Ask for the record by its address, or by one of a later output.",
+      });
+    }
     const { deployment } = decodeEventAs(claimed, "SinkClaimed");
     const history = await reader.history(pipeline);
     const plan = structureOf(history.withIdentity(deployment, through), pipeline);

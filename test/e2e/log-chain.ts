@@ -17,9 +17,15 @@ export function sha256(...parts: readonly Uint8Array[]): Buffer {
  */
 export async function checkChains(log: EventLog): Promise<number> {
   let events = 0;
-  for await (const { stream } of log.streams()) {
+  const letGo = await digestsLetGo(log);
+  for await (const { stream, firstRevision } of log.streams()) {
     let previous = sha256(Uint8Array.of(0), packr.pack([log.id, stream]));
-    let revision = 0;
+    let revision = firstRevision;
+    if (firstRevision > 0) {
+      const digest = letGo.get(`${stream}@${firstRevision}`);
+      if (digest === undefined) throw new Error(`${stream}: nothing says where it begins`);
+      previous = digest;
+    }
     for await (const event of log.read(stream)) {
       if (event.revision !== revision++) throw new Error(`${stream}: a revision is missing`);
       previous = checkEvent(event, previous);
@@ -27,6 +33,23 @@ export async function checkChains(log: EventLog): Promise<number> {
     }
   }
   return events;
+}
+
+/** The digests that RetentionAdvanced says, by the address of the event that follows. */
+async function digestsLetGo(log: EventLog): Promise<Map<string, Buffer>> {
+  const digests = new Map<string, Buffer>();
+  for await (const { type, data } of log.readAll({ filter: { prefixes: ["pipeline_"] } })) {
+    if (type !== "RetentionAdvanced") continue;
+    const { streams } = packr.unpack(Buffer.from(data)) as {
+      readonly streams: readonly {
+        readonly stream: string;
+        readonly before: number;
+        readonly digest: Buffer;
+      }[];
+    };
+    for (const { stream, before, digest } of streams) digests.set(`${stream}@${before}`, Buffer.from(digest));
+  }
+  return digests;
 }
 
 function checkEvent({ stream, revision, id, type, data, metadata }: RecordedEvent, previous: Buffer): Buffer {

@@ -2,7 +2,6 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
-import type { CaptureOptions } from "../../src/pipeline/capture.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
@@ -20,6 +19,7 @@ import {
   interruptions,
   mishaps,
   pipelineWords,
+  withoutSamples,
 } from "./random-pipelines.ts";
 import type { PipelineWords, StageWords } from "./random-words.ts";
 
@@ -44,15 +44,6 @@ function changed(words: PipelineWords, { stage, to }: Change): PipelineWords {
     ...words,
     stages: stages.map((one, at) => (at === stage % stages.length ? { ...one, ...to } : one)),
   };
-}
-
-/** The pipeline with all kept that leaves a segment: what was let go of can neither be run again nor compared. */
-function kept(words: PipelineWords): PipelineWords {
-  const whole = <T extends { readonly capture?: CaptureOptions }>(one: T): T => {
-    const { capture, sample } = one.capture ?? {};
-    return capture === "none" || sample !== undefined ? { ...one, capture: {} } : one;
-  };
-  return { ...words, sources: words.sources.map(whole), stages: words.stages.map(whole) };
 }
 
 /** The pipeline with every record kept of every stage, most of which are maps and filters. */
@@ -107,7 +98,7 @@ describe("a fork", () => {
     async () => {
       await fc.assert(
         fc.asyncProperty(
-          pipelineWords.map(kept),
+          pipelineWords.map(withoutSamples),
           change,
           inputWords,
           circumstances,
@@ -157,7 +148,7 @@ describe("a fork", () => {
     async () => {
       await fc.assert(
         fc.asyncProperty(
-          pipelineWords.map(kept),
+          pipelineWords.map(withoutSamples),
           change,
           inputWords,
           circumstances,
@@ -209,7 +200,11 @@ describe("a fork", () => {
       let cuts = 0;
       await fc.assert(
         fc.asyncProperty(
-          fc.oneof(pipelineWords.map(kept), pipelineWords.map(keptWhole), pipelineWords.map(keptWhole)),
+          fc.oneof(
+            pipelineWords.map(withoutSamples),
+            pipelineWords.map(keptWhole),
+            pipelineWords.map(keptWhole),
+          ),
           change,
           inputWords,
           circumstances,
