@@ -21,6 +21,10 @@ export interface AuditRequest {
   readonly verifiers: readonly string[];
   /** Modules with checks of the user's own, which are run besides. */
   readonly checks?: readonly string[];
+  /** The share of inputs that are run again, above 0 up to 1, by the code in the log; none if absent. */
+  readonly reexecute?: number;
+  /** Decides which: the log's id if absent. */
+  readonly seed?: string;
   readonly signal?: AbortSignal;
   /** Told how many events have been read, of how many. */
   readonly onProgress?: (events: number, of: number) => void;
@@ -40,6 +44,16 @@ export interface CheckReport {
   readonly counts?: Readonly<Record<string, number>>;
   /** The least share of the records that was kept, of the sources and stages (`pipeline/name`) of which a sample is. */
   readonly samples?: Readonly<Record<string, number>>;
+  /** Of a check that looks at a sample, and has found nothing wrong. */
+  readonly assurance?: CheckAssurance;
+}
+
+/** What a sample in which all is right says of all `of` things that it was taken from. */
+export interface CheckAssurance {
+  /** How sure it is that at least `share` of them are right. */
+  readonly confidence: number;
+  readonly share: number;
+  readonly of: number;
 }
 
 export interface AuditReport {

@@ -16,6 +16,7 @@ import type { SmallFiles } from "../ports/small-files.ts";
 import { auditItems } from "../runtime/audit-feed.ts";
 import { createProofSurroundings, openLog } from "../runtime/compose.ts";
 import { AUDITS, loadChecks } from "./audit-checks.ts";
+import { reexecutionCheck } from "./audit-reexecution.ts";
 import type { AuditReport, AuditRequest, CheckReport } from "./audit-types.ts";
 import { checkNote } from "./checkpoint-file.ts";
 
@@ -25,7 +26,7 @@ import { checkNote } from "./checkpoint-file.ts";
  * for a log that a newer program has written to, and what the log throws.
  */
 export async function audit(request: AuditRequest): Promise<AuditReport> {
-  const { bundler, files } = createProofSurroundings();
+  const { bundler, clock, files } = createProofSurroundings();
   const own = await loadChecks(bundler, request.checks ?? []);
   const verifiers = request.verifiers.map(parseVerifier);
   const log = await openLog(request.log, { readOnly: true });
@@ -33,7 +34,12 @@ export async function audit(request: AuditRequest): Promise<AuditReport> {
     const checkpoints: AuditedCheckpoint[] = [];
     for (const path of request.checkpoints)
       checkpoints.push(await readCheckpoint(files, path, verifiers, log.id));
-    return await auditLog(log, { ...request, own, checkpoints: checkpoints.sort((a, b) => a.size - b.size) });
+    checkpoints.sort((a, b) => a.size - b.size);
+    const report = await auditLog(log, { ...request, own, checkpoints });
+    const { pipeline, reexecute: rate, seed, signal } = request;
+    if (rate === undefined) return report;
+    const check = await reexecutionCheck({ bundler, clock }, log, { pipeline, rate, seed, signal });
+    return { ok: report.ok && check.ok, checks: [...report.checks, check] };
   } finally {
     await log.close();
   }

@@ -129,13 +129,15 @@ export async function compareFork(
   };
 }
 
-/** How many records the sources have accepted in a window. */
+/** How many records the sources, or one of them, have accepted in a window. */
 export async function recordsIn(
   log: EventLog,
   history: DeploymentHistory,
   { from, to }: HistoryWindow,
+  only?: string,
 ): Promise<number> {
-  const sources = new Set(history.all.flatMap(({ sources: some }) => some.map(({ name }) => name)));
+  const all = new Set(history.all.flatMap(({ sources: some }) => some.map(({ name }) => name)));
+  const sources = only === undefined ? all : [only];
   let records = 0;
   for (const source of sources) {
     const stream = sourceStream(history.pipeline, source);

@@ -16,6 +16,8 @@ export interface ReplayRequest {
   readonly from?: HistoryPoint;
   /** Records up to this point; the end of the log if absent. */
   readonly to?: HistoryPoint;
+  /** Only what descends from this source; everything if absent. */
+  readonly source?: string;
   /** Aborting it rejects with `Stopped`. */
   readonly signal?: AbortSignal;
   onProgress?(progress: ReplayProgress): void;

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { HeadwaterError } from "../core/errors.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
@@ -31,8 +32,9 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   try {
     const history = await DeploymentHistory.read(log, bundler, name);
     if (history === undefined) throw unknownPipeline(name);
+    if (request.source !== undefined) mustHaveSource(history, request.source);
     const window = await windowOf(log, history, request.from, request.to);
-    const records = await recordsIn(log, history, window);
+    const records = await recordsIn(log, history, window, request.source);
     const { steps, diverged, first, gone } = await verify(surroundings, log, history, window, request);
     if (records === 0 && steps === 0 && gone.inputs === 0) throw nothingIn(name, window);
     return {
@@ -81,7 +83,7 @@ async function verify(
   log: EventLog,
   history: DeploymentHistory,
   window: HistoryWindow,
-  { signal = new AbortController().signal, onProgress }: ReplayRequest,
+  { signal = new AbortController().signal, source, onProgress }: ReplayRequest,
 ): Promise<Verified> {
   const units = unitsIn(history);
   let steps = 0;
@@ -101,6 +103,7 @@ async function verify(
       segment,
       partition,
       ...window,
+      source,
       signal,
       onGone,
     })) {
@@ -127,4 +130,13 @@ function unitsIn(history: DeploymentHistory) {
     }
   }
   return [...units.values()];
+}
+
+function mustHaveSource({ all, pipeline }: DeploymentHistory, source: string): void {
+  const names = new Set(all.flatMap(({ sources }) => sources.map(({ name }) => name)));
+  if (names.has(source)) return;
+  throw new HeadwaterError("UnknownSource", `the pipeline has no source ${JSON.stringify(source)}`, {
+    where: `pipeline ${pipeline}`,
+    hint: `It has: ${[...names].join(", ")}.`,
+  });
 }

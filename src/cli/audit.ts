@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import type { AuditReport } from "../app/audit-types.ts";
+import type { AuditReport, CheckAssurance } from "../app/audit-types.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, paint, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
@@ -11,6 +11,8 @@ interface AuditOptions {
   readonly checkpoint?: readonly string[];
   readonly verifier?: readonly string[];
   readonly check?: readonly string[];
+  readonly reexecute?: number;
+  readonly seed?: string;
 }
 
 const EXAMPLES = `
@@ -20,6 +22,9 @@ Checks:
   continuity    each step goes on from what the one before it gave
   payload       the records that are kept have the digests that the steps have
   conservation  every accepted record comes to an end, and none twice
+  reexecution   with --reexecute: a sample of inputs, run again, gives in every step what was recorded. That runs code
+                from the log: only for logs that you trust. With a --seed that nobody knew when the log was written, nobody
+                could know which inputs are in the sample.
 
 Examples:
   headwater audit
@@ -35,6 +40,8 @@ export function auditCommand(io: Io, done: (code: number) => void): Command {
     .option("--checkpoint <file>", "a note that headwater checkpoint signed; repeat it for several", collect)
     .option("--verifier <key>", "whose notes are believed: name+id+base64; repeat it for several", collect)
     .option("--check <module>", "a check of your own, run besides; repeat it for several", collect)
+    .option("--reexecute <rate>", "run this share of all inputs again, such as 0.01, and compare", Number)
+    .option("--seed <text>", "reexecute: decides which inputs (default: the log's id)")
     .addHelpText("after", EXAMPLES)
     .action(async (pipeline: string | undefined, own: AuditOptions, command: Command) => {
       done(await audit(io, pipeline, own, commonOptions(command.optsWithGlobals(), io)));
@@ -44,7 +51,7 @@ export function auditCommand(io: Io, done: (code: number) => void): Command {
 async function audit(
   io: Io,
   pipeline: string | undefined,
-  { checkpoint = [], verifier = [], check = [] }: AuditOptions,
+  { checkpoint = [], verifier = [], check = [], reexecute, seed }: AuditOptions,
   common: CommonOptions,
 ): Promise<number> {
   if (checkpoint.length > 0 && verifier.length === 0) {
@@ -62,6 +69,8 @@ async function audit(
       checkpoints: checkpoint,
       verifiers: verifier,
       checks: check,
+      ...(reexecute !== undefined && { reexecute }),
+      ...(seed !== undefined && { seed }),
       signal: interrupt.signal,
       onProgress: (events, of) => bar.update(events, of, { events: formatNumber(events) }),
     });
@@ -97,9 +106,13 @@ function reportLines(io: Io, report: AuditReport, signed: boolean): string[] {
   const samples = report.checks.flatMap(({ samples: found = {} }) =>
     Object.entries(found).map(([name, rate]) => `${formatNumber(rate * 100, 2)} % of ${name}`),
   );
+  const sure = report.checks.flatMap(({ assurance }) =>
+    assurance === undefined ? [] : [assuranceLine(assurance)],
+  );
   return [
     paint(io, io.stdout, "dim", head),
     ...lines,
+    ...(sure.length === 0 ? [] : ["", ...sure]),
     ...(counts.length === 0 ? [] : ["", `What became of the records: ${counts.join(", ")}.`]),
     ...(samples.length === 0 ? [] : ["", `Samples are kept, and checked: ${samples.join(", ")}.`]),
     ...(failures.length === 0 ? [] : ["", "The first failure of each check:", ...failures]),
@@ -107,4 +120,11 @@ function reportLines(io: Io, report: AuditReport, signed: boolean): string[] {
       ? []
       : ["", "Without --checkpoint a log that was changed and chained anew as a whole is not found."]),
   ];
+}
+
+function assuranceLine({ confidence, share, of }: CheckAssurance): string {
+  if (share === 1) return `All ${formatNumber(of)} inputs give in every step what was recorded.`;
+  // Rounded down: what is not sure is not said.
+  const percent = Math.floor(share * 1e6) / 1e4;
+  return `It is ${formatNumber(confidence * 100, 2)} % sure that at least ${formatNumber(percent, 4)} % of ${formatNumber(of)} inputs give in every step what was recorded.`;
 }

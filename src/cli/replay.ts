@@ -13,6 +13,7 @@ interface ReplayOptions extends ForkOptions {
   readonly from?: string;
   readonly to?: string;
   readonly logTime?: boolean;
+  readonly source?: string;
   readonly whatIf?: string;
   readonly set?: readonly string[];
   readonly newEffects?: "refuse" | "call";
@@ -50,6 +51,7 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
     .option("--from <point>", "records from here on (default: the beginning)")
     .option("--to <point>", "records up to here (default: the end of the log)")
     .option("--log-time", "times are those at which records were accepted")
+    .option("--source <name>", "compare only what descends from this source")
     .option("--what-if <module|version>", "run another module, or another version in the log, and compare")
     .option(
       "--set <STAGE.PARAM=VALUE>",
@@ -84,12 +86,20 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
   };
   const changes = own.whatIf !== undefined || own.set !== undefined;
   if (!changes) mustBeWhatIf(own);
+  else if (own.source !== undefined) {
+    throw badUsage(
+      "what descends from one source alone cannot be run by another version",
+      "--source",
+      "Leave it out: the differences say what they descend from.",
+    );
+  }
   const interrupt = listenForInterrupt(io);
   const { signal } = interrupt;
   const progress = new ReplayProgress(io, common.quiet);
   try {
     if (!changes) {
-      const report = await app.replay({ ...window, signal });
+      const { source } = own;
+      const report = await app.replay({ ...window, signal, ...(source !== undefined && { source }) });
       await print(io, common, report, lines);
       return report.diverged > 0 ? EXIT.problem : EXIT.ok;
     }

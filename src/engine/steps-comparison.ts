@@ -85,22 +85,11 @@ export class StepsComparison {
     return this.#event.count - this.#taken;
   }
 
-  /**
-   * Compares the next inputs of the event with what came of them; told are those with ordinals from `least` up to
-   * `most`.
-   */
-  compare(
-    rows: InputRows,
-    result: SegmentResult,
-    least = 0,
-    most: number = Number.MAX_SAFE_INTEGER,
-  ): Comparison {
+  /** Compares the next inputs of the event with what came of them; told are those rows that are `wanted`. */
+  compare(rows: InputRows, result: SegmentResult, wanted: (row: number) => boolean = () => true): Comparison {
     const from = this.#taken;
     const to = from + rows.count;
-    const told = {
-      from: from + rows.ordinals.filter((ordinal) => ordinal < least).length,
-      to: from + rows.ordinals.filter((ordinal) => ordinal <= most).length,
-    };
+    const told = Array.from({ length: rows.count }, (_, row) => wanted(row));
     const { first } = this.#event;
     const divergences: StepDivergence[] = [];
     const firings = new Set(rows.firings);
@@ -115,7 +104,9 @@ export class StepsComparison {
     }
     let steps = 0;
     for (const [stage, recorded] of this.#stages.entries()) {
-      steps += recorded.inputsBetween(told.from, told.to);
+      for (let row = 0; row < told.length; row++) {
+        if (told[row]) steps += recorded.inputsBetween(from + row, from + row + 1);
+      }
       const made = result.stages[stage] as StageRows;
       const ahead = recorded.input === SEGMENT_INPUT ? undefined : result.stages[recorded.input];
       for (const difference of recorded.compare(made, ahead, from, to)) {
@@ -124,8 +115,7 @@ export class StepsComparison {
       }
     }
     this.#taken = to;
-    const isTold = ({ n }: StepDivergence) => n >= first + told.from && n < first + told.to;
-    return { steps, divergences: divergences.filter(isTold) };
+    return { steps, divergences: divergences.filter(({ n }) => told[n - first - from]) };
   }
 }
 

@@ -1,6 +1,8 @@
 import { decodeDeltas } from "../core/columns.ts";
 import { DIGEST_BYTES, toHex } from "../core/digest.ts";
+import { originName } from "../engine/origins.ts";
 import { type DivergenceKind, type StepDivergence, StepsComparison } from "../engine/steps-comparison.ts";
+import { deployedSources } from "./deployment-history.ts";
 import { type ReexecutedPiece, type ReexecutionQuery, reexecutePartition } from "./reexecution.ts";
 import { readMembersColumn } from "./snapshots.ts";
 
@@ -32,8 +34,35 @@ export interface CheckedPiece {
   readonly first: Divergence | undefined;
 }
 
+/** What is run again, and which of it is compared. */
+export interface CheckQuery extends ReexecutionQuery {
+  /** Only what descends from this source; everything if absent. */
+  readonly source?: string | undefined;
+}
+
+/** Which inputs of a piece are asked for. */
+function wantedIn(
+  { from, to, source }: CheckQuery,
+  { rows, origins, deployed }: ReexecutedPiece,
+): (row: number) => boolean {
+  const descends = new Map<number, boolean>();
+  const isOf = (origin: number) => {
+    let known = descends.get(origin);
+    if (known === undefined) {
+      const name = originName(origins, origin);
+      known = source === undefined || name === source || deployedSources(deployed, name).has(source);
+      descends.set(origin, known);
+    }
+    return known;
+  };
+  return (row) => {
+    const ordinal = rows.ordinals[row] as number;
+    return from <= ordinal && ordinal <= to && isOf(rows.sources?.[row] ?? 0);
+  };
+}
+
 /** Runs a partition's history again and compares it, piece by piece. Throws as `reexecutePartition`. */
-export async function* checkPartition(query: ReexecutionQuery): AsyncGenerator<CheckedPiece> {
+export async function* checkPartition(query: CheckQuery): AsyncGenerator<CheckedPiece> {
   let comparison: StepsComparison | undefined;
   for await (const piece of reexecutePartition(query)) {
     if (comparison === undefined || comparison.left === 0) {
@@ -41,7 +70,7 @@ export async function* checkPartition(query: ReexecutionQuery): AsyncGenerator<C
       const members = membersIn && (await readMembersColumn(query.log, piece.stream, membersIn));
       comparison = new StepsComparison(piece.event, piece.segment, members);
     }
-    const { steps, divergences } = comparison.compare(piece.rows, piece.result, query.from, query.to);
+    const { steps, divergences } = comparison.compare(piece.rows, piece.result, wantedIn(query, piece));
     const [first] = divergences;
     yield { steps, diverged: divergences.length, first: first && describe(piece, first) };
   }

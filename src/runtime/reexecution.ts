@@ -5,6 +5,7 @@ import { decodeEvent } from "../core/event-codec.ts";
 import type { PartitionClaimed, PipelineDeployed, StepsRecorded } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
 import { lastWatermark } from "../core/watermark.ts";
+import { type Origins, originsOf } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { SegmentResult } from "../engine/segment-engine.ts";
 import type { Segment } from "../pipeline/plan.ts";
@@ -57,6 +58,8 @@ export interface ReexecutedPiece {
   readonly event: StepsRecorded;
   readonly deployed: PipelineDeployed;
   readonly segment: Segment;
+  /** See `Plan.origins`. */
+  readonly origins: Origins;
   /** The piece's inputs, the next of the event. */
   readonly rows: InputRows;
   readonly result: SegmentResult;
@@ -230,7 +233,10 @@ class RunningAgain {
     const retried = event.entry === undefined ? [] : [retriedBatch(event, event.entry)];
     for await (const { rows, result, entry } of this.#comeTo(event.first + event.count, retried)) {
       const segment = entry === undefined ? context.segment : engine.entryAt(entry).segment;
-      yield { stream: this.#stream, revision, event, deployed: this.deployed, segment, rows, result };
+      yield {
+        ...{ stream: this.#stream, revision, event, deployed: this.deployed, segment },
+        ...{ origins: originsOf(context.plan), rows, result },
+      };
     }
   }
 

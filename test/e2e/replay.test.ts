@@ -103,6 +103,33 @@ describe("headwater replay", () => {
     expect(people.stdout).toContain(`first      ${first.address} at stage weigh`);
   });
 
+  it("compares what descends from one source alone", async () => {
+    const text = `import { pipeline } from "headwater";
+const p = pipeline("weights", { partitions: 2 });
+const key = (row) => (row as { n: number }).n % 3;
+p.union("both", p.source("in", { key }), p.source("other", { key }))
+  .map("weigh", (row) => { const { n } = row as { n: number }; return n === 31 ? Date.now() : n; })
+  .sink("out");
+export default p;
+`;
+    writeFileSync(join(cwd, "p.ts"), text);
+    const rows = (from: number, to: number) =>
+      Array.from({ length: to - from }, (_, at) => `${JSON.stringify({ n: from + at })}\n`).join("");
+    writeFileSync(join(cwd, "in.jsonl"), rows(0, 30));
+    writeFileSync(join(cwd, "other.jsonl"), rows(30, 50));
+    const ended = await headwater(["run", "p.ts", "--input", "in=in.jsonl", "--input", "other=other.jsonl"], {
+      cwd,
+    });
+    expect(ended.code, ended.stderr).toBe(0);
+    const clean = await replay("--source", "in");
+    expect(clean.report).toMatchObject({ records: 30, steps: 60, matched: 60, diverged: 0 });
+    const diverged = await replay("--source", "other");
+    expect(diverged.report).toMatchObject({ records: 20, steps: 40, matched: 39, diverged: 1 });
+    expect((await replay()).report).toMatchObject({ records: 50, steps: 100, diverged: 1 });
+    const unknown = await headwater(["replay", "weights", "--source", "none", "--json"], { cwd });
+    expect(jsonError(unknown)).toMatchObject({ code: "UnknownSource", hint: "It has: in, other." });
+  });
+
   it("says what is wrong with what it is asked", async () => {
     define("return n");
     await run(0, 10);
@@ -117,5 +144,47 @@ describe("headwater replay", () => {
       expect(jsonError(ended)).toMatchObject({ code });
       expect(ended.code, args.join(" ")).toBe(exit);
     }
+  });
+});
+
+describe("headwater audit --reexecute", () => {
+  async function audited(...args: readonly string[]) {
+    const ended = await headwater(["audit", "--json", ...args], { cwd });
+    const checks: { readonly name: string }[] = JSON.parse(ended.stdout).checks;
+    return { code: ended.code, check: checks.find(({ name }) => name === "reexecution") };
+  }
+
+  it("runs the same sample again each time, and says how sure that makes it", async () => {
+    define("return n");
+    await run(0, 300);
+    define("return 2 * n");
+    await run(300, 500);
+    const sample = await audited("--reexecute", "0.3");
+    expect(sample.code).toBe(0);
+    expect(sample.check).toMatchObject({ ok: true, failed: 0, unverifiable: 0 });
+    const { checked, assurance } = sample.check as never as { checked: number; assurance: { share: number } };
+    expect(checked).toBeGreaterThan(100);
+    expect(checked).toBeLessThan(200);
+    expect(assurance).toEqual({ confidence: 0.99, share: 0.01 ** (1 / checked), of: 500 });
+    expect(await audited("--reexecute", "0.3")).toEqual(sample);
+    expect((await audited("--reexecute", "0.3", "--seed", "another")).check).not.toEqual(sample.check);
+    expect((await audited("--reexecute", "1")).check).toMatchObject({
+      checked: 500,
+      assurance: { share: 1 },
+    });
+    const people = await headwater(["audit", "--reexecute", "0.3"], { cwd });
+    expect(people.stdout).toMatch(/It is 99 % sure that at least 9\d\.\d+ % of 500 inputs give/);
+    const wrong = await headwater(["audit", "--reexecute", "2", "--json"], { cwd });
+    expect(jsonError(wrong)).toMatchObject({ code: "BadUsage", where: "--reexecute" });
+  });
+
+  it("fails at what gives something else", async () => {
+    define("return n === 31 ? Date.now() : n");
+    await run(0, 60);
+    const { code, check } = await audited("--reexecute", "1");
+    expect(code).toBe(1);
+    // Its own input, and those behind it whose total has it.
+    expect(check).toMatchObject({ ok: false, checked: 60, failed: 10 });
+    expect(check).not.toHaveProperty("assurance");
   });
 });

@@ -164,6 +164,9 @@ describe("a fork", () => {
             const from = ordinals[Math.floor((ordinals.length * share) / 60)] ?? to;
             const kept = new Set(definition.stages.map(({ name }) => name));
             fc.pre(from > 0 && from <= to && ran.stages.every(({ name }) => kept.has(name)));
+            // A source that has ended before has let windows give what they had; where it is deployed then, it has not.
+            const goOn = (some: readonly Given[]) => some.some(({ ordinal = 0 }) => ordinal >= from);
+            fc.pre([...given.values()].every(goOn));
             await simulateFork({
               log,
               ran,
@@ -197,7 +200,11 @@ describe("a fork", () => {
       let cuts = 0;
       await fc.assert(
         fc.asyncProperty(
-          fc.oneof(pipelineWords, pipelineWords.map(keptWhole), pipelineWords.map(keptWhole)),
+          fc.oneof(
+            pipelineWords.map(withoutSamples),
+            pipelineWords.map(keptWhole),
+            pipelineWords.map(keptWhole),
+          ),
           change,
           inputWords,
           circumstances,

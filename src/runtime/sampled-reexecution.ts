@@ -1,0 +1,138 @@
+import { fail, type Tally } from "../../projections/audit.ts";
+import { decodeDeltas } from "../core/columns.ts";
+import { isHeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import type { StepsRecorded } from "../core/events.ts";
+import { hashKey } from "../core/partition.ts";
+import { stepsStream } from "../core/streams.ts";
+import { StepsComparison } from "../engine/steps-comparison.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { structureOf } from "./deployed-plan.ts";
+import type { DeploymentHistory } from "./deployment-history.ts";
+import { reexecutePartition } from "./reexecution.ts";
+import { readMembersColumn } from "./snapshots.ts";
+
+/** Which inputs of a pipeline's partitions are run again. */
+export interface SampleQuery {
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly history: DeploymentHistory;
+  /** The share of inputs, above 0 up to 1. */
+  readonly rate: number;
+  /** The same inputs are chosen for the same seed; who does not know it cannot know which. */
+  readonly seed: string;
+  readonly signal: AbortSignal;
+}
+
+const HASHES = 2 ** 32;
+
+/**
+ * Runs a sample of a pipeline's inputs again, each by the code that ran then and in the state of then, and holds every
+ * step of theirs to what was recorded; adds what it finds to `tally`, and answers how many inputs there are. Where there
+ * is no state, only the events are run that have inputs of the sample. What cannot be run, because code or records are
+ * not there any more, counts as unverifiable. Throws `Stopped`.
+ */
+export async function reexecuteSample(query: SampleQuery, tally: Tally): Promise<number> {
+  let inputs = 0;
+  for (const { segment, partition, stateful } of unitsOf(query.history)) {
+    const stream = stepsStream(query.history.pipeline, segment, partition);
+    const chosen = await choose(query, stream);
+    inputs += chosen.inputs;
+    if (stateful) await runWindow(query, tally, segment, partition, chosen.events);
+    else {
+      for (const [revision, event] of chosen.events) {
+        await runWindow(query, tally, segment, partition, new Map([[revision, event]]));
+      }
+    }
+  }
+  return inputs;
+}
+
+function unitsOf(history: DeploymentHistory) {
+  const units = new Map<string, { segment: string; partition: number; stateful: boolean }>();
+  for (const deployed of history.all) {
+    for (const { name: segment, stateful } of structureOf(deployed, history.pipeline).segments) {
+      for (let partition = 0; partition < deployed.partitions; partition++) {
+        const name = `${segment}.${partition}`;
+        units.set(name, { segment, partition, stateful: stateful || units.get(name)?.stateful === true });
+      }
+    }
+  }
+  return units.values();
+}
+
+/** The inputs of the sample in one event, and the ordinals that the event goes from and to. */
+interface Chosen {
+  readonly ns: ReadonlySet<number>;
+  readonly from: number;
+  readonly to: number;
+}
+
+async function choose(
+  { log, rate, seed }: SampleQuery,
+  stream: string,
+): Promise<{ readonly inputs: number; readonly events: ReadonlyMap<number, Chosen> }> {
+  const events = new Map<number, Chosen>();
+  let inputs = 0;
+  if ((await log.streamInfo(stream)) === undefined) return { inputs, events };
+  for await (const recorded of log.read(stream)) {
+    const { type, data } = decodeEvent(recorded);
+    if (type !== "StepsRecorded" || data.count === 0 || data.ordinals === undefined) continue;
+    inputs += data.count;
+    const ns = new Set<number>();
+    for (let n = data.first; n < data.first + data.count; n++) {
+      if (hashKey(`${seed} ${stream}@${n}`) < rate * HASHES) ns.add(n);
+    }
+    if (ns.size === 0) continue;
+    const ordinals = decodeDeltas(data.ordinals, data.count);
+    events.set(recorded.revision, { ns, from: ordinals[0] ?? 0, to: ordinals.at(-1) ?? 0 });
+  }
+  return { inputs, events };
+}
+
+async function runWindow(
+  query: SampleQuery,
+  tally: Tally,
+  segment: string,
+  partition: number,
+  chosen: ReadonlyMap<number, Chosen>,
+): Promise<void> {
+  if (chosen.size === 0) return;
+  const { log, signal } = query;
+  const all = [...chosen.values()];
+  const left = new Map([...chosen].map(([revision, { ns }]) => [revision, new Set(ns)]));
+  const from = Math.min(...all.map((one) => one.from));
+  const to = all.reduce((most, one) => Math.max(most, one.to), 0);
+  // What cannot be run again is left: see below.
+  const onGone = () => {};
+  let comparison: { readonly of: StepsRecorded; readonly with: StepsComparison } | undefined;
+  try {
+    for await (const piece of reexecutePartition({ ...query, segment, partition, from, to, onGone })) {
+      const { event, stream, revision } = piece;
+      if (comparison?.of !== event) {
+        const { membersIn } = event.stages?.[0] ?? {};
+        const members = membersIn && (await readMembersColumn(log, stream, membersIn));
+        comparison = { of: event, with: new StepsComparison(event, piece.segment, members) };
+      }
+      const first = event.first + event.count - comparison.with.left;
+      const { divergences } = comparison.with.compare(piece.rows, piece.result);
+      const wanted = left.get(revision);
+      if (wanted === undefined) continue;
+      for (const { n, stage } of divergences) {
+        if (!wanted.delete(n)) continue;
+        tally.checked++;
+        const name = piece.segment.stages[stage]?.definition.name;
+        const what = name === undefined ? "the input is another" : `the stage ${name} gives something else`;
+        fail(tally, `${stream}@${n}`, "Diverged", `${what} when it is run again`);
+      }
+      for (let n = first; n < first + piece.rows.count; n++) if (wanted.delete(n)) tally.checked++;
+    }
+  } catch (error) {
+    if (signal.aborted || !isHeadwaterError(error)) throw error;
+    const stream = stepsStream(query.history.pipeline, segment, partition);
+    const gone = ["IncompatibleDeployment", "RecordGone", "StreamNotFound"].includes(error.code);
+    if (!gone) fail(tally, error.where ?? stream, error.code, error.message);
+  }
+  for (const ns of left.values()) tally.unverifiable += ns.size;
+}
