@@ -298,7 +298,7 @@ function bytes(value: Buffer, from: number, to: number): Uint8Array {
   return new Uint8Array(value.buffer, value.byteOffset + from, to - from);
 }
 
-function damaged(what: string): HeadwaterError {
+export function damaged(what: string): HeadwaterError {
   return new HeadwaterError("LogDamaged", `${what} cannot be read`, {
     hint: "The log's file is damaged. Restore it from a copy.",
   });

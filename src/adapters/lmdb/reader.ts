@@ -2,7 +2,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Direction, RecordedEvent, StreamFilter } from "../../ports/event-log.ts";
 import { filterTest, firstReadable } from "../../ports/event-log-rules.ts";
 import { BOUNDS } from "./bounds.ts";
-import { decodeEvent, eventKey, type Head, readEventKey } from "./format.ts";
+import { damaged, decodeEvent, eventKey, type Head, readEventKey } from "./format.ts";
 import type { Store } from "./store.ts";
 
 /** A part of a stream or of the log, read from one snapshot. */
@@ -110,6 +110,10 @@ export class Reader {
       const event = decodeEvent(eventKey(position, streamId), value, name);
       if (name === undefined) this.#names.set(streamId, event.stream);
       if (passes ?? filter.decide(streamId, event.stream)) {
+        // They are put and removed together. Who reads all is to see, too, where reading a stream would go wrong.
+        if (this.#store.indexEntry(streamId, event.revision)?.position !== position) {
+          throw damaged(`the place of ${event.stream}@${event.revision}`);
+        }
         bytes += event.data.length + event.metadata.length;
         events.push(event);
       }
