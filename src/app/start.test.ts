@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { LIMITS } from "../core/limits.ts";
 import { count } from "../pipeline/aggregates.ts";
 import { pipeline } from "../pipeline/pipeline.ts";
@@ -140,6 +140,51 @@ describe("start", () => {
     expect((await running.finished).records).toMatchObject({ accepted: 20_000, pending: 0 });
     expect(seen).toHaveLength(20_000);
     await expect(running.offer("in", {})).rejects.toMatchObject({ code: "UnknownSource" });
+  });
+
+  test("takes what was pushed before it was stopped, and no more", async () => {
+    const seen: unknown[] = [];
+    let pushed = 0;
+    const running = await start(numbers(), {
+      log: "memory:",
+      inputs: {
+        in: async ({ push, signal }) => {
+          for (let id = 0; !signal.aborted; id++) {
+            await push({ id });
+            pushed++;
+          }
+        },
+      },
+      sinks: {
+        out: async ({ n }: { n: number }) => {
+          if (seen.length % 100 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+          seen.push(n);
+        },
+      },
+    });
+    await vi.waitUntil(() => seen.length > 0);
+    const report = await running.stop();
+    expect(report.records).toMatchObject({ read: pushed, accepted: pushed, pending: 0 });
+    expect(seen).toHaveLength(pushed);
+  });
+
+  test.each([
+    ["a sink", { sinks: { out: () => Promise.reject() } }],
+    [
+      "a source",
+      {
+        inputs: {
+          // biome-ignore lint/correctness/useYield: it fails before it gives anything.
+          in: (async function* (): AsyncGenerator<unknown> {
+            throw undefined;
+          })(),
+        },
+      },
+    ],
+  ])("fails where %s fails with nothing at all", async (_, options) => {
+    const running = await start(numbers(), { log: "memory:", ...options });
+    running.offer("in", { id: 1 }).catch(() => {});
+    await expect(running.finished).rejects.toThrow("failed with a value that is no Error: undefined");
   });
 
   test("takes in what a function gave before it failed, and then fails with it", async () => {

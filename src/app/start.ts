@@ -5,6 +5,7 @@ import { durationMs } from "../pipeline/duration.ts";
 import { overridesOf } from "../pipeline/parameter-overrides.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
+import { sleep } from "../ports/clock.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { HttpTarget } from "../runtime/http-target.ts";
 import { ProgramIntake } from "../runtime/intake.ts";
@@ -36,7 +37,8 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const { definition } = plan;
   const queues = new Map<string, OfferQueue>();
   const over = new AbortController();
-  const intakes = intakesOf(plan, options, queues, over.signal);
+  const feeds: OfferQueue[] = [];
+  const intakes = intakesOf(plan, options, queues, feeds, over.signal);
   const surroundings = createSurroundings();
   const executor = chooseExecutor(options, surroundings, definition.partitions);
   if (executor.threads !== undefined && options.module === undefined) throw moduleMissing(definition.name);
@@ -50,6 +52,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   });
   const board = new ProgressBoard();
   const stop = new AbortController();
+  let operating = false;
   const { clock } = surroundings;
   const drainMs =
     options.drainTimeout === undefined
@@ -64,7 +67,14 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
     const started = clock.monotonic();
     try {
       const end = await runPipeline(
-        { ...surroundings, log, runtime: runtimeVersions() },
+        {
+          ...surroundings,
+          log,
+          runtime: runtimeVersions(),
+          onOperating: () => {
+            operating = true;
+          },
+        },
         {
           plan,
           bundle,
@@ -115,10 +125,14 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
     end: (source) => {
       for (const queue of source === undefined ? queues.values() : [queueOf(source)]) queue.end();
     },
-    stop: () => {
+    stop: async () => {
       over.abort();
-      for (const queue of queues.values()) queue.end();
+      // What has its place in a queue is taken, if there is somebody who takes it.
+      const closed = Promise.all([...queues.values(), ...feeds].map((queue) => queue.close()));
+      const done = finished.then(nothing, nothing);
+      if (operating) await Promise.race([closed, done, sleep(clock, drainMs ?? LIMITS.drainMs, stop.signal)]);
       stop.abort();
+      for (const queue of [...queues.values(), ...feeds]) queue.end();
       return finished;
     },
     finished,
@@ -129,6 +143,7 @@ function intakesOf(
   plan: Plan,
   options: StartOptions,
   queues: Map<string, OfferQueue>,
+  feeds: OfferQueue[],
   over: AbortSignal,
 ): Map<string, ProgramIntake> {
   const { definition } = plan;
@@ -147,6 +162,7 @@ function intakesOf(
       }
       const queue = new OfferQueue();
       if (given === undefined) queues.set(name, queue);
+      else feeds.push(queue);
       return [name, new ProgramIntake(given === undefined ? queue : pushed(queue, given, over))];
     }),
   );
@@ -158,17 +174,21 @@ async function* pushed(
   feed: Feed,
   over: AbortSignal,
 ): AsyncIterable<readonly IntakeRecord[]> {
-  over.addEventListener("abort", () => queue.end(), { once: true });
   const done = (async () => feed({ push: (record) => queue.push(record), signal: over }))();
   const failure = done.then(
     () => undefined,
     (error: unknown) => ({ error }),
   );
-  void failure.then(() => queue.end());
+  // When the pipeline is stopped, that is not an end of the input: it goes on another time.
+  void failure.then(() => {
+    if (!over.aborted) queue.end();
+  });
   yield* queue;
   const failed = over.aborted ? undefined : await failure;
   if (failed !== undefined) throw inputFailed(failed.error);
 }
+
+function nothing(): void {}
 
 function inputFailed(error: unknown): HeadwaterError {
   return new HeadwaterError(

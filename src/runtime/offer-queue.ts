@@ -8,6 +8,8 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
   #unsettled = 0;
   #offered = 0;
   #ended = false;
+  /** Takes no more; what waits is still to be taken. */
+  #closed = false;
   #wake: (() => void) | undefined;
   #roomFor: (() => void)[] = [];
 
@@ -16,10 +18,8 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
    * wait. Rejects with `Stopped` when the pipeline takes no more.
    */
   async push(value: unknown): Promise<void> {
-    while (!this.#ended && this.#unsettled >= LIMITS.inFlightRecords) {
-      await new Promise<void>((resolve) => this.#roomFor.push(resolve));
-    }
-    if (this.#ended) throw new HeadwaterError("Stopped", "the source takes no more records");
+    while (!this.#closed && this.#unsettled >= LIMITS.inFlightRecords) await this.#change();
+    if (this.#closed) throw new HeadwaterError("Stopped", "the source takes no more records");
     this.#add(value, () => {});
   }
 
@@ -29,7 +29,7 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
    * when the pipeline ends before it was taken.
    */
   offer(value: unknown): Promise<string | undefined> {
-    if (this.#ended) {
+    if (this.#closed) {
       return Promise.reject(new HeadwaterError("Stopped", "the source takes no more records"));
     }
     if (this.#unsettled >= LIMITS.inFlightRecords) {
@@ -66,8 +66,20 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
     for (const resolve of waiting) resolve();
   }
 
-  /** No more records will be offered. */
+  /** Takes no more records, and resolves when those that it has are durable or refused, or it {@link end}s. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#tellRoom();
+    while (!this.#ended && this.#unsettled > 0) await this.#change();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#roomFor.push(resolve));
+  }
+
+  /** No more records will be offered: whoever takes them comes to an end. */
   end(): void {
+    this.#closed = true;
     this.#ended = true;
     this.#wake?.();
     this.#tellRoom();

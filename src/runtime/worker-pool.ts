@@ -1,7 +1,7 @@
 import { fromPromise } from "xstate";
 import { nodeMachine } from "../../actors/node.ts";
 import { type WorkerInput, workerMachine } from "../../actors/worker.ts";
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 
 /** One owner of a unit of work, as the actors drive it. */
 export interface Worker {
@@ -101,7 +101,8 @@ export class WorkerPool {
       if (isHeadwaterError(error, "AppendTooLarge")) {
         this.#tooLarge.set(order.unit, (this.#tooLarge.get(order.unit) ?? 0) + 1);
       }
-      throw error;
+      // What a program's source or sink throws may be anything; nothing at all must not pass for success.
+      throw error instanceof Error ? error : notAnError(order.unit, error);
     }
   }
 
@@ -110,6 +111,12 @@ export class WorkerPool {
     this.#workers.delete(key);
     await entry?.worker.dispose();
   }
+}
+
+function notAnError(unit: string, thrown: unknown): Error {
+  return new Error(`${unit} failed with a value that is no Error: ${describeThrown(thrown)}`, {
+    cause: thrown,
+  });
 }
 
 function keyOf(order: WorkerInput): string {
