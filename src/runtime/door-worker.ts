@@ -66,6 +66,9 @@ export class DoorWorker {
   /** The other inputs that are known, and the epoch in which they were all said. */
   #others: readonly InputProgress[] = [];
   #listedIn = 0;
+  /** When the last claim was made, by the monotonic clock in milliseconds, and the N that was next. */
+  #claimedAt = 0;
+  #claimedNext = 0;
   /** When a record was last taken, by the monotonic clock. */
   #lastTakenAt: number;
   #batch = new OpenBatch();
@@ -154,6 +157,24 @@ export class DoorWorker {
     await this.#appendClaim(all ? { inputs: this.#others } : { inputs: left, inputsSince: this.#listedIn });
   }
 
+  /**
+   * Says anew all that a claim says, where history is let go of and the last one was a while ago: a successor looks at
+   * nothing before it.
+   */
+  async #claimAnew(signal: AbortSignal): Promise<void> {
+    const { snapshotEveryMs, clock } = this.#context;
+    if (snapshotEveryMs === undefined || clock.monotonic() - this.#claimedAt < snapshotEveryMs) return;
+    this.#claimedAt = clock.monotonic();
+    if (this.#claimed().next === this.#claimedNext) return;
+    await this.#flush(signal);
+    await this.#appending;
+    const place = this.#claimed();
+    this.#claimedNext = place.next;
+    place.epoch++;
+    this.#listedIn = place.epoch;
+    await this.#appendClaim({ inputs: this.#others });
+  }
+
   /** Brings back which ids were taken before. */
   async restore(): Promise<void> {
     const place = this.#claimed();
@@ -182,6 +203,8 @@ export class DoorWorker {
     const taking = AbortSignal.any([signal, closing]);
     const { board, clock } = this.#context;
     this.#injected = intake.givesOrdinals ?? false;
+    this.#claimedAt = clock.monotonic();
+    this.#claimedNext = this.#claimed().next;
     const steps = new PullAhead(
       intake.steps(this.#input, () => this.#known(), taking),
       clock,
@@ -244,6 +267,7 @@ export class DoorWorker {
       if (next === undefined && this.#hasPeers) await this.#raiseToOthers();
       if (next === undefined && this.#idleInMs() <= 0) await this.#becomeIdle();
       if (this.#batch.empty) await this.#takeRetries(signal);
+      await this.#claimAnew(signal);
     }
     await this.#flush(signal);
   }

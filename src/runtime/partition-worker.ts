@@ -268,7 +268,8 @@ export class PartitionWorker {
       throw new HeadwaterError("Internal", "a partition works before it was restored");
     this.#context.board.report(this.#order.unit, this.#claimed().through);
     this.#effects = this.#openEffects();
-    this.#snapshotAt = this.#context.clock.monotonic();
+    // Whoever begins does not know how old the last one is.
+    this.#snapshotAt = Number.NEGATIVE_INFINITY;
     // What was asked for before comes before what is accepted now.
     await this.#retries?.caughtUp();
     for (;;) {

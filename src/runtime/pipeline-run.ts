@@ -347,9 +347,13 @@ export async function operate(environment: RunEnvironment, operation: Operation)
     if (error !== undefined) throw error;
     if (inputFailure !== undefined) throw inputFailure;
     // Doors, partitions and sinks have come to their ends by themselves; who did not in time may never do so.
-    if (!late) await pool.settled();
-    // What workers have left behind at their ends makes more of it not needed any more.
-    if (!late) await retention?.advance().catch(tellRetention);
+    if (!late) {
+      await pool.settled();
+      finished.abort();
+      await letGo;
+      // What workers have left behind at their ends makes more of it not needed any more.
+      await retention?.advance().catch(tellRetention);
+    }
   } finally {
     finished.abort();
     signal.removeEventListener("abort", onStop);

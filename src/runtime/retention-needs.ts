@@ -46,9 +46,10 @@ export async function needsOf(context: ReadersContext, referred: ReferredEvents)
       needs.push(...(await partitionNeeds(context, referred, segment, partition)));
     }
   }
-  for (const { name } of plan.sources) {
+  for (const { name, id } of plan.sources) {
     const stream = sourceStream(plan.definition.name, name);
-    needs.push({ reader: `door:${name}`, stream, from: await doorNeeds(context.log, stream) });
+    const from = await doorNeeds(context.log, stream, id !== undefined);
+    needs.push({ reader: `door:${name}`, stream, from });
   }
   for (const { name, upstream } of plan.sinks) {
     const target = context.targets.get(name) ?? context.otherTarget;
@@ -64,7 +65,7 @@ export async function needsOf(context: ReadersContext, referred: ReferredEvents)
 }
 
 /** The revision from which on a door looks at its own stream: for the inputs, and the sender's ids, that it knows. */
-async function doorNeeds(log: EventLog, stream: string): Promise<number> {
+async function doorNeeds(log: EventLog, stream: string, identified: boolean): Promise<number> {
   const last = await lastEvent(log, stream);
   if (last === undefined) return 0;
   const { data } = decodeEvent(last);
@@ -73,6 +74,7 @@ async function doorNeeds(log: EventLog, stream: string): Promise<number> {
   const claimed = decodeEvent(await readOne(log, stream, claim));
   const since = claimed.type === "DoorClaimed" ? claimed.data.inputsSince : undefined;
   const known = since === undefined ? claim : await seekEpoch(log, stream, since);
+  if (!identified) return known;
   const next = data.first + ("count" in data ? data.count : 0);
   return Math.min(known, await seekRecord(log, stream, Math.max(0, next - LIMITS.duplicateHorizonIds)));
 }
@@ -81,16 +83,14 @@ async function doorNeeds(log: EventLog, stream: string): Promise<number> {
 async function sinkNeeds(log: EventLog, stream: string, target: SinkTarget): Promise<number> {
   const last = await lastEvent(log, stream);
   if (last === undefined) return 0;
-  const { data: end } = decodeEvent(last);
-  // Its claim says by which version of the pipeline it delivers.
-  const claim = "epoch" in end ? await seekEpoch(log, stream, end.epoch) : 0;
   let delivered = 0;
   for await (const recorded of readInSteps(log, stream, last.revision, "backwards")) {
     const { type, data } = decodeEvent(recorded);
     if (type !== "SinkOpened" && type !== "OutputsDelivered") continue;
     if (target.fills && data.target !== target.id) continue;
-    if (type === "SinkOpened" && target.fills) return Math.min(claim, recorded.revision);
-    if (type === "OutputsDelivered" && ++delivered === 2) return Math.min(claim, recorded.revision);
+    const isFirst = type === "SinkOpened" ? target.fills : ++delivered === 2;
+    // The claim before it says by which version of the pipeline it delivered.
+    if (isFirst) return Math.min(recorded.revision, await seekEpoch(log, stream, data.epoch));
   }
   return 0;
 }
@@ -117,7 +117,7 @@ export async function formerNeeds(
       /^([a-z]+)_([^.]+\.([^.]+)(?:\.(\d{4}))?)$/.exec(stream) ?? [];
     if (planned.has(name)) continue;
     if (kind === "source") {
-      needs.push({ reader: `door:${name}`, stream, from: await doorNeeds(log, stream) });
+      needs.push({ reader: `door:${name}`, stream, from: await doorNeeds(log, stream, true) });
     } else if (kind === "sink") {
       needs.push({ reader: `sink:${name}`, stream, from: await sinkNeeds(log, stream, otherTarget) });
     } else if (partition !== undefined && (kind === "steps" || kind === "state" || kind === "effects")) {

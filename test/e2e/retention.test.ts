@@ -8,7 +8,7 @@ const MINUTES = 60_000;
 const PIPELINE = projectFile("test/e2e/fixtures/retained.ts");
 /** Lines that are added at a time, and how often. */
 const PART = 4_000;
-const PARTS = 24;
+const PARTS = 48;
 /** Of a record's text, so that much is written. */
 const NOTE = "x".repeat(200);
 
@@ -31,7 +31,7 @@ function expected(records: number): string {
   const totals = new Map<number, { count: number; sum: number }>();
   const lines: string[] = [];
   for (let n = 0; n < records; n++) {
-    if (n % 101 === 13) continue;
+    if (n % 1_009 === 13) continue;
     const value = (n % 101) * 2;
     const key = value % 10;
     const { count, sum } = totals.get(key) ?? { count: 0, sum: 0 };
@@ -68,9 +68,9 @@ describe("a pipeline that is followed and keeps little", () => {
         const text: string[] = [];
         for (let n = 0; n < PART; n++) text.push(lineOf(written++));
         appendFileSync(input, text.join(""));
-        const enough = written * (100 / 101) - PART / 4;
+        const enough = written * (1_008 / 1_009) - PART / 4;
         random = (random * 48_271) % 2_147_483_647;
-        const killed = part % 5 === 3;
+        const killed = part % 7 === 5;
         if (killed) {
           await new Promise((resolve) => setTimeout(resolve, random % 700));
           command.kill("SIGKILL");
@@ -79,7 +79,7 @@ describe("a pipeline that is followed and keeps little", () => {
         }
         while (lines() < enough && !command.exited) await new Promise((resolve) => setTimeout(resolve, 20));
         expect(command.exited, command.said).toBe(false);
-        if (part % 4 === 3) {
+        if (part % 2 === 1) {
           const { code, stderr } = await headwater(["log", "scavenge"], { cwd: folder });
           expect(code, stderr).toBe(0);
         }
@@ -97,9 +97,9 @@ describe("a pipeline that is followed and keeps little", () => {
       );
       const all = statSync(input).size;
       const [half = 0, end = 0] = [sizes[PARTS / 2 - 1], sizes.at(-1)];
-      // Of twice as much the same is kept, and less than went through.
-      expect(end, `${sizes.join(" ")}, ${all} bytes of input`).toBeLessThanOrEqual(half * 1.3);
-      expect(end, `${sizes.join(" ")}, ${all} bytes of input`).toBeLessThan(all);
+      // Of twice as much hardly more is kept: what waits in quarantine, and what a busy machine has not got round to.
+      expect(end, `${sizes.join(" ")}, ${all} bytes of input`).toBeLessThan(half + all / 10);
+      expect(end, `${sizes.join(" ")}, ${all} bytes of input`).toBeLessThan(all / 2);
       await mustBeSound(join(folder, ".headwater"));
 
       const ask = async (...argv: string[]) => headwater([...argv, "--json"], { cwd: folder });
@@ -130,11 +130,11 @@ describe("a pipeline that is followed and keeps little", () => {
       const { diverged, steps, unverifiable, firstGone } = JSON.parse(replayed.stdout);
       expect(diverged).toBe(0);
       expect(steps + unverifiable).toBeGreaterThan(0);
-      if (unverifiable > 0) expect(firstGone.reason).toMatch(/let go of/);
+      if (unverifiable > 0) expect(firstGone.reason).toMatch(/let go of|not there any more/);
 
       // What was refused is all there, and can be put back.
       const refused = JSON.parse((await ask("quarantine", "list", "retained", "--limit", "100000")).stdout);
-      const unlucky = Math.ceil((written - 13) / 101);
+      const unlucky = Math.ceil((written - 13) / 1_009);
       expect((refused.records ?? refused).length).toBe(unlucky);
     },
     10 * MINUTES,
