@@ -278,6 +278,13 @@ export default p;
     const set = await whatIf("--set", "late.more=2", "--diff", "set.jsonl");
     expect(set).toMatchObject({ reexecuted: 100, reused: 400, diff: { same: 0, changed: 100 } });
     expect(set.diff.stages.map(({ changed }: { changed: number }) => changed)).toEqual([0, 0, 0, 0, 100]);
+    // Lineage goes from the replay's records back into what was recorded.
+    const address = `steps_weights~${set.id}.late.0000@0.0`;
+    const lineage = await headwater(["lineage", address], { cwd });
+    expect(lineage.code, lineage.stderr).toBe(0);
+    for (const part of [`${address}/late`, "steps_weights.scaled.", "source_weights.in@"]) {
+      expect(lineage.stdout).toContain(part);
+    }
     // Another module: what refers to something of its module is run, and all behind it.
     writeFileSync(join(cwd, "other.ts"), chain("n + ctx.parameters.more", "10 + 0"));
     const other = await whatIf("--what-if", "other.ts");

@@ -46,10 +46,10 @@ function changed(words: PipelineWords, { stage, to }: Change): PipelineWords {
   };
 }
 
-/** The pipeline with every record kept of every stage, most of which are maps and filters. */
+/** A chain of maps, filters and flatMaps, with every record kept of every stage. */
 function keptWhole(words: PipelineWords): PipelineWords {
   const simple = (one: StageWords, at: number): StageWords => {
-    const kind = (["map", "filter", "flatMap", one.kind] as const)[(one.variant + at) % 4] ?? one.kind;
+    const kind = (["map", "filter", "flatMap"] as const)[(one.variant + at) % 3] ?? "map";
     return { ...one, kind, inputs: [-1, ...one.inputs.slice(1)], capture: { capture: "all" } };
   };
   const sources = words.sources.map((source) => ({ ...source, capture: {} }));
