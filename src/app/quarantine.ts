@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { decodeCanonical, type Value } from "../core/canonical.ts";
 import { HeadwaterError } from "../core/errors.ts";
+import type { PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { retryStream } from "../core/streams.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
@@ -9,6 +10,7 @@ import type { EventLog } from "../ports/event-log.ts";
 import { takenOf } from "../runtime/completed.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { currentDeployment, definitionOf } from "../runtime/deployment.ts";
+import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import {
   type Refused,
   type RefusedFilter,
@@ -150,7 +152,7 @@ interface OpenPipeline {
 }
 
 async function withPipeline<T>(
-  request: QuarantineRequest,
+  request: QuarantineRequest & Pick<RefusedSelection, "stage" | "source">,
   access: "look" | "change",
   use: (open: OpenPipeline) => Promise<T>,
 ): Promise<T> {
@@ -162,6 +164,7 @@ async function withPipeline<T>(
   try {
     const deployed = await currentDeployment(log, pipeline);
     if (deployed === undefined) throw unknownPipeline(pipeline);
+    await mustBeKnown(log, pipeline, request);
     const there =
       definition === undefined
         ? new Set([
@@ -172,6 +175,34 @@ async function withPipeline<T>(
     return await use({ log, pipeline, there });
   } finally {
     await log.close();
+  }
+}
+
+/** Throws `UnknownStage` or `UnknownSource` for one that no version of the pipeline had: nothing can wait of it. */
+async function mustBeKnown(
+  log: EventLog,
+  pipeline: string,
+  { stage, source }: Pick<RefusedSelection, "stage" | "source">,
+): Promise<void> {
+  if (stage === undefined && source === undefined) return;
+  const history = await DeploymentHistory.read(log, createSurroundings().bundler, pipeline);
+  const has = (of: (deployed: PipelineDeployed) => readonly { readonly name: string }[], name?: string) =>
+    name === undefined ||
+    (history?.all ?? []).some((deployed) => of(deployed).some((one) => one.name === name));
+  const unknown = (
+    code: "UnknownStage" | "UnknownSource",
+    what: string,
+    names: readonly { readonly name: string }[],
+  ) =>
+    new HeadwaterError(code, `the pipeline has no ${what}, and never had one`, {
+      where: `pipeline ${pipeline}`,
+      hint: `There are: ${names.map(({ name }) => name).join(", ")}.`,
+    });
+  const { stages = [], sources = [] } = history?.current ?? {};
+  if (!has((deployed) => deployed.stages, stage))
+    throw unknown("UnknownStage", `stage ${JSON.stringify(stage)}`, stages);
+  if (!has((deployed) => deployed.sources, source)) {
+    throw unknown("UnknownSource", `source ${JSON.stringify(source)}`, sources);
   }
 }
 

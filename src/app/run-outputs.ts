@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -24,6 +24,7 @@ export async function openTargets(
   request: RunRequest,
 ): Promise<Map<string, SinkTarget>> {
   await checkOutputPaths(request);
+  await mustNotFeedItself(request);
   return new Map(
     [...request.outputs].map(([sink, output]) => [sink, targetOf(surroundings, request, sink, output)]),
   );
@@ -138,6 +139,26 @@ async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "rotations
       });
     }
     sinkOf.set(resolve(path), sink);
+  }
+}
+
+/** What a sink writes into a folder that is read would be taken in, and written again, without end. */
+async function mustNotFeedItself({ inputs, outputs }: RunRequest): Promise<void> {
+  for (const [source, input] of inputs) {
+    if (input === STDIO || !(await stat(input).catch(() => undefined))?.isDirectory()) continue;
+    const folder = await realpath(input);
+    for (const [sink, output] of outputs) {
+      if (output === STDIO || isAddress(output)) continue;
+      if ((await realpath(dirname(resolve(output)))) !== folder) continue;
+      throw new HeadwaterError(
+        "BadUsage",
+        `the sink ${sink} is to write into the folder that ${source} reads`,
+        {
+          where: output,
+          hint: "Name another folder: what it writes there would be taken in again.",
+        },
+      );
+    }
   }
 }
 

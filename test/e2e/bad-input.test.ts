@@ -675,6 +675,27 @@ describe("logs and outputs that cannot be used", () => {
     expect(existsSync(log())).toBe(false);
   });
 
+  it("an output in the folder that is read: exit 2, and nothing is done", async () => {
+    write("double.ts", DOUBLE);
+    mkdirSync(join(cwd, "folder"));
+    write("folder/in.jsonl", lines({ a: 1 }));
+    const ended = await run(
+      "double.ts",
+      "--input",
+      "in=folder",
+      "--output",
+      "out=folder/out.jsonl",
+      "--json",
+    );
+    expect(ended).toMatchObject({ code: 2, stdout: "" });
+    expect(jsonError(ended)).toMatchObject({
+      code: "BadUsage",
+      message: "the sink out is to write into the folder that in reads",
+      where: "folder/out.jsonl",
+    });
+    expect(existsSync(log())).toBe(false);
+  });
+
   it("an output that two sinks share: exit 2, and nothing is done", async () => {
     write(
       "two.ts",

@@ -224,6 +224,16 @@ describe("headwater quarantine", () => {
       message: "this is a record of the pipeline other",
     });
     expect(await refused("quarantine", "list", "nothing")).toMatchObject({ code: "UnknownPipeline" });
+    for (const what of ["list", "retry", "discard"]) {
+      const more = what === "discard" ? ["--reason", "typo"] : [];
+      expect(await refused("quarantine", what, "readings", "--stage", "prase", ...more)).toMatchObject({
+        code: "UnknownStage",
+        hint: expect.stringContaining("parse"),
+      });
+      expect(await refused("quarantine", what, "readings", "--source", "inn", ...more)).toMatchObject({
+        code: "UnknownSource",
+      });
+    }
     expect(await refused("quarantine", "retry", "readings")).toMatchObject({ code: "BadUsage" });
     expect(await refused("quarantine", "retry", "readings", address, "--all")).toMatchObject({
       code: "BadUsage",
