@@ -11,7 +11,7 @@ import {
   type Located,
   NO_BYTES,
 } from "./intake.ts";
-import { mustBegin, newInput, sameProgress } from "./located-input.ts";
+import { mustBegin, newInput } from "./located-input.ts";
 import { rotatedFiles } from "./rotated-files.ts";
 import { WatchedFile } from "./watched-file.ts";
 
@@ -98,31 +98,33 @@ export class FilesIntake implements Intake {
     return input === undefined ? { taken } : { input, taken: input.read };
   }
 
-  /** The name may stand for another file than in the last run. */
+  /**
+   * The name may stand for another file than in the last run: what it stood for, as far as that was not read, comes
+   * ahead of what it stands for now.
+   */
   async #findEarlier(known: readonly InputProgress[]): Promise<void> {
-    const { path } = this.#options;
+    const { path, again } = this.#options;
     const watched = this.#watched.find(({ unnamedSince }) => unnamedSince === undefined);
     const progress = watched?.progress;
-    if (watched === undefined || progress === undefined) return;
+    if (watched === undefined || progress === undefined || progress.bytes > 0 || again) return;
+    const isOpen = this.#watched.some((other) => other !== watched && (other.progress?.bytes ?? 0) > 0);
+    if (!isOpen) await this.#readFirst(watched, known);
     const latest = known.at(-1);
     // The last run had noticed the file, and had taken nothing of it: it may begin as an older one does.
     if (latest?.name === path && latest.bytes === 0 && latest.round > progress.round) {
       watched.beginAnew(latest);
-      return;
     }
-    const left = known.findLast(({ name, bytes, ended }) => name === path && bytes > 0 && !ended);
-    if (progress.bytes > 0 || left === undefined) return;
-    const isOpen = this.#watched.some(({ progress: at }) => at !== undefined && sameProgress(at, left));
-    if (!isOpen) await this.#readFirst(watched, left);
   }
 
-  /** Puts what a file was rotated or copied to ahead of it, if that has more than was taken. */
-  async #readFirst(watched: WatchedFile, left: InputProgress): Promise<readonly WatchedFile[]> {
+  /** Puts what a file was rotated or copied to ahead of it, from the last one on of which something was taken. */
+  async #readFirst(watched: WatchedFile, known: readonly InputProgress[]): Promise<readonly WatchedFile[]> {
     const not = new Set(this.#watched.map(({ identity }) => identity));
-    const found = await rotatedFiles(this.#options, watched, left, not);
+    const found = await rotatedFiles(this.#options, watched, known, not);
     this.#watched.unshift(...found);
     const [oldest] = found;
-    if (oldest !== undefined) this.#options.onFile({ event: "found-rotated", file: oldest.path });
+    if (oldest !== undefined && (found.length > 1 || oldest.extent().bytes > (oldest.progress?.bytes ?? 0))) {
+      this.#options.onFile({ event: "found-rotated", file: oldest.path });
+    }
     return found;
   }
 
@@ -193,7 +195,8 @@ export class FilesIntake implements Intake {
       if (watched === this.#current) yield* this.#leave(known);
       const { progress } = watched;
       // Who copied it before it was truncated copied lines, too, that were not read yet.
-      const copied = this.#folder || progress === undefined ? [] : await this.#readFirst(watched, progress);
+      const taken = [...known(), ...(progress === undefined ? [] : [progress])];
+      const copied = this.#folder ? [] : await this.#readFirst(watched, taken);
       for (const copy of copied) yield* this.#read(copy, true, known, signal);
       watched.beginAnew(newInput(watched.path, nextRound(known())));
     }

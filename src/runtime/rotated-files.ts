@@ -7,16 +7,17 @@ import type { Files } from "../ports/files.ts";
 import { WatchedFile } from "./watched-file.ts";
 
 /**
- * What a file became while nobody followed it: the file beside it, such as `access.log.1` or `access.log-2026.gz`,
- * that begins with what was taken of it, and those that were rotated after that one, oldest first. Empty if there is
- * none. They are located: reading them gives what is left of them.
+ * What a file became while nobody followed it: the newest file beside it, such as `access.log.1` or
+ * `access.log-2026.gz`, that begins with something that is known to be taken, and those that were rotated after that
+ * one, oldest first. Empty if there is none. They are located: reading them gives what is left of them.
  */
 export async function rotatedFiles(
   { files, clock }: { readonly files: Files; readonly clock: Clock },
   { path, format }: Pick<WatchedFile, "path" | "format">,
-  last: InputProgress,
+  known: readonly InputProgress[],
   not: ReadonlySet<string>,
 ): Promise<readonly WatchedFile[]> {
+  if (known.every(({ bytes }) => bytes === 0)) return [];
   const listed = (await files.filesIn(dirname(path))) ?? [];
   const name = basename(path);
   const newest = listed
@@ -33,7 +34,7 @@ export async function rotatedFiles(
     if (watched === undefined) continue;
     found.unshift(watched);
     watched.unnamedSince = clock.monotonic();
-    const progress = await watched.locate([last], false);
+    const progress = await watched.locate(known, false);
     if (progress.bytes > 0) return found;
   }
   for (const watched of found) await watched.close();

@@ -42,6 +42,72 @@ function output(): string[] {
 }
 
 describe("a log file that is followed", () => {
+  it.each([
+    ["renamed twice", "SIGTERM"],
+    ["copied and truncated twice", "SIGTERM"],
+    ["copied and truncated", "kill"],
+    ["renamed between two runs", "kill"],
+  ] as const)(
+    "gives every line once where it was %s, and who reads on ends by %s before the new file has a line",
+    async (what, end) => {
+      const path = join(cwd, "app.log");
+      let written = 0;
+      const write = (count: number) => {
+        appendFileSync(path, Array.from({ length: count }, () => `line ${written++}\n`).join(""));
+      };
+      const start = (env: Record<string, string> = {}) =>
+        place.start(args("app.log", "--follow", "--batch", "16"), { cwd, env });
+      const all = (command: Command) => until(() => output().length >= written || command.exited);
+      const stop = async (command: Command) => {
+        command.kill("SIGTERM");
+        await command.ended;
+      };
+      const truncated = () => {
+        copyFileSync(path, `${path}.1`);
+        truncateSync(path, 0);
+      };
+      const renamed = () => {
+        renameSync(path, `${path}.1`);
+        writeFileSync(path, "");
+      };
+      write(16);
+      const killed = end === "kill" ? { HEADWATER_FAIL_AT: "door:before:2" } : undefined;
+      let command = start(what === "copied and truncated" ? killed : {});
+      await all(command);
+      if (what === "copied and truncated") {
+        write(16);
+        truncated();
+        expect((await command.ended).signal).toBe("SIGKILL");
+      } else if (what === "renamed between two runs") {
+        await stop(command);
+        write(40);
+        renamed();
+        command = start(killed);
+        expect((await command.ended).signal).toBe("SIGKILL");
+      } else {
+        const rotate = what === "renamed twice" ? renamed : truncated;
+        rotate();
+        await command.says(what === "renamed twice" ? "is another file now" : "was truncated");
+        write(30);
+        await all(command);
+        if (what === "renamed twice") await stop(command);
+        write(20);
+        renameSync(`${path}.1`, `${path}.2`);
+        rotate();
+        if (command.exited) command = start();
+        await all(command);
+        await stop(command);
+      }
+      command = start();
+      await command.says("were taken in before");
+      write(10);
+      await all(command);
+      await stop(command);
+      expect(output()).toEqual(Array.from({ length: written }, (_, n) => `line ${n}`));
+    },
+    2 * MINUTES,
+  );
+
   it(
     "gives every line once, in order, through rotations, truncations and kills",
     async () => {
