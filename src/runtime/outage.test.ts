@@ -32,6 +32,9 @@ afterEach(() => {
 
 const unavailable = () => new HeadwaterError("LogUnavailable", "the test wants it so");
 
+/** Records of a batch. */
+const BATCH = 4;
+
 /** A pipeline at work that follows what it is offered. */
 function follow(log: EventLog, follows = true) {
   const p = pipeline("outage", { partitions: 2 });
@@ -52,7 +55,7 @@ function follow(log: EventLog, follows = true) {
       ["out", new CallbackTarget(({ value }) => void delivered.push((value as { n: number }).n))],
     ]),
     nodes: 1,
-    batchRecords: 4,
+    batchRecords: BATCH,
     tickMs: 1,
     provenance: "full",
     follow: follows,
@@ -107,6 +110,24 @@ describe("a run that follows its input", () => {
     run.stop();
     await run.done;
     expect(firsts(run.delivered)).toEqual(numbers(40));
+  });
+
+  it("takes a full batch again that could not be appended, also when nothing more comes", async () => {
+    let failing = false;
+    const log = withAppends(MemoryLog.create({ id: randomUUID(), clock }), ({ stream }, make) => {
+      if (!failing || !stream.startsWith("source_")) return make();
+      failing = false;
+      return Promise.reject(unavailable());
+    });
+    const run = follow(log);
+    await run.offer(0, BATCH);
+    failing = true;
+    await run.offer(BATCH, 2 * BATCH);
+    expect(failing).toBe(false);
+    await vi.waitUntil(() => run.delivered.includes(2 * BATCH - 1));
+    run.stop();
+    await run.done;
+    expect(firsts(run.delivered)).toEqual(numbers(2 * BATCH));
   });
 
   it("keeps what it owns when heartbeats were made, and their answers lost", async () => {

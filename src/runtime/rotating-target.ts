@@ -91,7 +91,10 @@ export class RotatingTarget implements SinkTarget {
     for (const part of parts) {
       // What an owner wrote that had said so is written again.
       if (before?.parts?.includes(part)) continue;
-      if (await this.#files.hasContent(this.#pathOf(part))) throw foreign(this.#pathOf(part));
+      if (!(await this.#files.hasContent(this.#pathOf(part)))) continue;
+      // It may be a successor's, of an owner that was asleep.
+      await this.#confirm();
+      throw foreign(this.#pathOf(part));
     }
     return { parts };
   }
