@@ -75,6 +75,8 @@ export class MergeReader {
   /** The step that is being worked off: firings that it makes due are still to come. */
   #pending: WatermarkStep | undefined;
   #steps: WatermarkStep[] = [];
+  /** Cursors below which its owner had come before: a reader may not have read that far yet, where it has no records. */
+  #floor: Cursors = {};
   /** Steps up to this ordinal are not said again. */
   #said = THROUGH_NOTHING;
   /** The highest ordinal of what was given out, and of the steps that were taken. */
@@ -112,14 +114,28 @@ export class MergeReader {
   }
 
   /**
-   * Its owner has promised this `through` and said the steps up to `watermark`, and nothing more, whatever was read by
-   * now: {@link next} does not fall behind it, and says what goes beyond it. `taken` are the steps that came with
-   * records which the owner had recorded before.
+   * Its owner has come to this place: it has promised `through` and said the steps up to `watermark`, and nothing more,
+   * whatever was read by now. {@link next} does not fall behind it, and says what goes beyond it. `taken` are the steps
+   * that came with records which the owner had recorded before.
    */
-  goOnFrom(through: number, watermark: WatermarkStep | undefined, taken: readonly WatermarkStep[]): void {
+  goOnFrom(
+    {
+      cursors,
+      through,
+      watermark,
+    }: {
+      readonly cursors: Cursors;
+      readonly through: number;
+      readonly watermark: WatermarkStep | undefined;
+    },
+    taken: readonly WatermarkStep[],
+  ): void {
     this.#through = through;
     this.#said = watermark?.ordinal ?? THROUGH_NOTHING;
     this.#steps.unshift(...taken);
+    this.#floor = cursors;
+    // Records of one ordinal that the owner had not seen to be parted are not, though more of them are there by now.
+    if (cursors[TAKEN_OF_GROUP] === undefined) this.#group.clear();
   }
 
   /** Whether nothing has been taken that is later than what {@link next} said last to be complete. */
@@ -223,7 +239,8 @@ export class MergeReader {
     const parted = this.#readers.some(({ head }) => head !== undefined && group.holds(head.chunk, head.row));
     const cursors: Record<string, number> = {};
     for (const [index, { selection, cursor }] of this.#readers.entries()) {
-      const at = parted ? (group.begun(index) ?? cursor) : cursor;
+      const reached = parted ? (group.begun(index) ?? cursor) : cursor;
+      const at = Math.max(reached, this.#floor[selection.stream] ?? 0);
       // Two outlets of one segment are one stream: what is left of either begins at the lower N.
       cursors[selection.stream] = Math.min(cursors[selection.stream] ?? at, at);
     }

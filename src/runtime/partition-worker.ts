@@ -238,7 +238,7 @@ export class PartitionWorker {
       this.#stop.signal,
     );
     this.#marks?.restoring(false);
-    if (replayed !== undefined) reader.goOnFrom(place.through, place.watermark, replayed.steps);
+    if (replayed !== undefined) reader.goOnFrom(place, replayed.steps);
   }
 
   /** Begins to follow what is asked to be put back, and tells of what came back and is not promised by doors yet. */
