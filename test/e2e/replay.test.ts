@@ -167,7 +167,14 @@ describe("headwater audit --reexecute", () => {
     expect(checked).toBeLessThan(200);
     expect(assurance).toEqual({ confidence: 0.99, share: 0.01 ** (1 / checked), of: 500 });
     expect(await audited("--reexecute", "0.3")).toEqual(sample);
-    expect((await audited("--reexecute", "0.3", "--seed", "another")).check).not.toEqual(sample.check);
+    // Of other samples hardly all have as many inputs as this one.
+    const others: unknown[] = [];
+    for (const seed of ["a", "b", "c", "d"]) {
+      const other = await audited("--reexecute", "0.3", "--seed", seed);
+      expect(other.code).toBe(0);
+      others.push(other.check);
+    }
+    expect(others.some((check) => JSON.stringify(check) !== JSON.stringify(sample.check))).toBe(true);
     expect((await audited("--reexecute", "1")).check).toMatchObject({
       checked: 500,
       assurance: { share: 1 },
