@@ -174,10 +174,7 @@ describe("start", () => {
       "a source",
       {
         inputs: {
-          // biome-ignore lint/correctness/useYield: it fails before it gives anything.
-          in: (async function* (): AsyncGenerator<unknown> {
-            throw undefined;
-          })(),
+          in: { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject() }) },
         },
       },
     ],

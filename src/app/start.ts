@@ -128,11 +128,12 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
     stop: async () => {
       over.abort();
       // What has its place in a queue is taken, if there is somebody who takes it.
-      const closed = Promise.all([...queues.values(), ...feeds].map((queue) => queue.close()));
+      const all = [...queues.values(), ...feeds];
+      const closed = Promise.all(all.map((queue) => queue.close()));
       const done = finished.then(nothing, nothing);
       if (operating) await Promise.race([closed, done, sleep(clock, drainMs ?? LIMITS.drainMs, stop.signal)]);
       stop.abort();
-      for (const queue of [...queues.values(), ...feeds]) queue.end();
+      for (const queue of all) queue.end();
       return finished;
     },
     finished,

@@ -517,7 +517,7 @@ export class DoorWorker {
   async #flush(signal: AbortSignal): Promise<void> {
     await this.#appending;
     if (this.#batch.empty) return;
-    await this.#appendNow("RecordsAccepted");
+    await this.#append("RecordsAccepted");
     await this.#waitForRoom(signal);
   }
 

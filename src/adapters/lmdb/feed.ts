@@ -2,7 +2,6 @@ import { LIMITS } from "../../core/limits.ts";
 import type { CancelTimer, Clock } from "../../ports/clock.ts";
 import type { RecordedEvent } from "../../ports/event-log.ts";
 import { BOUNDS } from "./bounds.ts";
-import { isPanic } from "./faults.ts";
 import { Filter, type Reader } from "./reader.ts";
 import type { RecentEvents } from "./recent.ts";
 import type { Store } from "./store.ts";
@@ -98,8 +97,6 @@ export class Feed {
       const { position } = store.tail();
       if (position > this.#seen) this.#catchUp(position);
     } catch (thrown) {
-      // The writer, which may not know of it yet, opens it again: the next look finds what was committed meanwhile.
-      if (isPanic(thrown)) return;
       this.#options.onFailure(thrown);
     }
   }

@@ -30,7 +30,7 @@ import {
 import type { Ids } from "../../ports/ids.ts";
 import { backUp } from "./backup.ts";
 import { dataFile } from "./data-file.ts";
-import { fault } from "./faults.ts";
+import { fault, isPanic } from "./faults.ts";
 import { Feed } from "./feed.ts";
 import { fromPosition, type Head, toPosition } from "./format.ts";
 import { describeStream, hasGone, streamNames } from "./info.ts";
@@ -307,6 +307,8 @@ class LmdbLog implements EventLog {
   }
 
   #fail(error: unknown): void {
+    // The writer, which may not know of it yet, opens it again: the feed's next look finds what was committed meanwhile.
+    if (isPanic(error)) return;
     this.#failure ??= fault(error, this.#store.dir);
     for (const wake of this.#wakes) wake();
   }
