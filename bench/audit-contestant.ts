@@ -6,7 +6,6 @@ import { openLog } from "../src/runtime/compose.ts";
 import { watchMemory } from "./measure.ts";
 import { orderSchema, orders, stages } from "./workload.ts";
 
-const BATCH = 512;
 const PARTITIONS = 4;
 const MS_PER_SECOND = 1_000;
 
@@ -17,7 +16,7 @@ export interface AuditFigures {
 }
 
 async function runs(log: string, records: number, key: string | undefined): Promise<void> {
-  const p = pipeline("bench", { partitions: PARTITIONS, batchRecords: BATCH });
+  const p = pipeline("bench", { partitions: PARTITIONS });
   p.source("orders", { schema: orderSchema, key: (order) => order.customer })
     .map("priced", stages.priced)
     .map("taxed", stages.taxed)

@@ -11,7 +11,7 @@ import { openLog } from "../src/runtime/compose.ts";
 import { LOG_VARIABLE, watchMemory } from "./measure.ts";
 import { orderSchema, orders, stages } from "./workload.ts";
 
-const BATCH = 512;
+const BATCH = 1_024;
 const PARTITIONS = 4;
 const MS_PER_SECOND = 1_000;
 

@@ -2,11 +2,10 @@ import { parameter, pipeline } from "headwater";
 import { z } from "zod";
 import { orderSchema } from "./workload.ts";
 
-const BATCH = 512;
 const PARTITIONS = 4;
 
 /** One stage that takes as many rounds of plain arithmetic for each record as its parameter says. */
-const p = pipeline("threads-bench", { partitions: PARTITIONS, batchRecords: BATCH });
+const p = pipeline("threads-bench", { partitions: PARTITIONS });
 
 p.source("orders", { schema: orderSchema, key: (order) => order.customer })
   .map(

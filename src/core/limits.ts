@@ -11,7 +11,7 @@ export const LIMITS = {
   /** Or when the sender's ids of its records have this many characters: they are in the event itself. */
   batchIdChars: 64 * 1024,
   /** Records in a micro-batch unless a pipeline says otherwise, and at most. */
-  batchRecords: 512,
+  batchRecords: 1_024,
   batchRecordsMost: 8_192,
   /** A batch is closed this long after its first record, and an idle owner says how far it is this often. */
   tickMs: 10,

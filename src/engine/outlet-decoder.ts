@@ -55,6 +55,8 @@ const NO_ROWS = {
 /** What all readers of an event need of it is computed once. */
 const sourceColumns = new WeakMap<RecordsAccepted, SourceColumns>();
 const stepRows = new WeakMap<StepsRecorded, StepRows>();
+/** Of a payload in one event, which is the usual case, the block that was asked for last. */
+const blocks = new WeakMap<RecordsStored, { readonly stage: number; readonly block: StoredBlock }>();
 
 interface SourceColumns {
   readonly ordinals: readonly number[];
@@ -273,6 +275,16 @@ export interface StoredBlock {
 
 /** The block of `stage` in the events of one payload, or of it and then of what is in transit. */
 export function decodeBlock(events: readonly RecordsStored[], stage: number): StoredBlock {
+  const [only] = events;
+  if (only === undefined || events.length > 1) return decodeBlocks(events, stage);
+  const known = blocks.get(only);
+  if (known?.stage === stage) return known.block;
+  const block = decodeBlocks(events, stage);
+  blocks.set(only, { stage, block });
+  return block;
+}
+
+function decodeBlocks(events: readonly RecordsStored[], stage: number): StoredBlock {
   const buffers: Uint8Array[] = [];
   const starts: number[] = [];
   const ends: number[] = [];
