@@ -1,5 +1,6 @@
 /** The library's door: what pipelines and programs import as "headwater". */
 import type { Lineage, LineageRequest } from "./app/lineage-types.ts";
+import type { OpenAtRequest, PipelineView } from "./app/open-at-types.ts";
 import type { RunReport, RunRequest } from "./app/run-types.ts";
 import type { RunningPipeline, StartOptions } from "./app/start-types.ts";
 import type { StageState, StateRequest } from "./app/state-types.ts";
@@ -17,6 +18,7 @@ export type {
 } from "./app/audit-types.ts";
 export type { CheckpointTimes } from "./app/checkpoint-types.ts";
 export type { Lineage, LineageRequest, LineageVertex, ViewOptions } from "./app/lineage-types.ts";
+export type { OpenAtRequest, PipelineView, Projection, StatefulStage } from "./app/open-at-types.ts";
 export type { Backpressure, RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
 export type {
   BatchDelivery,
@@ -86,6 +88,16 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
 export async function state(request: StateRequest): Promise<StageState> {
   const app = await import("./app/state.ts");
   return app.stateAt(request);
+}
+
+/**
+ * A read-only view of a pipeline as of any ordinal or time: what its stages kept, its parameters, what audits and folds
+ * of one's own come to over the log as it was, and the lineage that there was by then. Neither the log nor a run that is
+ * at work on it is touched. Code in the log is run where no snapshot stands at that point. Throws a `HeadwaterError`.
+ */
+export async function openAt(request: OpenAtRequest): Promise<PipelineView> {
+  const app = await import("./app/open-at.ts");
+  return app.openAt(request);
 }
 
 /**

@@ -97,6 +97,11 @@ export async function openViewStore(spec: string, log: EventLog, views?: string)
   return openLmdbViewStore(join(views ?? beside, log.id));
 }
 
+/** A store of views that ends with the program. */
+export function createMemoryViews(): ViewStore {
+  return createMemoryViewStore();
+}
+
 /** Everything that a run needs from outside, but for the log. */
 export interface Surroundings {
   readonly clock: Clock;

@@ -60,10 +60,19 @@ export async function* readInSteps(
  * The last revision of a stream for whose event `holds`, which has to hold for all events up to some revision and
  * for none after it; the first readable one if it holds for none. `undefined`: the stream is not there.
  */
-export async function seekLast(
+export function seekLast(
   log: EventLog,
   stream: string,
   holds: (event: TypedEvent) => boolean,
+): Promise<number | undefined> {
+  return seekLastRecorded(log, stream, (event) => holds(decodeEvent(event)));
+}
+
+/** {@link seekLast}, of events as the log gives them. */
+export async function seekLastRecorded(
+  log: EventLog,
+  stream: string,
+  holds: (event: RecordedEvent) => boolean,
 ): Promise<number | undefined> {
   const info = await log.streamInfo(stream);
   if (info === undefined || info.lastRevision < info.firstRevision) return undefined;
@@ -76,7 +85,7 @@ export async function seekLast(
       // It is being let go of: what is left is looked through.
       low = Math.max(middle, (await log.streamInfo(stream))?.firstRevision ?? middle);
       high = Math.max(low, high);
-    } else if (holds(decodeEvent(found))) low = middle;
+    } else if (holds(found)) low = middle;
     else high = middle - 1;
   }
   return low;
