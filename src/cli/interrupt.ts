@@ -13,6 +13,16 @@ export interface InterruptSteps {
   second?(): void;
 }
 
+/** Says of a `process.exit` in a stage that it was one, until the returned function is called. */
+export function refuseExit(io: Io): () => void {
+  return io.refuseExit(
+    (code) =>
+      `headwater: the pipeline's code has ended this process: process.exit(${code}). What was accepted is kept, and the next run goes on with it.
+Let the code throw instead; with --executor threads it would have ended its thread alone, and the record would be named.
+`,
+  );
+}
+
 /** Listens for Ctrl-C. */
 export function listenForInterrupt(io: Io, steps: InterruptSteps = {}): Interrupt {
   const controller = new AbortController();

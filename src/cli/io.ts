@@ -1,7 +1,9 @@
+import { writeSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import type { AuditReport, AuditRequest } from "../app/audit-types.ts";
 import type { EvidenceReport, EvidenceRequest, VerifyReport, VerifyRequest } from "../app/evidence-types.ts";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
+import { EXIT } from "./errors.ts";
 
 /** Where the command writes to. */
 export interface Out {
@@ -60,6 +62,11 @@ export interface Io {
    * process's other threads, and one of them may be in the middle of writing the log, or wait for it.
    */
   die(): void;
+  /**
+   * Until the returned function is called, a `process.exit` of somebody else's code is said to be one, with `text`, and
+   * is a failure in any case.
+   */
+  refuseExit(text: (code: number) => string): () => void;
   /** Loaded only when needed, so that `--help` is fast. */
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
@@ -94,6 +101,25 @@ export function processIo(): Io {
     die: () => {
       process.removeAllListeners("SIGINT");
       process.kill(process.pid, "SIGINT");
+    },
+    refuseExit: (text) => {
+      // An exception that nobody caught ends the process, too; Node tells that itself.
+      let uncaught = false;
+      const onUncaught = () => {
+        uncaught = true;
+      };
+      const onExit = (code: number) => {
+        if (uncaught) return;
+        // Nothing else is written any more.
+        writeSync(process.stderr.fd, text(code));
+        if (code === EXIT.ok) process.exitCode = EXIT.failed;
+      };
+      process.on("uncaughtExceptionMonitor", onUncaught);
+      process.on("exit", onExit);
+      return () => {
+        process.off("uncaughtExceptionMonitor", onUncaught);
+        process.off("exit", onExit);
+      };
     },
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
