@@ -10,7 +10,8 @@ import { ProgressBoard } from "../../src/runtime/progress-board.ts";
 import { type Refused, readRefused, refusedKey } from "../../src/runtime/quarantine.ts";
 import { type Decisions, decide } from "../../src/runtime/retry-requests.ts";
 import type { RunControls, RunEnvironment } from "../../src/runtime/run-options.ts";
-import { CallbackTarget } from "../../src/runtime/sink-targets.ts";
+import type { OutputRecord, SinkTarget } from "../../src/runtime/sink-target.ts";
+import { BatchCallbackTarget, CallbackTarget } from "../../src/runtime/sink-targets.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
 import { type Random, seededIds, seededRandom, upTo, VirtualWorld } from "./virtual-world.ts";
@@ -65,6 +66,8 @@ export interface Circumstances {
   readonly discards?: boolean;
   /** See `RunEnvironment.pace`. */
   readonly pace?: RunEnvironment["pace"];
+  /** Sinks are handed whole batches, each of which is a delivery of its own. */
+  readonly inBatches?: boolean;
 }
 
 /** What a simulation has come to. */
@@ -181,14 +184,7 @@ export class Simulation {
         plan: planPipeline(this.#definition),
         bundle: undefined,
         intakes,
-        targets: new Map(
-          [...delivered].map(([sink, records]) => [
-            sink,
-            new CallbackTarget(({ key, ordinal, value }) => {
-              records.push({ key, ordinal, value });
-            }),
-          ]),
-        ),
+        targets: new Map([...delivered].map(([sink, records]) => [sink, targetOf(records, circumstances)])),
         nodes: circumstances.nodes,
         batchRecords: circumstances.batchRecords,
         tickMs: circumstances.tickMs,
@@ -288,6 +284,13 @@ export class Simulation {
       at = end;
     }
   }
+}
+
+function targetOf(into: Delivery[], { inBatches }: Circumstances): SinkTarget {
+  const take = ({ key, ordinal, value }: OutputRecord) => {
+    into.push({ key, ordinal, value });
+  };
+  return inBatches ? new BatchCallbackTarget((records) => records.forEach(take)) : new CallbackTarget(take);
 }
 
 /** Runs a pipeline over its inputs, through all interruptions, until everything is through; on a new log, or on `on`. */
