@@ -66,6 +66,8 @@ export interface Circumstances {
   readonly discards?: boolean;
   /** See `RunEnvironment.pace`. */
   readonly pace?: RunEnvironment["pace"];
+  /** Records come in portions, one after so much virtual time each. */
+  readonly everyMs?: number;
   /** Sinks are handed whole batches, each of which is a delivery of its own. */
   readonly inBatches?: boolean;
 }
@@ -82,6 +84,8 @@ export interface Outcome {
 }
 
 const STUCK_MS = 20 * 60_000;
+/** Records of one portion, where they come at a steady pace. */
+const PORTION_MOST = 16;
 
 /** One process's world around `runPipeline`; made by {@link Simulation}. */
 export interface SimulatedRun {
@@ -228,7 +232,7 @@ export class Simulation {
   }
 
   /** Lets time pass until the run has ended, or its process has died. Answers whether it came to its end. */
-  async finish(run: SimulatedRun): Promise<boolean> {
+  async finish(run: SimulatedRun, stuckMs = STUCK_MS): Promise<boolean> {
     const died = (async () => {
       while (!run.process.dead) await this.world.sleep(50);
       return false;
@@ -241,7 +245,7 @@ export class Simulation {
         throw error;
       },
     );
-    return this.world.run(Promise.race([ended, died]), STUCK_MS, () =>
+    return this.world.run(Promise.race([ended, died]), stuckMs, () =>
       [
         `${run.board.totals.accepted} accepted, doors through ${run.board.doorsThrough}`,
         `behind: ${run.board.behind(run.board.doorsThrough).join(", ")}`,
@@ -263,14 +267,17 @@ export class Simulation {
   async *#intake(
     source: string,
     next: number,
-    { delayMs }: Circumstances,
+    { delayMs, everyMs }: Circumstances,
     process: SimulatedProcess,
   ): AsyncGenerator<readonly IntakeRecord[], void, undefined> {
     const given = this.#inputs.get(source) ?? [];
     const refused = new Set([...(this.refused.get(source) ?? [])].filter((index) => index < next));
     this.refused.set(source, refused);
     for (let at = next; at < given.length; ) {
-      const end = at + 1 + upTo(this.#random, given.length - at - 1);
+      const most =
+        everyMs === undefined ? given.length - at - 1 : Math.min(PORTION_MOST, given.length - at) - 1;
+      const end = at + 1 + upTo(this.#random, most);
+      if (everyMs !== undefined) await this.world.sleep(everyMs);
       if (delayMs > 0 && this.#random() < 0.5) await this.world.sleep(upTo(this.#random, 5 * delayMs));
       if (process.dead) return;
       const first = at;
@@ -305,7 +312,8 @@ export async function simulate(
   const left: (Interruption | undefined)[] = [...circumstances.interruptions, undefined];
   for (let how = circumstances; left.length > 0; ) {
     const run = await simulation.start({ circumstances: how }, left.shift());
-    const ended = await simulation.finish(run);
+    const portions = Math.max(0, ...[...inputs.values()].map(({ length }) => length));
+    const ended = await simulation.finish(run, STUCK_MS + portions * (circumstances.everyMs ?? 0));
     runs.push(run.delivered);
     if (!ended && left.length === 0) {
       left.push(undefined);
