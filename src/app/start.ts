@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { durationMs } from "../pipeline/duration.ts";
@@ -18,7 +19,7 @@ import type { SinkTarget } from "../runtime/sink-target.ts";
 import { BatchCallbackTarget, CallbackTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { checkpointsOfRun } from "./checkpoint-timer.ts";
-import { chooseExecutor } from "./executor.ts";
+import { chooseExecutor, mustBeWithin } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { fileTarget, mustBeAddress } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
@@ -33,6 +34,7 @@ import type {
 
 /** Runs a pipeline in this process. Throws `UnknownSource`, `UnknownSink`, `BadParameter`, and what opening the log throws. */
 export async function start(pipeline: Pipeline, options: StartOptions): Promise<RunningPipeline> {
+  mustBeOptions(options);
   const plan = planPipeline(pipeline.definition, overridesOf(options.parameters));
   const { definition } = plan;
   const queues = new Map<string, OfferQueue>();
@@ -44,7 +46,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   if (executor.threads !== undefined && options.module === undefined) throw moduleMissing(definition.name);
   const targets = await targetsOf(plan, options, surroundings);
   const bundle =
-    options.module === undefined ? undefined : await surroundings.bundler.bundle(resolve(options.module));
+    options.module === undefined ? undefined : await surroundings.bundler.bundle(pathOf(options.module));
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
   const timer = await checkpointsOfRun(log, options.checkpoints, options.onNotice).catch(async (error) => {
     await log.close();
@@ -53,6 +55,11 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const board = new ProgressBoard();
   const stop = new AbortController();
   let operating = false;
+  let begun = nothing;
+  /** Whether there is anything to be drained is known then. */
+  const decided = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
   const { clock } = surroundings;
   const drainMs =
     options.drainTimeout === undefined
@@ -73,6 +80,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           runtime: runtimeVersions(),
           onOperating: () => {
             operating = true;
+            begun();
           },
         },
         {
@@ -89,7 +97,10 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           ...(drainMs !== undefined && { drainMs }),
           signal: stop.signal,
           board,
-          ...noticesTo(definition, options.onNotice),
+          ...noticesTo(definition, (notice) => {
+            if (notice.kind === "standing-by") begun();
+            options.onNotice?.(notice);
+          }),
         },
       );
       const time = { started, ended: clock.monotonic() };
@@ -131,6 +142,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
       const all = [...queues.values(), ...feeds];
       const closed = Promise.all(all.map((queue) => queue.close()));
       const done = finished.then(nothing, nothing);
+      await Promise.race([decided, done]);
       if (operating) await Promise.race([closed, done, sleep(clock, drainMs ?? LIMITS.drainMs, stop.signal)]);
       stop.abort();
       for (const queue of all) queue.end();
@@ -148,7 +160,7 @@ function intakesOf(
   over: AbortSignal,
 ): Map<string, ProgramIntake> {
   const { definition } = plan;
-  const inputs = new Map(Object.entries(options.inputs ?? {}));
+  const inputs = new Map(Object.entries(given(options.inputs, "inputs")));
   for (const name of inputs.keys()) {
     if (definition.sources.some((source) => source.name === name)) continue;
     throw new HeadwaterError("UnknownSource", `the pipeline has no source ${JSON.stringify(name)}`, {
@@ -157,16 +169,64 @@ function intakesOf(
   }
   return new Map(
     definition.sources.map(({ name }) => {
-      const given = inputs.get(name);
-      if (typeof given === "object") {
-        return [name, new ProgramIntake(groupRecords(given, definition.batchRecords))];
+      const input: unknown = inputs.get(name);
+      if (isIterable(input)) {
+        return [name, new ProgramIntake(groupRecords(input, definition.batchRecords, over))];
       }
       const queue = new OfferQueue();
-      if (given === undefined) queues.set(name, queue);
-      else feeds.push(queue);
-      return [name, new ProgramIntake(given === undefined ? queue : pushed(queue, given, over))];
+      if (input === undefined) {
+        queues.set(name, queue);
+        return [name, new ProgramIntake(queue)];
+      }
+      if (typeof input !== "function") {
+        throw badOption(`inputs.${name}`, input, "records as an iterable, or a function that pushes them");
+      }
+      feeds.push(queue);
+      return [name, new ProgramIntake(pushed(queue, input as Feed, over))];
     }),
   );
+}
+
+/** A text is iterable, too, but has no records. */
+function isIterable(input: unknown): input is Iterable<unknown> | AsyncIterable<unknown> {
+  return (
+    typeof input === "object" && input !== null && (Symbol.iterator in input || Symbol.asyncIterator in input)
+  );
+}
+
+/** An option whose entries are by name; `{}` if it is absent. */
+function given<T>(
+  option: Readonly<Record<string, T>> | undefined,
+  name: string,
+): Readonly<Record<string, T>> {
+  if (option === undefined) return {};
+  if (typeof option === "object" && option !== null && !Array.isArray(option)) return option;
+  throw badOption(name, option, "an object with an entry for each name");
+}
+
+function badOption(where: string, value: unknown, wanted: string): HeadwaterError {
+  const is = value === null || value === undefined ? String(value) : `of type ${typeof value}`;
+  return new HeadwaterError("BadUsage", `the option has to be ${wanted}, and is ${is}`, { where });
+}
+
+function mustBeOptions({ log, batchRecords, tickMs, provenance }: StartOptions): void {
+  if (typeof log !== "string") throw badOption("log", log, "the log's name, such as lmdb:.headwater");
+  if (batchRecords !== undefined) mustBeWithin("batchRecords", batchRecords, 1, LIMITS.batchRecordsMost);
+  if (tickMs !== undefined) mustBeWithin("tickMs", tickMs, 1, LIMITS.tickMsMost);
+  if (provenance === undefined || provenance === "full" || provenance === "off") return;
+  throw new HeadwaterError("BadUsage", `there is no provenance ${JSON.stringify(provenance)}`, {
+    where: "provenance",
+    hint: 'It is "full", or "off".',
+  });
+}
+
+/** A module by its path, or by its file URL such as `import.meta.url`. */
+function pathOf(module: unknown): string {
+  if (module instanceof URL || (typeof module === "string" && module.startsWith("file:"))) {
+    return fileURLToPath(module);
+  }
+  if (typeof module === "string") return resolve(module);
+  throw badOption("module", module, "the path of the pipeline's module, such as import.meta.filename");
 }
 
 /** What a function of the program gives; it is called when the door begins to read. */
@@ -208,22 +268,27 @@ async function targetsOf(
   surroundings: Surroundings,
 ): Promise<Map<string, SinkTarget>> {
   const targets = new Map<string, SinkTarget>();
-  for (const [name, binding] of Object.entries(options.sinks ?? {})) {
+  for (const [name, binding] of Object.entries(given(options.sinks, "sinks"))) {
     if (!definition.sinks.some((sink) => sink.name === name)) {
       throw new HeadwaterError("UnknownSink", `the pipeline has no sink ${JSON.stringify(name)}`, {
         where: `pipeline ${definition.name}`,
       });
     }
-    targets.set(name, await targetOf(binding, surroundings));
+    targets.set(name, await targetOf(name, binding, surroundings));
   }
   return targets;
 }
 
-async function targetOf(binding: SinkBinding, { files, http, clock }: Surroundings): Promise<SinkTarget> {
+async function targetOf(
+  name: string,
+  binding: SinkBinding,
+  { files, http, clock }: Surroundings,
+): Promise<SinkTarget> {
   if (typeof binding === "function") {
     const deliver = binding as (record: unknown, delivery: Delivery) => void | Promise<void>;
     return new CallbackTarget(({ value, key, ordinal }) => deliver(value, { key, ordinal }));
   }
+  mustBind(`sinks.${name}`, binding);
   if ("batch" in binding) {
     const deliver = binding.batch as (records: readonly unknown[], delivery: BatchDelivery) => void;
     return new BatchCallbackTarget((records, key) =>
@@ -238,4 +303,10 @@ async function targetOf(binding: SinkBinding, { files, http, clock }: Surroundin
   const { url, headers = {}, timeout } = binding;
   const timeoutMs = timeout === undefined ? LIMITS.postTimeoutMs : durationMs(timeout, "the timeout", url, 1);
   return new HttpTarget({ http, clock, url, headers, timeoutMs });
+}
+
+function mustBind(where: string, binding: unknown): void {
+  const { batch, file, url } = Object(binding) as Partial<Record<"batch" | "file" | "url", unknown>>;
+  if (typeof batch === "function" || typeof file === "string" || typeof url === "string") return;
+  throw badOption(where, binding, "a function, { batch: function }, { file: path } or { url: address }");
 }

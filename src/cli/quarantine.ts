@@ -202,7 +202,7 @@ function showLines(found: RefusedDetails): string[] {
     ["left", firing === null || firing.left === null ? null : text(firing.left)],
     ["members", firing === null || firing.members.length === 0 ? null : firing.members.join(", ")],
     ["cannot be put back", found.obstacle],
-    ["stack", found.stack],
+    ["stack", found.stack?.split("\n").map(onOneLine).join("\n") ?? null],
   ];
   return lines.flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(10)} ${value}`]));
 }
