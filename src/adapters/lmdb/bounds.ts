@@ -15,6 +15,8 @@ export const BOUNDS = {
   /** What is read before other work gets its turn, and while one snapshot is held. */
   chunkEvents: 256,
   chunkBytes: 1024 * 1024,
+  /** Of a stream less is read at first, and then twice as much each time: many readers soon have what they look for. */
+  firstChunkBytes: 32 * 1024,
   /** Keys looked at for one chunk when a filter lets little pass. */
   chunkKeys: 4_096,
   /** A live subscriber that has more than this in its buffer goes on from the log. */
