@@ -38,6 +38,11 @@ export interface ReexecutionQuery {
   readonly from: number;
   readonly to: number;
   readonly signal: AbortSignal;
+  /**
+   * Whether something of the inputs from N = `first` up to, and without, `end` is asked for: others are run only where
+   * the state needs them. Absent: all are.
+   */
+  wants?(stream: string, first: number, end: number): boolean;
   /** Told of events that cannot be run again, because what they need was let go of. Absent: that is thrown. */
   onGone?(gone: GoneInputs): void;
 }
@@ -99,6 +104,12 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         running.stop();
         running = undefined;
       }
+      // Without state each event can be begun at.
+      if (data.snapshot === undefined && !isWanted(query, stream, data) && !(await isStateful(query, data))) {
+        running?.stop();
+        running = undefined;
+        continue;
+      }
       if (gone !== undefined && !gone.isOver(data)) {
         tell(query, stream, data, gone.reason);
         continue;
@@ -112,9 +123,10 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
           place ?? (await placeBefore(log, stream, recorded.revision)),
           data,
         );
+        const wanted = isWanted(query, stream, data);
         for await (const piece of running.run(recorded.revision, data)) {
           pieces++;
-          yield piece;
+          if (wanted) yield piece;
         }
       } catch (error) {
         if (query.onGone === undefined || pieces > 0 || !isGone(error)) throw error;
@@ -127,6 +139,15 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
   } finally {
     running?.stop();
   }
+}
+
+function isWanted({ wants }: ReexecutionQuery, stream: string, { first, count }: StepsRecorded): boolean {
+  return wants === undefined || wants(stream, first, first + count);
+}
+
+async function isStateful({ history, segment }: ReexecutionQuery, event: StepsRecorded): Promise<boolean> {
+  const plan = await history.planOf(history.withIdentity(event.deployment, event.through));
+  return plan.segments.find(({ name }) => name === segment)?.stateful === true;
 }
 
 /** A part of history that cannot be run again: up to the next snapshot, if state was looked for before it. */
@@ -149,8 +170,10 @@ function isGone(error: unknown): error is HeadwaterError {
   return isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
 }
 
-function tell({ onGone }: ReexecutionQuery, stream: string, { first, count }: StepsRecorded, reason: string) {
-  onGone?.({ address: `${stream}@${first}`, inputs: count, reason });
+function tell(query: ReexecutionQuery, stream: string, event: StepsRecorded, reason: string): void {
+  if (!isWanted(query, stream, event)) return;
+  const { first, count } = event;
+  query.onGone?.({ address: `${stream}@${first}`, inputs: count, reason });
 }
 
 /** A partition under one deployment, as it runs again. */
