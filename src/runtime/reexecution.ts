@@ -34,7 +34,7 @@ export interface ReexecutionQuery {
   readonly history: Pick<DeploymentHistory, "pipeline" | "withIdentity" | "planOf" | "after">;
   readonly segment: string;
   readonly partition: number;
-  /** Events are left out that are complete below the first of these ordinals, and those that begin above the last. */
+  /** Events are left out that end below the first of these ordinals, and those that begin above the last. */
   readonly from: number;
   readonly to: number;
   readonly signal: AbortSignal;
@@ -86,7 +86,8 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
   if (info === undefined) return;
   // What is appended from now on is not taken: the inputs of all these events are in the log.
   const { lastRevision } = info;
-  const begin = (await seekThrough(log, stream, from - 1)) ?? info.firstRevision;
+  // Of an ordinal that is still going on an event is complete up to the one before.
+  const begin = (await seekThrough(log, stream, from - 2)) ?? info.firstRevision;
   let running: RunningAgain | undefined;
   let before: UnitEvent | undefined;
   let gone: Gap | undefined;
@@ -98,7 +99,7 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         throw foreignEvent(stream, recorded.revision, type);
       const place = before;
       before = data;
-      if (type === "PartitionClaimed" || data.count === 0 || data.through < from) continue;
+      if (type === "PartitionClaimed" || data.count === 0 || highestOrdinal(data) < from) continue;
       if ((decodeDeltas(data.ordinals ?? new Uint8Array(0))[0] ?? 0) > to) break;
       if (running !== undefined && !equalBytes(running.deployed.deployment, data.deployment)) {
         running.stop();

@@ -51,16 +51,17 @@ export async function walkForwards(
 ): Promise<void> {
   const { log } = walk;
   for (const unit of unitsOf(walk, from, to)) {
-    const begin = await seekThrough(log, unit.stream, Math.max(from, unit.lowest) - 1);
+    const lowest = Math.max(from, unit.lowest);
+    // Of an ordinal that is still going on an event is complete up to the one before.
+    const begin = await seekThrough(log, unit.stream, lowest - 2);
     if (begin === undefined) continue;
     for await (const recorded of log.read(unit.stream, { from: begin })) {
       mustGoOn(walk);
       const { type, data } = decodeEvent(recorded);
-      if (type !== "StepsRecorded" || data.count === 0 || data.through < from) continue;
+      if (type !== "StepsRecorded" || data.count === 0) continue;
       const graph = new StepGraph(data);
-      const { ordinal } = graph.input(0);
-      if (ordinal > Math.min(to, unit.highest)) break;
-      if (ordinal < unit.lowest) continue;
+      if (graph.input(0).ordinal > Math.min(to, unit.highest)) break;
+      if (graph.input(data.count - 1).ordinal < lowest) continue;
       const event = await walkedEvent(walk, unit, graph);
       chooseForwards(selected, event, choose?.(event));
     }

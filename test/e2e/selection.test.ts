@@ -219,7 +219,7 @@ describe("headwater replay --quarantined", () => {
       passed: 4,
       absent: 0,
     });
-    expect(sinksOf(report).weighed).toEqual({ same: 0, changed: 0, added: 4, gone: 0, fields: {} });
+    expect(sinksOf(report)["weighed"]).toEqual({ same: 0, changed: 0, added: 4, gone: 0, fields: {} });
     const lines = readFileSync(join(cwd, "diff.jsonl"), "utf8")
       .trim()
       .split("\n")
