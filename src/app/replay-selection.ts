@@ -98,6 +98,14 @@ function choosesRecords({ key, record, quarantined }: DeployedSelection): boolea
   return key !== undefined || record !== undefined || quarantined === true;
 }
 
+/** A selection with the address of its record, whatever that was named by. */
+export function resolved(
+  only: DeployedSelection | undefined,
+  selection: Selection | undefined,
+): DeployedSelection | undefined {
+  return selection?.record === undefined ? only : { ...only, record: selection.record };
+}
+
 /** What a selection chooses in a fork of the history: see `selectInFork`. */
 export function chosenInFork(
   within: SelectedHistory,

@@ -14,7 +14,13 @@ import { ordinalOfInput } from "../runtime/seek.ts";
 import type { Selection } from "../runtime/selection.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
-import { chosenIn, type SelectedHistory, selectedRecords, selectionOf } from "./replay-selection.ts";
+import {
+  chosenIn,
+  resolved,
+  type SelectedHistory,
+  selectedRecords,
+  selectionOf,
+} from "./replay-selection.ts";
 import type { Divergence, ExplainedDivergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
 
 export { askFork, listForks, resumeFork, showFork } from "./forks.ts";
@@ -37,11 +43,12 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   try {
     const history = await DeploymentHistory.read(log, bundler, name);
     if (history === undefined) throw unknownPipeline(name);
-    const only = selectionOf(history, request);
+    const asked = selectionOf(history, request);
     const window = await windowOf(log, history, request.from, request.to);
     const { signal = new AbortController().signal } = request;
     const within = { surroundings, log, history, window, signal };
-    const selection = await chosenIn(within, only);
+    const selection = await chosenIn(within, asked);
+    const only = resolved(asked, selection);
     const records = await selectedRecords(within, only, selection);
     const { steps, diverged, first, gone, refused } = await verify(within, only, selection, request);
     if (records === 0 && steps === 0 && gone.inputs === 0) throw nothingIn(name, window);

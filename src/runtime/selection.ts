@@ -51,6 +51,8 @@ export interface Selection {
   readonly places: ReadonlySet<string>;
   /** Those that were refused. */
   readonly refused: readonly RefusedRow[];
+  /** The address of the one record. */
+  readonly record?: string;
 }
 
 /** A record that a stage refused, and where it is. */
@@ -83,8 +85,8 @@ export async function select(context: SelectionContext, query: SelectionQuery): 
   if (query.stage !== undefined) mustHaveStage(context, query.stage);
   if (query.key !== undefined) return selectKey(context, { ...query, key: query.key });
   const refused = query.quarantined ? await refusedRows(context, query.stage) : [];
-  const seeds =
-    query.record === undefined ? refused.map(({ seed }) => seed) : await seedsOf(context, query.record);
+  const found = query.record === undefined ? undefined : await seedsOf(context, query.record);
+  const seeds = found?.seeds ?? refused.map(({ seed }) => seed);
   const forwards = new SelectedRecords();
   const backwards = new SelectedRecords();
   let from = Number.MAX_SAFE_INTEGER;
@@ -100,6 +102,7 @@ export async function select(context: SelectionContext, query: SelectionQuery): 
     begun: query.record === undefined ? refused.length : 1,
     places: new Set(seeds.flatMap(({ place }) => place ?? [])),
     refused,
+    ...(found !== undefined && { record: found.record }),
   };
 }
 
@@ -248,7 +251,10 @@ function segmentOf(
 }
 
 /** The rows that a RECORD stands for. */
-async function seedsOf(context: SelectionContext, text: string): Promise<Seed[]> {
+async function seedsOf(
+  context: SelectionContext,
+  text: string,
+): Promise<{ readonly record: string; readonly seeds: readonly Seed[] }> {
   const { log, bundler, history, signal } = context;
   const reader = new LineageReader(log, bundler);
   const address = await resolveRecord({ log, reader, signal }, text);
@@ -268,7 +274,7 @@ async function seedsOf(context: SelectionContext, text: string): Promise<Seed[]>
       hint: "What came of it can be chosen, if that is still there: name one of its outputs.",
     });
   }
-  return seedsAt(context, reader, place);
+  return { record: written, seeds: await seedsAt(context, reader, place) };
 }
 
 async function seedsAt(

@@ -19,6 +19,7 @@ describe("the library's door", () => {
       "parameter",
       "pipeline",
       "reducer",
+      "replay",
       "run",
       "session",
       "sliding",
@@ -27,6 +28,7 @@ describe("the library's door", () => {
       "sum",
       "timeToOrdinal",
       "tumbling",
+      "whatIf",
     ]);
   });
 });

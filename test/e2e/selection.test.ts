@@ -165,6 +165,7 @@ describe("headwater replay --record", () => {
         { sum: 9 },
       ),
     });
+    expect(report.only).toEqual({ record: "source_weights.in@31" });
     const after = await replay("--what-if", "q.ts", "--record", "in:r32");
     expect(sinksOf(after.report)).toMatchObject({
       weighed: counts(1, 0),
