@@ -1,9 +1,11 @@
 /** The library's door: what pipelines and programs import as "headwater". */
 import type { Lineage, LineageRequest } from "./app/lineage-types.ts";
 import type { OpenAtRequest, PipelineView } from "./app/open-at-types.ts";
+import type { ReplayReport, ReplayRequest } from "./app/replay-types.ts";
 import type { RunReport, RunRequest } from "./app/run-types.ts";
 import type { RunningPipeline, StartOptions } from "./app/start-types.ts";
 import type { StageState, StateRequest } from "./app/state-types.ts";
+import type { WhatIfReport, WhatIfRequest } from "./app/what-if-types.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
 
 export type {
@@ -19,7 +21,9 @@ export type {
 export type { CheckpointTimes } from "./app/checkpoint-types.ts";
 export type { Lineage, LineageRequest, LineageVertex, ViewOptions } from "./app/lineage-types.ts";
 export type { OpenAtRequest, PipelineView, Projection, StatefulStage } from "./app/open-at-types.ts";
+export type { ExplainedDivergence, ReplayProgress, ReplayReport, ReplayRequest } from "./app/replay-types.ts";
 export type { Backpressure, RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
+export type { ReplaySelection } from "./app/selection-types.ts";
 export type {
   BatchDelivery,
   Delivery,
@@ -38,6 +42,13 @@ export type {
   StateRequest,
   WindowStateEntry,
 } from "./app/state-types.ts";
+export type {
+  ForkProgress,
+  OutputsDiff,
+  SinkDifference,
+  WhatIfReport,
+  WhatIfRequest,
+} from "./app/what-if-types.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
 export type { Aggregate, Aggregates, ReducerOptions } from "./pipeline/aggregates.ts";
 export type { CaptureLevel, CaptureOptions } from "./pipeline/capture.ts";
@@ -108,4 +119,23 @@ export async function openAt(request: OpenAtRequest): Promise<PipelineView> {
 export async function lineage(request: LineageRequest): Promise<Lineage> {
   const app = await import("./app/lineage.ts");
   return app.lineage(request);
+}
+
+/**
+ * Runs a part of a pipeline's history again and compares it with what was recorded, as `headwater replay` does. Only
+ * reads; the log may be at work in another process. Runs code from the log. Throws a `HeadwaterError`.
+ */
+export async function replay(request: ReplayRequest): Promise<ReplayReport> {
+  const app = await import("./app/replay.ts");
+  return app.replay(request);
+}
+
+/**
+ * Runs another version of a pipeline over a part of its history and compares what comes of it, as `headwater replay
+ * --what-if` does. It writes to streams of its own in the log; the pipeline may be at work. Runs code from the log where
+ * a version of it is asked for, or state has to be brought back. Throws a `HeadwaterError`.
+ */
+export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
+  const app = await import("./app/what-if.ts");
+  return app.whatIf(request);
 }
