@@ -3,7 +3,6 @@ import { performance } from "node:perf_hooks";
 import type { AuditReport, AuditRequest } from "../app/audit-types.ts";
 import type { EvidenceReport, EvidenceRequest, VerifyReport, VerifyRequest } from "../app/evidence-types.ts";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
-import { EXIT } from "./errors.ts";
 
 /** Where the command writes to. */
 export interface Out {
@@ -64,9 +63,9 @@ export interface Io {
   die(): void;
   /**
    * Until the returned function is called, a `process.exit` of somebody else's code is said to be one, with `text`, and
-   * is a failure in any case.
+   * has the code `code`.
    */
-  refuseExit(text: (code: number) => string): () => void;
+  refuseExit(end: (code: number) => { readonly text: string; readonly code: number }): () => void;
   /** Loaded only when needed, so that `--help` is fast. */
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
@@ -102,7 +101,7 @@ export function processIo(): Io {
       process.removeAllListeners("SIGINT");
       process.kill(process.pid, "SIGINT");
     },
-    refuseExit: (text) => {
+    refuseExit: (end) => {
       // An exception that nobody caught ends the process, too; Node tells that itself.
       let uncaught = false;
       const onUncaught = () => {
@@ -110,9 +109,10 @@ export function processIo(): Io {
       };
       const onExit = (code: number) => {
         if (uncaught) return;
+        const ended = end(code);
         // Nothing else is written any more.
-        writeSync(process.stderr.fd, text(code));
-        if (code === EXIT.ok) process.exitCode = EXIT.failed;
+        writeSync(process.stderr.fd, ended.text);
+        process.exitCode = ended.code;
       };
       process.on("uncaughtExceptionMonitor", onUncaught);
       process.on("exit", onExit);
