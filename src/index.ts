@@ -1,9 +1,11 @@
 /** The library's door: what pipelines and programs import as "headwater". */
 import type { Lineage, LineageRequest } from "./app/lineage-types.ts";
 import type { OpenAtRequest, PipelineView } from "./app/open-at-types.ts";
+import type { ReplayReport, ReplayRequest } from "./app/replay-types.ts";
 import type { RunReport, RunRequest } from "./app/run-types.ts";
 import type { RunningPipeline, StartOptions } from "./app/start-types.ts";
 import type { StageState, StateRequest } from "./app/state-types.ts";
+import type { WhatIfReport, WhatIfRequest } from "./app/what-if-types.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
 
 export type {
@@ -19,6 +21,7 @@ export type {
 export type { CheckpointTimes } from "./app/checkpoint-types.ts";
 export type { Lineage, LineageRequest, LineageVertex, ViewOptions } from "./app/lineage-types.ts";
 export type { OpenAtRequest, PipelineView, Projection, StatefulStage } from "./app/open-at-types.ts";
+export type { ReplayProgress, ReplayReport, ReplayRequest } from "./app/replay-types.ts";
 export type { Backpressure, RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
 export type {
   BatchDelivery,
@@ -38,6 +41,7 @@ export type {
   StateRequest,
   WindowStateEntry,
 } from "./app/state-types.ts";
+export type { ForkProgress, OutputsDiff, WhatIfReport, WhatIfRequest } from "./app/what-if-types.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
 export type { Aggregate, Aggregates, ReducerOptions } from "./pipeline/aggregates.ts";
 export type { CaptureLevel, CaptureOptions } from "./pipeline/capture.ts";
@@ -108,4 +112,24 @@ export async function openAt(request: OpenAtRequest): Promise<PipelineView> {
 export async function lineage(request: LineageRequest): Promise<Lineage> {
   const app = await import("./app/lineage.ts");
   return app.lineage(request);
+}
+
+/**
+ * Runs a part of a pipeline's history again, by the code that ran then, and compares every step with what was recorded,
+ * as `headwater replay` does. Only reads; the pipeline may be at work meanwhile. Where that is in this process, the replay
+ * is in another one, which goes last where processors are short. Throws a `HeadwaterError`.
+ */
+export async function replay(request: ReplayRequest): Promise<ReplayReport> {
+  const app = await import("./app/replay-apart.ts");
+  return app.replay(request);
+}
+
+/**
+ * Runs another version of a pipeline over a part of its history, and compares what comes of it with what was recorded,
+ * as `headwater replay --what-if` does. Writes to streams of its own alone; while others write to the log it takes little
+ * of it. Where this process runs a pipeline, it is in another one. Throws a `HeadwaterError`.
+ */
+export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
+  const app = await import("./app/replay-apart.ts");
+  return app.whatIf(request);
 }

@@ -60,6 +60,8 @@ export interface Io {
    * process's other threads, and one of them may be in the middle of writing the log, or wait for it.
    */
   die(): void;
+  /** Lets other processes go first from now on, where processors are short. `writing`: to the log, too. */
+  lowerPriority(of: "reading" | "writing"): Promise<void>;
   /** Loaded only when needed, so that `--help` is fast. */
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
@@ -95,6 +97,7 @@ export function processIo(): Io {
       process.removeAllListeners("SIGINT");
       process.kill(process.pid, "SIGINT");
     },
+    lowerPriority: async (of) => (await import("../app/replay.ts")).lowerPriority(of),
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),

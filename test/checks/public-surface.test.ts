@@ -20,6 +20,7 @@ describe("the library's door", () => {
       "parameter",
       "pipeline",
       "reducer",
+      "replay",
       "run",
       "session",
       "sliding",
@@ -28,6 +29,7 @@ describe("the library's door", () => {
       "sum",
       "timeToOrdinal",
       "tumbling",
+      "whatIf",
     ]);
   });
 });
