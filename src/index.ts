@@ -122,20 +122,21 @@ export async function lineage(request: LineageRequest): Promise<Lineage> {
 }
 
 /**
- * Runs a part of a pipeline's history again and compares it with what was recorded, as `headwater replay` does. Only
- * reads; the log may be at work in another process. Runs code from the log. Throws a `HeadwaterError`.
+ * Runs a part of a pipeline's history again, by the code that ran then, and compares every step with what was recorded,
+ * as `headwater replay` does. Only reads; the pipeline may be at work meanwhile. Where that is in this process, the replay
+ * is in another one, which goes last where processors are short. Throws a `HeadwaterError`.
  */
 export async function replay(request: ReplayRequest): Promise<ReplayReport> {
-  const app = await import("./app/replay.ts");
+  const app = await import("./app/replay-apart.ts");
   return app.replay(request);
 }
 
 /**
- * Runs another version of a pipeline over a part of its history and compares what comes of it, as `headwater replay
- * --what-if` does. It writes to streams of its own in the log; the pipeline may be at work. Runs code from the log where
- * a version of it is asked for, or state has to be brought back. Throws a `HeadwaterError`.
+ * Runs another version of a pipeline over a part of its history, and compares what comes of it with what was recorded,
+ * as `headwater replay --what-if` does. Writes to streams of its own alone; while others write to the log it takes little
+ * of it. Where this process runs a pipeline, it is in another one. Throws a `HeadwaterError`.
  */
 export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
-  const app = await import("./app/what-if.ts");
+  const app = await import("./app/replay-apart.ts");
   return app.whatIf(request);
 }

@@ -16,6 +16,7 @@ import { ProgressBoard } from "../runtime/progress-board.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
 import { BatchCallbackTarget, CallbackTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { beginWork } from "./at-work.ts";
 import { checkpointsOfRun } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
@@ -71,6 +72,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   };
   const work = async (): Promise<RunReport> => {
     const started = clock.monotonic();
+    const endWork = beginWork();
     try {
       const end = await runPipeline(
         {
@@ -112,6 +114,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
         new HeadwaterError("Stopped", "the pipeline has stopped", { where: `pipeline ${definition.name}` }),
       );
       over.abort();
+      endWork();
       await timer?.stop();
       await log.close();
     }

@@ -66,6 +66,8 @@ export interface Io {
    * has the code `code`.
    */
   refuseExit(end: (code: number) => { readonly text: string; readonly code: number }): () => void;
+  /** Lets other processes go first from now on, where processors are short. `writing`: to the log, too. */
+  lowerPriority(of: "reading" | "writing"): Promise<void>;
   /** Loaded only when needed, so that `--help` is fast. */
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
@@ -121,6 +123,7 @@ export function processIo(): Io {
         process.off("exit", onExit);
       };
     },
+    lowerPriority: async (of) => (await import("../app/replay.ts")).lowerPriority(of),
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),

@@ -10,6 +10,13 @@ export const BOUNDS = {
   /** What one commit takes. */
   commitJobs: 1_024,
   commitBytes: 16 * 1024 * 1024,
+  /** What a courteous writer takes into one while others commit; so many times as long as it had the lock it rests. */
+  courtesyBytes: 128 * 1024,
+  courtesyTimes: 4,
+  courtesyMs: 2,
+  courtesyMsMost: 250,
+  /** Others that have committed so long ago at most are at work. */
+  courtesyForMs: 1_000,
   /** Free space that has to be left on the medium beside what a commit writes. */
   spareBytes: 512 * 1024,
   /** What is read before other work gets its turn, and while one snapshot is held. */
