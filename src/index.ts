@@ -21,8 +21,9 @@ export type {
 export type { CheckpointTimes } from "./app/checkpoint-types.ts";
 export type { Lineage, LineageRequest, LineageVertex, ViewOptions } from "./app/lineage-types.ts";
 export type { OpenAtRequest, PipelineView, Projection, StatefulStage } from "./app/open-at-types.ts";
-export type { ReplayProgress, ReplayReport, ReplayRequest } from "./app/replay-types.ts";
+export type { ExplainedDivergence, ReplayProgress, ReplayReport, ReplayRequest } from "./app/replay-types.ts";
 export type { Backpressure, RunNotice, RunProgress, RunReport, RunRequest } from "./app/run-types.ts";
+export type { ReplaySelection } from "./app/selection-types.ts";
 export type {
   BatchDelivery,
   Delivery,
@@ -41,7 +42,13 @@ export type {
   StateRequest,
   WindowStateEntry,
 } from "./app/state-types.ts";
-export type { ForkProgress, OutputsDiff, WhatIfReport, WhatIfRequest } from "./app/what-if-types.ts";
+export type {
+  ForkProgress,
+  OutputsDiff,
+  SinkDifference,
+  WhatIfReport,
+  WhatIfRequest,
+} from "./app/what-if-types.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
 export type { Aggregate, Aggregates, ReducerOptions } from "./pipeline/aggregates.ts";
 export type { CaptureLevel, CaptureOptions } from "./pipeline/capture.ts";
@@ -117,7 +124,8 @@ export async function lineage(request: LineageRequest): Promise<Lineage> {
 /**
  * Runs a part of a pipeline's history again, by the code that ran then, and compares every step with what was recorded,
  * as `headwater replay` does. Only reads; the pipeline may be at work meanwhile. Where that is in this process, the replay
- * is in another one, which goes last where processors are short. Throws a `HeadwaterError`.
+ * is in another one, which goes last where processors are short. Runs code from the log.
+ * Throws a `HeadwaterError`.
  */
 export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   const app = await import("./app/replay-apart.ts");
@@ -127,7 +135,8 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
 /**
  * Runs another version of a pipeline over a part of its history, and compares what comes of it with what was recorded,
  * as `headwater replay --what-if` does. Writes to streams of its own alone; while others write to the log it takes little
- * of it. Where this process runs a pipeline, it is in another one. Throws a `HeadwaterError`.
+ * of it. Where this process runs a pipeline, it is in another one. Runs code from the log where a version of it is asked
+ * for, or state has to be brought back. Throws a `HeadwaterError`.
  */
 export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   const app = await import("./app/replay-apart.ts");

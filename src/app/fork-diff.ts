@@ -27,6 +27,8 @@ export interface ForkDiffOptions {
   /** A file that gets all differences. */
   readonly file: string | undefined;
   readonly signal: AbortSignal;
+  /** Which outputs are told of, of the pipeline and of the fork: one at a place that either tells of is. */
+  readonly told?: Readonly<Record<"before" | "after", OutputsQuery["told"]>>;
 }
 
 /**
@@ -61,12 +63,16 @@ export async function diffFork(surroundings: Surroundings, options: ForkDiffOpti
   const stages: OutputsDiff["stages"][number][] = [];
   for (const stage of namesOf(history, window, "stages", plan.definition.stages)) {
     const taken = options.taken.get(stage);
-    const known = taken === undefined ? countsAtSink(options, sinks, stage) : NOTHING_DIFFERS;
+    // Of a stage that was not run all is as it was, but how much of that is told of has to be looked for.
+    const known =
+      taken === undefined
+        ? countsAtSink(options, sinks, stage)
+        : options.told === undefined
+          ? { ...NOTHING_DIFFERS, same: taken }
+          : undefined;
     const found = known ?? (await compare(surroundings, options, { stage }, origins));
-    const { changed, added, gone } = found;
-    const same = taken ?? found.same;
-    const counts = { same, changed, added, gone };
-    stages.push({ stage, ...counts });
+    const { same, changed, added, gone } = found;
+    stages.push({ stage, same, changed, added, gone });
   }
   return { ...totals(sinks), sinks, stages, examples };
 }
@@ -91,15 +97,16 @@ function namesOf(
 
 async function compare(
   { clock }: Surroundings,
-  { log, history, forked, window, signal }: ForkDiffOptions,
+  { log, history, forked, window, signal, told }: ForkDiffOptions,
   of: OutputsQuery["of"],
   origins: readonly string[],
   take?: (difference: OutputDifference) => Promise<void>,
 ): Promise<DiffCounts> {
   const query = { log, clock, of, ...window, signal };
+  const side = (which: "before" | "after") => (told?.[which] === undefined ? {} : { told: told[which] });
   const counts = await diffOutputs(
-    recordedOutputs({ ...query, history }),
-    recordedOutputs({ ...query, history: forked }),
+    recordedOutputs({ ...query, history, ...side("before") }),
+    recordedOutputs({ ...query, history: forked, ...side("after") }),
     origins,
     take,
   );

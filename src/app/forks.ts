@@ -172,6 +172,7 @@ async function summaryOf({ clock, processes }: Surroundings, log: EventLog, of: 
     module: deployed.module,
     parameters: deployed.parameters,
     newEffects: fork.newEffects,
+    only: fork.only,
   };
 }
 
@@ -194,7 +195,8 @@ async function toRun(
 ) {
   const { bundle } = await loadDeployedCode(log, bundler, deployed);
   const window = { from: deployed.from, to: fork.to };
-  return { history, plan: await forked.planOf(deployed), bundle, fork, window, id };
+  const plan = await forked.planOf(deployed);
+  return { history, plan, bundle, fork, window, id, selection: undefined };
 }
 
 function refused({ name }: Fork, message: string, hint: string): HeadwaterError {

@@ -97,7 +97,7 @@ async function describe(
     record: asked?.address ?? "",
     value: asked?.value ?? null,
     recomputed: asked?.recomputed ?? false,
-    complete: trace.gone.length === 0 && !trace.cut,
+    complete: trace.gone.length === 0 && !trace.cut && !("lost" in trace && trace.lost),
     cut: trace.cut,
     vertices,
     edges: trace.edges,

@@ -1,11 +1,14 @@
+import type { DeployedSelection } from "../core/events.ts";
 import type { OutputDifference } from "../runtime/outputs-diff.ts";
 import type { Rate } from "../runtime/pace.ts";
+import type { RefusedReport } from "../runtime/refused-again.ts";
 import type { HistoryPoint } from "./history-point.ts";
+import type { ReplaySelection } from "./selection-types.ts";
 
 export type { OutputDifference } from "../runtime/outputs-diff.ts";
 
 /** What another version of a pipeline is to be run over. At least one of `whatIf` and `parameters` is given. */
-export interface WhatIfRequest extends ForkRequest {
+export interface WhatIfRequest extends ForkRequest, ReplaySelection {
   /** The name of a pipeline that is deployed in the log, or its module's path. */
   readonly pipeline: string;
   /** The path of another module, or the number of a version in the log; the version that runs now if absent. */
@@ -86,7 +89,12 @@ export interface WhatIfReport {
   readonly to: number;
   /** The version that it is compared with: the one that the last record was for. */
   readonly version: number;
-  /** Records that sources had accepted in it. */
+  /** What is told of, if that is not everything: in `records`, `matched`, `diverged` and `diff`. All of it was run. */
+  readonly only: DeployedSelection | undefined;
+  /**
+   * Records that sources had accepted in it; of a selection those that are chosen: of a key all that have it, of a
+   * quarantine all that were refused.
+   */
   readonly records: number;
   /** Steps of the fork: input rows of all its stages. */
   readonly steps: number;
@@ -97,5 +105,7 @@ export interface WhatIfReport {
   readonly reexecuted: number;
   readonly reused: number;
   readonly diff: OutputsDiff;
+  /** Of `quarantined`: what becomes of the refused records. */
+  readonly quarantined: RefusedReport | undefined;
   readonly seconds: number;
 }

@@ -18,6 +18,7 @@ import { processAtWork } from "../runtime/supervision.ts";
 import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
 
 const NOTHING_REUSED: Reuse = { reused: [], cuts: [] };
@@ -45,7 +46,12 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   try {
     const history = await DeploymentHistory.read(log, bundler, name);
     if (history === undefined) throw unknownPipeline(name);
+    const asked = selectionOf(history, request);
     const window = await settledWindow(surroundings, log, history, request);
+    const { signal = new AbortController().signal } = request;
+    // What chooses nothing is told before anything is run.
+    const selection = await chosenIn({ surroundings, log, history, window, signal }, asked);
+    const only = resolved(asked, selection);
     const { plan, bundle } = await candidate(surroundings, log, history, request);
     mustFit(history, plan, window);
     const of = forkName(name, id);
@@ -61,12 +67,13 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
       to: window.to,
       ...reuse,
       newEffects: request.newEffects ?? "refused",
+      ...(only !== undefined && { only }),
     };
     const forked = forkedPlan(plan, of, fork);
     return await runAndCompare(
       surroundings,
       log,
-      { history, plan: forked, bundle, fork, window, id },
+      { history, plan: forked, bundle, fork, window, id, selection },
       request,
     );
   } finally {

@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import type { AuditReport, AuditRequest } from "../app/audit-types.ts";
 import type { EvidenceReport, EvidenceRequest, VerifyReport, VerifyRequest } from "../app/evidence-types.ts";
@@ -62,6 +63,11 @@ export interface Io {
   die(): void;
   /** Lets other processes go first from now on, where processors are short. `writing`: to the log, too. */
   lowerPriority(of: "reading" | "writing"): Promise<void>;
+  /**
+   * Until the returned function is called, a `process.exit` of somebody else's code is said to be one, with `text`, and
+   * has the code `code`.
+   */
+  refuseExit(end: (code: number) => { readonly text: string; readonly code: number }): () => void;
   /** Loaded only when needed, so that `--help` is fast. */
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
@@ -98,6 +104,26 @@ export function processIo(): Io {
       process.kill(process.pid, "SIGINT");
     },
     lowerPriority: async (of) => (await import("../app/replay.ts")).lowerPriority(of),
+    refuseExit: (end) => {
+      // An exception that nobody caught ends the process, too; Node tells that itself.
+      let uncaught = false;
+      const onUncaught = () => {
+        uncaught = true;
+      };
+      const onExit = (code: number) => {
+        if (uncaught) return;
+        const ended = end(code);
+        // Nothing else is written any more.
+        writeSync(process.stderr.fd, ended.text);
+        process.exitCode = ended.code;
+      };
+      process.on("uncaughtExceptionMonitor", onUncaught);
+      process.on("exit", onExit);
+      return () => {
+        process.off("uncaughtExceptionMonitor", onUncaught);
+        process.off("exit", onExit);
+      };
+    },
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),

@@ -3,6 +3,7 @@ import type { Value } from "../core/canonical.ts";
 import { formatNumber, formatSeconds, jsonable, table } from "./format.ts";
 import type { Io } from "./io.ts";
 import { Bar } from "./progress.ts";
+import { refusedLines, selectionLines } from "./selection.ts";
 
 /** Says how far a replay is: a bar on a terminal, else a line from time to time. */
 export class ReplayProgress {
@@ -36,7 +37,9 @@ export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly s
   const reused = report.reused === 0 ? "" : `, ${formatNumber(report.reused)} taken as they were recorded`;
   return [
     `pipeline   ${report.pipeline}  what-if ${report.id}  against version ${report.version}, ordinals ${report.from} to ${report.to}`,
+    ...selectionLines(report.only),
     `records    ${formatNumber(report.records)}`,
+    ...refusedLines(report.quarantined),
     `steps      ${formatNumber(report.reexecuted)} run${reused}`,
     `outputs    ${countsText(diff)}`,
     ...table(

@@ -359,6 +359,8 @@ export interface OutputsDelivered extends Common, Extent {
   readonly count: number;
   readonly from: Cursors;
   readonly to: Cursors;
+  /** For each record which of the streams in `to` it came from, see `DeliveredOrder`; absent where there is one. */
+  readonly order?: Uint8Array;
   readonly bytes: number;
   /** Which file `bytes` is the length of, of a target that has several. */
   readonly part?: string;
@@ -460,6 +462,22 @@ export interface DeployedFork {
   readonly cuts: readonly string[];
   /** What becomes of an effect whose result was not recorded. */
   readonly newEffects: "refused" | "called";
+  /** Which records are told of when it is compared; all if absent. All are run. */
+  readonly only?: DeployedSelection;
+}
+
+/** Which records of a history a replay tells of. */
+export interface DeployedSelection {
+  /** What descends from this source. */
+  readonly source?: string;
+  /** Records with this key, and what comes of them. */
+  readonly key?: string | number | bigint | boolean | null;
+  /** An address: what it was made of, and what comes of it. */
+  readonly record?: string;
+  /** What stages refused, and what comes of it where they do not any more. */
+  readonly quarantined?: true;
+  /** With `key` and `quarantined`: at this stage. */
+  readonly stage?: string;
 }
 
 /** What is wanted of a fork, beside its deployment: the last one holds. */

@@ -29,7 +29,8 @@ export interface DiffCounts {
 
 /**
  * Compares outputs of two sides, each in logical order, record by record: those at the same place (ordinal, origin and
- * path) are the same, or changed; what is on one side alone is gone or added. `origins` is the order of both sides'
+ * path) are the same, or changed; what is on one side alone is gone or added. Those that neither side tells of are passed
+ * over. `origins` is the order of both sides'
  * origins: see {@link commonOrder}. Each difference is handed to `take`, if it is given, before the next is looked for.
  * Memory is that of one batch of each side.
  */
@@ -48,6 +49,11 @@ export async function diffOutputs(
       if (b.spent) await b.load();
       if (a.ended && b.ended) return counts;
       const order = a.ended ? 1 : b.ended ? -1 : a.compare(b);
+      if (!((order <= 0 && a.told) || (order >= 0 && b.told))) {
+        if (order <= 0) a.next();
+        if (order >= 0) b.next();
+        continue;
+      }
       if (order === 0 && a.equals(b)) {
         counts.same++;
         a.next();
@@ -106,6 +112,11 @@ class Side {
 
   async close(): Promise<void> {
     await this.#batches.return?.();
+  }
+
+  /** Whether the row was asked for. */
+  get told(): boolean {
+    return this.#at.isTold(this.#row);
   }
 
   /** Which of both comes first in logical order; 0: they are at the same place. */

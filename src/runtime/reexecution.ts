@@ -34,10 +34,15 @@ export interface ReexecutionQuery {
   readonly history: Pick<DeploymentHistory, "pipeline" | "withIdentity" | "planOf" | "after">;
   readonly segment: string;
   readonly partition: number;
-  /** Events are left out that are complete below the first of these ordinals, and those that begin above the last. */
+  /** Events are left out that end below the first of these ordinals, and those that begin above the last. */
   readonly from: number;
   readonly to: number;
   readonly signal: AbortSignal;
+  /**
+   * Whether something of the inputs from N = `first` up to, and without, `end` is asked for: others are run only where
+   * the state needs them. Absent: all are.
+   */
+  wants?(stream: string, first: number, end: number): boolean;
   /** Told of events that cannot be run again, because what they need was let go of. Absent: that is thrown. */
   onGone?(gone: GoneInputs): void;
 }
@@ -81,7 +86,8 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
   if (info === undefined) return;
   // What is appended from now on is not taken: the inputs of all these events are in the log.
   const { lastRevision } = info;
-  const begin = (await seekThrough(log, stream, from - 1)) ?? info.firstRevision;
+  // Of an ordinal that is still going on an event is complete up to the one before.
+  const begin = (await seekThrough(log, stream, from - 2)) ?? info.firstRevision;
   let running: RunningAgain | undefined;
   let before: UnitEvent | undefined;
   let gone: Gap | undefined;
@@ -93,11 +99,17 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         throw foreignEvent(stream, recorded.revision, type);
       const place = before;
       before = data;
-      if (type === "PartitionClaimed" || data.count === 0 || data.through < from) continue;
+      if (type === "PartitionClaimed" || data.count === 0 || highestOrdinal(data) < from) continue;
       if ((decodeDeltas(data.ordinals ?? new Uint8Array(0))[0] ?? 0) > to) break;
       if (running !== undefined && !equalBytes(running.deployed.deployment, data.deployment)) {
         running.stop();
         running = undefined;
+      }
+      // Without state each event can be begun at.
+      if (data.snapshot === undefined && !isWanted(query, stream, data) && !(await isStateful(query, data))) {
+        running?.stop();
+        running = undefined;
+        continue;
       }
       if (gone !== undefined && !gone.isOver(data)) {
         tell(query, stream, data, gone.reason);
@@ -112,9 +124,10 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
           place ?? (await placeBefore(log, stream, recorded.revision)),
           data,
         );
+        const wanted = isWanted(query, stream, data);
         for await (const piece of running.run(recorded.revision, data)) {
           pieces++;
-          yield piece;
+          if (wanted) yield piece;
         }
       } catch (error) {
         if (query.onGone === undefined || pieces > 0 || !isGone(error)) throw error;
@@ -127,6 +140,15 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
   } finally {
     running?.stop();
   }
+}
+
+function isWanted({ wants }: ReexecutionQuery, stream: string, { first, count }: StepsRecorded): boolean {
+  return wants === undefined || wants(stream, first, first + count);
+}
+
+async function isStateful({ history, segment }: ReexecutionQuery, event: StepsRecorded): Promise<boolean> {
+  const plan = await history.planOf(history.withIdentity(event.deployment, event.through));
+  return plan.segments.find(({ name }) => name === segment)?.stateful === true;
 }
 
 /** A part of history that cannot be run again: up to the next snapshot, if state was looked for before it. */
@@ -149,8 +171,10 @@ function isGone(error: unknown): error is HeadwaterError {
   return isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
 }
 
-function tell({ onGone }: ReexecutionQuery, stream: string, { first, count }: StepsRecorded, reason: string) {
-  onGone?.({ address: `${stream}@${first}`, inputs: count, reason });
+function tell(query: ReexecutionQuery, stream: string, event: StepsRecorded, reason: string): void {
+  if (!isWanted(query, stream, event)) return;
+  const { first, count } = event;
+  query.onGone?.({ address: `${stream}@${first}`, inputs: count, reason });
 }
 
 /** A partition under one deployment, as it runs again. */

@@ -4,6 +4,7 @@ import type { RecordedEvent } from "../../ports/event-log.ts";
 import { closedError } from "../../ports/event-log-rules.ts";
 import { BOUNDS } from "./bounds.ts";
 import { Courtesy } from "./courtesy.ts";
+import { exitGuard } from "./exit-guard.ts";
 import { commitFault, freeBytes, fullError } from "./faults.ts";
 import type { Job } from "./jobs.ts";
 import type { LockWatch } from "./lock-watch.ts";
@@ -133,6 +134,7 @@ export class Writer {
     let group: readonly Pending[] = [];
     let transaction: Transaction | undefined;
     lockWatch.waiting();
+    exitGuard.enter();
     try {
       await store.environment.root.transaction(() => {
         lockWatch.over();
@@ -145,6 +147,8 @@ export class Writer {
       lockWatch.over();
       await this.#fail(group.length > 0 ? group : this.#takeGroup(BOUNDS.commitBytes), thrown);
       return;
+    } finally {
+      exitGuard.leave();
     }
     if (transaction !== undefined) {
       transaction.committed();

@@ -71,6 +71,7 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     die: () => {
       deaths++;
     },
+    refuseExit: () => () => {},
     loadRun: async () => ({
       run: async (request) => {
         requests.push(request);
