@@ -1,3 +1,4 @@
+import { decodePlain } from "../src/core/columns.ts";
 import { equalBytes, sha256 } from "../src/core/digest.ts";
 import {
   type OutputsDelivered,
@@ -101,17 +102,41 @@ function countHandedOn(
   }
   const gone = reader.edges.some((edge) => state.taken.isGone(edge.stream, event.from[edge.stream] ?? 0));
   let handed = (event.to[TAKEN_OF_GROUP] ?? 0) - (event.from[TAKEN_OF_GROUP] ?? 0);
+  const counts = new Map<string, number>();
   for (const edge of reader.edges) {
     const { [edge.stream]: from = 0 } = event.from;
     const { [edge.stream]: to = 0 } = event.to;
-    handed += state.taken.count(taker, edge, from, to);
+    const count = state.taken.count(taker, edge, from, to);
+    counts.set(edge.stream, count);
+    handed += count;
   }
-  if (handed === event.count) state.checked += event.count;
-  else if (gone) state.unverifiable += event.count;
+  if (handed === event.count) {
+    state.checked += event.count;
+    checkOrigins(state, item, event, counts);
+  } else if (gone) state.unverifiable += event.count;
   else {
     const message = `${event.count} records are delivered of ${handed} that are handed on between its cursors`;
     fail(state, eventAddress(item), "BadCount", message);
   }
+}
+
+/** Of each stream as many records are delivered as it hands on. Where records of one ordinal are parted it is not known. */
+function checkOrigins(
+  state: ConservationState,
+  item: AuditedEvent,
+  { from, to, count, order }: OutputsDelivered,
+  handed: ReadonlyMap<string, number>,
+): void {
+  if (order === undefined || TAKEN_OF_GROUP in from || TAKEN_OF_GROUP in to) return;
+  const streams = Object.keys(to).sort();
+  const said = new Array<number>(streams.length).fill(0);
+  const origins = decodePlain(order);
+  for (const origin of origins) if (origin < said.length) said[origin] = (said[origin] as number) + 1;
+  const as =
+    origins.length === count && streams.every((stream, at) => said[at] === (handed.get(stream) ?? 0));
+  if (as) return;
+  const message = "of its records not as many are said to come from each stream as that hands on";
+  fail(state, eventAddress(item), "BadOrder", message);
 }
 
 /** What was prepared is what is delivered, and a target's content grows with it. */

@@ -53,7 +53,7 @@ export async function showFork({ log: spec, id }: ForkQuery): Promise<ForkDetail
  */
 export async function resumeFork(request: ForkQuery & ForkRequest): Promise<WhatIfReport> {
   const surroundings = createSurroundings();
-  const log = await openLog(request.log, { create: false });
+  const log = await openLog(request.log, { create: false, courteous: true });
   try {
     const fork = await forkIn(surroundings, log, await nameOf(log, request.id));
     const { clock, processes } = surroundings;

@@ -23,6 +23,7 @@ import {
 } from "./replay-selection.ts";
 import type { Divergence, ExplainedDivergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
 
+export { lowerPriority } from "../runtime/compose.ts";
 export { askFork, listForks, resumeFork, showFork } from "./forks.ts";
 export { parsePoint } from "./history-point.ts";
 export { whatIf } from "./what-if.ts";

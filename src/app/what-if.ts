@@ -44,7 +44,7 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   const name = isModulePath(request.pipeline)
     ? definitionOf(bundler.load(await bundler.bundle(resolve(request.pipeline))), request.pipeline).name
     : request.pipeline;
-  const log = await openLog(request.log, { create: false });
+  const log = await openLog(request.log, { create: false, courteous: true });
   try {
     const history = await DeploymentHistory.read(log, bundler, name);
     if (history === undefined) throw unknownPipeline(name);

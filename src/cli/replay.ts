@@ -87,6 +87,7 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
 
 async function replay(io: Io, pipeline: string, own: ReplayOptions, common: CommonOptions): Promise<number> {
   const app = await io.loadReplay();
+  await io.lowerPriority(own.whatIf === undefined && own.set === undefined ? "reading" : "writing");
   const point = (option: string, text: string) =>
     app.parsePoint(option, text, { logTime: own.logTime ?? false });
   const window = {

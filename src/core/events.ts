@@ -359,6 +359,8 @@ export interface OutputsDelivered extends Common, Extent {
   readonly count: number;
   readonly from: Cursors;
   readonly to: Cursors;
+  /** For each record which of the streams in `to` it came from, see `DeliveredOrder`; absent where there is one. */
+  readonly order?: Uint8Array;
   readonly bytes: number;
   /** Which file `bytes` is the length of, of a target that has several. */
   readonly part?: string;

@@ -83,8 +83,14 @@ export const LIMITS = {
   /** How often it is looked whether history can be let go of, and after a failure, in milliseconds. */
   retentionTickMs: 2_000,
   retentionAgainMs: 30_000,
-  /** At least so much of a stream, as a part of 1, is let go of at once: what is let go of is said in an event. */
+  /**
+   * At least so much of a stream, as a part of 1, is let go of at once, because what is let go of is said in an event; and
+   * of others together with it.
+   */
   retentionPart: 1 / 8,
+  retentionAlongPart: 1 / 32,
+  /** Words of supervisors that are kept where history is let go of, and nothing is said of steps, in milliseconds. */
+  supervisorKeptMs: 3_600_000,
   /** Streams that one such event names. */
   retentionStreams: 1_024,
   /** Times that an event of a pipeline is appended when other processes append some, too. */
@@ -98,6 +104,8 @@ export const LIMITS = {
   threadWindowBytes: 1024 * 1024,
   /** And in one piece, unless a single event is larger. */
   threadFrameBytes: 256 * 1024,
+  /** What such a piece refers to comes along with it, about so many bytes of it. */
+  threadAlongBytes: 1024 * 1024,
   /** Bytes of events that a thread keeps because another of its partitions may read them, too. */
   threadKnownBytes: 4 * 1024 * 1024,
   /** A thread says that it lives this often. */

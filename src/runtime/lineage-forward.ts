@@ -30,7 +30,8 @@ import type { Delivered, SinkDeliveries } from "./sink-deliveries.ts";
 export type ForwardStep =
   | { readonly kind: "record"; readonly place: RecordPlace }
   | { readonly kind: "delivery"; readonly delivered: Delivered }
-  | { readonly kind: "end"; readonly reason: string };
+  /** `gone`: it went on, and where to is not kept any more. */
+  | { readonly kind: "end"; readonly reason: string; readonly gone?: true };
 
 /** What an index of the log has to answer: the events that have a term. */
 export interface ForwardIndex {
@@ -107,7 +108,7 @@ export class ForwardReader {
     if (decision.kind === "discarded") return { kind: "end", reason: `discarded: ${decision.reason}` };
     const retry = await reader.locate({ stream, n: decision.item });
     return retry.kind === "gone"
-      ? { kind: "end", reason: `put back as ${retry.address}, which is not kept any more` }
+      ? { kind: "end", gone: true, reason: `put back as ${retry.address}, which is not kept any more` }
       : { kind: "record", place: retry };
   }
 
@@ -132,7 +133,9 @@ export class ForwardReader {
       yield* this.#inEvent(input, { stage: SEGMENT_INPUT, row: input.row });
     } else if (became.n !== undefined) {
       const accepted = await reader.locate({ stream: unit, n: became.n });
-      if (accepted.kind !== "gone") yield { kind: "record", place: accepted };
+      yield accepted.kind === "gone"
+        ? { kind: "end", gone: true, reason: `accepted as ${accepted.address}, which is not kept any more` }
+        : { kind: "record", place: accepted };
     } else if (became.fate === "duplicate") {
       yield { kind: "end", reason: "duplicate: the source had a record with its id" };
     } else {
@@ -201,7 +204,25 @@ export class ForwardReader {
       found = true;
       yield* this.#inEvent(input, { stage: SEGMENT_INPUT, row: input.row });
     }
-    if (!found) yield { kind: "end", reason: `pending: ${segment} has not taken it yet` };
+    if (found) return;
+    yield (await this.#tookAndLetGo(child, parent))
+      ? { kind: "end", gone: true, reason: `taken by ${segment}: what came of it there is not kept any more` }
+      : { kind: "end", reason: `pending: ${segment} has not taken it yet` };
+  }
+
+  /** Whether a partition has taken a record in an event that is not kept any more: the first one says where it begins. */
+  async #tookAndLetGo(
+    child: string,
+    parent: { readonly stream: string; readonly n: number },
+  ): Promise<boolean> {
+    const { log } = this.#options;
+    if (((await log.streamInfo(child))?.firstRevision ?? 0) === 0) return false;
+    for await (const recorded of log.read(child, { limit: 1 })) {
+      const { type, data } = decodeEvent(recorded);
+      const cursors = type === "StepsRecorded" ? data.from : type === "PartitionClaimed" ? data.cursors : {};
+      return parent.n < (cursors[parent.stream] ?? 0);
+    }
+    return true;
   }
 
   /**
@@ -314,9 +335,15 @@ export class ForwardReader {
     ordinal: number,
   ): AsyncGenerator<ForwardStep> {
     const delivered = await this.#options.deliveries.find(pipeline, sink, address, ordinal);
-    yield delivered === undefined
-      ? { kind: "end", reason: `pending: the sink ${sink} has not delivered it yet` }
-      : { kind: "delivery", delivered };
+    if (delivered === undefined) {
+      yield { kind: "end", reason: `pending: the sink ${sink} has not delivered it yet` };
+    } else if (delivered === "gone") {
+      yield {
+        kind: "end",
+        gone: true,
+        reason: `delivered by the sink ${sink}: as which of its outputs is not kept any more`,
+      };
+    } else yield { kind: "delivery", delivered };
   }
 
   #structure(deployed: ResultPlace["deployed"], pipeline: string): Plan {

@@ -241,6 +241,11 @@ export class LineageReader {
     return sought.kind === "found" ? sought.event.recorded.revision : undefined;
   }
 
+  /** Whether the N-th record of a stream was there, and is not kept any more. */
+  async isGone(stream: string, n: number): Promise<boolean> {
+    return (await this.#seeker.find(stream, n)).kind === "gone";
+  }
+
   /** See {@link RecordSeeker.lastThrough}. */
   lastThrough(stream: string, ordinal: number): Promise<number | undefined> {
     return this.#seeker.lastThrough(stream, ordinal);

@@ -36,6 +36,9 @@ export interface RecomputationOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What is thrown where not all is there that state was made of. */
+const GONE = ["RecordGone", "StreamNotFound", "LogDamaged"] as const;
+
 type ValueOf = (place: RecordPlace | GonePlace) => Promise<FoundValue>;
 
 /**
@@ -100,8 +103,7 @@ export class Recomputation {
       try {
         made = await this.#rerunEvent(place, plan, segment);
       } catch (error) {
-        const gone = isHeadwaterError(error, "StreamNotFound") || isHeadwaterError(error, "LogDamaged");
-        if (!gone) throw error;
+        if (!GONE.some((code) => isHeadwaterError(error, code))) throw error;
         return none("the record is not kept, and neither is all that its state was made of");
       }
       this.#made.set(key, made);

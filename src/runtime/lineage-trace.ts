@@ -108,6 +108,8 @@ function placeOf({ stream, revision }: RecordedEvent): {
 export interface ForwardTrace extends Omit<Trace, "events"> {
   /** By address, why a record has not gone on, or not everywhere. */
   readonly ends: ReadonlyMap<string, readonly string[]>;
+  /** Whether where some of them went to is not kept any more. */
+  readonly lost: boolean;
   /** Deliveries by sinks, each under the address `PIPELINE/SINK#N`. */
   readonly deliveries: ReadonlyMap<string, Delivered>;
 }
@@ -126,6 +128,7 @@ export async function traceForward(
   const ends = new Map<string, string[]>();
   const deliveries = new Map<string, Delivered>();
   let cut = false;
+  let lost = false;
   for (let next = 0; next < records.length; next++) {
     const { place, depth: at } = records[next] as TracedRecord;
     if (place.kind === "gone") continue;
@@ -138,6 +141,7 @@ export async function traceForward(
       if (signal?.aborted) throw new HeadwaterError("Stopped", "stopped before the lineage was complete");
       if (step.kind === "end") {
         reasons.add(step.reason);
+        lost ||= step.gone ?? false;
         continue;
       }
       const to =
@@ -158,5 +162,5 @@ export async function traceForward(
     if (reasons.size > 0) ends.set(place.address, [...reasons]);
   }
   const gone = records.flatMap(({ place }) => (place.kind === "gone" ? [place] : []));
-  return { records, edges, gone, cut, ends, deliveries };
+  return { records, edges, gone, cut, ends, lost, deliveries };
 }

@@ -49,8 +49,8 @@ type PlaceEvent = PartitionClaimed | StepsRecorded;
 /**
  * A stage's state in one partition after everything up to and with `ordinal`: from the last snapshot before, and the
  * inputs since run again by the code that ran then. `undefined` if there is none. Throws `IncompatibleDeployment` if
- * that code is needed and was not kept, `Stopped` when `signal` aborts. Reads in proportion to what came since the
- * snapshot.
+ * that code is needed and was not kept, `RecordGone` where what is needed was let go of, `Stopped` when `signal` aborts.
+ * Reads in proportion to what came since the snapshot.
  */
 export async function partitionState(query: PartitionStateQuery): Promise<PartitionState | undefined> {
   const { log, history, stage, ordinal } = query;
@@ -91,7 +91,17 @@ async function placeAt(query: PartitionStateQuery, stream: string): Promise<Plac
 async function placeUpTo(log: EventLog, stream: string, ordinal: number): Promise<Place | undefined> {
   const revision = await seekThrough(log, stream, ordinal);
   const place = revision === undefined ? undefined : await readPlace(log, stream, revision);
-  return place !== undefined && place.event.through <= ordinal ? place : undefined;
+  if (place === undefined || place.event.through <= ordinal) return place;
+  // From the beginning on there was nothing before; else it was let go of.
+  if (place.revision > 0 && ordinal > THROUGH_NOTHING) throw letGoOf(stream, ordinal, place);
+  return undefined;
+}
+
+function letGoOf(stream: string, ordinal: number, { revision, event }: Place): HeadwaterError {
+  return new HeadwaterError("RecordGone", `what there was at ordinal ${ordinal} was let go of`, {
+    where: `${stream}@${revision}`,
+    hint: `What is kept of this partition begins after ordinal ${event.through}.`,
+  });
 }
 
 async function readPlace(log: EventLog, stream: string, revision: number): Promise<Place> {

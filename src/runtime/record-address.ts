@@ -7,7 +7,7 @@ import { pipelineStream, sourceStream } from "../core/streams.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import type { LineageReader } from "./lineage-reader.ts";
 import type { LineageView } from "./lineage-view.ts";
-import { readOne } from "./seek.ts";
+import { readUnlessGone } from "./seek.ts";
 import { addressOfDelivered } from "./sink-position.ts";
 
 /** How a record may be named: see {@link resolveRecord}. */
@@ -31,14 +31,14 @@ export interface ResolveContext {
   readonly reader: LineageReader;
   readonly signal?: AbortSignal;
   /** Finds the N of a sender's id; without it the source's stream is gone through. */
-  readonly findId?: (stream: string, id: string) => Promise<number | undefined>;
+  readonly findId?: (stream: string, id: string) => Promise<number | "gone" | undefined>;
 }
 
 /**
  * The address that RECORD means: an address, `[PIPELINE/]SOURCE:ID` with the sender's own id (of several records with
  * it, the latest), or `[PIPELINE/]SINK#N`, the N-th output of a sink. Without PIPELINE it is the one that has such a
  * source or sink. Throws `BadUsage` for anything else and where several pipelines have it, `UnknownPipeline`,
- * `UnknownSource`, `UnknownSink`, and `RecordNotFound`.
+ * `UnknownSource`, `UnknownSink`, `RecordNotFound`, and `RecordGone`.
  */
 export async function resolveRecord(context: ResolveContext, text: string): Promise<Address> {
   const name = parseRecord(text);
@@ -50,11 +50,51 @@ export async function resolveRecord(context: ResolveContext, text: string): Prom
   }
   const stream = sourceStream(pipeline, name.source);
   const n = await (context.findId ?? ((of, id) => scanForId(context, of, id)))(stream, name.id);
+  if (n === "gone") throw idGone(pipeline, name);
   if (n !== undefined) return { stream, n };
-  throw new HeadwaterError("RecordNotFound", "the source has accepted no record with this id", {
-    where: `${pipeline}/${name.source}:${name.id}`,
-    hint: "Ids are compared as text, as the sender gave them.",
+  throw await unknownId(context.log, stream, pipeline, name);
+}
+
+interface IdName {
+  readonly source: string;
+  readonly id: string;
+}
+
+function idGone(pipeline: string, { source, id }: IdName): HeadwaterError {
+  return new HeadwaterError("RecordGone", "the record with this id is not kept any more", {
+    where: `${pipeline}/${source}:${id}`,
+    hint: "What was made of it may still be there: ask for one of its outputs.",
   });
+}
+
+async function unknownId(
+  log: EventLog,
+  stream: string,
+  pipeline: string,
+  { source, id }: IdName,
+): Promise<HeadwaterError> {
+  const where = `${pipeline}/${source}:${id}`;
+  const first = await firstKept(log, stream);
+  if (first === 0) {
+    return new HeadwaterError("RecordNotFound", "the source has accepted no record with this id", {
+      where,
+      hint: "Ids are compared as text, as the sender gave them.",
+    });
+  }
+  return new HeadwaterError("RecordNotFound", "no record with this id is among those that are kept", {
+    where,
+    hint: `The records before ${stream}@${first} are not kept any more. Ids are compared as text, as the sender gave them.`,
+  });
+}
+
+/** The N of the first record of a source that its stream still has; 0 if nothing was let go of. */
+async function firstKept(log: EventLog, stream: string): Promise<number> {
+  if (((await log.streamInfo(stream))?.firstRevision ?? 0) === 0) return 0;
+  for await (const recorded of log.read(stream, { limit: 1 })) {
+    const { data } = decodeEvent(recorded);
+    return "first" in data ? data.first : 0;
+  }
+  return 0;
 }
 
 function parseRecord(text: string): RecordName {
@@ -114,19 +154,28 @@ async function pipelineOf(
   });
 }
 
-/** The N of the latest record of a source with this id, by a view that has come to the end of the log. */
+/**
+ * The N of the latest record of a source with this id, by a view that has come to the end of the log. `gone`: the view
+ * knows such a record, and the log does not have it any more.
+ */
 export async function latestWithId(
   log: EventLog,
   view: LineageView,
   stream: string,
   id: string,
-): Promise<number | undefined> {
+): Promise<number | "gone" | undefined> {
+  let gone = false;
   for (const place of view.find(idTerm(hashText(stream), id)).reverse()) {
     if (place.stream !== stream) continue;
-    const n = lastWithId(await readOne(log, stream, place.revision), id);
+    const recorded = await readUnlessGone(log, stream, place.revision);
+    if (recorded === undefined) {
+      gone = true;
+      continue;
+    }
+    const n = lastWithId(recorded, id);
     if (n !== undefined) return n;
   }
-  return undefined;
+  return gone ? "gone" : undefined;
 }
 
 /** The N of the last record of an event with this id. */

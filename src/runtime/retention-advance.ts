@@ -65,6 +65,14 @@ export function boundsOf(
   return bounds;
 }
 
+/** How much of a stream has to be beyond what is to be kept: what one is let go of for, or what goes along with it. */
+export type AdvancePart = "due" | "along";
+
+const PARTS = { due: LIMITS.retentionPart, along: LIMITS.retentionAlongPart } as const satisfies Record<
+  AdvancePart,
+  number
+>;
+
 /**
  * The revision below which a stream is let go of, given below which it is `wanted` and from which on it is `needed`.
  * `undefined`: nothing is, or too little. The last event stays: the next one is linked to it.
@@ -73,9 +81,10 @@ export function advanceOf(
   { first, last }: Pick<KeptStream, "first" | "last">,
   wanted: number,
   needed: number = Number.POSITIVE_INFINITY,
+  part: AdvancePart = "due",
 ): number | undefined {
   const before = Math.min(wanted, needed, last);
-  const least = Math.max(1, Math.ceil((last - first + 1) * LIMITS.retentionPart));
+  const least = Math.max(1, Math.ceil((last - first + 1) * PARTS[part]));
   return before - first >= least ? before : undefined;
 }
 

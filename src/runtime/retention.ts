@@ -10,7 +10,14 @@ import type { Processes } from "../ports/processes.ts";
 import { appendToPipeline } from "./pipeline-events.ts";
 import { ReferredEvents } from "./referred-events.ts";
 import { refusedRuns } from "./refused-runs.ts";
-import { advanceOf, boundsOf, type KeptStream, TIER_KINDS, tierOf } from "./retention-advance.ts";
+import {
+  advanceOf,
+  boundsOf,
+  type KeptStream,
+  type StreamBounds,
+  TIER_KINDS,
+  tierOf,
+} from "./retention-advance.ts";
 import { cutOf, StreamSizes } from "./retention-cut.ts";
 import { formerNeeds, leastNeeded, needsOf, type ReadersContext } from "./retention-needs.ts";
 import { noteDefinedPolicy, RetentionSettings } from "./retention-policy.ts";
@@ -62,7 +69,10 @@ export class Retention {
     return advances;
   }
 
-  /** Streams of which enough is beyond the policy, and the first revision of each that is not. */
+  /**
+   * Streams of which something is beyond the policy, and the first revision of each that is not; none, unless it is
+   * enough of one of them. What goes at the same time is said in the same event.
+   */
   async #wanted(): Promise<Map<KeptStream, number>> {
     const { log, plan, clock } = this.#options;
     const { name } = plan.definition;
@@ -79,13 +89,23 @@ export class Retention {
     }
     const bounds = boundsOf(policy, kept, clock.now());
     const wanted = new Map<KeptStream, number>();
+    let due = false;
     for (const one of kept) {
-      const of = bounds.get(one.stream);
+      const of = bounds.get(one.stream) ?? this.#unbounded(one.stream, policy);
       const within = of === undefined ? one.first : await cutOf(log, one, of);
       const cut = Math.max(within, await this.#unreferred(one.stream, begins));
-      if (advanceOf(one, cut) !== undefined) wanted.set(one, cut);
+      if (advanceOf(one, cut, undefined, "along") === undefined) continue;
+      wanted.set(one, cut);
+      due ||= advanceOf(one, cut) !== undefined;
     }
-    return wanted;
+    return due ? wanted : new Map();
+  }
+
+  /** Of who lived, and was assigned what, nobody looks at more than the last word. */
+  #unbounded(stream: string, { steps }: RetentionPolicy): StreamBounds | undefined {
+    const { plan, clock } = this.#options;
+    if (steps !== undefined || stream !== supervisorStream(plan.definition.name)) return undefined;
+    return { olderThan: clock.now() - LIMITS.supervisorKeptMs };
   }
 
   /** The revision below which nothing of a stream is referred to any more; in transit is what is needed, no more. */
@@ -112,19 +132,22 @@ export class Retention {
       ...(await formerNeeds(this.#options, streams)),
     ]);
     const advances: StreamAdvance[] = [];
+    let due = false;
     for (const [one, cut] of wanted) {
       if (advances.length === LIMITS.retentionStreams) break;
-      let before = advanceOf(one, cut, needed.get(one.stream));
+      let before = advanceOf(one, cut, needed.get(one.stream), "along");
       if (before !== undefined && leaves !== undefined) {
-        before = advanceOf(one, await firstAfter(log, one.stream, one.first, before, leaves));
+        const most = await firstAfter(log, one.stream, one.first, before, leaves);
+        before = advanceOf(one, most, undefined, "along");
       }
       if (before === undefined) continue;
       const { refused, before: most } = await refusedRuns(log, one.stream, one.first, before);
       if (most <= one.first) continue;
       const advance = await advanceTo(log, one.stream, most);
       advances.push(refused === undefined ? advance : { ...advance, refused });
+      due ||= advanceOf(one, most) !== undefined;
     }
-    return advances;
+    return due ? advances : [];
   }
 
   /** Lets go every `tickMs`, until `signal` aborts; `failed` is told what it could not be done for. */
@@ -174,7 +197,7 @@ async function* streamsOf(log: EventLog, name: string, policy: RetentionPolicy):
   if (policy.steps !== undefined) for (const kind of ["payload", "effects", "members"]) kinds.add(kind);
   kinds.delete("supervisor");
   yield* log.streams({ prefixes: [...kinds].map((kind) => `${kind}_${name}.`) });
-  if (policy.steps !== undefined) yield* log.streams({ stream: supervisorStream(name) });
+  yield* log.streams({ stream: supervisorStream(name) });
 }
 
 /** The first revision of a stream, from `first` up to `last`, that is no leaf yet where all are up to a position. */

@@ -30,21 +30,27 @@ export class SinkDeliveries {
     this.#reader = reader;
   }
 
-  /** `undefined`: it has not. */
+  /** `undefined`: it has not. `gone`: it has, and as which of its outputs is not kept any more. */
   async find(
     pipeline: string,
     sink: string,
     address: Address,
     ordinal: number,
-  ): Promise<Delivered | undefined> {
-    for await (const event of this.#covering(sinkStream(pipeline, sink), ordinal)) {
+  ): Promise<Delivered | "gone" | undefined> {
+    const stream = sinkStream(pipeline, sink);
+    for await (const event of this.#covering(stream, ordinal)) {
       const query = { log: this.#log, reader: this.#reader, pipeline, sink };
       const n = await placeInDelivery(query, event, address);
       if (n === undefined) continue;
+      if (n === "gone") return n;
       const { target, node, wall: time } = event;
       return { pipeline, sink, n, target, node, time, ordinal };
     }
-    return undefined;
+    const info = await this.#log.streamInfo(stream);
+    if (info === undefined || info.firstRevision === 0) return undefined;
+    // What came before is not there: it has delivered what it is complete up to.
+    const last = await this.#atOrBefore(stream, info.lastRevision, info.firstRevision);
+    return last === undefined || last.through >= ordinal ? "gone" : undefined;
   }
 
   /**

@@ -1,202 +1,149 @@
 import type { Address } from "../core/address.ts";
 import { HeadwaterError } from "../core/errors.ts";
-import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import { type OutputsDelivered, TAKEN_OF_GROUP, type TypedEvent } from "../core/events.ts";
-import { THROUGH_NOTHING } from "../core/ordinal.ts";
-import { type Path, ROOT_PATH } from "../core/path.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import type { OutputsDelivered } from "../core/events.ts";
 import { sinkStream } from "../core/streams.ts";
-import { decodeAccepted, decodeOutlet, type UpstreamRows } from "../engine/outlet-decoder.ts";
-import { StepShape } from "../engine/step-shape.ts";
+import { DeliveredOrder, type DeliveredPlace } from "../engine/delivered-order.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { structureOf } from "./deployed-plan.ts";
-import type { LineageReader } from "./lineage-reader.ts";
-import { upstreamsOfSink } from "./routes.ts";
-import { readInSteps, readOne, seekEpoch } from "./seek.ts";
+import { readInSteps } from "./seek.ts";
+import { cutStream, mergedIndex, mergedRecords } from "./sink-merging.ts";
+import {
+  countOf,
+  deliveryGone,
+  eventsFrom,
+  type Ordered,
+  orderedRows,
+  type SinkQuery,
+  upstreamsThen,
+} from "./sink-rows.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
 
-export interface SinkQuery {
-  readonly log: EventLog;
-  readonly reader: LineageReader;
-  readonly pipeline: string;
-  readonly sink: string;
-}
-
 /**
- * The address of the N-th record that a sink has delivered: found by merging once more what one of its events
- * delivered. Throws `RecordNotFound`, and `RecordGone`.
+ * The address of the N-th record that a sink has delivered. Where its event says where each record came from, nothing
+ * has to be there but the record and what came after it. Throws `RecordNotFound`, and `RecordGone`.
  */
 export async function addressOfDelivered(query: SinkQuery, n: number): Promise<Address> {
   const delivered = await deliveryOf(query, n);
-  const address = (await deliveredRecords(query, delivered))[n - delivered.first];
+  const index = n - delivered.first;
+  const place = DeliveredOrder.of(delivered)?.placeOf(index);
+  const cut = place === undefined ? await cutStream(query, delivered) : undefined;
+  if (cut !== undefined) throw deliveryGone(query, n, `${cut} begins behind what was delivered with it`);
+  const address =
+    place === undefined
+      ? (await mergedRecords(query, delivered))[index]
+      : await addressAt(query, delivered, place);
   if (address !== undefined) return address;
-  const where = `${query.pipeline}/${query.sink}#${n}`;
-  for (const stream of Object.keys(delivered.from)) {
-    const info = stream === TAKEN_OF_GROUP ? undefined : await query.log.streamInfo(stream);
-    if (info === undefined || info.firstRevision === 0) continue;
-    throw new HeadwaterError(
-      "RecordGone",
-      `what the sink delivered then is not all kept any more: ${stream}`,
-      {
-        where,
-        hint: `Its events below revision ${info.firstRevision} have been let go of.`,
-      },
+  const stream = place?.stream;
+  const info = stream === undefined ? undefined : await query.log.streamInfo(stream);
+  if (info !== undefined && info.firstRevision > 0) {
+    throw deliveryGone(
+      query,
+      n,
+      `The events of ${stream} below revision ${info.firstRevision} were let go of`,
     );
   }
-  throw new HeadwaterError("LogDamaged", "a sink says that it delivered more than the log holds", { where });
-}
-
-/** A record in the order of a sink. */
-interface Ordered {
-  readonly ordinal: number;
-  readonly source: number;
-  readonly path: Path;
-  readonly address: Address;
-}
-
-/** The records of one delivery, in the sink's order; fewer, if they are not all kept any more. */
-async function deliveredRecords(query: SinkQuery, delivered: OutputsDelivered): Promise<readonly Address[]> {
-  const { count, from, through, epoch } = delivered;
-  const records: Ordered[] = [];
-  for (const selection of await upstreamsThen(query, epoch, through)) {
-    const first = from[selection.stream] ?? 0;
-    for await (const event of eventsFrom(query, selection.stream, first)) {
-      records.push(...orderedRows(selection, event, first));
-      // A delivery may end between records of one ordinal.
-      if (throughOf(event) > through) break;
-    }
-  }
-  records.sort(inOrder);
-  const begin = from[TAKEN_OF_GROUP] ?? 0;
-  return records.slice(begin, begin + count).map(({ address }) => address);
+  throw new HeadwaterError("LogDamaged", "a sink says that it delivered more than the log holds", {
+    where: `${query.pipeline}/${query.sink}#${n}`,
+  });
 }
 
 /**
- * Which of a sink's outputs a record is, if this delivery has it: how many of the records that the delivery begins with
- * come before it. Events that lie wholly before it are counted, and not looked into.
+ * Which of a sink's outputs a record is, if this delivery has it. `gone`: it cannot be told any more, as not all that
+ * was delivered with it is there.
  */
 export async function placeInDelivery(
   query: SinkQuery,
-  { first, count, from, through, epoch }: OutputsDelivered,
+  delivered: OutputsDelivered,
   address: Address,
-): Promise<number | undefined> {
-  const upstreams = await upstreamsThen(query, epoch, through);
-  const own = upstreams.find(({ stream }) => stream === address.stream);
-  if (own === undefined || address.n < (from[own.stream] ?? 0)) return undefined;
-  const target = await orderOf(query, own, address);
-  if (target === undefined) return undefined;
-  let before = -(from[TAKEN_OF_GROUP] ?? 0);
-  for (const selection of upstreams) {
-    const begin = from[selection.stream] ?? 0;
-    for await (const event of eventsFrom(query, selection.stream, begin)) {
-      const at = throughOf(event);
-      const whole = "first" in event.data && event.data.first >= begin && at < target.ordinal - 1;
-      before += whole
-        ? countOf(selection, event)
-        : orderedRows(selection, event, begin).filter((row) => inOrder(row, target) < 0).length;
-      if (at >= target.ordinal) break;
-    }
-  }
-  return before >= 0 && before < count ? first + before : undefined;
+): Promise<number | "gone" | undefined> {
+  if (address.n < (delivered.from[address.stream] ?? Number.POSITIVE_INFINITY)) return undefined;
+  const order = DeliveredOrder.of(delivered);
+  if (order === undefined && (await cutStream(query, delivered)) !== undefined) return "gone";
+  const place = order && (await placeOf(query, delivered, address));
+  const index =
+    order === undefined ? await mergedIndex(query, delivered, address) : place && order.indexOf(place);
+  return index === undefined ? undefined : delivered.first + index;
 }
 
-/** Where a record stands in the order of a sink; `undefined`: it does not leave by the outlet that the sink reads. */
-async function orderOf(
+/** The record at a place; `undefined`: it is not there. */
+async function addressAt(
   query: SinkQuery,
-  selection: UpstreamSelection,
-  { n, k = 0 }: Address,
-): Promise<Ordered | undefined> {
-  for await (const event of eventsFrom(query, selection.stream, n)) {
-    return orderedRows(selection, event, n).find(({ address }) => address.n === n && (address.k ?? 0) === k);
+  delivered: OutputsDelivered,
+  { stream, side, rank }: DeliveredPlace,
+): Promise<Address | undefined> {
+  const selection = await selectionOf(query, delivered, stream);
+  if (selection === undefined) return undefined;
+  const cursor = delivered.to[stream] ?? 0;
+  let left = rank;
+  if (side === "after") {
+    for await (const event of eventsFrom(query, stream, cursor)) {
+      const rows = orderedRows(selection, event, cursor);
+      if (left < rows.length) return rows[left]?.address;
+      left -= rows.length;
+    }
+    return undefined;
+  }
+  for await (const event of eventsFrom(query, stream, cursor - 1, "backwards")) {
+    if (!("count" in event.data) || event.data.count === 0) continue;
+    const whole = event.data.first + event.data.count <= cursor;
+    const count = whole ? countOf(selection, event) : 0;
+    if (whole && count <= left) {
+      left -= count;
+      continue;
+    }
+    const rows = orderedRows(selection, event, 0).filter(({ address }) => address.n < cursor);
+    if (left < rows.length) return rows[rows.length - 1 - left]?.address;
+    left -= rows.length;
   }
   return undefined;
 }
 
-/** The events of a stream from the one on that has its N-th record; none, if that is not there, or not any more. */
-async function* eventsFrom(
-  { log, reader }: SinkQuery,
-  stream: string,
-  n: number,
-): AsyncGenerator<TypedEvent> {
-  const revision = await reader.revisionOf(stream, n);
-  if (revision === undefined) return;
-  for await (const recorded of readInSteps(log, stream, revision, "forwards")) yield decodeEvent(recorded);
-}
-
-function throughOf({ data }: TypedEvent): number {
-  return "through" in data ? data.through : THROUGH_NOTHING;
-}
-
-/** How many records an event has for a sink. */
-function countOf({ from }: UpstreamSelection, { type, data }: TypedEvent): number {
-  if (type === "RecordsAccepted" && "source" in from) return data.count;
-  const outlet = type === "StepsRecorded" && "outlet" in from ? data.outlets?.[from.outlet] : undefined;
-  return type === "StepsRecorded" && outlet !== undefined ? new StepShape(data).stage(outlet.stage).count : 0;
-}
-
-/** What sinks read, by the claims under which they did. */
-const selections = new WeakMap<LineageReader, Map<string, readonly UpstreamSelection[]>>();
-
-/** What a sink read while it was claimed for the `epoch`-th time. */
-async function upstreamsThen(
-  { log, reader, pipeline, sink }: SinkQuery,
-  epoch: number,
-  through: number,
-): Promise<readonly UpstreamSelection[]> {
-  const known = selections.get(reader) ?? new Map<string, readonly UpstreamSelection[]>();
-  selections.set(reader, known);
-  const stream = sinkStream(pipeline, sink);
-  let upstreams = known.get(`${stream} ${epoch}`);
-  if (upstreams === undefined) {
-    const claimed = await readOne(log, stream, await seekEpoch(log, stream, epoch));
-    if (claimed.type !== "SinkClaimed" && claimed.revision > 0) {
-      throw new HeadwaterError("RecordGone", "which records a sink delivered then is not kept any more", {
-        where: `${stream}@${claimed.revision}`,
-        hint: "Ask for the record by its address, or by one of a later output.",
-      });
+/** The place of a record; `undefined`: the sink does not read it, or it is not there any more. */
+async function placeOf(
+  query: SinkQuery,
+  delivered: OutputsDelivered,
+  { stream, n, k = 0 }: Address,
+): Promise<DeliveredPlace | undefined> {
+  const selection = await selectionOf(query, delivered, stream);
+  if (selection === undefined) return undefined;
+  const cursor = delivered.to[stream] ?? 0;
+  const isIt = ({ address }: Ordered) => address.n === n && (address.k ?? 0) === k;
+  const side = n < cursor ? "before" : "after";
+  let rank = 0;
+  let found = false;
+  for await (const event of eventsFrom(query, stream, Math.min(n, Math.max(cursor, 0)))) {
+    const rows = orderedRows(selection, event, side === "before" ? 0 : cursor);
+    const at = rows.findIndex(isIt);
+    if (side === "after") {
+      if (at >= 0) return { stream, side, rank: rank + at };
+      rank += rows.length;
+      if ("first" in event.data && event.data.first > n) return undefined;
+      continue;
     }
-    const { deployment } = decodeEventAs(claimed, "SinkClaimed");
-    const history = await reader.history(pipeline);
-    const plan = structureOf(history.withIdentity(deployment, through), pipeline);
-    const planned = plan.sinks.find(({ name }) => name === sink);
-    upstreams = planned === undefined ? [] : upstreamsOfSink(plan, planned.upstream, false);
-    known.set(`${stream} ${epoch}`, upstreams);
+    // The record is in the first of these events that has some.
+    if (!found && at < 0) return undefined;
+    rank += rows.filter(({ address }, row) => (found || row > at) && address.n < cursor).length;
+    found = true;
+    if ("count" in event.data && event.data.first + event.data.count >= cursor) break;
   }
-  return upstreams;
+  return found ? { stream, side, rank } : undefined;
 }
 
-function orderedRows(
-  { stream, from, origins }: UpstreamSelection,
-  event: TypedEvent,
-  first: number,
-): Ordered[] {
-  const { type, data } = event;
-  let rows: UpstreamRows | undefined;
-  if (type === "RecordsAccepted" && "source" in from) rows = decodeAccepted(data, from.source, undefined);
-  if (type === "StepsRecorded" && "outlet" in from)
-    rows = decodeOutlet(data, from.outlet, origins, undefined);
-  const found: Ordered[] = [];
-  for (const [row, n] of rows?.ns.entries() ?? []) {
-    if (rows === undefined || n < first) continue;
-    found.push({
-      ordinal: rows.ordinals[row] as number,
-      source: rows.sources?.[row] ?? rows.source,
-      path: rows.paths?.[row] ?? ROOT_PATH,
-      address: stream.startsWith("source_") ? { stream, n } : { stream, n, k: rows.ks?.[row] ?? 0 },
-    });
-  }
-  return found;
-}
-
-/** Logical order: see "Addresses" in docs/format.md. */
-function inOrder(a: Ordered, b: Ordered): number {
-  return a.ordinal - b.ordinal || a.source - b.source || (a.path < b.path ? -1 : a.path > b.path ? 1 : 0);
+async function selectionOf(
+  query: SinkQuery,
+  { epoch, through }: OutputsDelivered,
+  stream: string,
+): Promise<UpstreamSelection | undefined> {
+  return (await upstreamsThen(query, epoch, through)).find((selection) => selection.stream === stream);
 }
 
 /** The event that says of the N-th record that it was delivered. */
-async function deliveryOf({ log, pipeline, sink }: SinkQuery, n: number): Promise<OutputsDelivered> {
+async function deliveryOf(query: SinkQuery, n: number): Promise<OutputsDelivered> {
+  const { log, pipeline, sink } = query;
   const stream = sinkStream(pipeline, sink);
   const info = await log.streamInfo(stream);
   let most = 0;
+  let least = Number.POSITIVE_INFINITY;
   if (info !== undefined && info.lastRevision >= info.firstRevision) {
     const quick = await halving(log, stream, info.firstRevision, info.lastRevision, n);
     if (quick !== undefined && holds(quick, n)) return quick;
@@ -206,7 +153,12 @@ async function deliveryOf({ log, pipeline, sink }: SinkQuery, n: number): Promis
       if (type !== "OutputsDelivered") continue;
       if (holds(data, n)) return data;
       most = Math.max(most, data.first + data.count);
+      least = Math.min(least, data.first);
     }
+  }
+  if (n < least && (n < most || most === 0) && (info?.firstRevision ?? 0) > 0) {
+    const known = most === 0 ? "nothing is" : `#${least} to #${most - 1} are`;
+    throw deliveryGone(query, n, `Of what it has delivered ${known} known`);
   }
   throw new HeadwaterError("RecordNotFound", "the sink has not delivered such a record", {
     where: `${pipeline}/${sink}#${n}`,

@@ -6,6 +6,7 @@ import type { Cursors } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { formatUuid } from "../core/uuid.ts";
+import { encodeOrder, streamsOf } from "../engine/delivered-order.ts";
 import { originsOf, rootName } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { PlannedSink } from "../pipeline/plan.ts";
@@ -32,8 +33,14 @@ export class SinkWorker {
   readonly #sink: PlannedSink;
   readonly #target: SinkTarget;
   readonly #upstreams: readonly UpstreamSelection[];
+  /** Of each upstream, which of the streams it is, as a delivery counts them. */
+  readonly #places: readonly number[];
+  /** Of each record since the last delivery, which of the streams it came from. */
+  #cameFrom: number[] = [];
   #log: UnitLog | undefined;
   #epoch = 0;
+  /** When it claimed last, by the monotonic clock in milliseconds. */
+  #claimedAt = 0;
   #place: SinkPlace | undefined;
   #reader: MergeReader | undefined;
   /** A batch of which it is not known whether it was handed over. */
@@ -45,24 +52,41 @@ export class SinkWorker {
     this.#sink = sink;
     this.#target = target;
     this.#upstreams = upstreamsOfSink(context.plan, sink.upstream, target.wantsRecords);
+    const streams = streamsOf(this.#upstreams.map(({ stream }) => stream));
+    this.#places = this.#upstreams.map(({ stream }) => streams.indexOf(stream));
   }
 
   async claim(): Promise<void> {
-    const { log, clock, plan, process, deployment } = this.#context;
+    const { log, plan } = this.#context;
     this.#log = await UnitLog.open(log, sinkStreamOf(plan, this.#sink.name));
     const { last } = this.#log.main;
-    this.#epoch = (last !== undefined && "epoch" in last.data ? last.data.epoch : 0) + 1;
+    this.#epoch = last !== undefined && "epoch" in last.data ? last.data.epoch : 0;
     await this.#context.probe?.("sink-claim:before");
-    await this.#log.append("SinkClaimed", () => ({
+    await this.#appendClaim();
+    await this.#context.probe?.("sink-claim:after");
+  }
+
+  async #appendClaim(): Promise<void> {
+    const { clock, process, deployment } = this.#context;
+    const epoch = this.#epoch + 1;
+    await this.#unitLog().append("SinkClaimed", () => ({
       v: 1,
       wall: clock.now(),
-      epoch: this.#epoch,
+      epoch,
       node: this.#order.node,
       process,
       assignment: this.#order.assignment,
       deployment,
     }));
-    await this.#context.probe?.("sink-claim:after");
+    this.#epoch = epoch;
+    this.#claimedAt = clock.monotonic();
+  }
+
+  /** Says anew by which version it delivers, where history is let go of: nobody looks at a claim before that then. */
+  async #claimAnew(): Promise<void> {
+    const { snapshotEveryMs, clock } = this.#context;
+    if (snapshotEveryMs === undefined || clock.monotonic() - this.#claimedAt < snapshotEveryMs) return;
+    await this.#appendClaim();
   }
 
   /** Finds out how far the target is, and opens it there. */
@@ -141,10 +165,12 @@ export class SinkWorker {
           written += (rows.ends[row] as number) - (rows.starts[row] as number);
       }
       at = { ...at, next: at.next + rows.count, cursors: batch.cursors, through: batch.through };
+      this.#noteOrigin(rows);
       const late = clock.monotonic() - flushedAt >= LIMITS.flushMs;
       const much = written >= LIMITS.flushBytes || at.next - this.#opened().next >= LIMITS.flushRecords;
       if (prepared || late || much || board.allTaken(at.through)) {
         at = await this.#deliver(at);
+        await this.#claimAnew();
         written = 0;
         flushedAt = clock.monotonic();
       }
@@ -163,6 +189,7 @@ export class SinkWorker {
       const batch = await this.#restored().next(pending.count - outputs.length, signal);
       if (batch === undefined) return false;
       outputs.push(...this.#outputs(batch.rows));
+      this.#noteOrigin(batch.rows);
       ({ cursors, through } = batch);
     }
     const batch = this.#batchOf(outputs, place.next);
@@ -210,6 +237,10 @@ export class SinkWorker {
     return written;
   }
 
+  #noteOrigin({ count, upstreams }: InputRows): void {
+    for (let row = 0; row < count; row++) this.#cameFrom.push(this.#places[upstreams?.[row] ?? 0] as number);
+  }
+
   #enters(activity: Activity): void {
     const { board, clock } = this.#context;
     board.pressure.enters(this.#order.unit, activity, clock.monotonic());
@@ -236,6 +267,8 @@ export class SinkWorker {
   async #deliver(at: SinkPlace): Promise<SinkPlace> {
     const { clock, board, probe } = this.#context;
     const before = this.#opened();
+    const order = encodeOrder(at.cursors, this.#cameFrom);
+    this.#cameFrom = [];
     this.#enters({ kind: "outside" });
     await probe?.("flush:before");
     const { bytes, digest, part } = await this.#target.flush();
@@ -254,6 +287,7 @@ export class SinkWorker {
         from: before.cursors,
         to: at.cursors,
         through: at.through,
+        ...(order !== undefined && { order }),
         bytes,
         ...(part !== undefined && { part }),
         ...(digest !== undefined && { digest }),

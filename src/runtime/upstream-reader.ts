@@ -211,7 +211,8 @@ export class UpstreamReader {
   /** Events one by one, and whenever nothing more is there for now. */
   async *#messages(revision: number) {
     const { signal } = this.#stop;
-    for await (const message of this.#log.subscribe(this.selection.stream, revision, { signal })) {
+    const { stream, payload: along } = this.selection;
+    for await (const message of this.#log.subscribe(stream, revision, { along, signal })) {
       if (message.kind === "caught-up") yield "caught-up" as const;
       if (message.kind !== "events") continue;
       const { events } = message;

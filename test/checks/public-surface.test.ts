@@ -15,6 +15,7 @@ describe("the library's door", () => {
       "max",
       "mean",
       "min",
+      "openAt",
       "ordinalToTime",
       "parameter",
       "pipeline",

@@ -548,6 +548,18 @@ const LIES: readonly Lie[] = [
     check: "conservation",
     code: "BadCursor",
   },
+  {
+    what: "outputs that are said to come from another stream than they do",
+    stream: "sink_eventful.totals",
+    type: "OutputsDelivered",
+    where: (data) => counted(data) && data["order"] !== undefined && !("" in map(data["to"])),
+    change: (data) => {
+      const [first = 0, ...others] = decodePlain(column(data["order"]));
+      return { ...data, order: encodePlain([first === 0 ? 1 : 0, ...others]) };
+    },
+    check: "conservation",
+    code: "BadOrder",
+  },
   // What stages say.
   {
     what: "a record that ended its thread, in an event with others",

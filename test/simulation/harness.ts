@@ -10,7 +10,8 @@ import { ProgressBoard } from "../../src/runtime/progress-board.ts";
 import { type Refused, readRefused, refusedKey } from "../../src/runtime/quarantine.ts";
 import { type Decisions, decide } from "../../src/runtime/retry-requests.ts";
 import type { RunControls, RunEnvironment } from "../../src/runtime/run-options.ts";
-import { CallbackTarget } from "../../src/runtime/sink-targets.ts";
+import type { OutputRecord, SinkTarget } from "../../src/runtime/sink-target.ts";
+import { BatchCallbackTarget, CallbackTarget } from "../../src/runtime/sink-targets.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
 import { type Random, seededIds, seededRandom, upTo, VirtualWorld } from "./virtual-world.ts";
@@ -65,6 +66,10 @@ export interface Circumstances {
   readonly discards?: boolean;
   /** See `RunEnvironment.pace`. */
   readonly pace?: RunEnvironment["pace"];
+  /** Records come in portions, one after so much virtual time each. */
+  readonly everyMs?: number;
+  /** Sinks are handed whole batches, each of which is a delivery of its own. */
+  readonly inBatches?: boolean;
 }
 
 /** What a simulation has come to. */
@@ -79,6 +84,8 @@ export interface Outcome {
 }
 
 const STUCK_MS = 20 * 60_000;
+/** Records of one portion, where they come at a steady pace. */
+const PORTION_MOST = 16;
 
 /** One process's world around `runPipeline`; made by {@link Simulation}. */
 export interface SimulatedRun {
@@ -181,14 +188,7 @@ export class Simulation {
         plan: planPipeline(this.#definition),
         bundle: undefined,
         intakes,
-        targets: new Map(
-          [...delivered].map(([sink, records]) => [
-            sink,
-            new CallbackTarget(({ key, ordinal, value }) => {
-              records.push({ key, ordinal, value });
-            }),
-          ]),
-        ),
+        targets: new Map([...delivered].map(([sink, records]) => [sink, targetOf(records, circumstances)])),
         nodes: circumstances.nodes,
         batchRecords: circumstances.batchRecords,
         tickMs: circumstances.tickMs,
@@ -232,7 +232,7 @@ export class Simulation {
   }
 
   /** Lets time pass until the run has ended, or its process has died. Answers whether it came to its end. */
-  async finish(run: SimulatedRun): Promise<boolean> {
+  async finish(run: SimulatedRun, stuckMs = STUCK_MS): Promise<boolean> {
     const died = (async () => {
       while (!run.process.dead) await this.world.sleep(50);
       return false;
@@ -245,7 +245,7 @@ export class Simulation {
         throw error;
       },
     );
-    return this.world.run(Promise.race([ended, died]), STUCK_MS, () =>
+    return this.world.run(Promise.race([ended, died]), stuckMs, () =>
       [
         `${run.board.totals.accepted} accepted, doors through ${run.board.doorsThrough}`,
         `behind: ${run.board.behind(run.board.doorsThrough).join(", ")}`,
@@ -267,14 +267,17 @@ export class Simulation {
   async *#intake(
     source: string,
     next: number,
-    { delayMs }: Circumstances,
+    { delayMs, everyMs }: Circumstances,
     process: SimulatedProcess,
   ): AsyncGenerator<readonly IntakeRecord[], void, undefined> {
     const given = this.#inputs.get(source) ?? [];
     const refused = new Set([...(this.refused.get(source) ?? [])].filter((index) => index < next));
     this.refused.set(source, refused);
     for (let at = next; at < given.length; ) {
-      const end = at + 1 + upTo(this.#random, given.length - at - 1);
+      const most =
+        everyMs === undefined ? given.length - at - 1 : Math.min(PORTION_MOST, given.length - at) - 1;
+      const end = at + 1 + upTo(this.#random, most);
+      if (everyMs !== undefined) await this.world.sleep(everyMs);
       if (delayMs > 0 && this.#random() < 0.5) await this.world.sleep(upTo(this.#random, 5 * delayMs));
       if (process.dead) return;
       const first = at;
@@ -290,6 +293,13 @@ export class Simulation {
   }
 }
 
+function targetOf(into: Delivery[], { inBatches }: Circumstances): SinkTarget {
+  const take = ({ key, ordinal, value }: OutputRecord) => {
+    into.push({ key, ordinal, value });
+  };
+  return inBatches ? new BatchCallbackTarget((records) => records.forEach(take)) : new CallbackTarget(take);
+}
+
 /** Runs a pipeline over its inputs, through all interruptions, until everything is through; on a new log, or on `on`. */
 export async function simulate(
   definition: PipelineDefinition,
@@ -302,7 +312,8 @@ export async function simulate(
   const left: (Interruption | undefined)[] = [...circumstances.interruptions, undefined];
   for (let how = circumstances; left.length > 0; ) {
     const run = await simulation.start({ circumstances: how }, left.shift());
-    const ended = await simulation.finish(run);
+    const portions = Math.max(0, ...[...inputs.values()].map(({ length }) => length));
+    const ended = await simulation.finish(run, STUCK_MS + portions * (circumstances.everyMs ?? 0));
     runs.push(run.delivered);
     if (!ended && left.length === 0) {
       left.push(undefined);
