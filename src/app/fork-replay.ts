@@ -15,6 +15,7 @@ import { runFork } from "../runtime/fork-run.ts";
 import { type LostRecords, lostRecords } from "../runtime/lost-records.ts";
 import { paceOf } from "../runtime/pace.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
+import { putBackIn } from "../runtime/put-back.ts";
 import { reportRefused } from "../runtime/refused-again.ts";
 import { refusedInFork } from "../runtime/refused-in-fork.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
@@ -142,6 +143,7 @@ export async function compareFork(
       : { before: selection.chosen, after: await chosenInFork(within, forked, only, selection) };
   const lost = await lostIn(log, run, window.from, signal);
   const gone = fork.since === undefined ? lost : await lostIn(log, run, fork.since, signal);
+  const putBack = await putBackIn(log, history.pipeline, window);
   const definitions = [
     plan.definition,
     ...history.all.map((deployed) => structureOf(deployed, history.pipeline).definition),
@@ -172,6 +174,7 @@ export async function compareFork(
     reexecuted,
     reused,
     diff,
+    putBack: putBack.first === undefined ? undefined : { records: putBack.records, first: putBack.first },
     gone:
       gone.first === undefined ? undefined : { records: gone.records, first: gone.first, asked: fork.since },
     quarantined: refused && reportRefused(refused),

@@ -116,6 +116,11 @@ export interface WhatIfReport {
   readonly reexecuted: number;
   readonly reused: number;
   readonly diff: OutputsDiff;
+  /**
+   * Records that were put back from quarantine in the window, by hand. They are not put back in the replay, which decides
+   * anew what fails: what came of them is `gone`, and totals that they went into are others. `undefined`: none was.
+   */
+  readonly putBack: { readonly records: number; readonly first: string } | undefined;
   /** What of the window was not there any more; `undefined`: all was. */
   readonly gone: GoneRecords | undefined;
   /** Of `quarantined`: what becomes of the refused records. */

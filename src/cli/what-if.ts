@@ -40,6 +40,7 @@ export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly s
     ...selectionLines(report.only),
     `records    ${formatNumber(report.records)}`,
     ...goneLines(report),
+    ...putBackLines(report),
     ...refusedLines(report.quarantined),
     `steps      ${formatNumber(report.reexecuted)} run${reused}`,
     `outputs    ${countsText(diff)}`,
@@ -64,6 +65,14 @@ function goneLines({ gone, from }: Omit<WhatIfReport, "seconds">): string[] {
     gone.asked === undefined ? "" : `, so that it begins at ordinal ${from}, not at ${gone.asked}`;
   return [
     `let go of  ${formatNumber(gone.records)} records are not kept, the first is ${gone.first}${begun}`,
+  ];
+}
+
+function putBackLines({ putBack }: Omit<WhatIfReport, "seconds">): string[] {
+  if (putBack === undefined) return [];
+  return [
+    `put back   ${formatNumber(putBack.records)} refused records were put back then, and are not in the replay: what came of them is gone`,
+    `  the first is ${putBack.first}; --quarantined tells which would pass`,
   ];
 }
 
