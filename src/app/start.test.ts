@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -408,6 +408,57 @@ describe("start", () => {
       where: "hangAfterMs",
     });
     await expect(refused({ threadMemoryMb: 0.5 })).rejects.toMatchObject({ where: "threadMemoryMb" });
+  });
+});
+
+describe("the module of a pipeline that is started", () => {
+  /** A module that makes the pipeline of {@link numbers}, after some changes to its text. */
+  function moduleOf(...changes: readonly (readonly [string, string])[]): string {
+    let text = `import { pipeline } from "headwater";
+const p = pipeline("numbers", { partitions: 2 });
+p.source("in", { key: () => "all", id: (record) => record.id })
+  .reduce("count", { init: () => 0, step: (n) => n + 1, emit: (n) => ({ n }) })
+  .sink("out");
+export default p;
+`;
+    for (const [from, to] of changes) text = text.replace(from, to);
+    const path = join(dir, "numbers.mjs");
+    writeFileSync(path, text);
+    return path;
+  }
+
+  test("is kept in the log if it makes that pipeline", async () => {
+    const running = await start(numbers(), {
+      log: "memory:",
+      module: moduleOf(),
+      inputs: { in: [{ id: 1 }] },
+    });
+    expect((await running.finished).records.accepted).toBe(1);
+  });
+
+  test.each(["inline", "threads"] as const)("is refused if it makes another one (%s)", async (executor) => {
+    const refused = async (...changes: readonly (readonly [string, string])[]) => {
+      const log = `lmdb:${join(dir, "log")}`;
+      const message = await start(numbers(), { log, executor, module: moduleOf(...changes) }).then(
+        () => "started",
+        (error) => {
+          expect(error).toMatchObject({ code: "BadUsage", where: "module" });
+          return String(error.message);
+        },
+      );
+      expect(readdirSync(dir), "nothing was made").toEqual(["numbers.mjs"]);
+      return message;
+    };
+    expect(await refused(['"numbers"', '"letters"'])).toBe(
+      'the module "numbers.mjs" makes another pipeline than the one that is started, "numbers": its name is "letters"',
+    );
+    expect(await refused(['"in"', '"other"'])).toMatch(
+      /its sources are other; of the one that is started in$/,
+    );
+    expect(await refused(['"count"', '"total"'])).toMatch(/its stages are total \(reduce of/);
+    expect(await refused(['"out"', '"off"'])).toMatch(/its sinks are off \(of count\)/);
+    expect(await refused(["partitions: 2", "partitions: 3"])).toMatch(/its partitions are 3/);
+    expect(await refused(['key: () => "all", ', ""])).toMatch(/schemas, parameters or settings/);
   });
 });
 

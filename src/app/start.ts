@@ -22,7 +22,8 @@ import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { fileTarget, mustBeAddress } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
-import { badOption, given, isIterable, mustBeOptions, mustBind, pathOf } from "./start-options.ts";
+import { bundleOfModule } from "./start-module.ts";
+import { badOption, given, isIterable, mustBeOptions, mustBind } from "./start-options.ts";
 import type {
   BatchDelivery,
   Delivery,
@@ -45,8 +46,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const executor = chooseExecutor(options, surroundings, definition.partitions);
   if (executor.threads !== undefined && options.module === undefined) throw moduleMissing(definition.name);
   const targets = await targetsOf(plan, options, surroundings);
-  const bundle =
-    options.module === undefined ? undefined : await surroundings.bundler.bundle(pathOf(options.module));
+  const bundle = await bundleOfModule(options, plan, surroundings.bundler);
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
   const timer = await checkpointsOfRun(log, options.checkpoints, options.onNotice).catch(async (error) => {
     await log.close();
