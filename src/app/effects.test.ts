@@ -122,3 +122,32 @@ describe("a slow service", () => {
     expect(calls).toBe(called);
   });
 });
+
+describe("an effect whose result cannot be kept", () => {
+  test.each([
+    ["a part of it", () => ({ at: new Date(0) })],
+    ["all of it", () => new Date(0)],
+    ["its size", () => "x".repeat(2 * 1024 * 1024)],
+  ])("has had its effect, and is not called again when the stage is tried again: %s", async (_, result) => {
+    let calls = 0;
+    let tries = 0;
+    const p = pipeline("unkept", { partitions: 1 });
+    p.source("in")
+      .map(
+        "asked",
+        (_item, ctx) => {
+          tries++;
+          return ctx.effect("answer", () => {
+            calls++;
+            return result() as unknown as Item;
+          });
+        },
+        { onError: { retry: { times: 3, backoff: "1ms" } } },
+      )
+      .sink("out");
+    const running = await start(p, { log: `lmdb:${dir}`, inputs: { in: numbers(1) } });
+    expect((await running.finished).records.quarantined).toBe(1);
+    expect(calls).toBe(1);
+    expect(tries).toBeGreaterThan(1);
+  });
+});

@@ -6,12 +6,16 @@ import type { Plan } from "../pipeline/plan.ts";
 import type { Bundle } from "../ports/bundler.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Surroundings } from "../runtime/compose.ts";
+import { structureOf } from "../runtime/deployed-plan.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { probeFromEnvironment } from "../runtime/fail-points.ts";
 import { untilAsked } from "../runtime/fork-asks.ts";
+import { doubtsOf, isBroken } from "../runtime/fork-gaps.ts";
 import { runFork } from "../runtime/fork-run.ts";
+import { type LostRecords, lostRecords } from "../runtime/lost-records.ts";
 import { paceOf } from "../runtime/pace.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
+import { putBackIn } from "../runtime/put-back.ts";
 import { reportRefused } from "../runtime/refused-again.ts";
 import { refusedInFork } from "../runtime/refused-in-fork.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
@@ -92,6 +96,7 @@ function runTo(
       targets,
       board,
       signal,
+      withoutState: fork.gaps === true,
       ...(rate !== undefined && { pace: paceOf(rate, surroundings.clock) }),
       batchRecords: plan.definition.batchRecords,
       tickMs: plan.definition.tickMs,
@@ -100,6 +105,17 @@ function runTo(
       onQuarantined: () => {},
     },
   );
+}
+
+/** What of a fork's window is not kept any more, from an ordinal on. */
+function lostIn(
+  log: EventLog,
+  { history: { pipeline }, plan, window }: ForkToRun,
+  from: number,
+  signal: AbortSignal,
+): Promise<LostRecords> {
+  const sources = plan.sources.map(({ name }) => name);
+  return lostRecords({ log, pipeline, sources, ...window, from, signal });
 }
 
 /** What a fork that is through has come to; `file` gets all differences. Reads the log alone. */
@@ -125,8 +141,16 @@ export async function compareFork(
     only === undefined || selection === undefined
       ? undefined
       : { before: selection.chosen, after: await chosenInFork(within, forked, only, selection) };
+  const lost = await lostIn(log, run, window.from, signal);
+  const gone = fork.since === undefined ? lost : await lostIn(log, run, fork.since, signal);
+  const putBack = await putBackIn(log, history.pipeline, window);
+  const definitions = [
+    plan.definition,
+    ...history.all.map((deployed) => structureOf(deployed, history.pipeline).definition),
+  ];
   const diff = await diffFork(surroundings, {
     ...{ log, history, forked, plan, window, file, taken, signal },
+    doubts: isBroken(lost) ? doubtsOf(lost, definitions, window.from) : undefined,
     ...(only !== undefined && {
       told: { before: tells(only.source, chosen?.before), after: tells(only.source, chosen?.after) },
     }),
@@ -150,6 +174,9 @@ export async function compareFork(
     reexecuted,
     reused,
     diff,
+    putBack: putBack.first === undefined ? undefined : { records: putBack.records, first: putBack.first },
+    gone:
+      gone.first === undefined ? undefined : { records: gone.records, first: gone.first, asked: fork.since },
     quarantined: refused && reportRefused(refused),
   };
 }

@@ -1,5 +1,3 @@
-import { resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { durationMs } from "../pipeline/duration.ts";
@@ -20,10 +18,11 @@ import { BatchCallbackTarget, CallbackTarget } from "../runtime/sink-targets.ts"
 import { runtimeVersions } from "../runtime/versions.ts";
 import { beginWork } from "./at-work.ts";
 import { checkpointsOfRun } from "./checkpoint-timer.ts";
-import { chooseExecutor, mustBeWithin } from "./executor.ts";
+import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { fileTarget, mustBeAddress } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
+import { badOption, given, isIterable, mustBeOptions, mustBind, pathOf } from "./start-options.ts";
 import type {
   BatchDelivery,
   Delivery,
@@ -190,48 +189,6 @@ function intakesOf(
   );
 }
 
-/** A text is iterable, too, but has no records. */
-function isIterable(input: unknown): input is Iterable<unknown> | AsyncIterable<unknown> {
-  return (
-    typeof input === "object" && input !== null && (Symbol.iterator in input || Symbol.asyncIterator in input)
-  );
-}
-
-/** An option whose entries are by name; `{}` if it is absent. */
-function given<T>(
-  option: Readonly<Record<string, T>> | undefined,
-  name: string,
-): Readonly<Record<string, T>> {
-  if (option === undefined) return {};
-  if (typeof option === "object" && option !== null && !Array.isArray(option)) return option;
-  throw badOption(name, option, "an object with an entry for each name");
-}
-
-function badOption(where: string, value: unknown, wanted: string): HeadwaterError {
-  const is = value === null || value === undefined ? String(value) : `of type ${typeof value}`;
-  return new HeadwaterError("BadUsage", `the option has to be ${wanted}, and is ${is}`, { where });
-}
-
-function mustBeOptions({ log, batchRecords, tickMs, provenance }: StartOptions): void {
-  if (typeof log !== "string") throw badOption("log", log, "the log's name, such as lmdb:.headwater");
-  if (batchRecords !== undefined) mustBeWithin("batchRecords", batchRecords, 1, LIMITS.batchRecordsMost);
-  if (tickMs !== undefined) mustBeWithin("tickMs", tickMs, 1, LIMITS.tickMsMost);
-  if (provenance === undefined || provenance === "full" || provenance === "off") return;
-  throw new HeadwaterError("BadUsage", `there is no provenance ${JSON.stringify(provenance)}`, {
-    where: "provenance",
-    hint: 'It is "full", or "off".',
-  });
-}
-
-/** A module by its path, or by its file URL such as `import.meta.url`. */
-function pathOf(module: unknown): string {
-  if (module instanceof URL || (typeof module === "string" && module.startsWith("file:"))) {
-    return fileURLToPath(module);
-  }
-  if (typeof module === "string") return resolve(module);
-  throw badOption("module", module, "the path of the pipeline's module, such as import.meta.filename");
-}
-
 /** What a function of the program gives; it is called when the door begins to read. */
 async function* pushed(
   queue: OfferQueue,
@@ -306,10 +263,4 @@ async function targetOf(
   const { url, headers = {}, timeout } = binding;
   const timeoutMs = timeout === undefined ? LIMITS.postTimeoutMs : durationMs(timeout, "the timeout", url, 1);
   return new HttpTarget({ http, clock, url, headers, timeoutMs });
-}
-
-function mustBind(where: string, binding: unknown): void {
-  const { batch, file, url } = Object(binding) as Partial<Record<"batch" | "file" | "url", unknown>>;
-  if (typeof batch === "function" || typeof file === "string" || typeof url === "string") return;
-  throw badOption(where, binding, "a function, { batch: function }, { file: path } or { url: address }");
 }

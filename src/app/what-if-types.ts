@@ -59,6 +59,17 @@ export interface DiffTotals {
   readonly changed: number;
   readonly added: number;
   readonly gone: number;
+  /** Such as cannot be compared, because they are made of records that were let go of; absent: none. */
+  readonly unverifiable?: number;
+}
+
+/** Records of the window that were let go of, so that they were not run. */
+export interface GoneRecords {
+  readonly records: number;
+  /** The address of the first. */
+  readonly first: string;
+  /** The first ordinal that was asked for, where it could only be begun at a later one: `from`. */
+  readonly asked: number | undefined;
 }
 
 /** A difference, and the sink that it would reach. */
@@ -105,6 +116,13 @@ export interface WhatIfReport {
   readonly reexecuted: number;
   readonly reused: number;
   readonly diff: OutputsDiff;
+  /**
+   * Records that were put back from quarantine in the window, by hand. They are not put back in the replay, which decides
+   * anew what fails: what came of them is `gone`, and totals that they went into are others. `undefined`: none was.
+   */
+  readonly putBack: { readonly records: number; readonly first: string } | undefined;
+  /** What of the window was not there any more; `undefined`: all was. */
+  readonly gone: GoneRecords | undefined;
   /** Of `quarantined`: what becomes of the refused records. */
   readonly quarantined: RefusedReport | undefined;
   readonly seconds: number;

@@ -61,13 +61,13 @@ export interface Io {
    * process's other threads, and one of them may be in the middle of writing the log, or wait for it.
    */
   die(): void;
-  /** Lets other processes go first from now on, where processors are short. `writing`: to the log, too. */
-  lowerPriority(of: "reading" | "writing"): Promise<void>;
   /**
    * Until the returned function is called, a `process.exit` of somebody else's code is said to be one, with `text`, and
    * has the code `code`.
    */
   refuseExit(end: (code: number) => { readonly text: string; readonly code: number }): () => void;
+  /** Lets other processes go first from now on, where processors are short. `writing`: to the log, too. */
+  lowerPriority(of: "reading" | "writing"): Promise<void>;
   /** Loaded only when needed, so that `--help` is fast. */
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
@@ -103,7 +103,6 @@ export function processIo(): Io {
       process.removeAllListeners("SIGINT");
       process.kill(process.pid, "SIGINT");
     },
-    lowerPriority: async (of) => (await import("../app/replay.ts")).lowerPriority(of),
     refuseExit: (end) => {
       // An exception that nobody caught ends the process, too; Node tells that itself.
       let uncaught = false;
@@ -124,6 +123,7 @@ export function processIo(): Io {
         process.off("exit", onExit);
       };
     },
+    lowerPriority: async (of) => (await import("../app/replay.ts")).lowerPriority(of),
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),

@@ -462,6 +462,10 @@ export interface DeployedFork {
   readonly cuts: readonly string[];
   /** What becomes of an effect whose result was not recorded. */
   readonly newEffects: "refused" | "called";
+  /** Records of its window were let go of before it began: they are left out. */
+  readonly gaps?: true;
+  /** The first ordinal that was asked for, where what is needed to begin there was let go of. */
+  readonly since?: number;
   /** Which records are told of when it is compared; all if absent. All are run. */
   readonly only?: DeployedSelection;
 }

@@ -37,7 +37,7 @@ export interface EffectFailure {
   /** The class of what was thrown. */
   readonly name?: string;
   readonly code?: string | number;
-  /** Where its result had no canonical form. */
+  /** Where its result had no canonical form; of a call that came to its end, which is so not made again. */
   readonly path?: string;
 }
 

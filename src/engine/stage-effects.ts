@@ -189,6 +189,12 @@ export class EffectTry {
       known.set(name, outcomes);
     }
     const turn = this.#turns.get(name) ?? 0;
+    const before = outcomes[turn - 1];
+    if (before !== undefined && failureIn(before).path !== undefined) {
+      // It has had its effect: another call would have it once more, and give no better result.
+      this.servedFailure ||= before.served;
+      throw failureOf(name, before);
+    }
     let outcome = outcomes[turn];
     if (outcome === undefined) {
       const { options } = this.#effects;
@@ -212,10 +218,17 @@ export class EffectTry {
   }
 }
 
+function failureIn({ bytes }: Pick<EffectOutcome, "bytes">): EffectFailure {
+  return decodeCanonical(bytes) as unknown as EffectFailure;
+}
+
+/** The path of a result as a whole. */
+const WHOLE = "$";
+
 /** What the function gets: the same whenever it is run again. */
 function failureOf(name: string, { kind, bytes }: EffectOutcome): HeadwaterError {
-  const { message, path, ...cause } = decodeCanonical(bytes) as unknown as EffectFailure;
-  const where = `effect ${name}${path === undefined ? "" : `, ${path}`}`;
+  const { message, path, ...cause } = failureIn({ bytes });
+  const where = `effect ${name}${path === undefined || path === WHOLE ? "" : `, ${path}`}`;
   return kind === "timedOut"
     ? new HeadwaterError("EffectTimedOut", `the effect ${name} had no answer ${message}`, { where })
     : new HeadwaterError("EffectFailed", `the effect ${name} failed: ${message}`, { where, cause });

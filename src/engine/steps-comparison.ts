@@ -88,6 +88,11 @@ export class StepsComparison {
     return this.#event.count - this.#taken;
   }
 
+  /** Passes over the next inputs of the event, which are not there to be compared. */
+  pass(inputs: number): void {
+    this.#taken += inputs;
+  }
+
   /**
    * Compares the next inputs of the event with what came of them. Told are the steps that are `wanted`: what the stage of
    * an index made of an input; of {@link SEGMENT_INPUT}, whether that is the one that was recorded.

@@ -96,6 +96,9 @@ function callOnce(
   });
 }
 
+/** The path of a whole value. */
+const ROOT_PATH = "$";
+
 /** A call that came to an end is not made again because its result cannot be kept: it has had its effect. */
 function resultOf(value: unknown): Pick<EffectOutcome, "kind" | "bytes"> {
   if (value === undefined) return { kind: "nothing", bytes: new Uint8Array(0) };
@@ -103,9 +106,9 @@ function resultOf(value: unknown): Pick<EffectOutcome, "kind" | "bytes"> {
     return { kind: "value", bytes: encodeCanonical(value) };
   } catch (error) {
     if (!isHeadwaterError(error)) throw error;
-    const { message, where: path, hint } = error;
+    const { message, where: path = ROOT_PATH, hint } = error;
     const whole = `its result cannot be kept: ${message}${hint === undefined ? "" : `. ${hint}`}`;
-    return { kind: "failed", bytes: encodeFailure({ message: whole, ...(path !== undefined && { path }) }) };
+    return { kind: "failed", bytes: encodeFailure({ message: whole, path }) };
   }
 }
 

@@ -79,12 +79,15 @@ function wantedIn(
 /** Runs a partition's history again and compares it, piece by piece. Throws as `reexecutePartition`. */
 export async function* checkPartition(query: CheckQuery): AsyncGenerator<CheckedPiece> {
   let comparison: StepsComparison | undefined;
+  let revision: number | undefined;
   for await (const piece of reexecutePartition(query)) {
-    if (comparison === undefined || comparison.left === 0) {
+    if (comparison === undefined || comparison.left === 0 || revision !== piece.revision) {
+      revision = piece.revision;
       const { membersIn } = piece.event.stages?.[0] ?? {};
       const members = membersIn && (await readMembersColumn(query.log, piece.stream, membersIn));
       comparison = new StepsComparison(piece.event, piece.segment, members);
     }
+    comparison.pass(piece.passed);
     const next = piece.event.first + piece.event.count - comparison.left;
     const { steps, divergences } = comparison.compare(piece.rows, piece.result, wantedIn(query, piece, next));
     query.onPiece?.(piece, next);

@@ -7,6 +7,7 @@ import type { EventLog } from "../ports/event-log.ts";
 import { cursorsFrom } from "./deployed-cursors.ts";
 import { structureOf } from "./deployed-plan.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
+import type { Doubts } from "./fork-gaps.ts";
 import { MergeReader } from "./merge-reader.ts";
 import { upstreamsOfSink, upstreamsOfStage } from "./routes.ts";
 import { INPUTS, OUTPUTS, type Part } from "./selected-records.ts";
@@ -24,6 +25,8 @@ export interface OutputsQuery {
   readonly signal: AbortSignal;
   /** Whether a row is asked for; all are, if absent. */
   told?(row: OutputPlace): boolean;
+  /** Records that were let go of: what is made of them cannot be compared. */
+  readonly doubts?: Doubts | undefined;
 }
 
 /** Where an output is, and what it descends from. */
@@ -48,6 +51,8 @@ export interface OutputRows {
   addressOf(row: number): string;
   /** Whether it was asked for. */
   isTold(row: number): boolean;
+  /** Whether it is made of records that are not there any more, or should be. */
+  isDoubtful(row: number): boolean;
 }
 
 /** Records that are read at a time. */
@@ -67,13 +72,13 @@ export async function* recordedOutputs(query: OutputsQuery): AsyncGenerator<Outp
 }
 
 async function* outputsOf(
-  { log, clock, history, of, signal, told }: OutputsQuery,
+  { log, clock, history, of, signal, told, doubts }: OutputsQuery,
   deployed: PipelineDeployed,
   first: number,
   last: number,
 ): AsyncGenerator<OutputRows> {
   const plan = structureOf(deployed, history.pipeline);
-  const upstreams = selectionsOf(plan, of).map((one) => ({ ...one, upTo: last }));
+  const upstreams = selectionsOf(plan, of).map((one) => ({ ...one, upTo: last, gone: "digest" as const }));
   if (upstreams.length === 0) return;
   const reader = new MergeReader({
     log,
@@ -111,6 +116,11 @@ async function* outputsOf(
           const at = `${stream}@${rows.parents[row]}`;
           if (stream.startsWith("source_")) return at;
           return `${at}.${rows.parentKs?.[row] ?? 0}${"stage" in of ? `/${of.stage}` : ""}`;
+        },
+        isDoubtful(row) {
+          if (doubts === undefined) return false;
+          if ((rows.ordinals[row] as number) >= doubts.since(results)) return true;
+          return doubts.isLost(originName(origins, originAt(row)), rows.roots[row] as number);
         },
         isTold(row) {
           if (told === undefined) return true;

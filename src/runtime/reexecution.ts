@@ -13,6 +13,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
+import { runKept } from "./kept-inputs.ts";
 import {
   inputsMissing,
   type PartitionReplay,
@@ -65,6 +66,8 @@ export interface ReexecutedPiece {
   readonly segment: Segment;
   /** See `Plan.origins`. */
   readonly origins: Origins;
+  /** Inputs of the event before the piece that are not kept, so that they were not run. */
+  readonly passed: number;
   /** The piece's inputs, the next of the event. */
   readonly rows: InputRows;
   readonly result: SegmentResult;
@@ -115,7 +118,7 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         tell(query, stream, data, gone.reason);
         continue;
       }
-      let pieces = 0;
+      let done = 0;
       try {
         running ??= await RunningAgain.begin(
           query,
@@ -126,15 +129,17 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         );
         const wanted = isWanted(query, stream, data);
         for await (const piece of running.run(recorded.revision, data)) {
-          pieces++;
+          done += piece.rows.count;
           if (wanted) yield piece;
         }
       } catch (error) {
-        if (query.onGone === undefined || pieces > 0 || !isGone(error)) throw error;
+        if (query.onGone === undefined || !isGone(error)) throw error;
         running?.stop();
         running = undefined;
         gone = new Gap(error, data);
-        tell(query, stream, data, gone.reason);
+        if (data.entry !== undefined || (await isStateful(query, data))) {
+          tell(query, stream, { ...data, first: data.first + done, count: data.count - done }, gone.reason);
+        } else yield* keptOf(query, stream, recorded.revision, data, done, gone.reason);
       }
     }
   } finally {
@@ -142,13 +147,45 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
   }
 }
 
-function isWanted({ wants }: ReexecutionQuery, stream: string, { first, count }: StepsRecorded): boolean {
+function isWanted({ wants }: ReexecutionQuery, stream: string, { first, count }: Inputs): boolean {
   return wants === undefined || wants(stream, first, first + count);
 }
 
 async function isStateful({ history, segment }: ReexecutionQuery, event: StepsRecorded): Promise<boolean> {
   const plan = await history.planOf(history.withIdentity(event.deployment, event.through));
   return plan.segments.find(({ name }) => name === segment)?.stateful === true;
+}
+
+type Inputs = Pick<StepsRecorded, "first" | "count">;
+
+/** Runs what is kept of the inputs of an event without state, from one on, and tells of the others. */
+async function* keptOf(
+  query: ReexecutionQuery,
+  stream: string,
+  revision: number,
+  event: StepsRecorded,
+  from: number,
+  reason: string,
+): AsyncGenerator<ReexecutedPiece> {
+  const { log, clock, history, segment: name, partition, signal } = query;
+  const deployed = history.withIdentity(event.deployment, event.through);
+  const plan = await history.planOf(deployed);
+  const segment = plan.segments.find((one) => one.name === name);
+  if (segment === undefined) return;
+  const context = rerunContext(log, clock, plan, deployed.provenance);
+  const effects = new ServedEffects({ log, clock, steps: stream, signal });
+  const kept = { context, plan, deployed, segment, partition, stream, event, from, effects, signal };
+  const first = { ...{ stream, revision, event, deployed, segment }, origins: originsOf(plan) };
+  let next = from;
+  const missing = (at: number) => {
+    tell(query, stream, { first: event.first + next, count: at - next }, reason);
+  };
+  for await (const { at, rows, result } of runKept(kept)) {
+    missing(at);
+    yield { ...first, passed: at - next, rows, result };
+    next = at + rows.count;
+  }
+  missing(event.count);
 }
 
 /** A part of history that cannot be run again: up to the next snapshot, if state was looked for before it. */
@@ -171,10 +208,16 @@ function isGone(error: unknown): error is HeadwaterError {
   return isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
 }
 
-function tell(query: ReexecutionQuery, stream: string, event: StepsRecorded, reason: string): void {
-  if (!isWanted(query, stream, event)) return;
+function tell(query: ReexecutionQuery, stream: string, event: Inputs, reason: string): void {
   const { first, count } = event;
-  query.onGone?.({ address: `${stream}@${first}`, inputs: count, reason });
+  let inputs = 0;
+  let lowest: number | undefined;
+  for (let n = first; n < first + count; n++) {
+    if (query.wants !== undefined && !query.wants(stream, n, n + 1)) continue;
+    lowest ??= n;
+    inputs++;
+  }
+  if (lowest !== undefined) query.onGone?.({ address: `${stream}@${lowest}`, inputs, reason });
 }
 
 /** A partition under one deployment, as it runs again. */
@@ -260,7 +303,7 @@ class RunningAgain {
     for await (const { rows, result, entry } of this.#comeTo(event.first + event.count, retried)) {
       const segment = entry === undefined ? context.segment : engine.entryAt(entry).segment;
       yield {
-        ...{ stream: this.#stream, revision, event, deployed: this.deployed, segment },
+        ...{ stream: this.#stream, revision, event, deployed: this.deployed, segment, passed: 0 },
         ...{ origins: originsOf(context.plan), rows, result },
       };
     }

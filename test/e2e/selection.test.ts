@@ -232,4 +232,22 @@ describe("headwater replay --quarantined", () => {
       "refused    6: 1 fail with the same error, 1 fail with another error, 4 pass",
     );
   });
+
+  it("names what was put back, which a replay of other code does not", async () => {
+    define("p.ts", 'if (n % 20 === 4) throw new Error("no " + n); return { n, w: n }');
+    await run("p.ts");
+    define("p.ts", 'if (n % 40 === 4) throw new Error("no " + n); return { n, w: n }');
+    const retried = await headwater(["quarantine", "retry", "p.ts", "--all", "--json"], { cwd });
+    expect(retried.code, retried.stderr).toBe(0);
+    define("q.ts", "return { n, w: n }");
+    const { report } = await replay("--what-if", "q.ts");
+    expect(report.putBack).toEqual({ records: 6, first: "retry_weights@0" });
+    // Three of them had gone on; all six pass at their own places now.
+    expect(sinksOf(report)["weighed"]).toMatchObject({ same: 114, changed: 0, added: 6, gone: 3 });
+    const { report: refusedNow } = await replay("--what-if", "q.ts", "--quarantined");
+    // The first time, and those three that failed again when they were put back.
+    expect(refusedNow.quarantined).toMatchObject({ records: 9, passed: 6, absent: 3 });
+    const people = await headwater(["replay", "weights", "--what-if", "q.ts"], { cwd });
+    expect(people.stdout).toContain("put back   6 refused records were put back then");
+  });
 });

@@ -4,9 +4,11 @@ import { describe, expect, test } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import { reusableSegments } from "../../src/runtime/fork-reuse.ts";
+import type { SelectionQuery } from "../../src/runtime/selection.ts";
 import { ORDINARY } from "./expectations.ts";
 import { diffIn, historyOf, outputsIn, simulateFork, throughOf } from "./fork-runs.ts";
 import { type Delivery, type Given, simulate } from "./harness.ts";
+import { acceptedOrdinals } from "./log-content.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
   circumstances,
@@ -223,11 +225,16 @@ describe("a fork", () => {
             const part = { ...common, id: "part", ...reuse, circumstances: how };
             await simulateFork(full);
             await simulateFork(part);
+            const records: SelectionQuery[] = [];
+            for (const name of given.keys()) {
+              const accepted = await acceptedOrdinals(log, "p", name);
+              if (accepted.length > 0) records.push({ record: `source_p.${name}@0` });
+            }
             for (const { name } of definition.sinks) {
               const wanted = await outputsIn(log, "p~full", definition, name, from, to);
               expect(await outputsIn(log, "p~part", definition, name, from, to)).toEqual(wanted);
               // Of everything, and of what a selection tells of.
-              for (const only of [undefined, { record: `source_p.${ran.sources[0]?.name}@0` }, REFUSED]) {
+              for (const only of [undefined, ...records, REFUSED]) {
                 const [all, some] = [await diffIn(full, name, only), await diffIn(part, name, only)];
                 // Where an added output is depends on what was run.
                 const placeless = ({ counts, differences }: typeof all) => ({
