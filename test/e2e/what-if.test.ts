@@ -228,10 +228,19 @@ describe("headwater replay --what-if", () => {
         'weighed.keyBy("by", (w) => (w as number) % 3).reduce(',
       ),
     );
-    define("kind.ts", { before: '.filter("first", () => true)' });
+    writeFileSync(
+      join(cwd, "kind.ts"),
+      readFileSync(join(cwd, "p.ts"), "utf8").replace('.map("weigh", async', '.filter("weigh", '),
+    );
     const last = (await ordinals()).at(-1) as number;
     for (const [args, code, text] of [
       [["--what-if", "no-stage.ts"], "IncompatibleDeployment", "no stage weigh"],
+      [["--what-if", "kind.ts"], "IncompatibleDeployment", "is a filter, and was a map"],
+      [["--what-if", "p.ts", "--source", "none"], "UnknownSource", "no source"],
+      [["--source", "none"], "UnknownSource", "no source"],
+      [["--from", "9", "--to", "3"], "BadUsage", "ends before it begins"],
+      [["--from", String(last + 5)], "BadUsage", "nothing in the window"],
+      [["--what-if", "nowhere.ts"], "BadPipeline", "no such module"],
       [["--what-if", "partitions.ts"], "IncompatibleDeployment", "2 partitions"],
       [["--what-if", "key.ts"], "IncompatibleDeployment", "another key"],
       [["--what-if", "name.ts"], "IncompatibleDeployment", "defines the pipeline others"],
@@ -253,7 +262,26 @@ describe("headwater replay --what-if", () => {
     const again = await headwater(["replay", "weights", "--what-if", "p.ts", "--id", "mine", "--json"], {
       cwd,
     });
+    expect(again.code).toBe(2);
     expect(jsonError(again)).toMatchObject({ code: "BadUsage", where: "mine, pipeline weights" });
+  });
+
+  it("runs no code that is not what was deployed", async () => {
+    define("p.ts", { weigh: 'return n + "first".length' });
+    await run("p.ts", 0, 10);
+    const file = join(cwd, ".headwater", "data.mdb");
+    const data = readFileSync(file);
+    const at = data.indexOf('"first".length');
+    expect(at).toBeGreaterThan(0);
+    for (let place = at; place >= 0; place = data.indexOf('"first".length', place))
+      data.write('"worse"', place);
+    writeFileSync(file, data);
+    for (const args of [[], ["--what-if", "1"], ["--set", "weigh.none=1"]]) {
+      const ended = await headwater(["replay", "weights", ...args, "--json"], { cwd });
+      expect(jsonError(ended)).toMatchObject({ code: "LogDamaged", where: expect.stringMatching(/^code_/) });
+      expect(ended.code).toBe(3);
+    }
+    await place.clear();
   });
 
   it("runs again only what the change can have an effect on, and says how much that was", async () => {
