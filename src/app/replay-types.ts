@@ -51,6 +51,8 @@ export interface ReplayReport {
    * quarantine all that were refused.
    */
   readonly records: number;
+  /** Of `key`: of so many records it cannot be told whether they have it, as they are not kept; absent: of none. */
+  readonly keysUnknown: number | undefined;
   /** Steps that were recorded for it: input rows of all stages, as far as they are told of. `matched` and `diverged` make them up. */
   readonly steps: number;
   readonly matched: number;

@@ -60,6 +60,7 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
       ...window,
       only,
       records,
+      keysUnknown: selection?.unknown || undefined,
       steps,
       matched: steps - diverged,
       diverged,

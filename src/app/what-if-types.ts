@@ -107,6 +107,8 @@ export interface WhatIfReport {
    * quarantine all that were refused.
    */
   readonly records: number;
+  /** Of `key`: of so many records it cannot be told whether they have it, as they are not kept; absent: of none. */
+  readonly keysUnknown: number | undefined;
   /** Steps of the fork: input rows of all its stages. */
   readonly steps: number;
   /** Results of stages that are as they were recorded, and such that are not. */

@@ -13,6 +13,7 @@ import {
   type SelectionOptions,
   selectionLines,
   selectionRequest,
+  unknownKeyLines,
   withSelectionOptions,
 } from "./selection.ts";
 import { ReplayProgress, whatIfLines } from "./what-if.ts";
@@ -158,6 +159,7 @@ function lines(report: ReplayReport): string[] {
     `pipeline   ${report.pipeline}  verify  ordinals ${report.from} to ${report.to}`,
     ...selectionLines(report.only),
     `records    ${formatNumber(report.records)}`,
+    ...unknownKeyLines(report),
     ...refusedLines(report.quarantined),
     `steps      ${formatNumber(report.steps)}: ${formatNumber(report.matched)} as recorded, ${formatNumber(report.diverged)} not`,
     ...(first === undefined ? [] : divergenceLines(first)),

@@ -3,7 +3,7 @@ import type { Value } from "../core/canonical.ts";
 import { formatNumber, formatSeconds, jsonable, table } from "./format.ts";
 import type { Io } from "./io.ts";
 import { Bar } from "./progress.ts";
-import { refusedLines, selectionLines } from "./selection.ts";
+import { refusedLines, selectionLines, unknownKeyLines } from "./selection.ts";
 
 /** Says how far a replay is: a bar on a terminal, else a line from time to time. */
 export class ReplayProgress {
@@ -39,6 +39,7 @@ export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly s
     `pipeline   ${report.pipeline}  what-if ${report.id}  against version ${report.version}, ordinals ${report.from} to ${report.to}`,
     ...selectionLines(report.only),
     `records    ${formatNumber(report.records)}`,
+    ...unknownKeyLines(report),
     ...goneLines(report),
     ...putBackLines(report),
     ...refusedLines(report.quarantined),
