@@ -5,6 +5,7 @@ import { openLog } from "../../src/runtime/compose.ts";
 import { acceptedOrdinals } from "../simulation/log-content.ts";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
 import { clearSound } from "./open-log.ts";
+import { Receiver } from "./receiver.ts";
 
 const place = new Workplace();
 let cwd: string;
@@ -264,6 +265,25 @@ describe("headwater replay --what-if", () => {
     });
     expect(again.code).toBe(2);
     expect(jsonError(again)).toMatchObject({ code: "BadUsage", where: "mine, pipeline weights" });
+  });
+
+  it("hands what another version gives to a receiver", async () => {
+    define("p.ts", {});
+    await run("p.ts", 0, 50);
+    define("double.ts", { weigh: "return 2 * n" });
+    const receiver = await Receiver.start((batch) => (batch === 1 ? 503 : 200));
+    try {
+      await whatIf("--what-if", "double.ts", "--output", `weighed=${receiver.url}`);
+      expect(receiver.lines.map((line) => JSON.parse(line))).toEqual(
+        Array.from({ length: 50 }, (_, n) => 2 * n),
+      );
+    } finally {
+      await receiver.stop();
+    }
+    const stdout = await headwater(["replay", "weights", "--what-if", "1", "--output", "out=-", "--json"], {
+      cwd,
+    });
+    expect([stdout.code, jsonError(stdout)["where"]]).toEqual([2, "--output"]);
   });
 
   it("runs no code that is not what was deployed", async () => {
