@@ -124,7 +124,8 @@ export async function lineage(request: LineageRequest): Promise<Lineage> {
 /**
  * Runs a part of a pipeline's history again, by the code that ran then, and compares every step with what was recorded,
  * as `headwater replay` does. Only reads; the pipeline may be at work meanwhile. Where that is in this process, the replay
- * is in another one, which goes last where processors are short. Throws a `HeadwaterError`.
+ * is in another one, which goes last where processors are short. Runs code from the log.
+ * Throws a `HeadwaterError`.
  */
 export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   const app = await import("./app/replay-apart.ts");
@@ -134,7 +135,8 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
 /**
  * Runs another version of a pipeline over a part of its history, and compares what comes of it with what was recorded,
  * as `headwater replay --what-if` does. Writes to streams of its own alone; while others write to the log it takes little
- * of it. Where this process runs a pipeline, it is in another one. Throws a `HeadwaterError`.
+ * of it. Where this process runs a pipeline, it is in another one. Runs code from the log where a version of it is asked
+ * for, or state has to be brought back. Throws a `HeadwaterError`.
  */
 export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   const app = await import("./app/replay-apart.ts");

@@ -21,7 +21,7 @@ import {
   replayBatches,
 } from "./partition-replay.ts";
 import { partitionEngine, readInputs, rerunContext, restoreEngine } from "./partition-restore.ts";
-import { refusedBefore } from "./refused-inputs.ts";
+import { refusedBefore, refusedIn } from "./refused-inputs.ts";
 import { type RetriedBatch, retriedBatch, retriedBetween } from "./retried-inputs.ts";
 import { upstreamsOfPartition } from "./routes.ts";
 import { readOne, seekThrough } from "./seek.ts";
@@ -262,7 +262,8 @@ class RunningAgain {
     const context = rerunContext(log, clock, plan, deployed.provenance);
     const snapshot = before.snapshot && (await loadSnapshot(log, stream, before.snapshot));
     const from = snapshot ?? (segment.stateful ? undefined : { next: event.first });
-    const refused = await refusedBefore(log, stream, { snapshot: from }, query.to);
+    // Those of the events that are run come with them: see `run`.
+    const refused = await refusedBefore(log, stream, { snapshot: from }, before.through);
     const engine = partitionEngine(context, segment, { refused });
     const place = segment.stateful
       ? await restoreEngine(context, engine, stream, snapshot)
@@ -298,6 +299,7 @@ class RunningAgain {
     const { engine, context } = this.#replay;
     if (event.first !== this.#at.next) throw inputsMissing(context, this.#at.next);
     const retried = event.entry === undefined ? [] : [retriedBatch(event, event.entry)];
+    for (const refused of await refusedIn(context.log, this.#stream, event)) engine.refuse(refused);
     for await (const { rows, result, entry } of this.#comeTo(event.first + event.count, retried)) {
       const segment = entry === undefined ? context.segment : engine.entryAt(entry).segment;
       yield {
