@@ -126,6 +126,18 @@ export default p;
     const diverged = await replay("--source", "other");
     expect(diverged.report).toMatchObject({ records: 20, steps: 40, matched: 39, diverged: 1 });
     expect((await replay()).report).toMatchObject({ records: 50, steps: 100, diverged: 1 });
+    // So do the differences of another version: of 10, which is from "in", and of 40, which is not.
+    writeFileSync(join(cwd, "q.ts"), text.replace("n === 31 ? Date.now() : n", "n % 30 === 10 ? -n : n"));
+    for (const [source, same] of [
+      ["in", 29],
+      ["other", 18],
+    ] as const) {
+      const { report } = await replay("--what-if", "q.ts", "--source", source);
+      // What 31 was then it never is again.
+      const changed = source === "in" ? 1 : 2;
+      expect(report).toMatchObject({ only: { source }, records: same + changed });
+      expect(report.diff).toMatchObject({ same, changed, added: 0, gone: 0 });
+    }
     const unknown = await headwater(["replay", "weights", "--source", "none", "--json"], { cwd });
     expect(jsonError(unknown)).toMatchObject({ code: "UnknownSource", hint: "It has: in, other." });
   });

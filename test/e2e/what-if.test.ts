@@ -286,6 +286,27 @@ describe("headwater replay --what-if", () => {
     expect([stdout.code, jsonError(stdout)["where"]]).toEqual([2, "--output"]);
   });
 
+  it("runs beside others, and beside the pipeline", async () => {
+    define("p.ts", {});
+    await run("p.ts", 0, 200);
+    define("double.ts", { weigh: "return 2 * n" });
+    define("half.ts", { weigh: "return n / 2" });
+    const [one, other] = await Promise.all([
+      whatIf("--what-if", "double.ts", "--id", "one", "--to", String((await ordinals()).at(-1))),
+      whatIf("--what-if", "half.ts", "--id", "other", "--to", String((await ordinals()).at(-1))),
+      run("p.ts", 200, 300),
+    ]);
+    for (const report of [one, other]) {
+      // 0 is 0 anyway, and the first total of its key.
+      expect(report.diff).toMatchObject({ same: 2, changed: 398, added: 0, gone: 0 });
+    }
+    const list = await replays("list");
+    expect(list.map(({ id, status }: { id: string; status: string }) => [id, status])).toEqual([
+      ["one", "done"],
+      ["other", "done"],
+    ]);
+  });
+
   it("runs no code that is not what was deployed", async () => {
     define("p.ts", { weigh: 'return n + "first".length' });
     await run("p.ts", 0, 10);
