@@ -31,6 +31,11 @@ export interface ReplayProgress {
   /** Units of work that are done, of so many. */
   readonly units: number;
   readonly of: number;
+  /** From 0 to 1, by how much of each unit's window is behind. */
+  readonly share: number;
+  readonly stepsPerSecond: number;
+  /** At the rate by now; `undefined` while there is none. */
+  readonly secondsLeft: number | undefined;
 }
 
 /** The first divergence, with what was recorded in its place, and why it is another as far as that shows. */

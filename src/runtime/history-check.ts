@@ -35,6 +35,8 @@ export interface Divergence {
 
 /** What came of comparing some inputs. */
 export interface CheckedPiece {
+  /** The ordinal of the last of them. */
+  readonly ordinal: number;
   /** Steps that were recorded for them. */
   readonly steps: number;
   readonly diverged: number;
@@ -92,7 +94,8 @@ export async function* checkPartition(query: CheckQuery): AsyncGenerator<Checked
     const { steps, divergences } = comparison.compare(piece.rows, piece.result, wantedIn(query, piece, next));
     query.onPiece?.(piece, next);
     const [first] = divergences;
-    yield { steps, diverged: divergences.length, first: first && describe(piece, first) };
+    const ordinal = piece.rows.ordinals.at(-1) ?? query.from;
+    yield { ordinal, steps, diverged: divergences.length, first: first && describe(piece, first) };
   }
 }
 

@@ -1,6 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { replay as replayIn } from "../../src/app/replay.ts";
+import type { ReplayProgress } from "../../src/app/replay-types.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { acceptedOrdinals } from "../simulation/log-content.ts";
 import { headwater, jsonError, Workplace } from "./command.ts";
@@ -140,6 +142,21 @@ export default p;
     }
     const unknown = await headwater(["replay", "weights", "--source", "none", "--json"], { cwd });
     expect(jsonError(unknown)).toMatchObject({ code: "UnknownSource", hint: "It has: in, other." });
+  });
+
+  it("tells a program how far it is", async () => {
+    define("return n");
+    await run(0, 200);
+    const told: ReplayProgress[] = [];
+    const log = `lmdb:${join(cwd, ".headwater")}`;
+    const report = await replayIn({ log, pipeline: "weights", onProgress: (now) => void told.push(now) });
+    expect(report).toMatchObject({ steps: 400, diverged: 0 });
+    const shares = told.map(({ share }) => share);
+    expect(shares).toEqual([...shares].sort((a, b) => a - b));
+    expect(shares.length).toBeGreaterThan(10);
+    expect(told.at(-1)).toMatchObject({ steps: 400, units: 1, of: 2 });
+    expect(shares.at(-1)).toBeGreaterThan(0.9);
+    expect(shares.at(-1)).toBeLessThanOrEqual(1);
   });
 
   it("says what is wrong with what it is asked", async () => {
