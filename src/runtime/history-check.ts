@@ -53,12 +53,14 @@ export interface CheckQuery extends ReexecutionQuery {
   onPiece?(piece: ReexecutedPiece, first: number): void;
 }
 
-/** Which steps of a piece are asked for; its first input is N = `first`. */
+/** Which steps of a piece are asked for, all if `undefined`; its first input is N = `first`. */
 function wantedIn(
   { from, to, source, chosen }: CheckQuery,
   { rows, origins, deployed, segment, stream }: ReexecutedPiece,
   first: number,
-): WantedStep {
+): WantedStep | undefined {
+  const isWithin = (rows.ordinals[0] ?? from) >= from && (rows.ordinals.at(-1) ?? to) <= to;
+  if (isWithin && source === undefined && chosen === undefined) return undefined;
   const isOf = descendsFrom(deployed, source);
   const names = segment.stages.map(({ definition }) => definition.name);
   const isChosen: WantedStep = (row, stage) => {
