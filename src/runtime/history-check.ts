@@ -35,6 +35,8 @@ export interface Divergence {
 
 /** What came of comparing some inputs. */
 export interface CheckedPiece {
+  /** The ordinal of the last of them. */
+  readonly ordinal: number;
   /** Steps that were recorded for them. */
   readonly steps: number;
   readonly diverged: number;
@@ -51,12 +53,14 @@ export interface CheckQuery extends ReexecutionQuery {
   onPiece?(piece: ReexecutedPiece, first: number): void;
 }
 
-/** Which steps of a piece are asked for; its first input is N = `first`. */
+/** Which steps of a piece are asked for, all if `undefined`; its first input is N = `first`. */
 function wantedIn(
   { from, to, source, chosen }: CheckQuery,
   { rows, origins, deployed, segment, stream }: ReexecutedPiece,
   first: number,
-): WantedStep {
+): WantedStep | undefined {
+  const isWithin = (rows.ordinals[0] ?? from) >= from && (rows.ordinals.at(-1) ?? to) <= to;
+  if (isWithin && source === undefined && chosen === undefined) return undefined;
   const isOf = descendsFrom(deployed, source);
   const names = segment.stages.map(({ definition }) => definition.name);
   const isChosen: WantedStep = (row, stage) => {
@@ -92,7 +96,8 @@ export async function* checkPartition(query: CheckQuery): AsyncGenerator<Checked
     const { steps, divergences } = comparison.compare(piece.rows, piece.result, wantedIn(query, piece, next));
     query.onPiece?.(piece, next);
     const [first] = divergences;
-    yield { steps, diverged: divergences.length, first: first && describe(piece, first) };
+    const ordinal = piece.rows.ordinals.at(-1) ?? query.from;
+    yield { ordinal, steps, diverged: divergences.length, first: first && describe(piece, first) };
   }
 }
 
