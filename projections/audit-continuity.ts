@@ -64,6 +64,7 @@ export const continuityAudit: Audit<State> = {
     state.putBack.see(item);
     if (item.kind !== "event") return state;
     const { typed, stream } = item;
+    if (state.kept.isAfterGap(item)) state.effects.forget(stream);
     if (
       typed?.type === "RecordsStored" ||
       typed?.type === "MembersNamed" ||

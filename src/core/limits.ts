@@ -240,6 +240,9 @@ export const LIMITS = {
   auditInputsLeftOut: 65_536,
   /** Bytes of events that an audit keeps in mind because others take records from them; what is older is read again. */
   auditRecentBytes: 64 * 1024 * 1024,
+  /** What an audit is given at once, or so many bytes of events, after it was looked whether more was let go of. */
+  auditHeldItems: 256,
+  auditHeldBytes: 4 * 1024 * 1024,
   /** Events that are read again at once. */
   auditReadEvents: 32,
   /** Differences of each kind that are shown of each sink, and fields that are counted of each. */

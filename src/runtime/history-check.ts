@@ -1,9 +1,10 @@
 import { decodeDeltas } from "../core/columns.ts";
 import { DIGEST_BYTES, toHex } from "../core/digest.ts";
+import type { StepsRecorded } from "../core/events.ts";
 import { originName } from "../engine/origins.ts";
 import { type DivergenceKind, type StepDivergence, StepsComparison } from "../engine/steps-comparison.ts";
 import { deployedSources } from "./deployment-history.ts";
-import { type ReexecutedPiece, type ReexecutionQuery, reexecutePartition } from "./reexecution.ts";
+import { isGone, type ReexecutedPiece, type ReexecutionQuery, reexecutePartition } from "./reexecution.ts";
 import { readMembersColumn } from "./snapshots.ts";
 
 /** A step that did not give what was recorded. */
@@ -63,16 +64,34 @@ function wantedIn(
 
 /** Runs a partition's history again and compares it, piece by piece. Throws as `reexecutePartition`. */
 export async function* checkPartition(query: CheckQuery): AsyncGenerator<CheckedPiece> {
-  let comparison: StepsComparison | undefined;
+  let comparison: { readonly of: StepsRecorded; readonly with: StepsComparison | undefined } | undefined;
   for await (const piece of reexecutePartition(query)) {
-    if (comparison === undefined || comparison.left === 0) {
-      const { membersIn } = piece.event.stages?.[0] ?? {};
-      const members = membersIn && (await readMembersColumn(query.log, piece.stream, membersIn));
-      comparison = new StepsComparison(piece.event, piece.segment, members);
-    }
-    const { steps, divergences } = comparison.compare(piece.rows, piece.result, wantedIn(query, piece));
+    if (comparison?.of !== piece.event)
+      comparison = { of: piece.event, with: await comparisonOf(query, piece) };
+    if (comparison.with === undefined) continue;
+    const { steps, divergences } = comparison.with.compare(piece.rows, piece.result, wantedIn(query, piece));
     const [first] = divergences;
     yield { steps, diverged: divergences.length, first: first && describe(piece, first) };
+  }
+}
+
+/** What an event is held to; `undefined`: not all of it is there any more, which is told. */
+async function comparisonOf(
+  { log, onGone }: CheckQuery,
+  { event, stream, segment }: ReexecutedPiece,
+): Promise<StepsComparison | undefined> {
+  const { membersIn } = event.stages?.[0] ?? {};
+  try {
+    return new StepsComparison(
+      event,
+      segment,
+      membersIn && (await readMembersColumn(log, stream, membersIn)),
+    );
+  } catch (error) {
+    if (onGone === undefined || !isGone(error)) throw error;
+    const reason = `${error.message}: ${error.where ?? ""}`;
+    onGone({ address: `${stream}@${event.first}`, inputs: event.count, reason });
+    return undefined;
   }
 }
 

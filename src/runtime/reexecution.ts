@@ -93,6 +93,14 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         throw foreignEvent(stream, recorded.revision, type);
       const place = before;
       before = data;
+      const lost = data.first - (place === undefined ? data.first : endOf(place));
+      if (lost > 0) {
+        // Events in between were let go of meanwhile.
+        const reason = `records that are to be run again were let go of: ${stream}@${recorded.revision - 1}`;
+        tell(query, stream, { first: data.first - lost, count: lost }, reason);
+        running?.stop();
+        running = undefined;
+      }
       if (type === "PartitionClaimed" || data.count === 0 || data.through < from) continue;
       if ((decodeDeltas(data.ordinals ?? new Uint8Array(0))[0] ?? 0) > to) break;
       if (running !== undefined && !equalBytes(running.deployed.deployment, data.deployment)) {
@@ -103,25 +111,25 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         tell(query, stream, data, gone.reason);
         continue;
       }
-      let pieces = 0;
+      let done = 0;
       try {
         running ??= await RunningAgain.begin(
           query,
           stream,
           lastRevision,
-          place ?? (await placeBefore(log, stream, recorded.revision)),
+          lost > 0 || place === undefined ? await placeBefore(log, stream, recorded.revision) : place,
           data,
         );
         for await (const piece of running.run(recorded.revision, data)) {
-          pieces++;
+          done += piece.rows.count;
           yield piece;
         }
       } catch (error) {
-        if (query.onGone === undefined || pieces > 0 || !isGone(error)) throw error;
+        if (query.onGone === undefined || !isGone(error)) throw error;
         running?.stop();
         running = undefined;
         gone = new Gap(error, data);
-        tell(query, stream, data, gone.reason);
+        tell(query, stream, { first: data.first + done, count: data.count - done }, gone.reason);
       }
     }
   } finally {
@@ -145,11 +153,21 @@ class Gap {
   }
 }
 
-function isGone(error: unknown): error is HeadwaterError {
+/** Whether something cannot be run again because what it takes is not there any more. */
+export function isGone(error: unknown): error is HeadwaterError {
   return isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
 }
 
-function tell({ onGone }: ReexecutionQuery, stream: string, { first, count }: StepsRecorded, reason: string) {
+function endOf(event: UnitEvent): number {
+  return event.first + ("count" in event ? event.count : 0);
+}
+
+function tell(
+  { onGone }: ReexecutionQuery,
+  stream: string,
+  { first, count }: Pick<StepsRecorded, "first" | "count">,
+  reason: string,
+): void {
   onGone?.({ address: `${stream}@${first}`, inputs: count, reason });
 }
 
