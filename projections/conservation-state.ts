@@ -115,15 +115,9 @@ export function unitOf(
 }
 
 /** What was known of a stream's unit, of which events have been let go of since: it begins anew where it says. */
-export function forgetUnit(
-  { units, sinks, targets, inputs, taken }: ConservationState,
-  stream: string,
-): void {
+export function forgetUnit({ units, sinks, targets, inputs }: ConservationState, stream: string): void {
   const isOf = (name: string) => name === stream || name.startsWith(`${stream} `);
-  for (const name of [...units.keys()].filter(isOf)) {
-    units.delete(name);
-    taken.forget(name);
-  }
+  for (const name of [...units.keys()].filter(isOf)) units.delete(name);
   for (const name of [...targets.keys()].filter(isOf)) targets.delete(name);
   sinks.delete(stream);
   inputs.delete(stream);

@@ -3,7 +3,7 @@ import { equalBytes } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { DeployedStage, PartitionClaimed, PipelineDeployed, StepsRecorded } from "../core/events.ts";
-import { THROUGH_NOTHING } from "../core/ordinal.ts";
+import { ordinalToTime, THROUGH_NOTHING } from "../core/ordinal.ts";
 import { stepsStream } from "../core/streams.ts";
 import { decodeWatermarks, lastWatermark } from "../core/watermark.ts";
 import type { PartitionState } from "../engine/state-entries.ts";
@@ -14,7 +14,7 @@ import type { DeploymentHistory } from "./deployment-history.ts";
 import { partitionEngine, rerunContext } from "./partition-restore.ts";
 import { refusedBefore } from "./refused-inputs.ts";
 import { rerunInputs } from "./rerun-inputs.ts";
-import { ordinalOfInput, readOne, seekThrough } from "./seek.ts";
+import { ordinalOfInput, readUnlessGone, seekThrough } from "./seek.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 export {
@@ -49,7 +49,7 @@ type PlaceEvent = PartitionClaimed | StepsRecorded;
 /**
  * A stage's state in one partition after everything up to and with `ordinal`: from the last snapshot before, and the
  * inputs since run again by the code that ran then. `undefined` if there is none. Throws `IncompatibleDeployment` if
- * that code is needed and was not kept, `Stopped` when `signal` aborts. Reads in proportion to what came since the
+ * that code is needed and was not kept, `RecordGone` where the history is not, `Stopped` when `signal` aborts. Reads in proportion to what came since the
  * snapshot.
  */
 export async function partitionState(query: PartitionStateQuery): Promise<PartitionState | undefined> {
@@ -91,11 +91,27 @@ async function placeAt(query: PartitionStateQuery, stream: string): Promise<Plac
 async function placeUpTo(log: EventLog, stream: string, ordinal: number): Promise<Place | undefined> {
   const revision = await seekThrough(log, stream, ordinal);
   const place = revision === undefined ? undefined : await readPlace(log, stream, revision);
-  return place !== undefined && place.event.through <= ordinal ? place : undefined;
+  if (place === undefined || place.event.through <= ordinal) return place;
+  // The first event that is there goes beyond it: only the very first one has nothing before it.
+  if (place.revision > 0) throw gone(stream, place);
+  return undefined;
+}
+
+function gone(stream: string, { revision, event }: Place): HeadwaterError {
+  const point = `ordinal ${event.through} (${new Date(ordinalToTime(event.through)).toISOString()})`;
+  return new HeadwaterError("RecordGone", "what the state was made of at that point is not kept any more", {
+    where: stream,
+    hint: `The stream has its events from revision ${revision} on, which is complete up to ${point}: ask for a point from there on.`,
+  });
 }
 
 async function readPlace(log: EventLog, stream: string, revision: number): Promise<Place> {
-  const event = decodeEvent(await readOne(log, stream, revision));
+  const recorded = await readUnlessGone(log, stream, revision);
+  if (recorded === undefined) {
+    const first = (await log.streamInfo(stream))?.firstRevision ?? 0;
+    throw gone(stream, await readPlace(log, stream, Math.max(first, revision + 1)));
+  }
+  const event = decodeEvent(recorded);
   if (event.type === "PartitionClaimed" || event.type === "StepsRecorded")
     return { revision, event: event.data };
   throw new HeadwaterError("LogDamaged", `a partition's stream holds ${event.type}`, {
