@@ -48,7 +48,9 @@ const done = runPipeline(
   {
     plan: planPipeline(p.definition),
     bundle: undefined,
-    intakes: new Map([["s", new ProgramIntake(groupRecords(records(), BATCH))]]),
+    intakes: new Map([
+      ["s", new ProgramIntake(groupRecords(records(), BATCH, new AbortController().signal))],
+    ]),
     targets: new Map(),
     nodes: 1,
     batchRecords: BATCH,

@@ -189,7 +189,7 @@ function applyPending(state: ConservationState, taker: string, stream: string): 
   if (unit?.cursors === undefined || reader === undefined) return;
   for (const edge of reader.edges) {
     if (edge.stream !== stream) continue;
-    const head = state.taken.handed(taker, edge, unit.cursors[stream] ?? 0);
+    const head = state.taken.handed(taker, edge, unit.cursors[stream] ?? 0, reader);
     for (; head.next !== undefined; head.advance()) {
       const { from, at } = head.next;
       if (head.next.from.ordinal(head.next.at) > (reader.upTo ?? Number.POSITIVE_INFINITY)) break;

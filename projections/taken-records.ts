@@ -1,7 +1,9 @@
 import { type Cursors, type StepsRecorded, TAKEN_OF_GROUP, type TypedEvent } from "../src/core/events.ts";
+import { besideStream } from "../src/core/streams.ts";
 import { type AuditedEvent, type AuditItem, takerOf } from "./audit.ts";
 import { type HandedOn, handedOn } from "./handed-on.ts";
 import type { KeptStreams } from "./kept-streams.ts";
+import { lostRecordsOf } from "./lost-rows.ts";
 import { stepRowsOf } from "./step-rows.ts";
 import { type Edge, type Reader, Topology } from "./topology.ts";
 
@@ -93,8 +95,24 @@ export class TakenRecords {
   }
 
   /** What the events held for `taker` hand on over an edge, from the record N = `from` on. */
-  handed(taker: string, edge: Edge, from: number): Head {
-    return new Head(edge, this.#held.get(taker)?.get(edge.stream) ?? [], from);
+  handed(taker: string, edge: Edge, from: number, { gaps }: Pick<Reader, "gaps"> = {}): Head {
+    const held = this.#held.get(taker)?.get(edge.stream) ?? [];
+    return new Head(edge, held, from, gaps && ((typed) => this.#lostOf(edge.stream, typed)));
+  }
+
+  /** Which records of a source's event were let go of; `undefined`: it is none. */
+  #lostOf(stream: string, { type, data }: TypedEvent): ((n: number) => boolean) | undefined {
+    if (type !== "RecordsAccepted") return undefined;
+    const payload = this.#kept.firstOf(besideStream(stream, "payload"));
+    return lostRecordsOf(data, { payload, transit: this.#kept.firstOf(besideStream(stream, "transit")) });
+  }
+
+  /** Whether a record that is held for a taker was let go of. */
+  #isLost(taker: string, stream: string, n: number): boolean {
+    for (const { typed, end } of this.#held.get(taker)?.get(stream) ?? []) {
+      if (end > n) return this.#lostOf(stream, typed)?.(n) === true;
+    }
+    return false;
   }
 
   /** How many records they hand on from N = `from` up to, without, `to`. */
@@ -156,7 +174,7 @@ export class TakenRecords {
         faults: [],
       };
     }
-    const heads = reader.edges.map((edge) => this.handed(stream, edge, event.from[edge.stream] ?? 0));
+    const heads = reader.edges.map((edge) => this.handed(stream, edge, event.from[edge.stream] ?? 0, reader));
     const order = recordOrder(event.sources ?? []);
     const faults: TakingFault[] = [];
     const isGone = ({ edge, next }: Head) =>
@@ -183,7 +201,9 @@ export class TakenRecords {
         const record = found?.record;
         records.push(record);
         if (record === undefined) {
-          if (this.isGone(name, n)) unverifiable++;
+          // A fork may have taken what was let go of later.
+          const lost = reader.gaps && this.#isLost(stream, name, n);
+          if (lost || this.isGone(name, n)) unverifiable++;
           else
             faults.push(
               notHandedOn(
@@ -220,19 +240,25 @@ function readable(typed: TypedEvent, edge: Edge): HandedOn | undefined {
   }
 }
 
+type LostOf = (event: TypedEvent) => ((n: number) => boolean) | undefined;
+
 /** The records of an edge that are held, one after the other. */
 export class Head {
   readonly edge: Edge;
   readonly #held: readonly Held[];
   readonly #from: number;
+  readonly #lostOf: LostOf | undefined;
+  #lost: ((n: number) => boolean) | undefined;
   #event = -1;
   #rows: HandedOn | undefined;
   #at = 0;
   /** `undefined`: there is none held. */
   next: TakenRecord | undefined;
 
-  constructor(edge: Edge, held: readonly Held[], from: number) {
+  /** `lostOf` tells which records of an event it passes over, if it does. */
+  constructor(edge: Edge, held: readonly Held[], from: number, lostOf?: LostOf) {
     this.edge = edge;
+    this.#lostOf = lostOf;
     this.#held = held;
     this.#from = from;
     this.advance();
@@ -243,7 +269,7 @@ export class Head {
       const rows = this.#rows;
       while (rows !== undefined && this.#at < rows.count) {
         const at = this.#at++;
-        if (rows.n(at) < this.#from) continue;
+        if (rows.n(at) < this.#from || this.#lost?.(rows.n(at))) continue;
         this.next = { upstream: (this.#held[this.#event] as Held).typed, from: rows, at };
         return;
       }
@@ -253,6 +279,7 @@ export class Head {
         return;
       }
       this.#rows = held.end <= this.#from ? undefined : readable(held.typed, this.edge);
+      this.#lost = this.#lostOf?.(held.typed);
       this.#at = 0;
     }
   }

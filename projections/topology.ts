@@ -33,6 +33,8 @@ export interface Reader {
   readonly segmentsAfter: number;
   /** Of a fork: it takes nothing beyond this ordinal. */
   readonly upTo?: number;
+  /** Of a fork: it leaves records out that were let go of. */
+  readonly gaps?: true;
 }
 
 /** What reads what in the deployments of a log, as far as their events say it: see "Addresses" in docs/format.md. */
@@ -71,6 +73,7 @@ function readerOf(pipeline: string, deployed: PipelineDeployed, stream: string):
   const forked = {
     pipeline: deployed.fork?.pipeline ?? pipeline,
     ...(deployed.fork && { upTo: deployed.fork.to }),
+    ...(deployed.fork?.gaps && { gaps: deployed.fork.gaps }),
   };
   const sources = new Set(deployed.sources.map(({ name }) => name));
   const sink = deployed.sinks.find(({ name }) => sinkStream(pipeline, name) === stream);

@@ -3,8 +3,8 @@ import { readdirSync } from "node:fs";
 import { build } from "esbuild";
 
 const files = readdirSync("bench");
-// Threads are begun with a file of their own, which is beside the program as it is delivered, not in a bundle.
-const delivered = files.filter((file) => file.startsWith("threads"));
+// Threads and processes are begun with files of their own, which are beside the program as it is delivered, not in a bundle.
+const delivered = files.filter((file) => /^(?:threads|replay-latency)/.test(file));
 
 await bundle(
   files.filter((file) => !delivered.includes(file)),

@@ -44,7 +44,7 @@ test("a reader that ends without a word has found nothing good", async () => {
 });
 
 test("what a reader says is what is answered, errors with all that they carry", async () => {
-  const error = { kind: "error", code: "LogTooNew", message: "m", hint: "h", where: "w" };
+  const error = { kind: "error", error: { code: "LogTooNew", message: "m", hint: "h", where: "w" } };
   const saying = (message: unknown) =>
     doing(`process.on("message", ({ request }) => {
       process.send({ ...${JSON.stringify(message)}, log: request.log }, () => process.disconnect());

@@ -3,6 +3,7 @@ import type { ChildEnd, Children } from "../ports/children.ts";
 import { createProofSurroundings } from "../runtime/compose.ts";
 import type { ChildRequest, FromChild } from "./audit-messages.ts";
 import type { AuditReport, AuditRequest } from "./audit-types.ts";
+import { toldError } from "./child-errors.ts";
 
 /** Built beside this module. */
 const CHILD = new URL("./audit-child.js", import.meta.url);
@@ -25,7 +26,7 @@ export async function auditIn(
   let events = 0;
   const hear = (message: FromChild) => {
     if (message.kind === "report") report = message.report;
-    else if (message.kind === "error") error = errorOf(message);
+    else if (message.kind === "error") error = toldError(message.error);
     else {
       events = message.events;
       onProgress?.(message.events, message.of);
@@ -37,16 +38,6 @@ export async function auditIn(
   if (report !== undefined) return report;
   if (signal?.aborted) throw new HeadwaterError("Stopped", "stopped before the audit was through");
   return crashed(end, events);
-}
-
-function errorOf(told: Extract<FromChild, { readonly kind: "error" }>): HeadwaterError {
-  const { code, message, hint, where, stack } = told;
-  const cause = Object.assign(new Error(message), stack === undefined ? {} : { stack });
-  return new HeadwaterError(code, message, {
-    ...(hint !== undefined && { hint }),
-    ...(where !== undefined && { where }),
-    cause,
-  });
 }
 
 function crashed({ code, signal }: ChildEnd, events: number): AuditReport {

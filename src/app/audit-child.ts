@@ -2,10 +2,10 @@
  * The process that an audit reads the log in: a damaged page of a log's file may end whoever reads it. Started by
  * `audit-apart.ts`, which hears of everything, and of such an end, too.
  */
-import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import type { ToChild } from "../ports/children.ts";
 import { audit } from "./audit.ts";
 import type { ChildRequest, FromChild } from "./audit-messages.ts";
+import { tellError } from "./child-errors.ts";
 
 const stop = new AbortController();
 
@@ -21,10 +21,7 @@ async function work(request: ChildRequest): Promise<void> {
     const onProgress = (events: number, of: number) => void say({ kind: "progress", events, of });
     await say({ kind: "report", report: await audit({ ...request, signal: stop.signal, onProgress }) });
   } catch (error) {
-    const { code, hint, where } =
-      error instanceof HeadwaterError ? error : ({ code: "Internal" } as HeadwaterError);
-    const stack = error instanceof Error ? error.stack : undefined;
-    await say({ kind: "error", code, message: describeThrown(error), hint, where, stack });
+    await say({ kind: "error", error: tellError(error) });
   }
   process.disconnect();
 }

@@ -1,5 +1,5 @@
-import type { ErrorCode } from "../core/errors.ts";
 import type { AuditReport, AuditRequest } from "./audit-types.ts";
+import type { ToldError } from "./child-errors.ts";
 
 /** What an audit in a process of its own is asked. */
 export type ChildRequest = Omit<AuditRequest, "signal" | "onProgress">;
@@ -8,11 +8,4 @@ export type ChildRequest = Omit<AuditRequest, "signal" | "onProgress">;
 export type FromChild =
   | { readonly kind: "progress"; readonly events: number; readonly of: number }
   | { readonly kind: "report"; readonly report: AuditReport }
-  | {
-      readonly kind: "error";
-      readonly code: ErrorCode;
-      readonly message: string;
-      readonly hint: string | undefined;
-      readonly where: string | undefined;
-      readonly stack: string | undefined;
-    };
+  | { readonly kind: "error"; readonly error: ToldError };

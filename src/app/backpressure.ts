@@ -3,8 +3,9 @@ import type { HoldUp } from "../runtime/pressure.ts";
 import type { Backpressure } from "./run-types.ts";
 
 const MS_PER_SECOND = 1_000;
-/** Less of a run's time than this is not worth a word. */
+/** Less of a run's time than this, or less than this altogether, is not worth a word. */
 const LEAST_SHARE = 0.01;
+const LEAST_MS = 500;
 /** Looks at progress that are compared, and the share of the time between them that makes somebody the one to name. */
 const LOOKS = 10;
 const NAMED_SHARE = 0.5;
@@ -12,6 +13,7 @@ const NAMED_SHARE = 0.5;
 /** Who held back whom in a run of so many seconds. */
 export function backpressureOf(plan: Plan, holdUps: readonly HoldUp[], seconds: number): Backpressure[] {
   return holdUps
+    .filter(({ ms }) => ms >= LEAST_MS)
     .map(({ by, reason, ms }) => ({
       by: nameOf(plan, by),
       ...(reason !== undefined && { reason }),

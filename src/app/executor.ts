@@ -25,6 +25,9 @@ export function chooseExecutor(
   { threads }: Pick<Surroundings, "threads">,
   partitions: number,
 ): ChosenExecutor {
+  if (nodes !== undefined && !(Number.isSafeInteger(nodes) && nodes >= 1)) {
+    throw new HeadwaterError("BadUsage", `not a number of nodes, from 1 on: ${nodes}`, { where: "nodes" });
+  }
   if (executor === "inline") return { nodes: Math.min(nodes ?? 1, partitions) };
   if (executor !== "threads") {
     throw new HeadwaterError("BadUsage", `there is no executor ${JSON.stringify(executor)}`, {
@@ -41,7 +44,8 @@ export function chooseExecutor(
   };
 }
 
-function mustBeWithin(name: string, value: number, least: number, most: number): void {
+/** Throws `BadUsage` for what is no whole number within its bounds. */
+export function mustBeWithin(name: string, value: number, least: number, most: number): void {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return;
   throw new HeadwaterError("BadUsage", `not a whole number from ${least} to ${most}: ${value}`, {
     where: name,

@@ -7,6 +7,7 @@ import type { Surroundings } from "../runtime/compose.ts";
 import { structureOf } from "../runtime/deployed-plan.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { FileTarget } from "../runtime/file-target.ts";
+import type { Doubts } from "../runtime/fork-gaps.ts";
 import { commonOrder, type DiffCounts, diffOutputs, type OutputDifference } from "../runtime/outputs-diff.ts";
 import { type OutputsQuery, recordedOutputs } from "../runtime/recorded-outputs.ts";
 import { toJson } from "../runtime/sink-target.ts";
@@ -27,6 +28,10 @@ export interface ForkDiffOptions {
   /** A file that gets all differences. */
   readonly file: string | undefined;
   readonly signal: AbortSignal;
+  /** What cannot be compared, because records were let go of. */
+  readonly doubts: Doubts | undefined;
+  /** Which outputs are told of, of the pipeline and of the fork: one at a place that either tells of is. */
+  readonly told?: Readonly<Record<"before" | "after", OutputsQuery["told"]>>;
 }
 
 /**
@@ -61,12 +66,15 @@ export async function diffFork(surroundings: Surroundings, options: ForkDiffOpti
   const stages: OutputsDiff["stages"][number][] = [];
   for (const stage of namesOf(history, window, "stages", plan.definition.stages)) {
     const taken = options.taken.get(stage);
-    const known = taken === undefined ? countsAtSink(options, sinks, stage) : NOTHING_DIFFERS;
+    // Of a stage that was not run all is as it was, but how much of that is told of has to be looked for.
+    const known =
+      taken === undefined
+        ? countsAtSink(options, sinks, stage)
+        : options.told === undefined && options.doubts === undefined
+          ? { ...NOTHING_DIFFERS, same: taken }
+          : undefined;
     const found = known ?? (await compare(surroundings, options, { stage }, origins));
-    const { changed, added, gone } = found;
-    const same = taken ?? found.same;
-    const counts = { same, changed, added, gone };
-    stages.push({ stage, ...counts });
+    stages.push({ stage, ...countsOf(found) });
   }
   return { ...totals(sinks), sinks, stages, examples };
 }
@@ -91,15 +99,16 @@ function namesOf(
 
 async function compare(
   { clock }: Surroundings,
-  { log, history, forked, window, signal }: ForkDiffOptions,
+  { log, history, forked, window, signal, told, doubts }: ForkDiffOptions,
   of: OutputsQuery["of"],
   origins: readonly string[],
   take?: (difference: OutputDifference) => Promise<void>,
 ): Promise<DiffCounts> {
-  const query = { log, clock, of, ...window, signal };
+  const query = { log, clock, of, ...window, signal, doubts };
+  const side = (which: "before" | "after") => (told?.[which] === undefined ? {} : { told: told[which] });
   const counts = await diffOutputs(
-    recordedOutputs({ ...query, history }),
-    recordedOutputs({ ...query, history: forked }),
+    recordedOutputs({ ...query, history, ...side("before") }),
+    recordedOutputs({ ...query, history: forked, ...side("after") }),
     origins,
     take,
   );
@@ -140,9 +149,15 @@ function count(fields: Map<string, number>, field: string): void {
   fields.set(field, (known ?? 0) + 1);
 }
 
+function countsOf({ same, changed, added, gone, unverifiable }: DiffCounts): DiffCounts {
+  return { same, changed, added, gone, ...(unverifiable !== undefined && { unverifiable }) };
+}
+
 function totals(all: readonly DiffCounts[]): DiffCounts {
   const sum = (of: (counts: DiffCounts) => number) => all.reduce((total, counts) => total + of(counts), 0);
+  const unverifiable = sum((counts) => counts.unverifiable ?? 0);
   return {
+    ...(unverifiable > 0 && { unverifiable }),
     same: sum(({ same }) => same),
     changed: sum(({ changed }) => changed),
     added: sum(({ added }) => added),

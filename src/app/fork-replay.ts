@@ -6,20 +6,28 @@ import type { Plan } from "../pipeline/plan.ts";
 import type { Bundle } from "../ports/bundler.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Surroundings } from "../runtime/compose.ts";
+import { structureOf } from "../runtime/deployed-plan.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { probeFromEnvironment } from "../runtime/fail-points.ts";
 import { untilAsked } from "../runtime/fork-asks.ts";
+import { doubtsOf, isBroken } from "../runtime/fork-gaps.ts";
 import { runFork } from "../runtime/fork-run.ts";
+import { type LostRecords, lostRecords } from "../runtime/lost-records.ts";
 import { paceOf } from "../runtime/pace.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
+import { putBackIn } from "../runtime/put-back.ts";
+import { reportRefused } from "../runtime/refused-again.ts";
+import { refusedInFork } from "../runtime/refused-in-fork.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
 import { recordsBefore } from "../runtime/seek-time.ts";
+import type { Selection } from "../runtime/selection.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
 import { countStages, type StageCounts } from "../runtime/step-counts.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { diffFork } from "./fork-diff.ts";
 import type { HistoryWindow } from "./history-window.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
+import { chosenIn, chosenInFork, selectedRecords, tells } from "./replay-selection.ts";
 import { openForkTargets } from "./run-outputs.ts";
 import type { ForkRequest, WhatIfReport } from "./what-if-types.ts";
 
@@ -32,6 +40,8 @@ export interface ForkToRun {
   readonly fork: DeployedFork;
   readonly window: HistoryWindow;
   readonly id: string;
+  /** What the fork's selection chooses in the pipeline's history; looked for when it is needed, if `undefined`. */
+  readonly selection: Selection | undefined;
 }
 
 /** Runs a fork to its end, or from where it is, and compares it with what was recorded. Throws as `runFork`. */
@@ -86,6 +96,7 @@ function runTo(
       targets,
       board,
       signal,
+      withoutState: fork.gaps === true,
       ...(rate !== undefined && { pace: paceOf(rate, surroundings.clock) }),
       batchRecords: plan.definition.batchRecords,
       tickMs: plan.definition.tickMs,
@@ -96,14 +107,27 @@ function runTo(
   );
 }
 
+/** What of a fork's window is not kept any more, from an ordinal on. */
+function lostIn(
+  log: EventLog,
+  { history: { pipeline }, plan, window }: ForkToRun,
+  from: number,
+  signal: AbortSignal,
+): Promise<LostRecords> {
+  const sources = plan.sources.map(({ name }) => name);
+  return lostRecords({ log, pipeline, sources, ...window, from, signal });
+}
+
 /** What a fork that is through has come to; `file` gets all differences. Reads the log alone. */
 export async function compareFork(
   surroundings: Surroundings,
   log: EventLog,
-  { history, plan, window, id }: ForkToRun,
+  run: ForkToRun,
   file: string | undefined,
   signal: AbortSignal,
 ): Promise<Omit<WhatIfReport, "seconds">> {
+  const { history, plan, window, id, fork } = run;
+  const { only } = fork;
   const name = plan.fork?.name ?? "";
   const forked = await DeploymentHistory.read(log, surroundings.bundler, name);
   if (forked === undefined) throw unknownPipeline(name);
@@ -111,7 +135,30 @@ export async function compareFork(
   const taken = new Map(
     [...counts].filter(([, { reused }]) => reused).map(([stage, { results }]) => [stage, results]),
   );
-  const diff = await diffFork(surroundings, { log, history, forked, plan, window, file, taken, signal });
+  const within = { surroundings, log, history, window, signal };
+  const selection = run.selection ?? (await chosenIn(within, only));
+  const chosen =
+    only === undefined || selection === undefined
+      ? undefined
+      : { before: selection.chosen, after: await chosenInFork(within, forked, only, selection) };
+  const lost = await lostIn(log, run, window.from, signal);
+  const gone = fork.since === undefined ? lost : await lostIn(log, run, fork.since, signal);
+  const putBack = await putBackIn(log, history.pipeline, window);
+  const definitions = [
+    plan.definition,
+    ...history.all.map((deployed) => structureOf(deployed, history.pipeline).definition),
+  ];
+  const diff = await diffFork(surroundings, {
+    ...{ log, history, forked, plan, window, file, taken, signal },
+    doubts: isBroken(lost) ? doubtsOf(lost, definitions, window.from) : undefined,
+    ...(only !== undefined && {
+      told: { before: tells(only.source, chosen?.before), after: tells(only.source, chosen?.after) },
+    }),
+  });
+  const refused =
+    only?.quarantined && selection !== undefined
+      ? await refusedInFork(log, name, forked.current, selection.refused, signal)
+      : undefined;
   const [reexecuted, reused] = [stepsOf(counts, false), stepsOf(counts, true)];
   return {
     id,
@@ -119,25 +166,28 @@ export async function compareFork(
     pipeline: history.pipeline,
     ...window,
     version: history.at(window.to).version,
-    records: await recordsIn(log, history, window),
+    only,
+    records: await selectedRecords(within, only, selection),
     steps: reexecuted + reused,
     matched: diff.stages.reduce((sum, { same }) => sum + same, 0),
     diverged: diff.stages.reduce((sum, { changed, added, gone }) => sum + changed + added + gone, 0),
     reexecuted,
     reused,
     diff,
+    putBack: putBack.first === undefined ? undefined : { records: putBack.records, first: putBack.first },
+    gone:
+      gone.first === undefined ? undefined : { records: gone.records, first: gone.first, asked: fork.since },
+    quarantined: refused && reportRefused(refused),
   };
 }
 
-/** How many records the sources, or one of them, have accepted in a window. */
+/** How many records the sources have accepted in a window. */
 export async function recordsIn(
   log: EventLog,
   history: DeploymentHistory,
   { from, to }: HistoryWindow,
-  only?: string,
 ): Promise<number> {
-  const all = new Set(history.all.flatMap(({ sources: some }) => some.map(({ name }) => name)));
-  const sources = only === undefined ? all : [only];
+  const sources = new Set(history.all.flatMap(({ sources: some }) => some.map(({ name }) => name)));
   let records = 0;
   for (const source of sources) {
     const stream = sourceStream(history.pipeline, source);

@@ -1,4 +1,4 @@
-import type { DeployedParameters } from "../core/events.ts";
+import type { DeployedParameters, DeployedSelection } from "../core/events.ts";
 import type { WhatIfReport } from "./what-if-types.ts";
 
 /** Which replay of those in a log. */
@@ -31,6 +31,8 @@ export interface ForkSummary {
   readonly module: string | undefined;
   readonly parameters: DeployedParameters;
   readonly newEffects: "refused" | "called";
+  /** What it tells of, if that is not everything. */
+  readonly only: DeployedSelection | undefined;
 }
 
 /** A replay as it is, and what came of it if it is done. */

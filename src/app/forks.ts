@@ -53,7 +53,7 @@ export async function showFork({ log: spec, id }: ForkQuery): Promise<ForkDetail
  */
 export async function resumeFork(request: ForkQuery & ForkRequest): Promise<WhatIfReport> {
   const surroundings = createSurroundings();
-  const log = await openLog(request.log, { create: false });
+  const log = await openLog(request.log, { create: false, courteous: true });
   try {
     const fork = await forkIn(surroundings, log, await nameOf(log, request.id));
     const { clock, processes } = surroundings;
@@ -172,6 +172,7 @@ async function summaryOf({ clock, processes }: Surroundings, log: EventLog, of: 
     module: deployed.module,
     parameters: deployed.parameters,
     newEffects: fork.newEffects,
+    only: fork.only,
   };
 }
 
@@ -194,7 +195,8 @@ async function toRun(
 ) {
   const { bundle } = await loadDeployedCode(log, bundler, deployed);
   const window = { from: deployed.from, to: fork.to };
-  return { history, plan: await forked.planOf(deployed), bundle, fork, window, id };
+  const plan = await forked.planOf(deployed);
+  return { history, plan, bundle, fork, window, id, selection: undefined };
 }
 
 function refused({ name }: Fork, message: string, hint: string): HeadwaterError {

@@ -52,7 +52,12 @@ async function firstFrom(log: EventLog, history: DeploymentHistory, at: HistoryP
   return firstLater(log, history, at.eventTime - 1);
 }
 
-async function lastUpTo(log: EventLog, history: DeploymentHistory, at: HistoryPoint) {
+/** The last ordinal up to a point; `undefined`: event time has not come further than that. */
+export async function lastUpTo(
+  log: EventLog,
+  history: DeploymentHistory,
+  at: HistoryPoint,
+): Promise<number | undefined> {
   if ("ordinal" in at) return at.ordinal;
   if ("logTime" in at) return timeToOrdinal(at.logTime + 1) - 1;
   const later = await firstLater(log, history, at.eventTime);

@@ -35,13 +35,13 @@ export async function lineage(request: LineageRequest): Promise<Lineage> {
 }
 
 /** Where a record came from, in a log that is open. */
-async function lineageBack(outside: Outside, log: EventLog, question: Question): Promise<Lineage> {
+export async function lineageBack(outside: Outside, log: EventLog, question: Question): Promise<Lineage> {
   const { reader, values, address } = await begin(outside, log, question);
   return describe(reader, values, await traceBack(reader, address, question));
 }
 
 /** What a record went into, in a log that is open and by a view that has come to its end. */
-async function lineageForward(
+export async function lineageForward(
   outside: Outside,
   log: EventLog,
   view: LineageView,

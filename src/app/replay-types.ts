@@ -1,13 +1,16 @@
+import type { DeployedSelection } from "../core/events.ts";
 import type { DivergenceDetails } from "../runtime/divergence-details.ts";
 import type { Divergence } from "../runtime/history-check.ts";
 import type { GoneInputs } from "../runtime/reexecution.ts";
+import type { RefusedReport } from "../runtime/refused-again.ts";
 import type { HistoryPoint } from "./history-point.ts";
+import type { ReplaySelection } from "./selection-types.ts";
 
 export type { Divergence } from "../runtime/history-check.ts";
 export type { HistoryPoint } from "./history-point.ts";
 
 /** What is run again. */
-export interface ReplayRequest {
+export interface ReplayRequest extends ReplaySelection {
   /** `lmdb:<dir>` or `esdb://…`. Another process may be at work on it. */
   readonly log: string;
   /** The name of a pipeline that is deployed in the log, or its module's path. The code that runs is the log's. */
@@ -16,8 +19,6 @@ export interface ReplayRequest {
   readonly from?: HistoryPoint;
   /** Records up to this point; the end of the log if absent. */
   readonly to?: HistoryPoint;
-  /** Only what descends from this source; everything if absent. */
-  readonly source?: string;
   /** Aborting it rejects with `Stopped`. */
   readonly signal?: AbortSignal;
   onProgress?(progress: ReplayProgress): void;
@@ -43,14 +44,21 @@ export interface ReplayReport {
   /** The window: records after the ordinal `from` up to and with `to`. */
   readonly from: number;
   readonly to: number;
-  /** Records that sources had accepted in it. */
+  /** What is told of, if that is not everything. */
+  readonly only: DeployedSelection | undefined;
+  /**
+   * Records that sources had accepted in it; of a selection those that are chosen: of a key all that have it, of a
+   * quarantine all that were refused.
+   */
   readonly records: number;
-  /** Steps that were recorded for it: input rows of all stages. `matched` and `diverged` make them up. */
+  /** Steps that were recorded for it: input rows of all stages, as far as they are told of. `matched` and `diverged` make them up. */
   readonly steps: number;
   readonly matched: number;
   readonly diverged: number;
   /** In the order of records. */
   readonly firstDivergence: ExplainedDivergence | undefined;
+  /** Of `quarantined`: whether they fail again. `passed` and `otherError` are divergences. */
+  readonly quarantined: RefusedReport | undefined;
   /** Inputs of partitions that could not be run again, because what they need was let go of or never kept. */
   readonly unverifiable: number;
   readonly firstGone: GoneInputs | undefined;

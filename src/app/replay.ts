@@ -1,17 +1,29 @@
 import { resolve } from "node:path";
-import { HeadwaterError } from "../core/errors.ts";
+import type { DeployedSelection } from "../core/events.ts";
+import { stepsStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
+import type { ChosenRecords } from "../runtime/chosen-records.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { detailsOf } from "../runtime/divergence-details.ts";
 import { checkPartition } from "../runtime/history-check.ts";
 import type { GoneInputs } from "../runtime/reexecution.ts";
-import { recordsIn } from "./fork-replay.ts";
+import { type RefusedAgain, RefusedWatch, reportRefused } from "../runtime/refused-again.ts";
+import { ordinalOfInput } from "../runtime/seek.ts";
+import type { Selection } from "../runtime/selection.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import {
+  chosenIn,
+  resolved,
+  type SelectedHistory,
+  selectedRecords,
+  selectionOf,
+} from "./replay-selection.ts";
 import type { Divergence, ExplainedDivergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
 
+export { lowerPriority } from "../runtime/compose.ts";
 export { askFork, listForks, resumeFork, showFork } from "./forks.ts";
 export { parsePoint } from "./history-point.ts";
 export { whatIf } from "./what-if.ts";
@@ -32,21 +44,27 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   try {
     const history = await DeploymentHistory.read(log, bundler, name);
     if (history === undefined) throw unknownPipeline(name);
-    if (request.source !== undefined) mustHaveSource(history, request.source);
+    const asked = selectionOf(history, request);
     const window = await windowOf(log, history, request.from, request.to);
-    const records = await recordsIn(log, history, window, request.source);
-    const { steps, diverged, first, gone } = await verify(surroundings, log, history, window, request);
+    const { signal = new AbortController().signal } = request;
+    const within = { surroundings, log, history, window, signal };
+    const selection = await chosenIn(within, asked);
+    const only = resolved(asked, selection);
+    const records = await selectedRecords(within, only, selection);
+    const { steps, diverged, first, gone, refused } = await verify(within, only, selection, request);
     if (records === 0 && steps === 0 && gone.inputs === 0) throw nothingIn(name, window);
     return {
       id: ids.uuid(),
       mode: "verify",
       pipeline: name,
       ...window,
+      only,
       records,
       steps,
       matched: steps - diverged,
       diverged,
       firstDivergence: first && (await explained(surroundings, log, name, first, request)),
+      quarantined: refused && reportRefused(refused),
       unverifiable: gone.inputs,
       firstGone: gone.first,
       reexecuted: steps,
@@ -76,15 +94,17 @@ interface Verified {
   readonly diverged: number;
   readonly first: Divergence | undefined;
   readonly gone: { readonly inputs: number; readonly first: GoneInputs | undefined };
+  readonly refused: readonly RefusedAgain[] | undefined;
 }
 
 async function verify(
-  { clock }: Surroundings,
-  log: EventLog,
-  history: DeploymentHistory,
-  window: HistoryWindow,
-  { signal = new AbortController().signal, source, onProgress }: ReplayRequest,
+  { surroundings: { clock }, log, history, window, signal }: SelectedHistory,
+  only: DeployedSelection | undefined,
+  selection: Selection | undefined,
+  { onProgress }: ReplayRequest,
 ): Promise<Verified> {
+  const chosen = selection?.chosen;
+  const watch = only?.quarantined ? new RefusedWatch(selection?.refused ?? []) : undefined;
   const units = unitsIn(history);
   let steps = 0;
   let diverged = 0;
@@ -96,16 +116,13 @@ async function verify(
     inputs += gone.inputs;
   };
   for (const [done, { segment, partition }] of units.entries()) {
+    const part = await partOf(log, stepsStream(history.pipeline, segment, partition), window, chosen);
+    if (part === undefined) continue;
     for await (const piece of checkPartition({
-      log,
-      clock,
-      history,
-      segment,
-      partition,
-      ...window,
-      source,
-      signal,
-      onGone,
+      ...{ log, clock, history, segment, partition, ...part },
+      ...{ source: only?.source, chosen, signal, onGone },
+      ...(chosen !== undefined && { wants: (...inputs) => chosen.touches(...inputs) }),
+      ...(watch !== undefined && { onPiece: (...seen) => watch.see(...seen) }),
     })) {
       steps += piece.steps;
       diverged += piece.diverged;
@@ -116,7 +133,22 @@ async function verify(
       onProgress?.({ steps, units: done, of: units.length });
     }
   }
-  return { steps, diverged, first, gone: { inputs, first: firstGone } };
+  return { steps, diverged, first, gone: { inputs, first: firstGone }, refused: watch?.end() };
+}
+
+/** The part of a window that a partition has something chosen in; `undefined`: it has nothing. */
+async function partOf(
+  log: EventLog,
+  stream: string,
+  { from, to }: HistoryWindow,
+  chosen: ChosenRecords | undefined,
+): Promise<HistoryWindow | undefined> {
+  if (chosen === undefined) return { from, to };
+  const range = chosen.rangeOf(stream);
+  if (range === undefined) return undefined;
+  const lowest = await ordinalOfInput(log, stream, range.lowest);
+  const highest = await ordinalOfInput(log, stream, range.highest);
+  return { from: Math.max(from, lowest), to: highest < 0 ? to : Math.min(to, highest) };
 }
 
 /** Every partition that any version of the pipeline had, segments in the order of the pipeline. */
@@ -130,13 +162,4 @@ function unitsIn(history: DeploymentHistory) {
     }
   }
   return [...units.values()];
-}
-
-function mustHaveSource({ all, pipeline }: DeploymentHistory, source: string): void {
-  const names = new Set(all.flatMap(({ sources }) => sources.map(({ name }) => name)));
-  if (names.has(source)) return;
-  throw new HeadwaterError("UnknownSource", `the pipeline has no source ${JSON.stringify(source)}`, {
-    where: `pipeline ${pipeline}`,
-    hint: `It has: ${[...names].join(", ")}.`,
-  });
 }

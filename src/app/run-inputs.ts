@@ -35,9 +35,9 @@ async function openIntake(
   const again = request.again ?? false;
   const follow = request.follow ?? false;
   const watched = (await files.filesIn(path)) !== undefined || (follow && (await files.identify(path)));
-  // What is no regular file gives its bytes once: there is nothing to follow it by.
-  if (!watched) return FileIntake.open({ open: () => files.openInput(path, format), again });
   const onFile = (notice: FileNotice) => request.onNotice?.({ kind: "file", source, ...notice });
+  // What is no regular file gives its bytes once: there is nothing to follow it by.
+  if (!watched) return FileIntake.open({ open: () => files.openInput(path, format), again, onFile });
   return FilesIntake.open({ files, clock, path, format, again, follow, onFile });
 }
 

@@ -14,6 +14,7 @@ import { runPipeline } from "../runtime/pipeline-run.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { beginWork } from "./at-work.ts";
 import { HeldBack } from "./backpressure.ts";
 import { checkpointsOfRun } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
@@ -37,6 +38,7 @@ export async function run(request: RunRequest): Promise<RunReport> {
   const intakes = await openIntakes(surroundings, request);
   const targets = await openTargets(surroundings, request);
   const log = (await openLogThatIsThere(request)) ?? (await makeLog(request, targets));
+  const endWork = beginWork();
   try {
     const loaded = module ?? (await loadDeployed(surroundings, log, request));
     const timer = await checkpointsOfRun(log, request.checkpoints, request.onNotice);
@@ -46,6 +48,7 @@ export async function run(request: RunRequest): Promise<RunReport> {
       await timer?.stop();
     }
   } finally {
+    endWork();
     for (const intake of intakes.values()) await intake.close?.();
     await log.close();
   }

@@ -48,9 +48,15 @@ export type SinkBinding =
 export interface StartOptions {
   /** `lmdb:<dir>`, `esdb://…` or `memory:`. */
   readonly log: string;
-  /** The file of the module that defines the pipeline, so that its code is kept in the log: `import.meta.filename`. */
-  readonly module?: string;
-  /** Records to take in, for each source. Sources that are not named take what is offered. */
+  /**
+   * The file of the module that defines the pipeline, so that its code is kept in the log: `import.meta.filename` or
+   * `import.meta.url`.
+   */
+  readonly module?: string | URL;
+  /**
+   * Records to take in, for each source. Sources that are not named take what is offered. An iterator that is not
+   * through when the pipeline ends is told so: its `return` is called.
+   */
   readonly inputs?: Readonly<Record<string, Iterable<unknown> | AsyncIterable<unknown> | Feed>>;
   /** Where sinks deliver to; those that are not named only count. */
   readonly sinks?: Readonly<Record<string, SinkBinding>>;

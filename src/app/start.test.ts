@@ -322,3 +322,67 @@ describe("start", () => {
     await expect(refused({ threadMemoryMb: 0.5 })).rejects.toMatchObject({ where: "threadMemoryMb" });
   });
 });
+
+describe("what start is given", () => {
+  const options = (given: unknown) => ({ log: "memory:", ...(given as object) });
+
+  test.each([
+    ["inputs.in", { inputs: { in: 5 } }],
+    ["inputs.in", { inputs: { in: "a text" } }],
+    ["inputs.in", { inputs: { in: null } }],
+    ["inputs.in", { inputs: { in: Promise.resolve([]) } }],
+    ["inputs", { inputs: [[{ id: 1 }]] }],
+    ["sinks.out", { sinks: { out: "out.jsonl" } }],
+    ["sinks.out", { sinks: { out: {} } }],
+    ["sinks.out", { sinks: { out: null } }],
+    ["sinks", { sinks: "out" }],
+    ["module", { module: 5 }],
+    ["nodes", { nodes: "two" }],
+    ["nodes", { nodes: 0.5 }],
+    ["executor", { executor: "fork" }],
+    ["log", { log: 5 }],
+    ["tickMs", { tickMs: "soon" }],
+    ["batchRecords", { batchRecords: -1 }],
+    ["provenance", { provenance: "none" }],
+  ])("is refused where it cannot be used, and named: %s %o", async (where, given) => {
+    await expect(start(numbers(), options(given))).rejects.toMatchObject({ code: "BadUsage", where });
+  });
+
+  test("a pipeline that is stopped as soon as it was started has a report, and can be started again", async () => {
+    const log = `lmdb:${dir}`;
+    const first = await start(numbers(), { log, inputs: { in: [{ id: 1 }] } });
+    const report = await first.stop();
+    expect(report.records.pending).toBe(0);
+    const again = await start(numbers(), { log, inputs: { in: [{ id: 1 }, { id: 2 }] } });
+    const { records } = await again.finished;
+    expect(records.accepted + report.records.accepted).toBe(2);
+  });
+
+  test("an iterator that is not through is told when the pipeline stops, and that is no end of the input", async () => {
+    const p = pipeline("minutes", { partitions: 1 });
+    p.source("in", { key: () => "all", eventTime: () => 0 })
+      .window("minutes", tumbling("1m"), { aggregate: count(), emit: (records: number) => records })
+      .sink("out");
+    const told = vi.fn();
+    let given = 0;
+    const endless: AsyncIterable<unknown> = {
+      [Symbol.asyncIterator]: () => ({
+        next: async () => {
+          await pause(1);
+          return told.mock.calls.length > 0 ? { done: true, value: undefined } : { value: { n: given++ } };
+        },
+        return: async () => {
+          told();
+          return { done: true, value: undefined };
+        },
+      }),
+    };
+    const seen: unknown[] = [];
+    const sinks = { out: (records: number) => void seen.push(records) };
+    const running = await start(p, { log: "memory:", inputs: { in: endless }, sinks });
+    while (given < 20) await pause(1);
+    await running.stop();
+    expect(told).toHaveBeenCalledTimes(1);
+    expect(seen).toEqual([]);
+  });
+});

@@ -1,4 +1,3 @@
-import { resolve } from "node:path";
 import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { durationMs } from "../pipeline/duration.ts";
@@ -17,11 +16,13 @@ import { ProgressBoard } from "../runtime/progress-board.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
 import { BatchCallbackTarget, CallbackTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { beginWork } from "./at-work.ts";
 import { checkpointsOfRun } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { fileTarget, mustBeAddress } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
+import { badOption, given, isIterable, mustBeOptions, mustBind, pathOf } from "./start-options.ts";
 import type {
   BatchDelivery,
   Delivery,
@@ -33,6 +34,7 @@ import type {
 
 /** Runs a pipeline in this process. Throws `UnknownSource`, `UnknownSink`, `BadParameter`, and what opening the log throws. */
 export async function start(pipeline: Pipeline, options: StartOptions): Promise<RunningPipeline> {
+  mustBeOptions(options);
   const plan = planPipeline(pipeline.definition, overridesOf(options.parameters));
   const { definition } = plan;
   const queues = new Map<string, OfferQueue>();
@@ -44,7 +46,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   if (executor.threads !== undefined && options.module === undefined) throw moduleMissing(definition.name);
   const targets = await targetsOf(plan, options, surroundings);
   const bundle =
-    options.module === undefined ? undefined : await surroundings.bundler.bundle(resolve(options.module));
+    options.module === undefined ? undefined : await surroundings.bundler.bundle(pathOf(options.module));
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
   const timer = await checkpointsOfRun(log, options.checkpoints, options.onNotice).catch(async (error) => {
     await log.close();
@@ -53,6 +55,11 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const board = new ProgressBoard();
   const stop = new AbortController();
   let operating = false;
+  let begun = nothing;
+  /** Whether there is anything to be drained is known then. */
+  const decided = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
   const { clock } = surroundings;
   const drainMs =
     options.drainTimeout === undefined
@@ -65,6 +72,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   };
   const work = async (): Promise<RunReport> => {
     const started = clock.monotonic();
+    const endWork = beginWork();
     try {
       const end = await runPipeline(
         {
@@ -73,6 +81,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           runtime: runtimeVersions(),
           onOperating: () => {
             operating = true;
+            begun();
           },
         },
         {
@@ -89,7 +98,10 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           ...(drainMs !== undefined && { drainMs }),
           signal: stop.signal,
           board,
-          ...noticesTo(definition, options.onNotice),
+          ...noticesTo(definition, (notice) => {
+            if (notice.kind === "standing-by") begun();
+            options.onNotice?.(notice);
+          }),
         },
       );
       const time = { started, ended: clock.monotonic() };
@@ -102,6 +114,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
         new HeadwaterError("Stopped", "the pipeline has stopped", { where: `pipeline ${definition.name}` }),
       );
       over.abort();
+      endWork();
       await timer?.stop();
       await log.close();
     }
@@ -131,6 +144,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
       const all = [...queues.values(), ...feeds];
       const closed = Promise.all(all.map((queue) => queue.close()));
       const done = finished.then(nothing, nothing);
+      await Promise.race([decided, done]);
       if (operating) await Promise.race([closed, done, sleep(clock, drainMs ?? LIMITS.drainMs, stop.signal)]);
       stop.abort();
       for (const queue of all) queue.end();
@@ -148,7 +162,7 @@ function intakesOf(
   over: AbortSignal,
 ): Map<string, ProgramIntake> {
   const { definition } = plan;
-  const inputs = new Map(Object.entries(options.inputs ?? {}));
+  const inputs = new Map(Object.entries(given(options.inputs, "inputs")));
   for (const name of inputs.keys()) {
     if (definition.sources.some((source) => source.name === name)) continue;
     throw new HeadwaterError("UnknownSource", `the pipeline has no source ${JSON.stringify(name)}`, {
@@ -157,14 +171,20 @@ function intakesOf(
   }
   return new Map(
     definition.sources.map(({ name }) => {
-      const given = inputs.get(name);
-      if (typeof given === "object") {
-        return [name, new ProgramIntake(groupRecords(given, definition.batchRecords))];
+      const input: unknown = inputs.get(name);
+      if (isIterable(input)) {
+        return [name, new ProgramIntake(groupRecords(input, definition.batchRecords, over))];
       }
       const queue = new OfferQueue();
-      if (given === undefined) queues.set(name, queue);
-      else feeds.push(queue);
-      return [name, new ProgramIntake(given === undefined ? queue : pushed(queue, given, over))];
+      if (input === undefined) {
+        queues.set(name, queue);
+        return [name, new ProgramIntake(queue)];
+      }
+      if (typeof input !== "function") {
+        throw badOption(`inputs.${name}`, input, "records as an iterable, or a function that pushes them");
+      }
+      feeds.push(queue);
+      return [name, new ProgramIntake(pushed(queue, input as Feed, over))];
     }),
   );
 }
@@ -208,22 +228,27 @@ async function targetsOf(
   surroundings: Surroundings,
 ): Promise<Map<string, SinkTarget>> {
   const targets = new Map<string, SinkTarget>();
-  for (const [name, binding] of Object.entries(options.sinks ?? {})) {
+  for (const [name, binding] of Object.entries(given(options.sinks, "sinks"))) {
     if (!definition.sinks.some((sink) => sink.name === name)) {
       throw new HeadwaterError("UnknownSink", `the pipeline has no sink ${JSON.stringify(name)}`, {
         where: `pipeline ${definition.name}`,
       });
     }
-    targets.set(name, await targetOf(binding, surroundings));
+    targets.set(name, await targetOf(name, binding, surroundings));
   }
   return targets;
 }
 
-async function targetOf(binding: SinkBinding, { files, http, clock }: Surroundings): Promise<SinkTarget> {
+async function targetOf(
+  name: string,
+  binding: SinkBinding,
+  { files, http, clock }: Surroundings,
+): Promise<SinkTarget> {
   if (typeof binding === "function") {
     const deliver = binding as (record: unknown, delivery: Delivery) => void | Promise<void>;
     return new CallbackTarget(({ value, key, ordinal }) => deliver(value, { key, ordinal }));
   }
+  mustBind(`sinks.${name}`, binding);
   if ("batch" in binding) {
     const deliver = binding.batch as (records: readonly unknown[], delivery: BatchDelivery) => void;
     return new BatchCallbackTarget((records, key) =>

@@ -6,6 +6,7 @@ import { THROUGH_NOTHING, timeToOrdinal } from "../core/ordinal.ts";
 import { partitionOfKey } from "../core/partition.ts";
 import { sourceStream, stepsStream } from "../core/streams.ts";
 import { isStateful } from "../pipeline/definition.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { lastThrough } from "../runtime/completed.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
@@ -27,12 +28,14 @@ export { parsePoint } from "./history-point.ts";
 
 /**
  * The state of a stage: `headwater state`. Throws `UnknownPipeline`, `UnknownStage`, `BadUsage` for a stage without
- * state and a time where there are no event times, and `IncompatibleDeployment` where code is needed that was not kept.
+ * state and a time where there are no event times, `IncompatibleDeployment` where code is needed that was not kept,
+ * and `RecordGone` for a point before what retention has left.
  */
 export async function stateAt(request: StateRequest): Promise<StageState> {
   const surroundings = createSurroundings();
-  checkRequest(request);
-  const pipeline = await nameOf(surroundings, request.pipeline);
+  checkPoint(request.at);
+  checkKey(request.key);
+  const pipeline = await pipelineNameOf(surroundings, request.pipeline);
   const log = await openLog(request.log, { readOnly: true });
   try {
     return await stateInLog(surroundings, log, { ...request, pipeline });
@@ -41,8 +44,8 @@ export async function stateAt(request: StateRequest): Promise<StageState> {
   }
 }
 
-/** What the compiler sees to where there is one. */
-function checkRequest({ key, at }: StateRequest): void {
+/** What the compiler sees to where there is one. Throws `BadUsage`. */
+export function checkPoint(at: HistoryPoint | undefined): void {
   const { ordinal, eventTime, logTime }: { ordinal?: number; eventTime?: number; logTime?: number } =
     at ?? {};
   const point = ordinal ?? eventTime ?? logTime;
@@ -53,6 +56,10 @@ function checkRequest({ key, at }: StateRequest): void {
       hint: "Give { ordinal }, { eventTime } or { logTime }, a whole number; times in milliseconds since 1970.",
     });
   }
+}
+
+/** As {@link checkPoint}. */
+export function checkKey(key: StateRequest["key"]): void {
   if (typeof key === "object" ? key !== null : typeof key === "function" || typeof key === "symbol") {
     throw new HeadwaterError("BadUsage", `a key is not ${typeof key}`, {
       where: "key",
@@ -61,7 +68,8 @@ function checkRequest({ key, at }: StateRequest): void {
   }
 }
 
-async function nameOf({ bundler }: Surroundings, pipeline: string): Promise<string> {
+/** The name of a pipeline that is given by it, or by the path of its module. */
+export async function pipelineNameOf({ bundler }: Surroundings, pipeline: string): Promise<string> {
   if (!isModulePath(pipeline)) return pipeline;
   const exported = bundler.load(await bundler.bundle(resolve(pipeline)));
   return definitionOf(exported, pipeline).name;
@@ -71,10 +79,21 @@ async function nameOf({ bundler }: Surroundings, pipeline: string): Promise<stri
 export async function stateInLog(
   { clock, bundler }: Pick<Surroundings, "clock" | "bundler">,
   log: EventLog,
-  { pipeline, stage: name, at, signal, ...request }: Omit<StateRequest, "log">,
+  { pipeline, ...request }: Omit<StateRequest, "log">,
 ): Promise<StageState> {
   const history = await DeploymentHistory.read(log, bundler, pipeline);
   if (history === undefined) throw unknownPipeline(pipeline);
+  return stateInHistory(clock, log, history, request);
+}
+
+/** As {@link stateInLog}, of a pipeline whose versions are known. */
+export async function stateInHistory(
+  clock: Clock,
+  log: EventLog,
+  history: DeploymentHistory,
+  { stage: name, at, signal, ...request }: Omit<StateRequest, "log" | "pipeline">,
+): Promise<StageState> {
+  const { pipeline } = history;
   const key = request.key === 0 ? 0 : request.key;
   const { asked, deployed } = await placeOf(log, history, name, at);
   const stage = mustKeepState(history, deployed, name, asked);

@@ -1,11 +1,14 @@
+import type { DeployedSelection } from "../core/events.ts";
 import type { OutputDifference } from "../runtime/outputs-diff.ts";
 import type { Rate } from "../runtime/pace.ts";
+import type { RefusedReport } from "../runtime/refused-again.ts";
 import type { HistoryPoint } from "./history-point.ts";
+import type { ReplaySelection } from "./selection-types.ts";
 
 export type { OutputDifference } from "../runtime/outputs-diff.ts";
 
 /** What another version of a pipeline is to be run over. At least one of `whatIf` and `parameters` is given. */
-export interface WhatIfRequest extends ForkRequest {
+export interface WhatIfRequest extends ForkRequest, ReplaySelection {
   /** The name of a pipeline that is deployed in the log, or its module's path. */
   readonly pipeline: string;
   /** The path of another module, or the number of a version in the log; the version that runs now if absent. */
@@ -56,6 +59,17 @@ export interface DiffTotals {
   readonly changed: number;
   readonly added: number;
   readonly gone: number;
+  /** Such as cannot be compared, because they are made of records that were let go of; absent: none. */
+  readonly unverifiable?: number;
+}
+
+/** Records of the window that were let go of, so that they were not run. */
+export interface GoneRecords {
+  readonly records: number;
+  /** The address of the first. */
+  readonly first: string;
+  /** The first ordinal that was asked for, where it could only be begun at a later one: `from`. */
+  readonly asked: number | undefined;
 }
 
 /** A difference, and the sink that it would reach. */
@@ -86,7 +100,12 @@ export interface WhatIfReport {
   readonly to: number;
   /** The version that it is compared with: the one that the last record was for. */
   readonly version: number;
-  /** Records that sources had accepted in it. */
+  /** What is told of, if that is not everything: in `records`, `matched`, `diverged` and `diff`. All of it was run. */
+  readonly only: DeployedSelection | undefined;
+  /**
+   * Records that sources had accepted in it; of a selection those that are chosen: of a key all that have it, of a
+   * quarantine all that were refused.
+   */
   readonly records: number;
   /** Steps of the fork: input rows of all its stages. */
   readonly steps: number;
@@ -97,5 +116,14 @@ export interface WhatIfReport {
   readonly reexecuted: number;
   readonly reused: number;
   readonly diff: OutputsDiff;
+  /**
+   * Records that were put back from quarantine in the window, by hand. They are not put back in the replay, which decides
+   * anew what fails: what came of them is `gone`, and totals that they went into are others. `undefined`: none was.
+   */
+  readonly putBack: { readonly records: number; readonly first: string } | undefined;
+  /** What of the window was not there any more; `undefined`: all was. */
+  readonly gone: GoneRecords | undefined;
+  /** Of `quarantined`: what becomes of the refused records. */
+  readonly quarantined: RefusedReport | undefined;
   readonly seconds: number;
 }

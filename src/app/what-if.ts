@@ -12,12 +12,15 @@ import { createSurroundings, openLog, type Surroundings } from "../runtime/compo
 import { definitionOf, loadDeployedCode } from "../runtime/deployment.ts";
 import { DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts";
 import { mustFit } from "../runtime/fork-fit.ts";
+import { firstBeginning, isBroken } from "../runtime/fork-gaps.ts";
 import { type Reuse, reusableSegments } from "../runtime/fork-reuse.ts";
+import { lostRecords } from "../runtime/lost-records.ts";
 import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
 
 const NOTHING_REUSED: Reuse = { reused: [], cuts: [] };
@@ -41,12 +44,18 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   const name = isModulePath(request.pipeline)
     ? definitionOf(bundler.load(await bundler.bundle(resolve(request.pipeline))), request.pipeline).name
     : request.pipeline;
-  const log = await openLog(request.log, { create: false });
+  const log = await openLog(request.log, { create: false, courteous: true });
   try {
     const history = await DeploymentHistory.read(log, bundler, name);
     if (history === undefined) throw unknownPipeline(name);
-    const window = await settledWindow(surroundings, log, history, request);
+    const asked = selectionOf(history, request);
+    const asking = await settledWindow(surroundings, log, history, request);
     const { plan, bundle } = await candidate(surroundings, log, history, request);
+    const { signal = new AbortController().signal } = request;
+    const { window, gaps } = await keptWindow(surroundings, log, history, plan, asking, signal);
+    // What chooses nothing is told before anything is run.
+    const selection = await chosenIn({ surroundings, log, history, window, signal }, asked);
+    const only = resolved(asked, selection);
     mustFit(history, plan, window);
     const of = forkName(name, id);
     if ((await log.streamInfo(pipelineStream(of))) !== undefined) throw idInUse(id, name);
@@ -61,12 +70,15 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
       to: window.to,
       ...reuse,
       newEffects: request.newEffects ?? "refused",
+      ...(gaps && { gaps }),
+      ...(window.from !== asking.from && { since: asking.from }),
+      ...(only !== undefined && { only }),
     };
     const forked = forkedPlan(plan, of, fork);
     return await runAndCompare(
       surroundings,
       log,
-      { history, plan: forked, bundle, fork, window, id },
+      { history, plan: forked, bundle, fork, window, id, selection },
       request,
     );
   } finally {
@@ -91,6 +103,42 @@ async function settledWindow(
   if (end < window.from)
     throw nothingIn(pipeline, { ...window, to: end }, "the pipeline has not come to it yet");
   return { from: window.from, to: end };
+}
+
+/**
+ * The part of a window that can be run: where it begins, records are kept, and the state of then can be brought back.
+ * Throws `RecordGone` where that is nowhere.
+ */
+async function keptWindow(
+  { clock }: Surroundings,
+  log: EventLog,
+  history: DeploymentHistory,
+  plan: Plan,
+  window: HistoryWindow,
+  signal: AbortSignal,
+): Promise<{ readonly window: HistoryWindow; readonly gaps?: true }> {
+  const { pipeline } = history;
+  if (!(await letsGo(log, pipeline))) return { window };
+  const sources = plan.sources.map(({ name }) => name);
+  const lost = await lostRecords({ log, pipeline, sources, ...window, signal });
+  const first = lost.first ?? "";
+  if (lost.begin > window.to) {
+    throw new HeadwaterError("RecordGone", "nothing of the window can be run: its records were let go of", {
+      where: first,
+      hint: 'See "How long history is kept" in the README.',
+    });
+  }
+  // In the middle of records that are missing there is no state to begin with.
+  if (isBroken(lost)) return { window: { ...window, from: lost.begin }, gaps: true };
+  const from = await firstBeginning({ log, clock, history, plan, ...window, from: lost.begin, signal });
+  return { window: { ...window, from } };
+}
+
+/** Whether something of a pipeline's records or states was let go of. */
+async function letsGo(log: EventLog, pipeline: string): Promise<boolean> {
+  const prefixes = ["source", "payload", "transit", "steps", "state"].map((kind) => `${kind}_${pipeline}.`);
+  for await (const { firstRevision } of log.streams({ prefixes })) if (firstRevision > 0) return true;
+  return false;
 }
 
 /** Up to which ordinal everything is accepted, and through. */

@@ -1,3 +1,4 @@
+import { EXIT } from "./errors.ts";
 import type { Io } from "./io.ts";
 
 /** A signal that the first Ctrl-C aborts; the second one ends the process. */
@@ -11,6 +12,16 @@ export interface Interrupt {
 export interface InterruptSteps {
   first?(): void;
   second?(): void;
+}
+
+/** Says of a `process.exit` in a stage that it was one, and a failure, until the returned function is called. */
+export function refuseExit(io: Io): () => void {
+  return io.refuseExit((code) => ({
+    text: `headwater: the pipeline's code has ended this process: process.exit(${code}). What was accepted is kept, and the next run goes on with it.
+Let the code throw instead; with --executor threads it would have ended its thread alone, and the record would be named.
+`,
+    code: code === EXIT.ok ? EXIT.failed : code,
+  }));
 }
 
 /** Listens for Ctrl-C. */

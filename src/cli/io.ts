@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import type { AuditReport, AuditRequest } from "../app/audit-types.ts";
 import type { EvidenceReport, EvidenceRequest, VerifyReport, VerifyRequest } from "../app/evidence-types.ts";
@@ -60,6 +61,13 @@ export interface Io {
    * process's other threads, and one of them may be in the middle of writing the log, or wait for it.
    */
   die(): void;
+  /**
+   * Until the returned function is called, a `process.exit` of somebody else's code is said to be one, with `text`, and
+   * has the code `code`.
+   */
+  refuseExit(end: (code: number) => { readonly text: string; readonly code: number }): () => void;
+  /** Lets other processes go first from now on, where processors are short. `writing`: to the log, too. */
+  lowerPriority(of: "reading" | "writing"): Promise<void>;
   /** Loaded only when needed, so that `--help` is fast. */
   loadRun(): Promise<RunApp>;
   loadLog(): Promise<LogApp>;
@@ -95,6 +103,27 @@ export function processIo(): Io {
       process.removeAllListeners("SIGINT");
       process.kill(process.pid, "SIGINT");
     },
+    refuseExit: (end) => {
+      // An exception that nobody caught ends the process, too; Node tells that itself.
+      let uncaught = false;
+      const onUncaught = () => {
+        uncaught = true;
+      };
+      const onExit = (code: number) => {
+        if (uncaught) return;
+        const ended = end(code);
+        // Nothing else is written any more.
+        writeSync(process.stderr.fd, ended.text);
+        process.exitCode = ended.code;
+      };
+      process.on("uncaughtExceptionMonitor", onUncaught);
+      process.on("exit", onExit);
+      return () => {
+        process.off("uncaughtExceptionMonitor", onUncaught);
+        process.off("exit", onExit);
+      };
+    },
+    lowerPriority: async (of) => (await import("../app/replay.ts")).lowerPriority(of),
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),

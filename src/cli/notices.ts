@@ -105,6 +105,10 @@ function aboutFile(notice: Extract<RunNotice, { readonly kind: "file" }>): strin
       return `${notice.file} was truncated: it is read from its beginning`;
     case "found-rotated":
       return `${notice.file} has what the last run had begun to read: the rest of it comes first`;
+    case "changed":
+      return `${notice.file} does not begin any more with what was taken of it before: it is read from its beginning`;
+    case "same-content":
+      return `${notice.file} has the content of ${notice.as}, which was taken: it is not taken again (--again takes all inputs again)`;
     case "empty-folder":
       return `there are no files in the folder ${notice.file}${notice.follow ? " yet; those that come are read" : ""}`;
     case "left-out":

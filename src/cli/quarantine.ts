@@ -10,7 +10,7 @@ import type { Value } from "../core/canonical.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, jsonable, onOneLine, paint, prettyJson, table } from "./format.ts";
-import { listenForInterrupt } from "./interrupt.ts";
+import { listenForInterrupt, refuseExit } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { Notices } from "./notices.ts";
 import {
@@ -202,7 +202,7 @@ function showLines(found: RefusedDetails): string[] {
     ["left", firing === null || firing.left === null ? null : text(firing.left)],
     ["members", firing === null || firing.members.length === 0 ? null : firing.members.join(", ")],
     ["cannot be put back", found.obstacle],
-    ["stack", found.stack],
+    ["stack", found.stack?.split("\n").map(onOneLine).join("\n") ?? null],
   ];
   return lines.flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(10)} ${value}`]));
 }
@@ -229,6 +229,7 @@ async function retry(
     first: () =>
       say("headwater: taking no more in, and finishing what was accepted; Ctrl-C again stops at once"),
   });
+  const acceptExit = refuseExit(io);
   let report: RetryReport;
   try {
     report = await app.retryRefused({
@@ -248,6 +249,7 @@ async function retry(
       },
     });
   } finally {
+    acceptExit();
     interrupt.release();
     for (const line of notices.rest()) say(line);
   }

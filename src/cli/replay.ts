@@ -7,13 +7,20 @@ import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { type CommonOptions, collect, commonOptions, parameterTexts } from "./options.ts";
 import { type ForkOptions, forkCommands, forkRequest, withForkOptions } from "./replays.ts";
+import {
+  refusedLines,
+  SELECTION_HELP,
+  type SelectionOptions,
+  selectionLines,
+  selectionRequest,
+  withSelectionOptions,
+} from "./selection.ts";
 import { ReplayProgress, whatIfLines } from "./what-if.ts";
 
-interface ReplayOptions extends ForkOptions {
+interface ReplayOptions extends ForkOptions, SelectionOptions {
   readonly from?: string;
   readonly to?: string;
   readonly logTime?: boolean;
-  readonly source?: string;
   readonly whatIf?: string;
   readonly set?: readonly string[];
   readonly newEffects?: "refuse" | "call";
@@ -29,6 +36,8 @@ sink is reached; another process may run the pipeline meanwhile. Exit code 1: so
 --from and --to take an ordinal, an ISO 8601 time or a relative time (-2h), and belong to the window. Times are event
 times of records; with --log-time, those at which they were accepted.
 
+${SELECTION_HELP}
+
 With --what-if or --set another version runs over the window, from the same state, into streams of its own:
 PIPELINE~ID. What comes of it is compared with what was recorded, record by record: same, changed, added, gone. Sinks
 get nothing but by --output; what effects gave is served from the log. The pipeline's own streams are only read.
@@ -38,6 +47,8 @@ The code that runs comes from the log: replay only logs that you trust.
 Examples:
   headwater replay wikipedia-edits
   headwater replay wikipedia-edits --from 2015-09-12T12:00:00Z --to 2015-09-12T13:00:00Z --json
+  headwater replay wikipedia-edits --key "#en.wikipedia" --stage totals
+  headwater replay apache-log --quarantined --what-if apache-fixed.ts
   headwater replay wikipedia-edits --what-if pipelines/edits-fixed.ts --diff differences.jsonl
   headwater replay wikipedia-edits --set large.least=100 --output channels=channels-100.jsonl
   headwater replay wikipedia-edits --what-if 3          (version 3, as it is in the log)`;
@@ -50,8 +61,8 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
     .argument("<pipeline>", "the name of a pipeline deployed in the log, or its module")
     .option("--from <point>", "records from here on (default: the beginning)")
     .option("--to <point>", "records up to here (default: the end of the log)")
-    .option("--log-time", "times are those at which records were accepted")
-    .option("--source <name>", "compare only what descends from this source")
+    .option("--log-time", "times are those at which records were accepted");
+  withSelectionOptions(command)
     .option("--what-if <module|version>", "run another module, or another version in the log, and compare")
     .option(
       "--set <STAGE.PARAM=VALUE>",
@@ -76,6 +87,7 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
 
 async function replay(io: Io, pipeline: string, own: ReplayOptions, common: CommonOptions): Promise<number> {
   const app = await io.loadReplay();
+  await io.lowerPriority(own.whatIf === undefined && own.set === undefined ? "reading" : "writing");
   const point = (option: string, text: string) =>
     app.parsePoint(option, text, { logTime: own.logTime ?? false });
   const window = {
@@ -83,25 +95,19 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
     pipeline,
     ...(own.from !== undefined && { from: point("--from", own.from) }),
     ...(own.to !== undefined && { to: point("--to", own.to) }),
+    ...selectionRequest(own),
   };
   const changes = own.whatIf !== undefined || own.set !== undefined;
   if (!changes) mustBeWhatIf(own);
-  else if (own.source !== undefined) {
-    throw badUsage(
-      "what descends from one source alone cannot be run by another version",
-      "--source",
-      "Leave it out: the differences say what they descend from.",
-    );
-  }
   const interrupt = listenForInterrupt(io);
   const { signal } = interrupt;
   const progress = new ReplayProgress(io, common.quiet);
   try {
     if (!changes) {
-      const { source } = own;
-      const report = await app.replay({ ...window, signal, ...(source !== undefined && { source }) });
+      const report = await app.replay({ ...window, signal });
       await print(io, common, report, lines);
-      return report.diverged > 0 ? EXIT.problem : EXIT.ok;
+      const { otherError = 0 } = report.quarantined ?? {};
+      return report.diverged + otherError > 0 ? EXIT.problem : EXIT.ok;
     }
     const report = await app.whatIf({
       ...window,
@@ -150,7 +156,9 @@ function lines(report: ReplayReport): string[] {
   const { firstDivergence: first, firstGone: gone } = report;
   return [
     `pipeline   ${report.pipeline}  verify  ordinals ${report.from} to ${report.to}`,
+    ...selectionLines(report.only),
     `records    ${formatNumber(report.records)}`,
+    ...refusedLines(report.quarantined),
     `steps      ${formatNumber(report.steps)}: ${formatNumber(report.matched)} as recorded, ${formatNumber(report.diverged)} not`,
     ...(first === undefined ? [] : divergenceLines(first)),
     ...(gone === undefined

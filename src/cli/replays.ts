@@ -73,6 +73,7 @@ export function forkCommands(io: Io, done: (code: number) => void): Command[] {
       // The command above takes these for its own.
       const request = { log: options.log, id, ...forkRequest(command.optsWithGlobals()) };
       const app = await io.loadReplay();
+      await io.lowerPriority("writing");
       const interrupt = listenForInterrupt(io);
       const progress = new ReplayProgress(io, options.quiet);
       try {

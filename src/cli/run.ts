@@ -4,7 +4,7 @@ import { LIMITS } from "../core/limits.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatBytes, formatNumber, formatSeconds, paint } from "./format.ts";
-import { listenForInterrupt } from "./interrupt.ts";
+import { listenForInterrupt, refuseExit } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { Notices } from "./notices.ts";
 import {
@@ -148,6 +148,7 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
     // Gives the cursor back.
     second: () => progress.stop(),
   });
+  const acceptExit = refuseExit(io);
   let report: RunReport;
   try {
     report = await app.run({
@@ -160,6 +161,7 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
       },
     });
   } finally {
+    acceptExit();
     interrupt.release();
     progress.stop();
     for (const line of notices.rest()) say(line);

@@ -3,6 +3,7 @@ import type { Value } from "../core/canonical.ts";
 import { formatNumber, formatSeconds, jsonable, table } from "./format.ts";
 import type { Io } from "./io.ts";
 import { Bar } from "./progress.ts";
+import { refusedLines, selectionLines } from "./selection.ts";
 
 /** Says how far a replay is: a bar on a terminal, else a line from time to time. */
 export class ReplayProgress {
@@ -36,16 +37,20 @@ export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly s
   const reused = report.reused === 0 ? "" : `, ${formatNumber(report.reused)} taken as they were recorded`;
   return [
     `pipeline   ${report.pipeline}  what-if ${report.id}  against version ${report.version}, ordinals ${report.from} to ${report.to}`,
+    ...selectionLines(report.only),
     `records    ${formatNumber(report.records)}`,
+    ...goneLines(report),
+    ...putBackLines(report),
+    ...refusedLines(report.quarantined),
     `steps      ${formatNumber(report.reexecuted)} run${reused}`,
     `outputs    ${countsText(diff)}`,
     ...table(
-      ["", "same", "changed", "added", "gone"],
+      ["", "same", "changed", "added", "gone", ...(diff.unverifiable === undefined ? [] : ["unverifiable"])],
       [
-        ...diff.sinks.map(({ sink, ...counts }) => row(`sink ${sink}`, counts)),
-        ...diff.stages.map(({ stage, ...counts }) => row(`stage ${stage}`, counts)),
+        ...diff.sinks.map(({ sink, ...counts }) => row(`sink ${sink}`, counts, diff)),
+        ...diff.stages.map(({ stage, ...counts }) => row(`stage ${stage}`, counts, diff)),
       ],
-      new Set([1, 2, 3, 4]),
+      new Set([1, 2, 3, 4, 5]),
     ).map((line) => `  ${line}`),
     ...diff.sinks.flatMap(fieldLines),
     ...exampleLines(diff),
@@ -53,12 +58,39 @@ export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly s
   ];
 }
 
-function row(name: string, { same, changed, added, gone }: DiffTotals): string[] {
-  return [name, ...[same, changed, added, gone].map((count) => formatNumber(count))];
+/** What of the window was not there any more. */
+function goneLines({ gone, from }: Omit<WhatIfReport, "seconds">): string[] {
+  if (gone === undefined) return [];
+  const begun =
+    gone.asked === undefined ? "" : `, so that it begins at ordinal ${from}, not at ${gone.asked}`;
+  return [
+    `let go of  ${formatNumber(gone.records)} records are not kept, the first is ${gone.first}${begun}`,
+  ];
 }
 
-function countsText({ same, changed, added, gone }: DiffTotals): string {
-  return `${formatNumber(same)} same, ${formatNumber(changed)} changed, ${formatNumber(added)} added, ${formatNumber(gone)} gone`;
+function putBackLines({ putBack }: Omit<WhatIfReport, "seconds">): string[] {
+  if (putBack === undefined) return [];
+  return [
+    `put back   ${formatNumber(putBack.records)} refused records were put back then, and are not in the replay: what came of them is gone`,
+    `  the first is ${putBack.first}; --quarantined tells which would pass`,
+  ];
+}
+
+function row(
+  name: string,
+  { same, changed, added, gone, unverifiable = 0 }: DiffTotals,
+  all: DiffTotals,
+): string[] {
+  const counts = [same, changed, added, gone, ...(all.unverifiable === undefined ? [] : [unverifiable])];
+  return [name, ...counts.map((count) => formatNumber(count))];
+}
+
+function countsText({ same, changed, added, gone, unverifiable }: DiffTotals): string {
+  const more =
+    unverifiable === undefined
+      ? ""
+      : `, ${formatNumber(unverifiable)} cannot be compared: they are made of records that are not kept`;
+  return `${formatNumber(same)} same, ${formatNumber(changed)} changed, ${formatNumber(added)} added, ${formatNumber(gone)} gone${more}`;
 }
 
 function fieldLines({ sink, fields }: OutputsDiff["sinks"][number]): string[] {

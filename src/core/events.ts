@@ -462,6 +462,26 @@ export interface DeployedFork {
   readonly cuts: readonly string[];
   /** What becomes of an effect whose result was not recorded. */
   readonly newEffects: "refused" | "called";
+  /** Records of its window were let go of before it began: they are left out. */
+  readonly gaps?: true;
+  /** The first ordinal that was asked for, where what is needed to begin there was let go of. */
+  readonly since?: number;
+  /** Which records are told of when it is compared; all if absent. All are run. */
+  readonly only?: DeployedSelection;
+}
+
+/** Which records of a history a replay tells of. */
+export interface DeployedSelection {
+  /** What descends from this source. */
+  readonly source?: string;
+  /** Records with this key, and what comes of them. */
+  readonly key?: string | number | bigint | boolean | null;
+  /** An address: what it was made of, and what comes of it. */
+  readonly record?: string;
+  /** What stages refused, and what comes of it where they do not any more. */
+  readonly quarantined?: true;
+  /** With `key` and `quarantined`: at this stage. */
+  readonly stage?: string;
 }
 
 /** What is wanted of a fork, beside its deployment: the last one holds. */

@@ -104,6 +104,8 @@ export const LIMITS = {
   threadWindowBytes: 1024 * 1024,
   /** And in one piece, unless a single event is larger. */
   threadFrameBytes: 256 * 1024,
+  /** What such a piece refers to comes along with it, about so many bytes of it. */
+  threadAlongBytes: 1024 * 1024,
   /** Bytes of events that a thread keeps because another of its partitions may read them, too. */
   threadKnownBytes: 4 * 1024 * 1024,
   /** A thread says that it lives this often. */

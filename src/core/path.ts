@@ -32,7 +32,7 @@ export function readIndexElement(path: Path, at: number): { readonly index: numb
 }
 
 /** Times and ordinals on a path have so many bytes, so that they are in order as bytes. */
-const NUMBER_BYTES = 7;
+export const NUMBER_BYTES = 7;
 const NUMBER_OFFSET = 2 ** 53;
 /** {@link NUMBER_OFFSET} in the first byte: added to a number above 0 it would cost that its last bit. */
 const OFFSET_BIT = 0x20;

@@ -35,6 +35,8 @@ export interface InputRows {
    * no bytes; their origin is the stage, their root the ordinal.
    */
   readonly firings: readonly number[];
+  /** Rows that have a digest in the place of a record that was let go of, or nothing where none was made. */
+  readonly digested?: ReadonlySet<number>;
   /** Where the rows were put back from quarantine: what each was before. `undefined`: they were not. */
   readonly before?: readonly RowBefore[];
 }
@@ -65,6 +67,7 @@ export class RowsBuilder implements InputRows {
   readonly parentKs: number[] = [];
   readonly keys: (Key | undefined)[] = [];
   readonly firings: number[] = [];
+  digested?: Set<number>;
   before?: RowBefore[];
 
   get count(): number {

@@ -48,6 +48,9 @@ export interface Comparison {
   readonly divergences: readonly StepDivergence[];
 }
 
+/** Whether the step that a stage took for an input is asked for: by the input's row, and the stage's index. */
+export type WantedStep = (row: number, stage: number) => boolean;
+
 /**
  * Compares a step event with what its inputs give when they are run again, piece by piece: a piece may end between
  * any two inputs, so that batches need not be cut as they were. Throws `LogDamaged` where the event's columns do not
@@ -85,11 +88,18 @@ export class StepsComparison {
     return this.#event.count - this.#taken;
   }
 
-  /** Compares the next inputs of the event with what came of them; told are those rows that are `wanted`. */
-  compare(rows: InputRows, result: SegmentResult, wanted: (row: number) => boolean = () => true): Comparison {
+  /** Passes over the next inputs of the event, which are not there to be compared. */
+  pass(inputs: number): void {
+    this.#taken += inputs;
+  }
+
+  /**
+   * Compares the next inputs of the event with what came of them. Told are the steps that are `wanted`: what the stage of
+   * an index made of an input; of {@link SEGMENT_INPUT}, whether that is the one that was recorded.
+   */
+  compare(rows: InputRows, result: SegmentResult, wanted: WantedStep = () => true): Comparison {
     const from = this.#taken;
     const to = from + rows.count;
-    const told = Array.from({ length: rows.count }, (_, row) => wanted(row));
     const { first } = this.#event;
     const divergences: StepDivergence[] = [];
     const firings = new Set(rows.firings);
@@ -104,8 +114,8 @@ export class StepsComparison {
     }
     let steps = 0;
     for (const [stage, recorded] of this.#stages.entries()) {
-      for (let row = 0; row < told.length; row++) {
-        if (told[row]) steps += recorded.inputsBetween(from + row, from + row + 1);
+      for (let row = 0; row < rows.count; row++) {
+        if (wanted(row, stage)) steps += recorded.inputsBetween(from + row, from + row + 1);
       }
       const made = result.stages[stage] as StageRows;
       const ahead = recorded.input === SEGMENT_INPUT ? undefined : result.stages[recorded.input];
@@ -115,7 +125,7 @@ export class StepsComparison {
       }
     }
     this.#taken = to;
-    return { steps, divergences: divergences.filter(({ n }) => told[n - first - from]) };
+    return { steps, divergences: divergences.filter(({ n, stage }) => wanted(n - first - from, stage)) };
   }
 }
 

@@ -28,6 +28,25 @@ describe("the reason that is kept of what was thrown", () => {
     expect(reasonOf(Object.freeze(new Error("cold")))).toMatchObject({ message: "cold" });
   });
 
+  test("has the causes, too, each once", () => {
+    const refused = Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:9"), { code: "ECONNREFUSED" });
+    const messageOf = (error: unknown) => reasonOf(error).message;
+    expect(messageOf(new TypeError("fetch failed", { cause: refused }))).toBe(
+      "fetch failed: connect ECONNREFUSED 127.0.0.1:9",
+    );
+    expect(messageOf(new Error("outer", { cause: new Error("inner", { cause: { step: 3 } }) }))).toBe(
+      'outer: inner: {"step":3}',
+    );
+    expect(messageOf(new Error(`the call failed: ${refused.message}`, { cause: refused }))).toBe(
+      "the call failed: connect ECONNREFUSED 127.0.0.1:9",
+    );
+    expect(messageOf(new AggregateError([new Error("a"), "b"], ""))).toBe("a; b");
+    const endless = new Error("round");
+    endless.cause = new Error("and round", { cause: endless });
+    expect(messageOf(endless)).toBe("round: and round");
+    expect(messageOf(new Error("hidden", { cause: refusing }))).toContain("hidden");
+  });
+
   test("has an own error's code and place, and no stack", () => {
     const error = new HeadwaterError("NotCanonical", "a Date", { where: "$.at" });
     expect(reasonOf(error)).toEqual({ code: "NotCanonical", message: "a Date", where: "$.at" });

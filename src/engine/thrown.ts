@@ -17,10 +17,35 @@ export function reasonOf(thrown: unknown): Reason {
   };
 }
 
-/** The message of what was thrown; of what is no Error it says so. */
+/**
+ * The message of what was thrown, and behind it those of its causes, each unless the ones before it have it already;
+ * of what is no Error it says so.
+ */
 export function messageOf(thrown: unknown): string {
-  if (isError(thrown)) return describeThrown(thrown);
-  return `${kindOf(thrown)} was thrown, not an Error: ${contentOf(thrown)}`;
+  if (!isError(thrown)) return `${kindOf(thrown)} was thrown, not an Error: ${contentOf(thrown)}`;
+  let whole = describeThrown(thrown);
+  for (const message of causesOf(thrown)) {
+    if (message !== "" && !whole.includes(message)) whole = whole === "" ? message : `${whole}: ${message}`;
+  }
+  return whole;
+}
+
+/** So many causes of an error are told, one behind the other, and of each so many that stand side by side. */
+const CAUSES_MOST = 4;
+
+/** What the error was made of: with `fetch failed` alone nobody could mend anything. */
+function* causesOf(error: Error): Iterable<string> {
+  let at: unknown = error;
+  for (let depth = 0; depth < CAUSES_MOST && at !== undefined; depth++) {
+    const several = read(at, "errors");
+    if (Array.isArray(several)) yield several.slice(0, CAUSES_MOST).map(causeText).join("; ");
+    at = read(at, "cause");
+    if (at !== undefined) yield causeText(at);
+  }
+}
+
+function causeText(cause: unknown): string {
+  return isError(cause) ? describeThrown(cause) : contentOf(cause);
 }
 
 /** Plain data as JSON, the same for what is the same; anything else as it describes itself. */

@@ -121,6 +121,8 @@ export interface PlannedFork {
   readonly name: string;
   /** The last ordinal that is taken from what was recorded. */
   readonly to: number;
+  /** Records that were let go of are left out. */
+  readonly gaps?: boolean;
   /**
    * Segments that are not run: what their stages gave is read as it was recorded. With the outlets that they had then,
    * when they may have had more stages.

@@ -6,11 +6,12 @@ export interface ChildEnd {
   readonly signal: string | undefined;
 }
 
-/** Processes of our own, for work that may end the process that does it. */
+/** Processes of our own, for work that may end the process that does it, or that others are not to wait for. */
 export interface Children {
   /**
    * Runs the module at `entry` in a process of its own, gives it `request`, and calls `onMessage` with all that it
-   * says. When `signal` aborts it is told so, once. It ends with this process at the latest. Messages are JSON.
+   * says. When `signal` aborts it is told so, once. It ends with this process at the latest. Messages are copied
+   * as `structuredClone` does.
    */
   run(
     entry: URL,

@@ -83,8 +83,21 @@ export interface ReadAllOptions {
 }
 
 export interface SubscribeOptions {
+  /**
+   * Who subscribes reads what the events refer to, too: see {@link ReadOptions.referred}. A log that is reached over
+   * something slow may bring it along.
+   */
+  readonly along?: boolean;
   /** Aborting it ends the iteration without an error. */
   readonly signal?: AbortSignal;
+}
+
+/** Events of a stream that follow one another. */
+export interface StreamRange {
+  readonly stream: string;
+  /** Revision of the first. */
+  readonly from: number;
+  readonly count: number;
 }
 
 /** What a subscription yields. */

@@ -1,4 +1,4 @@
-import type { Append, Appended, EventLog } from "./event-log.ts";
+import type { Append, Appended, EventLog, RecordedEvent, StreamRange } from "./event-log.ts";
 
 /** What a thread gets to begin with. */
 export interface ThreadRequest {
@@ -6,6 +6,8 @@ export interface ThreadRequest {
   readonly name: string;
   /** The thread has it as its own {@link EventLog}, with the same guarantees. It is not closed with the thread. */
   readonly log: EventLog;
+  /** What an event refers to that its reader wants, too. */
+  referredBy(event: RecordedEvent): readonly StreamRange[];
   /** Plain data. */
   readonly seed: unknown;
   /** Seen by both sides at any moment, also while the thread answers nothing. */

@@ -12,6 +12,7 @@ import { createChildren } from "../adapters/system/children.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
 import { createCommands } from "../adapters/system/commands.ts";
 import { createIds } from "../adapters/system/ids.ts";
+import { lowerPriority } from "../adapters/system/priority.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
 import { createSecrets } from "../adapters/system/secrets.ts";
 import { createThreads } from "../adapters/threads/threads.ts";
@@ -32,11 +33,15 @@ import type { SmallFiles } from "../ports/small-files.ts";
 import type { Threads } from "../ports/threads.ts";
 import type { ViewStore } from "../ports/view-store.ts";
 
+export { lowerPriority };
+
 export interface OpenLogOptions {
   /** Only reads and subscriptions; the log has to exist. */
   readonly readOnly?: boolean;
   /** Makes the log if it is not there; the default unless it is opened only to read. */
   readonly create?: boolean;
+  /** What it writes is in no hurry: whoever else writes to the log comes first, where a store can tell. */
+  readonly courteous?: boolean;
   /** Told when the log keeps everyone waiting, and why. */
   readonly onNotice?: (notice: LogNotice) => void;
   /** The id of a log that is made now; random if absent. */
@@ -57,8 +62,8 @@ export async function openLog(spec: string, options: OpenLogOptions = {}): Promi
   if (scheme === "memory:" && rest === "") return MemoryLog.create({ id: ids.uuid(), clock });
   if (scheme === "lmdb:" && rest !== "") {
     const readOnly = options.readOnly ?? false;
-    const { create = !readOnly, onNotice } = options;
-    return openLmdbLog({ dir: rest, clock, ids, readOnly, create, ...(onNotice && { onNotice }) });
+    const { create = !readOnly, courteous = false, onNotice } = options;
+    return openLmdbLog({ dir: rest, clock, ids, readOnly, create, courteous, ...(onNotice && { onNotice }) });
   }
   if (isTarget(spec)) {
     const target = parseTarget(spec, process.env);
@@ -95,6 +100,11 @@ export async function openViewStore(spec: string, log: EventLog, views?: string)
     ? `${spec.slice("lmdb:".length).replace(/\/+$/, "")}.views`
     : ".headwater.views";
   return openLmdbViewStore(join(views ?? beside, log.id));
+}
+
+/** A store of views that ends with the program. */
+export function createMemoryViews(): ViewStore {
+  return createMemoryViewStore();
 }
 
 /** Everything that a run needs from outside, but for the log. */

@@ -116,6 +116,7 @@ export function forkedPlan(plan: Plan, name: string, fork: DeployedFork | undefi
     fork: {
       name,
       to: fork.to,
+      gaps: fork.gaps === true,
       reused: new Map(fork.reused.map((segment) => [segment, outletsOf(segment)])),
     },
   };

@@ -215,6 +215,7 @@ export class DoorWorker {
       board.touch();
     });
     const putBack = board.onPutBack(() => steps.interrupt());
+    board.pressure.enters(this.#order.unit, { kind: "working" }, clock.monotonic());
     try {
       await this.#takeIn(steps, taking);
     } catch (error) {
@@ -237,6 +238,7 @@ export class DoorWorker {
       await this.#appendNow("InputEnded");
       this.#ended = true;
     }
+    board.pressure.enters(this.#order.unit, { kind: "ended" }, clock.monotonic());
     this.#options.onEnded();
     await this.#keepUp(signal, taking);
   }

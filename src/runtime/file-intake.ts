@@ -10,12 +10,15 @@ import {
 } from "./intake.ts";
 import type { IntakeRecord } from "./intake-record.ts";
 import { KeptRecords } from "./kept-records.ts";
-import { locateInput, mustBegin } from "./located-input.ts";
+import { type LocatedNotice, locateInput, mustBegin, noticeOf } from "./located-input.ts";
+
+const NO_OTHERS: ReadonlySet<string> = new Set();
 
 export interface FileIntakeOptions {
   readonly open: () => Promise<Input>;
   /** Take in again what was taken before. */
   readonly again: boolean;
+  onFile(notice: LocatedNotice): void;
 }
 
 /** One file, identified by the digest of what was taken of it; or standard input, which nothing identifies. */
@@ -25,6 +28,7 @@ export class FileIntake implements Intake {
   #input: Input;
   /** For an input that can be read only once. */
   #once: KeptRecords | undefined;
+  #told = false;
 
   private constructor(input: Input, options: FileIntakeOptions) {
     this.#input = input;
@@ -44,6 +48,11 @@ export class FileIntake implements Intake {
     // Whoever stood by since it was opened finds more in it, and that another process has taken that.
     this.#input = await this.#options.open();
     const input = await locateInput(this.#input, known, this.#options.again);
+    const notice = noticeOf(this.name, input, known, NO_OTHERS);
+    if (notice !== undefined && !this.#told) {
+      this.#told = true;
+      this.#options.onFile(notice);
+    }
     return { input, taken: input.read };
   }
 

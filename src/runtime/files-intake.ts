@@ -11,7 +11,7 @@ import {
   type Located,
   NO_BYTES,
 } from "./intake.ts";
-import { mustBegin, newInput } from "./located-input.ts";
+import { type LocatedNotice, mustBegin, newInput, noticeOf } from "./located-input.ts";
 import { rotatedFiles } from "./rotated-files.ts";
 import { WatchedFile } from "./watched-file.ts";
 
@@ -23,6 +23,7 @@ export type FileNotice =
   | { readonly event: "truncated"; readonly file: string }
   /** The file that the name stood for in the last run has this name now, and is read on first. */
   | { readonly event: "found-rotated"; readonly file: string }
+  | LocatedNotice
   /** A folder in which there is nothing to read. */
   | { readonly event: "empty-folder"; readonly file: string; readonly follow: boolean }
   /** A file of a folder that cannot be read. */
@@ -53,6 +54,8 @@ export class FilesIntake implements Intake {
   #watched: WatchedFile[] = [];
   /** Files that cannot be read, by identity. */
   readonly #leftOut = new Set<string>();
+  /** Files of which something was told when they were located, by identity. */
+  readonly #told = new Set<string>();
   #current: WatchedFile | undefined;
   /** What kept a file of a folder from being read to its end; told when the others are read. */
   #failure: HeadwaterError | undefined;
@@ -85,7 +88,7 @@ export class FilesIntake implements Intake {
     await this.#discover();
     let taken = 0;
     for (const watched of this.#watched) {
-      taken += (await watched.locate(known, this.#options.again)).read;
+      taken += (await this.#locate(watched, known, this.#options.again)).read;
       if (!this.#options.follow) await watched.close();
     }
     this.#began = true;
@@ -96,6 +99,22 @@ export class FilesIntake implements Intake {
     this.#current = this.#watched[0];
     const input = this.#current?.progress;
     return input === undefined ? { taken } : { input, taken: input.read };
+  }
+
+  /** Says of a folder's file, once, what is not as it may be expected; what is followed may become another file. */
+  async #locate(
+    watched: WatchedFile,
+    known: readonly InputProgress[],
+    again: boolean,
+  ): Promise<InputProgress> {
+    const progress = await watched.locate(known, again);
+    if (!this.#folder || again || this.#told.has(watched.identity)) return progress;
+    const others = new Set(this.#watched.filter((other) => other !== watched).map(({ path }) => path));
+    const notice = noticeOf(watched.path, progress, known, others);
+    if (notice === undefined || (notice.event === "changed" && this.#options.follow)) return progress;
+    this.#told.add(watched.identity);
+    this.#options.onFile(notice);
+    return progress;
   }
 
   /**
@@ -208,7 +227,7 @@ export class FilesIntake implements Intake {
     // A copy of a file is known by what was taken of that.
     if (this.#folder) yield* this.#leave(known);
     for (const watched of found) {
-      if (this.#folder) await watched.locate(known(), false);
+      if (this.#folder) await this.#locate(watched, known(), false);
       else watched.beginAnew(newInput(watched.path, nextRound(known())));
     }
   }

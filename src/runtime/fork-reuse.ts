@@ -5,7 +5,7 @@ import { decodeEvent } from "../core/event-codec.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { besideStream, retryStream, stepsStream } from "../core/streams.ts";
 import { isStateful } from "../pipeline/definition.ts";
-import { type Plan, recordsOf, type Segment } from "../pipeline/plan.ts";
+import { addsIndex, type Plan, recordsOf, type Segment } from "../pipeline/plan.ts";
 import type { Bundle } from "../ports/bundler.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { lastThrough } from "./completed.ts";
@@ -67,7 +67,7 @@ export async function reusableSegments(query: ReuseQuery): Promise<Reuse> {
 
 /**
  * The stages that take what the first `same` stages of a segment gave, if they can go on from what was kept of that: none
- * if one of them needs more than records, as a key or what was late.
+ * if one of them needs more than records, as a key or what was late, or could give more than it may in one segment.
  */
 async function cutsBehind(
   { history }: ReuseQuery,
@@ -80,7 +80,9 @@ async function cutsBehind(
     ({ definition }) => isStateful(definition) || /^(late|select)$/.test(definition.kind),
   );
   const needsKeys = outlets.some(({ stage, keyed }) => stage >= same && keyed);
-  if (same === 0 || needsMore || needsKeys) return [];
+  // How many may come out of one input counts over the whole segment: of its parts each would have as many.
+  const counts = stages.slice(0, same).some(fansOut) && rest.some(fansOut);
+  if (same === 0 || needsMore || needsKeys || counts) return [];
   const behind = rest.filter(({ input }) => input < same);
   for (const deployed of ran) {
     const then = (await history.planOf(deployed)).segments.find(
@@ -91,6 +93,10 @@ async function cutsBehind(
     }
   }
   return behind.map(({ definition }) => definition.name);
+}
+
+function fansOut({ definition }: Segment["stages"][number]): boolean {
+  return addsIndex(definition);
 }
 
 /** Whether all records that a stage gave were kept. */

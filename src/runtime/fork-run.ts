@@ -28,6 +28,8 @@ export interface ForkOptions
   readonly from: number;
   /** Of the pipeline whose history it is. */
   readonly history: Pick<DeploymentHistory, "pipeline" | "at" | "withIdentity" | "planOf">;
+  /** See `ForkStart`. */
+  readonly withoutState?: boolean;
   /** For the sinks that are to hand something out; no other does. */
   readonly targets: ReadonlyMap<string, SinkTarget>;
   readonly board: ProgressBoard;
@@ -61,7 +63,8 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
       await supervision.release();
       return deployed;
     }
-    await beginFork({ log, clock, history, plan, deployed, process, signal });
+    const { withoutState = false } = options;
+    await beginFork({ log, clock, history, plan, deployed, process, signal, withoutState });
     board.reportDoor("history", fork.to);
     board.noMoreInput();
     await operate(environment, {

@@ -1,6 +1,6 @@
 import { encodeCanonical } from "../core/canonical.ts";
 import { equalBytes, sha256 } from "../core/digest.ts";
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { Cursors, PartitionClaimed, PipelineDeployed, StepsRecorded } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
@@ -30,6 +30,8 @@ export interface ForkStart {
   /** The fork's; `from` is where it begins. */
   readonly deployed: PipelineDeployed;
   readonly process: string;
+  /** Records are missing, so that what has state is not compared: it may begin with none. */
+  readonly withoutState?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -69,7 +71,7 @@ async function beginPartition(
   const watermark = await watermarkAt(log, recorded, through);
   const cursors = await forkCursors(start, segment, partition);
   const stages =
-    segment.stateful && next > 0 ? await stateAt(start, segment, partition, recorded, next) : undefined;
+    segment.stateful && next > 0 ? await stateOrEmpty(start, segment, partition, recorded, next) : undefined;
   const snapshot = stages && snapshotBytes({ next, cursors, through, watermark, stages });
   const wall = clock.now();
   const unit = await UnitLog.open(log, stream);
@@ -94,6 +96,23 @@ async function beginPartition(
     }),
     { state: snapshot === undefined ? [] : chunkDrafts("SnapshotChunk", snapshot, wall) },
   );
+}
+
+/** The state of then, or that of the beginning where what it is brought back from is not kept, and need not be. */
+async function stateOrEmpty(
+  start: ForkStart,
+  segment: Segment,
+  ...of: [partition: number, stream: string, next: number]
+): Promise<StateSnapshot["stages"] | undefined> {
+  try {
+    return await stateAt(start, segment, ...of);
+  } catch (error) {
+    const gone = isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
+    if (!gone || !start.withoutState) throw error;
+    const { log, clock, plan, deployed } = start;
+    const engine = partitionEngine(rerunContext(log, clock, plan, "full"), segment, { refused: [] });
+    return engine.snapshot(of[2], {}, deployed.from - 1, undefined).stages;
+  }
 }
 
 /** Where a partition of the fork begins to read: the inputs of partitions have the numbers that they had. */
@@ -140,7 +159,7 @@ function unitEvent(event: ReturnType<typeof decodeEvent>, where: string): UnitEv
 }
 
 /** The state of a partition before its input N = `next`, which is the first one from the fork's beginning on. */
-async function stateAt(
+export async function stateAt(
   { log, clock, history, deployed, signal }: ForkStart,
   segment: Segment,
   partition: number,

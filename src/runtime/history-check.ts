@@ -2,9 +2,18 @@ import { decodeDeltas } from "../core/columns.ts";
 import { DIGEST_BYTES, toHex } from "../core/digest.ts";
 import type { StepsRecorded } from "../core/events.ts";
 import { originName } from "../engine/origins.ts";
-import { type DivergenceKind, type StepDivergence, StepsComparison } from "../engine/steps-comparison.ts";
-import { deployedSources } from "./deployment-history.ts";
+
+import {
+  type DivergenceKind,
+  type StepDivergence,
+  StepsComparison,
+  type WantedStep,
+} from "../engine/steps-comparison.ts";
+import { SEGMENT_INPUT } from "../pipeline/plan.ts";
+import type { Chosen } from "./chosen-records.ts";
+import { descendsFrom } from "./descent.ts";
 import { isGone, type ReexecutedPiece, type ReexecutionQuery, reexecutePartition } from "./reexecution.ts";
+
 import { readMembersColumn } from "./snapshots.ts";
 
 /** A step that did not give what was recorded. */
@@ -39,26 +48,34 @@ export interface CheckedPiece {
 export interface CheckQuery extends ReexecutionQuery {
   /** Only what descends from this source; everything if absent. */
   readonly source?: string | undefined;
+  /** Only these; everything if absent. */
+  readonly chosen?: Chosen | undefined;
+  /** Told of each piece that was run. */
+  onPiece?(piece: ReexecutedPiece, first: number): void;
 }
 
-/** Which inputs of a piece are asked for. */
+/** Which steps of a piece are asked for; its first input is N = `first`. */
 function wantedIn(
-  { from, to, source }: CheckQuery,
-  { rows, origins, deployed }: ReexecutedPiece,
-): (row: number) => boolean {
-  const descends = new Map<number, boolean>();
-  const isOf = (origin: number) => {
-    let known = descends.get(origin);
-    if (known === undefined) {
-      const name = originName(origins, origin);
-      known = source === undefined || name === source || deployedSources(deployed, name).has(source);
-      descends.set(origin, known);
-    }
-    return known;
+  { from, to, source, chosen }: CheckQuery,
+  { rows, origins, deployed, segment, stream }: ReexecutedPiece,
+  first: number,
+): WantedStep {
+  const isOf = descendsFrom(deployed, source);
+  const names = segment.stages.map(({ definition }) => definition.name);
+  const isChosen: WantedStep = (row, stage) => {
+    if (chosen === undefined) return true;
+    const n = first + row;
+    if (stage === SEGMENT_INPUT) return chosen.touches(stream, n, n + 1);
+    return chosen.hasStep(stream, names[segment.stages[stage]?.input ?? -1] ?? "", names[stage] ?? "", n);
   };
-  return (row) => {
+  return (row, stage) => {
     const ordinal = rows.ordinals[row] as number;
-    return from <= ordinal && ordinal <= to && isOf(rows.sources?.[row] ?? 0);
+    return (
+      from <= ordinal &&
+      ordinal <= to &&
+      isOf(originName(origins, rows.sources?.[row] ?? 0)) &&
+      isChosen(row, stage)
+    );
   };
 }
 
@@ -68,8 +85,12 @@ export async function* checkPartition(query: CheckQuery): AsyncGenerator<Checked
   for await (const piece of reexecutePartition(query)) {
     if (comparison?.of !== piece.event)
       comparison = { of: piece.event, with: await comparisonOf(query, piece) };
-    if (comparison.with === undefined) continue;
-    const { steps, divergences } = comparison.with.compare(piece.rows, piece.result, wantedIn(query, piece));
+    const { with: held } = comparison;
+    if (held === undefined) continue;
+    held.pass(piece.passed);
+    const next = piece.event.first + piece.event.count - held.left;
+    const { steps, divergences } = held.compare(piece.rows, piece.result, wantedIn(query, piece, next));
+    query.onPiece?.(piece, next);
     const [first] = divergences;
     yield { steps, diverged: divergences.length, first: first && describe(piece, first) };
   }

@@ -33,6 +33,31 @@ export async function locateInput(
   };
 }
 
+/** What a person should hear of an input that was located, because it may not be what they expect. */
+export type LocatedNotice =
+  /** Something was taken under its name, and it does not begin with that any more: it is read from its beginning. */
+  | { readonly event: "changed"; readonly file: string }
+  /** All that it has was taken of another input, which is still there. */
+  | { readonly event: "same-content"; readonly file: string; readonly as: string };
+
+/** `others`: names of inputs that are there, too. */
+export function noticeOf(
+  name: string,
+  progress: InputProgress,
+  known: readonly InputProgress[],
+  others: ReadonlySet<string>,
+): LocatedNotice | undefined {
+  if (progress.bytes > 0) {
+    const as = progress.name;
+    const itself = known.some((other) => other.name === name && other.bytes === progress.bytes);
+    return !itself && others.has(as) ? { event: "same-content", file: name, as } : undefined;
+  }
+  const before = known.some(
+    (other) => other.name === name && other.bytes > 0 && other.round >= progress.round,
+  );
+  return before ? { event: "changed", file: name } : undefined;
+}
+
 /** An input of which nothing was taken. */
 export function newInput(name: string, round: number): InputProgress {
   const nothing = { read: 0, accepted: 0, duplicate: 0, rejected: 0 };

@@ -403,6 +403,10 @@ export class MergeReader {
       rows.starts.push(start);
       rows.ends.push(end);
     }
+    if (chunk.digested?.[row]) {
+      rows.digested ??= new Set();
+      rows.digested.add(rows.count);
+    }
     rows.keys.push(chunk.keys?.[row]);
     rows.ordinals.push(chunk.ordinals[row] as number);
     rows.sources.push(chunk.sources?.[row] ?? chunk.source);

@@ -4,6 +4,7 @@ import { errorTold } from "../core/told-error.ts";
 import type { CancelTimer, Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Thread, ThreadEnd, Threads } from "../ports/threads.ts";
+import { recordsReferredBy } from "./referred-events.ts";
 import type { FromNode, NodeSeed, ToNode, UnitStep } from "./thread-messages.ts";
 import { UntoldSteps } from "./untold-steps.ts";
 import { beatsOf, type SeenWork, seenWork, sharedMarks } from "./work-marks.ts";
@@ -76,6 +77,7 @@ export class NodeThread {
       memoryMb: settings.memoryMb,
       onMessage: (message) => this.#hear(message as FromNode),
       onAppended: (appends, answers) => this.#untold.appended(appends, answers),
+      referredBy: recordsReferredBy,
     });
     this.#ended = this.#thread.ended.then((end) => this.#onEnded(end));
     this.#look();

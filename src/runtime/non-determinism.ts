@@ -63,6 +63,8 @@ async function resultNow(
     partition,
     ...window,
     signal,
+    // The record that diverges was run: others of its batch need not be there.
+    onGone: () => {},
   })) {
     if (first?.address === divergence.address && first.stage === divergence.stage) return first.actual;
   }

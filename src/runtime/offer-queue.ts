@@ -110,23 +110,33 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
   }
 }
 
-/** Records of a program's iterable, in groups. */
+/**
+ * Records of a program's iterable, in groups. When `over` aborts, the iterator is told that nothing more is taken of it:
+ * what it gives after that is no end of the input, which goes on another time.
+ */
 export async function* groupRecords(
   records: Iterable<unknown> | AsyncIterable<unknown>,
   size: number,
+  over: AbortSignal,
 ): AsyncIterable<readonly IntakeRecord[]> {
+  // A slow source must not wait for its group to fill: its records go on one by one, and the door batches them.
+  const slow = Symbol.iterator in records ? undefined : records[Symbol.asyncIterator]();
+  const iterator = slow ?? (records as Iterable<unknown>)[Symbol.iterator]();
+  over.addEventListener("abort", () => letGo(iterator), { once: true });
   let group: IntakeRecord[] = [];
-  let line = 0;
-  if (Symbol.iterator in records) {
-    for (const value of records) {
-      group.push({ value, line: ++line });
-      if (group.length < size) continue;
-      yield group;
-      group = [];
-    }
-  } else {
-    // A slow source must not wait for its group to fill: records go on one by one, and the door batches them.
-    for await (const value of records) yield [{ value, line: ++line }];
+  for (let line = 1; ; line++) {
+    const next = slow === undefined ? (iterator as Iterator<unknown>).next() : await slow.next();
+    if (over.aborted) await new Promise<never>(() => {});
+    if (next.done) break;
+    group.push({ value: next.value, line });
+    if (slow === undefined && group.length < size) continue;
+    yield group;
+    group = [];
   }
   if (group.length > 0) yield group;
+}
+
+/** How an iterator ends of which nothing more is wanted is its own affair. */
+function letGo(iterator: Iterator<unknown> | AsyncIterator<unknown>): void {
+  void (async () => iterator.return?.())().catch(() => {});
 }

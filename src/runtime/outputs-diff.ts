@@ -1,4 +1,5 @@
 import { decodeCanonical } from "../core/canonical.ts";
+import { equalBytes, sha256 } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import type { Value } from "../core/value.ts";
 import { differingFields } from "../engine/field-differences.ts";
@@ -15,7 +16,7 @@ export interface OutputDifference {
   readonly from: string;
   readonly before?: Value;
   readonly after?: Value;
-  /** Of a changed one: the fields in which it differs. */
+  /** Of a changed one: the fields in which it differs. What was let go of is known by its digest alone. */
   readonly fields?: readonly string[];
 }
 
@@ -25,11 +26,14 @@ export interface DiffCounts {
   readonly changed: number;
   readonly added: number;
   readonly gone: number;
+  /** Such as cannot be compared, because they are made of records that were let go of; absent: none. */
+  readonly unverifiable?: number;
 }
 
 /**
  * Compares outputs of two sides, each in logical order, record by record: those at the same place (ordinal, origin and
- * path) are the same, or changed; what is on one side alone is gone or added. `origins` is the order of both sides'
+ * path) are the same, or changed; what is on one side alone is gone or added. Those that neither side tells of are passed
+ * over. `origins` is the order of both sides'
  * origins: see {@link commonOrder}. Each difference is handed to `take`, if it is given, before the next is looked for.
  * Memory is that of one batch of each side.
  */
@@ -42,16 +46,25 @@ export async function diffOutputs(
   const ranks = new Map(origins.map((name, rank) => [name, rank]));
   const [a, b] = [new Side(before, ranks), new Side(after, ranks)];
   const counts = { same: 0, changed: 0, added: 0, gone: 0 };
+  let unverifiable = 0;
   try {
     for (;;) {
       if (a.spent) await a.load();
       if (b.spent) await b.load();
-      if (a.ended && b.ended) return counts;
+      if (a.ended && b.ended) return unverifiable === 0 ? counts : { ...counts, unverifiable };
       const order = a.ended ? 1 : b.ended ? -1 : a.compare(b);
-      if (order === 0 && a.equals(b)) {
-        counts.same++;
-        a.next();
-        b.next();
+      if (!((order <= 0 && a.told) || (order >= 0 && b.told))) {
+        if (order <= 0) a.next();
+        if (order >= 0) b.next();
+        continue;
+      }
+      const same = order === 0 ? a.equals(b) : false;
+      const doubtful = same === undefined || (order <= 0 && a.doubtful) || (order >= 0 && b.doubtful);
+      if (same || doubtful) {
+        if (doubtful) unverifiable++;
+        else counts.same++;
+        if (order <= 0) a.next();
+        if (order >= 0) b.next();
         continue;
       }
       const kind = order === 0 ? "changed" : order < 0 ? "gone" : "added";
@@ -69,11 +82,10 @@ export async function diffOutputs(
 function describe(kind: OutputDifference["kind"], a: Side, b: Side): OutputDifference {
   const at = kind === "added" ? b : a;
   const place = { kind, ordinal: at.ordinal, key: at.key, from: at.address };
-  if (kind === "added") return { ...place, after: b.value };
-  const before = a.value;
-  if (kind === "gone") return { ...place, before };
-  const after = b.value;
-  return { ...place, before, after, fields: differingFields(before, after) };
+  const before = kind === "added" || a.digested ? {} : { before: a.value };
+  const after = kind === "gone" || b.digested ? {} : { after: b.value };
+  if (!("before" in before && "after" in after)) return { ...place, ...before, ...after };
+  return { ...place, ...before, ...after, fields: differingFields(before.before, after.after) };
 }
 
 /** Where one side has come to. */
@@ -108,6 +120,11 @@ class Side {
     await this.#batches.return?.();
   }
 
+  /** Whether the row was asked for. */
+  get told(): boolean {
+    return this.#at.isTold(this.#row);
+  }
+
   /** Which of both comes first in logical order; 0: they are at the same place. */
   compare(other: Side): number {
     if (this.ordinal !== other.ordinal) return this.ordinal - other.ordinal;
@@ -117,9 +134,23 @@ class Side {
     return path < theirs ? -1 : path > theirs ? 1 : 0;
   }
 
-  equals(other: Side): boolean {
+  /** Whether both have the same record; `undefined`: of one not even the digest is known. */
+  equals(other: Side): boolean | undefined {
     const [a, b] = [this.#bytes, other.#bytes];
-    return a.length === b.length && Buffer.compare(a, b) === 0;
+    if (this.digested === other.digested) {
+      return this.digested && a.length === 0 ? undefined : equalBytes(a, b);
+    }
+    const [digest, record] = this.digested ? [a, b] : [b, a];
+    return digest.length === 0 ? undefined : equalBytes(digest, sha256(record));
+  }
+
+  /** Whether the row has a digest in the place of a record. */
+  get digested(): boolean {
+    return this.#at.rows.digested?.has(this.#row) === true;
+  }
+
+  get doubtful(): boolean {
+    return this.#at.isDoubtful(this.#row);
   }
 
   get ordinal(): number {

@@ -22,6 +22,9 @@ export interface PartitionReplay {
   around?(first: number, count: number, work: () => Made): Promise<SegmentResult>;
 }
 
+/** Inputs of the first batch: whoever has sought a place soon sees the first of them. Then twice as many each time. */
+const FIRST_BATCH_RECORDS = 16;
+
 type Made = SegmentResult | Promise<SegmentResult>;
 
 /** Up to which input, or to which ordinal. */
@@ -62,6 +65,7 @@ export async function* replayBatches(
   const steps: WatermarkStep[] = [];
   const left = [...retried];
   let { next, through } = from;
+  let most = FIRST_BATCH_RECORDS;
   const last = "next" in end ? end.next : Number.POSITIVE_INFINITY;
   for (;;) {
     const [back] = left;
@@ -81,7 +85,9 @@ export async function* replayBatches(
     // Complete up to its end, the reader has nothing more, and would wait for it for ever.
     if ("next" in end && through >= (replay.upTo ?? Number.POSITIVE_INFINITY))
       throw inputsMissing(context, next);
-    const batch = await reader.next(Math.min(batchRecords, (back?.first ?? last) - next), signal);
+    most = Math.min(most, batchRecords);
+    const batch = await reader.next(Math.min(most, (back?.first ?? last) - next), signal);
+    most *= 2;
     if (batch === undefined) return undefined;
     through = batch.through;
     steps.push(...batch.steps);

@@ -3,7 +3,7 @@ import { equalBytes } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { DeployedStage, PartitionClaimed, PipelineDeployed, StepsRecorded } from "../core/events.ts";
-import { ordinalToTime, THROUGH_NOTHING } from "../core/ordinal.ts";
+import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { stepsStream } from "../core/streams.ts";
 import { decodeWatermarks, lastWatermark } from "../core/watermark.ts";
 import type { PartitionState } from "../engine/state-entries.ts";
@@ -49,8 +49,8 @@ type PlaceEvent = PartitionClaimed | StepsRecorded;
 /**
  * A stage's state in one partition after everything up to and with `ordinal`: from the last snapshot before, and the
  * inputs since run again by the code that ran then. `undefined` if there is none. Throws `IncompatibleDeployment` if
- * that code is needed and was not kept, `RecordGone` where the history is not, `Stopped` when `signal` aborts. Reads in proportion to what came since the
- * snapshot.
+ * that code is needed and was not kept, `RecordGone` where what is needed was let go of, `Stopped` when `signal` aborts.
+ * Reads in proportion to what came since the snapshot.
  */
 export async function partitionState(query: PartitionStateQuery): Promise<PartitionState | undefined> {
   const { log, history, stage, ordinal } = query;
@@ -80,7 +80,7 @@ async function placeAt(query: PartitionStateQuery, stream: string): Promise<Plac
     place.revision > 0 &&
     !equalBytes(place.event.deployment, deployed.deployment)
   ) {
-    place = await readPlace(log, stream, place.revision - 1);
+    place = await readPlace(log, stream, place.revision - 1, ordinal);
   }
   // Where a batch ended between records of one ordinal, its snapshot holds some that are later than it is complete.
   const next = place?.event.through === ordinal ? place.event.snapshot?.next : undefined;
@@ -90,26 +90,25 @@ async function placeAt(query: PartitionStateQuery, stream: string): Promise<Plac
 
 async function placeUpTo(log: EventLog, stream: string, ordinal: number): Promise<Place | undefined> {
   const revision = await seekThrough(log, stream, ordinal);
-  const place = revision === undefined ? undefined : await readPlace(log, stream, revision);
+  const place = revision === undefined ? undefined : await readPlace(log, stream, revision, ordinal);
   if (place === undefined || place.event.through <= ordinal) return place;
-  // The first event that is there goes beyond it: only the very first one has nothing before it.
-  if (place.revision > 0) throw gone(stream, place);
+  // From the beginning on there was nothing before; else it was let go of.
+  if (place.revision > 0 && ordinal > THROUGH_NOTHING) throw letGoOf(stream, ordinal, place);
   return undefined;
 }
 
-function gone(stream: string, { revision, event }: Place): HeadwaterError {
-  const point = `ordinal ${event.through} (${new Date(ordinalToTime(event.through)).toISOString()})`;
-  return new HeadwaterError("RecordGone", "what the state was made of at that point is not kept any more", {
-    where: stream,
-    hint: `The stream has its events from revision ${revision} on, which is complete up to ${point}: ask for a point from there on.`,
+function letGoOf(stream: string, ordinal: number, { revision, event }: Place): HeadwaterError {
+  return new HeadwaterError("RecordGone", `what there was at ordinal ${ordinal} was let go of`, {
+    where: `${stream}@${revision}`,
+    hint: `What is kept of this partition begins after ordinal ${event.through}.`,
   });
 }
 
-async function readPlace(log: EventLog, stream: string, revision: number): Promise<Place> {
+async function readPlace(log: EventLog, stream: string, revision: number, ordinal: number): Promise<Place> {
   const recorded = await readUnlessGone(log, stream, revision);
   if (recorded === undefined) {
     const first = (await log.streamInfo(stream))?.firstRevision ?? 0;
-    throw gone(stream, await readPlace(log, stream, Math.max(first, revision + 1)));
+    throw letGoOf(stream, ordinal, await readPlace(log, stream, Math.max(first, revision + 1), ordinal));
   }
   const event = decodeEvent(recorded);
   if (event.type === "PartitionClaimed" || event.type === "StepsRecorded")
@@ -129,7 +128,8 @@ async function nothingSince(
 ): Promise<boolean> {
   const through = snapshot?.through ?? THROUGH_NOTHING;
   if (through >= ordinal) return true;
-  const covering = event.through < ordinal ? (await readPlace(log, stream, revision + 1)).event : event;
+  const covering =
+    event.through < ordinal ? (await readPlace(log, stream, revision + 1, ordinal)).event : event;
   const { first, watermark } = covering;
   const ordinals = "ordinals" in covering && covering.ordinals ? decodeDeltas(covering.ordinals) : [];
   const next = first + ordinals.filter((other) => other <= ordinal).length;

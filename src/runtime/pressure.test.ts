@@ -5,6 +5,7 @@ describe("who holds back whom", () => {
   test("is who still has to do with what is in flight, and only while a door waits", () => {
     const behind = new Set(["sink:slow", "partition:parse.0"]);
     const pressure = new Pressure((unit) => behind.has(unit));
+    pressure.enters("door:web", { kind: "working" }, 0);
     pressure.enters("partition:parse.0", { kind: "working" }, 0);
     pressure.enters("sink:slow", { kind: "waiting" }, 0);
     pressure.enters("sink:quick", { kind: "working" }, 0);
@@ -19,6 +20,20 @@ describe("who holds back whom", () => {
       { by: "sink slow", reason: "HTTP 503", ms: 240 },
       { by: "segment parse", reason: undefined, ms: 50 },
     ]);
+  });
+
+  test("is who keeps what is in flight from its end when all inputs are through", () => {
+    const behind = new Set(["sink:slow"]);
+    const pressure = new Pressure((unit) => behind.has(unit));
+    pressure.enters("door:web", { kind: "working" }, 0);
+    pressure.enters("door:app", { kind: "working" }, 0);
+    pressure.enters("sink:slow", { kind: "outside" }, 0);
+    pressure.enters("door:web", { kind: "ended" }, 100);
+    expect(pressure.holdUps(200)).toEqual([]);
+    pressure.enters("door:app", { kind: "ended" }, 200);
+    expect(pressure.holdUps(500)).toEqual([{ by: "sink slow", reason: undefined, ms: 300 }]);
+    behind.clear();
+    expect(pressure.holdUps(900)).toEqual([{ by: "sink slow", reason: undefined, ms: 300 }]);
   });
 
   test("parts the time among those that are to blame together, and names the log where it is the log", () => {

@@ -8,9 +8,11 @@ export type Activity =
   /** It waits for somebody outside: where its output goes. `reason`: what keeps it waiting. */
   | { readonly kind: "outside"; readonly reason?: string }
   /** A door waits until less is in flight. */
-  | { readonly kind: "held" };
+  | { readonly kind: "held" }
+  /** A door's input is through: it waits for what is in flight to come to its end. */
+  | { readonly kind: "ended" };
 
-/** For how long something kept doors from taking in more. */
+/** For how long something kept doors from taking in more, or what they had taken in from coming to its end. */
 export interface HoldUp {
   /** `segment G`, `sink K`, or `log`. */
   readonly by: string;
@@ -20,14 +22,19 @@ export interface HoldUp {
 }
 
 /**
- * Who holds back whom. While a door waits for room, those are to blame that still have to do with what is in flight
- * and are not waiting for it themselves: the time is parted among them.
+ * Who holds back whom. While a door waits for room, or all inputs are through, those are to blame that still have to do
+ * with what is in flight and are not waiting for it themselves: the time is parted among them.
  */
 export class Pressure {
   readonly #isBehind: (unit: string) => boolean;
   readonly #onOutside: (unit: string, reason: string) => void;
   readonly #now = new Map<string, Activity>();
+  /** Doors that wait for room. */
   readonly #held = new Set<string>();
+  /** Doors that work, or wait for their inputs. */
+  readonly #open = new Set<string>();
+  /** Doors whose input is through. */
+  readonly #ended = new Set<string>();
   readonly #ms = new Map<string, number>();
   readonly #reasons = new Map<string, string>();
   #accountedAt = 0;
@@ -48,8 +55,7 @@ export class Pressure {
   enters(unit: string, activity: Activity, now: number): void {
     this.#account(now);
     this.#now.set(unit, activity);
-    if (activity.kind === "held") this.#held.add(unit);
-    else this.#held.delete(unit);
+    if (unit.startsWith(DOOR)) this.#entersDoor(unit, activity);
     if (activity.kind === "outside" && activity.reason !== undefined) {
       this.#reasons.set(groupOf(unit, activity), activity.reason);
       this.#onOutside(unit, activity.reason);
@@ -61,6 +67,17 @@ export class Pressure {
     this.#account(now);
     this.#now.delete(unit);
     this.#held.delete(unit);
+    this.#open.delete(unit);
+    this.#ended.delete(unit);
+  }
+
+  #entersDoor(unit: string, { kind }: Activity): void {
+    if (kind === "held") this.#held.add(unit);
+    else this.#held.delete(unit);
+    if (kind === "ended") this.#ended.add(unit);
+    else this.#ended.delete(unit);
+    if (kind === "held" || kind === "ended") this.#open.delete(unit);
+    else this.#open.add(unit);
   }
 
   /** Who held doors back until `now`, and how long; the worst first. */
@@ -74,15 +91,18 @@ export class Pressure {
   #account(now: number): void {
     const ms = now - this.#accountedAt;
     this.#accountedAt = now;
-    if (this.#held.size === 0 || ms <= 0) return;
+    const through = this.#ended.size > 0 && this.#open.size === 0;
+    if ((this.#held.size === 0 && !through) || ms <= 0) return;
     const guilty = new Set<string>();
     for (const [unit, activity] of this.#now) {
-      const busy = activity.kind !== "waiting" && activity.kind !== "held";
+      const busy = activity.kind !== "waiting" && !unit.startsWith(DOOR);
       if (busy && this.#isBehind(unit)) guilty.add(groupOf(unit, activity));
     }
     for (const group of guilty) this.#ms.set(group, (this.#ms.get(group) ?? 0) + ms / guilty.size);
   }
 }
+
+const DOOR = "door:";
 
 function groupOf(unit: string, { kind }: Activity): string {
   if (kind === "log") return "log";

@@ -7,8 +7,10 @@ import type { EventLog } from "../ports/event-log.ts";
 import { cursorsFrom } from "./deployed-cursors.ts";
 import { structureOf } from "./deployed-plan.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
+import type { Doubts } from "./fork-gaps.ts";
 import { MergeReader } from "./merge-reader.ts";
 import { upstreamsOfSink, upstreamsOfStage } from "./routes.ts";
+import { INPUTS, OUTPUTS, type Part } from "./selected-records.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
 
 /** Which outputs of a sink are wanted: those with ordinals from `from` up to and with `to`. */
@@ -21,6 +23,21 @@ export interface OutputsQuery {
   readonly from: number;
   readonly to: number;
   readonly signal: AbortSignal;
+  /** Whether a row is asked for; all are, if absent. */
+  told?(row: OutputPlace): boolean;
+  /** Records that were let go of: what is made of them cannot be compared. */
+  readonly doubts?: Doubts | undefined;
+}
+
+/** Where an output is, and what it descends from. */
+export interface OutputPlace {
+  readonly stream: string;
+  readonly part: Part;
+  readonly n: number;
+  readonly k: number;
+  /** The name of its origin, and the deployment that it is of. */
+  readonly origin: string;
+  readonly deployed: PipelineDeployed;
 }
 
 /** Outputs of a sink, in logical order; columns have a row for each. */
@@ -32,6 +49,10 @@ export interface OutputRows {
   keyOf(row: number): string;
   /** Where a row's record is, as `steps_P.G.Q@N.K` or `source_P.S@N`. */
   addressOf(row: number): string;
+  /** Whether it was asked for. */
+  isTold(row: number): boolean;
+  /** Whether it is made of records that are not there any more, or should be. */
+  isDoubtful(row: number): boolean;
 }
 
 /** Records that are read at a time. */
@@ -51,13 +72,13 @@ export async function* recordedOutputs(query: OutputsQuery): AsyncGenerator<Outp
 }
 
 async function* outputsOf(
-  { log, clock, history, of, signal }: OutputsQuery,
+  { log, clock, history, of, signal, told, doubts }: OutputsQuery,
   deployed: PipelineDeployed,
   first: number,
   last: number,
 ): AsyncGenerator<OutputRows> {
   const plan = structureOf(deployed, history.pipeline);
-  const upstreams = selectionsOf(plan, of).map((one) => ({ ...one, upTo: last }));
+  const upstreams = selectionsOf(plan, of).map((one) => ({ ...one, upTo: last, gone: "digest" as const }));
   if (upstreams.length === 0) return;
   const reader = new MergeReader({
     log,
@@ -72,6 +93,7 @@ async function* outputsOf(
     firingOrigins: plan.firingOrigins,
   });
   const origins = originsOf(plan);
+  const results = "stage" in of ? of.stage : inputOfSink(plan, of.sink);
   const { name } = plan.definition;
   try {
     for (let through = first - 1; through < last; ) {
@@ -95,11 +117,28 @@ async function* outputsOf(
           if (stream.startsWith("source_")) return at;
           return `${at}.${rows.parentKs?.[row] ?? 0}${"stage" in of ? `/${of.stage}` : ""}`;
         },
+        isDoubtful(row) {
+          if (doubts === undefined) return false;
+          if ((rows.ordinals[row] as number) >= doubts.since(results)) return true;
+          return doubts.isLost(originName(origins, originAt(row)), rows.roots[row] as number);
+        },
+        isTold(row) {
+          if (told === undefined) return true;
+          const { stream = "", from } = upstreams[rows.upstreams?.[row] ?? 0] ?? {};
+          const part = from === undefined || "source" in from ? INPUTS : "outlet" in from ? OUTPUTS : results;
+          const [n, k] = [rows.parents[row] as number, rows.parentKs?.[row] ?? 0];
+          return told({ stream, part, n, k, origin: originName(origins, originAt(row)), deployed });
+        },
       };
     }
   } finally {
     reader.stop();
   }
+}
+
+/** The stage whose results a sink gets, where these are read in the place of outputs. */
+function inputOfSink({ definition }: Plan, sink: string): string {
+  return definition.sinks.find(({ name }) => name === sink)?.input ?? "";
 }
 
 function selectionsOf(plan: Plan, of: OutputsQuery["of"]): UpstreamSelection[] {

@@ -13,6 +13,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
+import { runKept } from "./kept-inputs.ts";
 import {
   inputsMissing,
   type PartitionReplay,
@@ -20,7 +21,7 @@ import {
   replayBatches,
 } from "./partition-replay.ts";
 import { partitionEngine, readInputs, rerunContext, restoreEngine } from "./partition-restore.ts";
-import { refusedBefore } from "./refused-inputs.ts";
+import { refusedBefore, refusedIn } from "./refused-inputs.ts";
 import { type RetriedBatch, retriedBatch, retriedBetween } from "./retried-inputs.ts";
 import { upstreamsOfPartition } from "./routes.ts";
 import { readOne, seekThrough } from "./seek.ts";
@@ -34,10 +35,15 @@ export interface ReexecutionQuery {
   readonly history: Pick<DeploymentHistory, "pipeline" | "withIdentity" | "planOf" | "after">;
   readonly segment: string;
   readonly partition: number;
-  /** Events are left out that are complete below the first of these ordinals, and those that begin above the last. */
+  /** Events are left out that end below the first of these ordinals, and those that begin above the last. */
   readonly from: number;
   readonly to: number;
   readonly signal: AbortSignal;
+  /**
+   * Whether something of the inputs from N = `first` up to, and without, `end` is asked for: others are run only where
+   * the state needs them. Absent: all are.
+   */
+  wants?(stream: string, first: number, end: number): boolean;
   /** Told of events that cannot be run again, because what they need was let go of. Absent: that is thrown. */
   onGone?(gone: GoneInputs): void;
 }
@@ -60,6 +66,8 @@ export interface ReexecutedPiece {
   readonly segment: Segment;
   /** See `Plan.origins`. */
   readonly origins: Origins;
+  /** Inputs of the event before the piece that are not kept, so that they were not run. */
+  readonly passed: number;
   /** The piece's inputs, the next of the event. */
   readonly rows: InputRows;
   readonly result: SegmentResult;
@@ -81,7 +89,8 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
   if (info === undefined) return;
   // What is appended from now on is not taken: the inputs of all these events are in the log.
   const { lastRevision } = info;
-  const begin = (await seekThrough(log, stream, from - 1)) ?? info.firstRevision;
+  // Of an ordinal that is still going on an event is complete up to the one before.
+  const begin = (await seekThrough(log, stream, from - 2)) ?? info.firstRevision;
   let running: RunningAgain | undefined;
   let before: UnitEvent | undefined;
   let gone: Gap | undefined;
@@ -101,11 +110,17 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         running?.stop();
         running = undefined;
       }
-      if (type === "PartitionClaimed" || data.count === 0 || data.through < from) continue;
+      if (type === "PartitionClaimed" || data.count === 0 || highestOrdinal(data) < from) continue;
       if ((decodeDeltas(data.ordinals ?? new Uint8Array(0))[0] ?? 0) > to) break;
       if (running !== undefined && !equalBytes(running.deployed.deployment, data.deployment)) {
         running.stop();
         running = undefined;
+      }
+      // Without state each event can be begun at.
+      if (data.snapshot === undefined && !isWanted(query, stream, data) && !(await isStateful(query, data))) {
+        running?.stop();
+        running = undefined;
+        continue;
       }
       if (gone !== undefined && !gone.isOver(data)) {
         tell(query, stream, data, gone.reason);
@@ -120,21 +135,70 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
           lost > 0 || place === undefined ? await placeBefore(log, stream, recorded.revision) : place,
           data,
         );
+        const wanted = isWanted(query, stream, data);
         for await (const piece of running.run(recorded.revision, data)) {
           done += piece.rows.count;
-          yield piece;
+          if (wanted) yield piece;
         }
       } catch (error) {
         if (query.onGone === undefined || !isGone(error)) throw error;
         running?.stop();
         running = undefined;
         gone = new Gap(error, data);
-        tell(query, stream, { first: data.first + done, count: data.count - done }, gone.reason);
+        if (data.entry !== undefined || (await isStateful(query, data))) {
+          tell(query, stream, { ...data, first: data.first + done, count: data.count - done }, gone.reason);
+        } else yield* keptOf(query, stream, recorded.revision, data, done, gone.reason);
       }
     }
   } finally {
     running?.stop();
   }
+}
+
+function isWanted({ wants }: ReexecutionQuery, stream: string, { first, count }: Inputs): boolean {
+  return wants === undefined || wants(stream, first, first + count);
+}
+
+async function isStateful({ history, segment }: ReexecutionQuery, event: StepsRecorded): Promise<boolean> {
+  const plan = await history.planOf(history.withIdentity(event.deployment, event.through));
+  return plan.segments.find(({ name }) => name === segment)?.stateful === true;
+}
+
+type Inputs = Pick<StepsRecorded, "first" | "count">;
+
+/** Runs what is kept of the inputs of an event without state, from one on, and tells of the others. */
+async function* keptOf(
+  query: ReexecutionQuery,
+  stream: string,
+  revision: number,
+  event: StepsRecorded,
+  from: number,
+  reason: string,
+): AsyncGenerator<ReexecutedPiece> {
+  const { log, clock, history, segment: name, partition, signal } = query;
+  const deployed = history.withIdentity(event.deployment, event.through);
+  const plan = await history.planOf(deployed);
+  const segment = plan.segments.find((one) => one.name === name);
+  if (segment === undefined) return;
+  const context = rerunContext(log, clock, plan, deployed.provenance);
+  const effects = new ServedEffects({ log, clock, steps: stream, signal });
+  const kept = { context, plan, deployed, segment, partition, stream, event, from, effects, signal };
+  const first = { ...{ stream, revision, event, deployed, segment }, origins: originsOf(plan) };
+  let next = from;
+  const missing = (at: number) => {
+    tell(query, stream, { first: event.first + next, count: at - next }, reason);
+  };
+  try {
+    for await (const { at, rows, result } of runKept(kept)) {
+      missing(at);
+      yield { ...first, passed: at - next, rows, result };
+      next = at + rows.count;
+    }
+  } catch (error) {
+    // More was let go of meanwhile.
+    if (!isGone(error)) throw error;
+  }
+  missing(event.count);
 }
 
 /** A part of history that cannot be run again: up to the next snapshot, if state was looked for before it. */
@@ -162,13 +226,16 @@ function endOf(event: UnitEvent): number {
   return event.first + ("count" in event ? event.count : 0);
 }
 
-function tell(
-  { onGone }: ReexecutionQuery,
-  stream: string,
-  { first, count }: Pick<StepsRecorded, "first" | "count">,
-  reason: string,
-): void {
-  onGone?.({ address: `${stream}@${first}`, inputs: count, reason });
+function tell(query: ReexecutionQuery, stream: string, event: Inputs, reason: string): void {
+  const { first, count } = event;
+  let inputs = 0;
+  let lowest: number | undefined;
+  for (let n = first; n < first + count; n++) {
+    if (query.wants !== undefined && !query.wants(stream, n, n + 1)) continue;
+    lowest ??= n;
+    inputs++;
+  }
+  if (lowest !== undefined) query.onGone?.({ address: `${stream}@${lowest}`, inputs, reason });
 }
 
 /** A partition under one deployment, as it runs again. */
@@ -213,7 +280,8 @@ class RunningAgain {
     const context = rerunContext(log, clock, plan, deployed.provenance);
     const snapshot = before.snapshot && (await loadSnapshot(log, stream, before.snapshot));
     const from = snapshot ?? (segment.stateful ? undefined : { next: event.first });
-    const refused = await refusedBefore(log, stream, { snapshot: from }, query.to);
+    // Those of the events that are run come with them: see `run`.
+    const refused = await refusedBefore(log, stream, { snapshot: from }, before.through);
     const engine = partitionEngine(context, segment, { refused });
     const place = segment.stateful
       ? await restoreEngine(context, engine, stream, snapshot)
@@ -249,10 +317,11 @@ class RunningAgain {
     const { engine, context } = this.#replay;
     if (event.first !== this.#at.next) throw inputsMissing(context, this.#at.next);
     const retried = event.entry === undefined ? [] : [retriedBatch(event, event.entry)];
+    for (const refused of await refusedIn(context.log, this.#stream, event)) engine.refuse(refused);
     for await (const { rows, result, entry } of this.#comeTo(event.first + event.count, retried)) {
       const segment = entry === undefined ? context.segment : engine.entryAt(entry).segment;
       yield {
-        ...{ stream: this.#stream, revision, event, deployed: this.deployed, segment },
+        ...{ stream: this.#stream, revision, event, deployed: this.deployed, segment, passed: 0 },
         ...{ origins: originsOf(context.plan), rows, result },
       };
     }

@@ -1,7 +1,7 @@
 import { decodeEvent } from "../core/event-codec.ts";
 import type { EventRange, TypedEvent } from "../core/events.ts";
 import { besideStream } from "../core/streams.ts";
-import type { EventLog } from "../ports/event-log.ts";
+import type { EventLog, RecordedEvent, StreamRange } from "../ports/event-log.ts";
 import { readInSteps } from "./seek.ts";
 
 /** Streams of which the events of a main stream refer to ever later ranges. */
@@ -62,6 +62,23 @@ export class ReferredEvents {
     this.#behind.set(name, { before: from, end });
     return end;
   }
+}
+
+/** Where the records are that an event of a source or partition refers to; none where it cannot be read. */
+export function recordsReferredBy(event: RecordedEvent): readonly StreamRange[] {
+  if (event.type !== "RecordsAccepted" && event.type !== "StepsRecorded") return [];
+  let typed: TypedEvent;
+  try {
+    typed = decodeEvent(event);
+  } catch {
+    // Its reader says what is wrong with it.
+    return [];
+  }
+  return (["payload", "transit"] as const).flatMap((beside) => {
+    const range = rangeIn(typed, beside);
+    if (range === undefined) return [];
+    return { stream: besideStream(event.stream, beside), from: range.revision, count: range.events };
+  });
 }
 
 function rangeIn({ type, data }: TypedEvent, beside: ReferredBeside): EventRange | undefined {

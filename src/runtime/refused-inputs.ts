@@ -1,5 +1,5 @@
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
-import type { EventRange } from "../core/events.ts";
+import type { EventRange, StepsRecorded } from "../core/events.ts";
 import { besideStream } from "../core/streams.ts";
 import type { RefusedInput } from "../engine/watch.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -30,6 +30,15 @@ export async function refusedBefore(
     if (event.data.through >= upTo) break;
   }
   return refused;
+}
+
+/** {@link refusedBefore}, of the inputs of one event. */
+export async function refusedIn(
+  log: EventLog,
+  stream: string,
+  { quarantine }: Pick<StepsRecorded, "quarantine">,
+): Promise<readonly RefusedInput[]> {
+  return quarantine === undefined ? [] : lostIn(log, stream, quarantine);
 }
 
 /** Such an input is alone in its event, so that its row there is its place among the rows of the input. */

@@ -72,7 +72,9 @@ function selections(
   const common = { origins, branch, ...wanted, ...(recorded && { upTo: fork.to }) };
   if ("source" in from) {
     const stream = sourceStream(name, from.source);
-    return [{ stream, from: { source: origins.indexOf(from.source) }, partition, ...common }];
+    // What is not kept any more of the records that a fork runs over is named where its results are compared.
+    const gone = !fork?.gaps ? {} : { gone: "skip" as const };
+    return [{ stream, from: { source: origins.indexOf(from.source) }, partition, ...common, ...gone }];
   }
   const read = route === "same" ? [partition ?? 0] : Array.from({ length: partitions }, (_, index) => index);
   return read.map((index) => ({

@@ -115,6 +115,7 @@ async function runWindow(
         const members = membersIn && (await readMembersColumn(log, stream, membersIn));
         comparison = { of: event, with: new StepsComparison(event, piece.segment, members) };
       }
+      comparison.with.pass(piece.passed);
       const first = event.first + event.count - comparison.with.left;
       const { divergences } = comparison.with.compare(piece.rows, piece.result);
       const wanted = left.get(revision);

@@ -2,6 +2,7 @@ import { decodeDeltas } from "../core/columns.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { RecordsAccepted, TypedEvent } from "../core/events.ts";
 import { timeToOrdinal } from "../core/ordinal.ts";
+import type { Position } from "../core/position.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { readOne, seekLast, seekRecord, seekThrough } from "./seek.ts";
 import { lastEvent } from "./stream-tail.ts";
@@ -98,16 +99,27 @@ export async function firstFromOrdinal(
   stream: string,
   ordinal: number,
 ): Promise<SourcePlace | undefined> {
+  return (await firstEventAfter(log, stream, ordinal - 1))?.place;
+}
+
+/** The first record that is later than an ordinal, and the position of the event that has it. O(log n) reads. */
+export async function firstEventAfter(
+  log: EventLog,
+  stream: string,
+  ordinal: number,
+): Promise<{ readonly place: SourcePlace; readonly position: Position } | undefined> {
   // Records have ascending ordinals, and an event is complete up to the one before its last at least.
-  const before = await seekThrough(log, stream, ordinal - 2);
+  const before = await seekThrough(log, stream, ordinal - 1);
   if (before === undefined) return undefined;
   for await (const recorded of log.read(stream, { from: before })) {
     const { type, data } = decodeEvent(recorded);
     if (type !== "RecordsAccepted" && type !== "InputEnded" && type !== "StepsRecorded") continue;
     if (data.ordinals === undefined) continue;
     const ordinals = decodeDeltas(data.ordinals, data.count);
-    const row = ordinals.findIndex((other) => other >= ordinal);
-    if (row >= 0) return { n: data.first + row, ordinal: ordinals[row] as number };
+    const row = ordinals.findIndex((other) => other > ordinal);
+    if (row < 0) continue;
+    const place = { n: data.first + row, ordinal: ordinals[row] as number };
+    return { place, position: recorded.position };
   }
   return undefined;
 }

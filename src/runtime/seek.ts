@@ -60,10 +60,19 @@ export async function* readInSteps(
  * The last revision of a stream for whose event `holds`, which has to hold for all events up to some revision and
  * for none after it; the first readable one if it holds for none. `undefined`: the stream is not there.
  */
-export async function seekLast(
+export function seekLast(
   log: EventLog,
   stream: string,
   holds: (event: TypedEvent) => boolean,
+): Promise<number | undefined> {
+  return seekLastRecorded(log, stream, (event) => holds(decodeEvent(event)));
+}
+
+/** {@link seekLast}, of events as the log gives them. */
+export async function seekLastRecorded(
+  log: EventLog,
+  stream: string,
+  holds: (event: RecordedEvent) => boolean,
 ): Promise<number | undefined> {
   const info = await log.streamInfo(stream);
   if (info === undefined || info.lastRevision < info.firstRevision) return undefined;
@@ -76,8 +85,50 @@ export async function seekLast(
       // It is being let go of: what is left is looked through.
       low = Math.max(middle, (await log.streamInfo(stream))?.firstRevision ?? middle);
       high = Math.max(low, high);
-    } else if (holds(decodeEvent(found))) low = middle;
+    } else if (holds(found)) low = middle;
     else high = middle - 1;
+  }
+  return low;
+}
+
+/**
+ * {@link seekLast} of the events with a value of at most `most`, where values never fall; such without a value count as
+ * low. Where they rise evenly, as numbers and times of records do, it takes a few reads however long the stream is, and
+ * else O(log n): by interpolation, and by halves where that does not get on.
+ */
+async function seekValue(
+  log: EventLog,
+  stream: string,
+  most: number,
+  placeOf: (event: TypedEvent) => number | undefined,
+): Promise<number | undefined> {
+  const info = await log.streamInfo(stream);
+  if (info === undefined || info.lastRevision < info.firstRevision) return undefined;
+  const valueAt = async (revision: number) => {
+    const found = await readUnlessGone(log, stream, revision);
+    return found && { value: placeOf(decodeEvent(found)) ?? Number.NEGATIVE_INFINITY };
+  };
+  const last = await valueAt(info.lastRevision);
+  if (last !== undefined && Number.isFinite(last.value) && last.value <= most) return info.lastRevision;
+  const first = await valueAt(info.firstRevision);
+  // Where it is being let go of, what is left is looked through; so is it where nothing says how long it is.
+  const lookThrough = () =>
+    seekLast(log, stream, (event) => (placeOf(event) ?? Number.NEGATIVE_INFINITY) <= most);
+  if (last === undefined || !Number.isFinite(last.value) || first === undefined) return lookThrough();
+  // The answer is `low`, or between it and `high`, which is too high.
+  let [low, lowValue] = [info.firstRevision, first.value];
+  let [high, highValue] = [info.lastRevision, last.value];
+  let byHalves = false;
+  while (high - low > 1 && lowValue <= most) {
+    const share = byHalves ? 0.5 : (most - lowValue) / (highValue - lowValue);
+    const guess = low + Math.floor((high - low) * (Number.isFinite(share) ? share : 0.5));
+    const at = Math.min(Math.max(guess, low + 1), high - 1);
+    const width = high - low;
+    const found = await valueAt(at);
+    if (found === undefined) return lookThrough();
+    if (found.value <= most) [low, lowValue] = [at, found.value];
+    else [high, highValue] = [at, found.value];
+    byHalves = !byHalves && high - low > width / 2;
   }
   return low;
 }
@@ -102,7 +153,7 @@ export async function readUnlessGone(
  * there yet. O(log n) reads.
  */
 export async function seekRecord(log: EventLog, stream: string, n: number): Promise<number> {
-  return (await seekLast(log, stream, ({ data }) => !("first" in data) || data.first <= n)) ?? 0;
+  return (await seekValue(log, stream, n, ({ data }) => ("first" in data ? data.first : undefined))) ?? 0;
 }
 
 /** The ordinal of the input N = `n` of a partition; −1 if its stream does not hold it. */
@@ -122,12 +173,12 @@ export async function seekThrough(
   stream: string,
   ordinal: number,
 ): Promise<number | undefined> {
-  return seekLast(log, stream, ({ data }) => !("through" in data) || data.through <= ordinal);
+  return seekValue(log, stream, ordinal, ({ data }) => ("through" in data ? data.through : undefined));
 }
 
 /** The N of the first record of a source's or partition's stream that is later than all events complete below `ordinal`. */
 export async function seekOrdinal(log: EventLog, stream: string, ordinal: number): Promise<number> {
-  const revision = await seekLast(log, stream, ({ data }) => !("through" in data) || data.through < ordinal);
+  const revision = await seekThrough(log, stream, ordinal - 1);
   if (revision === undefined) return 0;
   const { data } = decodeEvent(await readOne(log, stream, revision));
   if (!("first" in data) || !("through" in data)) return 0;

@@ -8,12 +8,14 @@ import type { Path } from "../core/path.ts";
 import { besideStream } from "../core/streams.ts";
 import { decodeWatermarks, type WatermarkColumns, type WatermarkStep } from "../core/watermark.ts";
 import {
+  acceptedRows,
   decodeAccepted,
   decodeBlock,
   decodeOutlet,
   decodeResults,
   type UpstreamRows,
 } from "../engine/outlet-decoder.ts";
+import { pick, StepShape } from "../engine/step-shape.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { mapAhead } from "./map-ahead.ts";
 import type { Pace } from "./pace.ts";
@@ -43,6 +45,11 @@ export interface UpstreamSelection {
   readonly watched: boolean;
   /** Nothing beyond this ordinal is wanted of what the log holds, and nothing else is waited for. */
   readonly upTo?: number;
+  /**
+   * What is done about records that were let go of: they are left out (`skip`), or their digests stand in their place
+   * (`digest`: see {@link UpstreamChunk.digested}). Absent: that is an error.
+   */
+  readonly gone?: "skip" | "digest";
 }
 
 /** Where a reader begins and ends. */
@@ -62,6 +69,8 @@ export interface UpstreamChunk extends UpstreamRows {
   readonly buffers: readonly Uint8Array[];
   readonly starts: readonly number[];
   readonly ends: readonly number[];
+  /** Which rows have a digest in the place of a record, or nothing where none was made; absent: none. */
+  readonly digested?: readonly boolean[];
 }
 
 /** One event of the upstream stream. */
@@ -203,7 +212,8 @@ export class UpstreamReader {
   /** Events one by one, and whenever nothing more is there for now. */
   async *#messages(revision: number) {
     const { signal } = this.#stop;
-    for await (const message of this.#log.subscribe(this.selection.stream, revision, { signal })) {
+    const { stream, payload: along } = this.selection;
+    for await (const message of this.#log.subscribe(stream, revision, { along, signal })) {
       if (message.kind === "caught-up") yield "caught-up" as const;
       if (message.kind !== "events") continue;
       const { events } = message;
@@ -245,7 +255,7 @@ export class UpstreamReader {
     const chunk =
       typed.type === "StepsRecorded" && "results" in from && from.stored === undefined
         ? withDigests(wanted, typed.data, from.results)
-        : await this.#load(wanted, typed.data as RecordRanges);
+        : await this.#load(wanted, typed);
     return { typed, chunk, beyond: rows.ns[within.count], last };
   }
 
@@ -314,7 +324,8 @@ export class UpstreamReader {
     );
   }
 
-  async #load(rows: UpstreamRows, { payload, transit }: RecordRanges): Promise<UpstreamChunk> {
+  async #load(rows: UpstreamRows, typed: TypedEvent): Promise<UpstreamChunk> {
+    const { payload, transit } = typed.data as RecordRanges;
     const { branch } = this.selection;
     const paths =
       branch === "" ? rows.paths : Array.from(rows.ns, (_, row): Path => (rows.paths?.[row] ?? "") + branch);
@@ -322,30 +333,72 @@ export class UpstreamReader {
     if (!this.selection.payload || none || rows.count === 0) {
       return { ...rows, paths, buffers: [], starts: [], ends: [] };
     }
-    const events: RecordsStored[] = [];
-    if (payload !== undefined) await this.#read("payload", payload, events);
-    if (transit !== undefined) await this.#read("transit", transit, events);
-    const block = decodeBlock(events, rows.block);
+    const kept = payload === undefined ? [] : await this.#read("payload", payload);
+    const passing = transit === undefined ? [] : await this.#read("transit", transit);
+    if (kept === undefined || passing === undefined)
+      return this.#loadRest({ ...rows, paths }, typed, kept, passing);
+    const block = decodeBlock([...kept, ...passing], rows.block);
     const { stored } = rows;
     if (stored === undefined) return { ...rows, paths, ...block };
     const at = <T>(column: readonly T[]) => stored.map((index) => column[index] as T);
     return { ...rows, paths, buffers: at(block.buffers), starts: at(block.starts), ends: at(block.ends) };
   }
 
-  /** Throws `RecordGone` where not all of it is there any more. */
+  /** What is still there of an event's records, where a part of them was let go of (`undefined`). */
+  #loadRest(
+    rows: UpstreamRows,
+    typed: TypedEvent,
+    kept: readonly RecordsStored[] | undefined,
+    passing: readonly RecordsStored[] | undefined,
+  ): UpstreamChunk {
+    const inPayload = payloadRecords(typed, rows.block);
+    const block = decodeBlock([...(kept ?? []), ...(passing ?? [])], rows.block);
+    // Records of the payload stand first; those that are gone have left no place.
+    const placeOf = (row: number): number | undefined => {
+      const index = rows.stored?.[row] ?? row;
+      if (index < inPayload) return kept === undefined ? undefined : index;
+      return passing === undefined ? undefined : index - (kept === undefined ? inPayload : 0);
+    };
+    const places = Array.from({ length: rows.count }, (_, row) => placeOf(row));
+    if (this.selection.gone === "skip") {
+      const left = [...places.keys()].filter((row) => places[row] !== undefined);
+      const at = <T>(column: readonly T[]) => left.map((row) => column[places[row] as number] as T);
+      const columns = { buffers: at(block.buffers), starts: at(block.starts), ends: at(block.ends) };
+      return { ...pickRows(rows, left), ...columns };
+    }
+    const digests = digestsOf(typed, rows);
+    const records = places.map((place, row) => {
+      if (place === undefined)
+        return { bytes: digests[row] ?? NO_BYTES, start: 0, end: digests[row]?.length ?? 0 };
+      const [bytes = NO_BYTES, start = 0, end = 0] = [
+        block.buffers[place],
+        block.starts[place],
+        block.ends[place],
+      ];
+      return { bytes, start, end };
+    });
+    return {
+      ...rows,
+      buffers: records.map(({ bytes }) => bytes),
+      starts: records.map(({ start }) => start),
+      ends: records.map(({ end }) => end),
+      digested: places.map((place) => place === undefined),
+    };
+  }
+
+  /** Throws `RecordGone` where not all of it is there any more, unless that is expected; then `undefined`. */
   async #read(
     beside: "payload" | "transit",
     { revision, events }: EventRange,
-    into: RecordsStored[],
-  ): Promise<void> {
+  ): Promise<RecordsStored[] | undefined> {
     const stream = besideStream(this.selection.stream, beside);
-    let read = 0;
+    const read: RecordsStored[] = [];
     for await (const event of this.#log.read(stream, { from: revision, limit: events, referred: true })) {
-      if (event.revision !== revision + read) break;
-      into.push(decodeEventAs(event, "RecordsStored"));
-      read++;
+      if (event.revision !== revision + read.length) break;
+      read.push(decodeEventAs(event, "RecordsStored"));
     }
-    if (read === events) return;
+    if (read.length === events) return read;
+    if (this.selection.gone !== undefined) return undefined;
     throw new HeadwaterError("RecordGone", "records that are to be run again were let go of", {
       where: `${stream}@${revision}`,
       hint: 'Retention, or a sample, has let them go: see "How long history is kept" in the README.',
@@ -373,6 +426,46 @@ function withDigests(rows: UpstreamRows, event: StepsRecorded, stage: number): U
 }
 
 const NO_BYTES = new Uint8Array(0);
+
+/** How many of the records of a block are in the payload, where others are in transit. */
+function payloadRecords({ type, data }: TypedEvent, block: number): number {
+  if (type === "RecordsAccepted") return acceptedRows(data).payload?.length ?? data.count;
+  if (type !== "StepsRecorded") return 0;
+  const shape = new StepShape(data);
+  return shape.storedRows(block).payload?.length ?? shape.stage(block).count;
+}
+
+/** The digests of the records of rows, as far as the event has them. */
+function digestsOf({ type, data }: TypedEvent, rows: UpstreamRows): readonly (Uint8Array | undefined)[] {
+  const at = (digests: Uint8Array | undefined, row: number) =>
+    digests?.subarray(row * DIGEST_BYTES, (row + 1) * DIGEST_BYTES);
+  if (type === "RecordsAccepted") return rows.ns.map((n) => at(data.digests, n - data.first));
+  if (type !== "StepsRecorded" || rows.block < 0) return rows.ns.map(() => undefined);
+  const { payload, transit } = new StepShape(data).storedRows(rows.block);
+  const all = payload === undefined ? undefined : [...payload, ...transit];
+  const digests = data.stages?.[rows.block]?.digests;
+  return rows.ns.map((_, row) => {
+    const stored = rows.stored?.[row] ?? row;
+    return at(digests, all?.[stored] ?? stored);
+  });
+}
+
+function pickRows(rows: UpstreamRows, left: readonly number[]): UpstreamRows {
+  const { sources, paths, times, ks, keys } = rows;
+  return {
+    ...rows,
+    count: left.length,
+    ordinals: pick(rows.ordinals, left),
+    sources: sources && pick(sources, left),
+    roots: pick(rows.roots, left),
+    paths: paths && pick(paths, left),
+    times: times && pick(times, left),
+    ns: pick(rows.ns, left),
+    ks: ks && pick(ks, left),
+    keys: keys && pick(keys, left),
+    stored: undefined,
+  };
+}
 
 function sliceRows(rows: UpstreamRows, from: number, end: number = rows.count): UpstreamRows {
   const { sources, paths, times, ks, keys, stored } = rows;

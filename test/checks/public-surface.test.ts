@@ -15,10 +15,12 @@ describe("the library's door", () => {
       "max",
       "mean",
       "min",
+      "openAt",
       "ordinalToTime",
       "parameter",
       "pipeline",
       "reducer",
+      "replay",
       "run",
       "session",
       "sliding",
@@ -27,6 +29,7 @@ describe("the library's door", () => {
       "sum",
       "timeToOrdinal",
       "tumbling",
+      "whatIf",
     ]);
   });
 });

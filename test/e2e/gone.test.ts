@@ -31,7 +31,7 @@ const ask = (...args: readonly string[]): Promise<Ended> => headwater(args, { cw
 async function gone(where: string | RegExp, ...args: readonly string[]): Promise<void> {
   const text = await ask(...args);
   expect([text.code, text.stdout], args.join(" ")).toEqual([2, ""]);
-  expect(text.stderr).toMatch(/^headwater: .* not kept any more/);
+  expect(text.stderr).toMatch(/^headwater: .* (not kept any more|let go of)/);
   const json = await ask(...args, "--json");
   expect([json.code, json.stdout]).toEqual([2, ""]);
   const error = jsonError(json);

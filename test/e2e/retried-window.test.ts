@@ -108,6 +108,85 @@ describe("a record that a window refused", () => {
   );
 });
 
+/** Orders meet their payments within an hour, and the rate of their currency; a payment's text may not be read. */
+const joins = (fails: string) => `import { pipeline } from "headwater";
+const p = pipeline("p", { partitions: 2 });
+const rates = p.source("rates", { key: (r) => r.k, eventTime: (r) => r.t });
+const paid = p.source("paid", { key: (r) => r.k, eventTime: (r) => r.t })
+  .map("read", (r) => { if (${fails}) throw new Error("cannot be read: " + r.v); return r; });
+p.source("in", { key: (r) => r.k, eventTime: (r) => r.t })
+  .join("meet", paid, (order, payment) => ({ k: order.k, order: order.v, payment: payment.v }), { within: "1h" })
+  .sink("out");
+paid.joinTable("rated", rates, (payment, rate) => ({ payment: payment.v, rate: rate.v })).sink("rated");
+export default p;
+`;
+
+describe("a record that did not come as far as a join", () => {
+  const RUN = [
+    ...["p.ts", "--keep-open", "--input", "in=in.jsonl", "--input", "paid=paid.jsonl"],
+    ...["--input", "rates=rates.jsonl", "--output", "out=out.jsonl", "--output", "rated=rated.jsonl"],
+  ];
+  const KEYS = ["a", "b", "c"];
+  const some = (count: number, from: number) =>
+    Array.from({ length: count }, (_, at) => ({
+      k: KEYS[at % 3] as string,
+      t: from + 1_000 * at,
+      v: from + at,
+    }));
+  const orders = some(12, 100_000);
+  const payments = some(30, 200_000);
+  const rates = some(3, 0);
+  /** Says that whatever was before is all there. */
+  const last = (k: string) => ({ k, t: 500_000, v: 0 });
+  const bad = ({ v }: { readonly v: number }) => v % 10 === 7;
+  const pairs = (paid: typeof payments) =>
+    orders.flatMap((order) =>
+      paid.filter(({ k }) => k === order.k).map((payment) => `${order.v} ${payment.v}`),
+    );
+  const rated = (paid: typeof payments) =>
+    paid.map(({ k, v }) => `${v} ${rates.find((rate) => rate.k === k)?.v}`);
+  const outputs = (file: string) =>
+    readFileSync(join(cwd, file), "utf8")
+      .trim()
+      .split("\n")
+      .map((line): Record<string, unknown> => JSON.parse(line));
+  const met = () => outputs("out.jsonl").map(({ order, payment }) => `${order} ${payment}`);
+  const withRates = () => outputs("rated.jsonl").map(({ payment, rate }) => `${payment} ${rate}`);
+
+  it.each([
+    ["undisturbed", []],
+    ["killed", ["steps:before:1", "steps:between:1", "steps:after:1", "claim:after:3"]],
+  ] as const)(
+    "comes back to it, and meets each of the others once (%s)",
+    async (_, points) => {
+      write("in.jsonl", lines(orders));
+      write("paid.jsonl", lines([...payments, last("y")]));
+      write("rates.jsonl", lines([...rates, last("z")]));
+      write("p.ts", joins("r.v % 10 === 7"));
+      await succeed(["run", ...RUN]);
+      const good = payments.filter((payment) => !bad(payment));
+      expect(met().sort()).toEqual(pairs(good).sort());
+      expect(withRates().sort()).toEqual(rated(good).sort());
+
+      write("p.ts", joins("false"));
+      await succeed(["quarantine", "retry", "p.ts", "--all", "--later"]);
+      for (const point of points) {
+        await headwater(["run", ...RUN], { cwd, env: { HEADWATER_FAIL_AT: point } });
+      }
+      const report = JSON.parse(await succeed(["run", ...RUN, "--json"]));
+      expect(met().sort()).toEqual(pairs(payments).sort());
+      // A table gives what it had at a record's time until the watermark has passed it: by now they are late, and said to be.
+      expect(withRates().sort()).toEqual(rated(good).sort());
+      const late = payments.filter(bad).length;
+      if (points.length === 0) expect(report).toMatchObject({ late: { rated: late } });
+      const audit = JSON.parse(await succeed(["audit", "p", "--json"]));
+      expect(audit).toMatchObject({ ok: true });
+      await succeed(["replay", "p"]);
+    },
+    3 * MINUTES,
+  );
+});
+
 describe("a stage that was mended with a new effect, ahead of a reduce that keeps totals", () => {
   const version = (parse: string, add: string) => `import { pipeline } from "headwater";
 const p = pipeline("p", { partitions: 4 });

@@ -1,6 +1,7 @@
 import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openAt } from "headwater";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { headwater, Workplace } from "./command.ts";
 import { clearSound } from "./open-log.ts";
@@ -110,4 +111,56 @@ it("needs nothing but the log, not even the module, and writes nothing", async (
   const even = [0, 2, 4, 6, 8].map((v) => 3 * v).reduce((sum, v) => sum + v);
   expect(totals(await state("--at", "1970-01-01T00:00:09Z"))).toMatchObject({ p0: even });
   expect((await headwater(["log", "streams", "--json"], { cwd })).stdout).toBe(before.stdout);
+});
+
+it("opens a view of any point in a program, beside a run that goes on", async () => {
+  define(1);
+  writeFileSync(join(cwd, "s.jsonl"), rows(0, 200));
+  const running = place.start(["run", "p.ts", "--input", "s=s.jsonl", "--batch", "16", "--follow"], { cwd });
+  const first = await until(
+    (answer) => answer.complete && JSON.stringify(totals(answer)) === JSON.stringify(expected(200)),
+  );
+  const log = `lmdb:${join(cwd, ".headwater")}`;
+  const view = await openAt({ log, pipeline: "weighed", at: { ordinal: first.ordinal } });
+  try {
+    const about = async () => {
+      const { checks } = await view.audit();
+      return {
+        totals: Object.fromEntries(
+          [...(await view.state("sums")).entries].map(({ key, ...of }) => [key, of]),
+        ),
+        checks,
+        records: await view.project({
+          init: () => 0,
+          apply: (sum, item) =>
+            item.kind === "event" && item.typed?.type === "RecordsAccepted"
+              ? sum + item.typed.data.count
+              : sum,
+        }),
+      };
+    };
+    const before = await about();
+    expect(before).toMatchObject({
+      totals: { p0: { total: expected(200)["p0"] }, p1: { total: expected(200)["p1"] } },
+      records: 200,
+    });
+    expect(before.checks.every(({ ok }) => ok)).toBe(true);
+    appendFileSync(join(cwd, "s.jsonl"), rows(200, 300));
+    await until((answer) => JSON.stringify(totals(answer)) === JSON.stringify(expected(300)));
+    const { totals: sums, records } = await about();
+    expect({ sums, records }).toEqual({ sums: before.totals, records: 200 });
+    expect(running.exited).toBe(false);
+  } finally {
+    await view.close();
+  }
+  running.kill("SIGKILL");
+  await running.ended;
+  await expect(
+    openAt({ log, pipeline: "weighed", at: { ordinal: Number.MAX_SAFE_INTEGER } }),
+  ).rejects.toMatchObject({
+    code: "BadUsage",
+  });
+  await expect(openAt({ log, pipeline: "other", at: { ordinal: 1 } })).rejects.toMatchObject({
+    code: "UnknownPipeline",
+  });
 });

@@ -353,7 +353,7 @@ export default p;
     define("p.ts", {});
     await run("p.ts", 0, 400);
     const asked = place.start(
-      ["replay", "weights", "--what-if", "1", "--id", "slow", "--rate", "100", "--full", "--json"],
+      ["replay", "weights", "--what-if", "1", "--id", "slow", "--rate", "40", "--full", "--json"],
       {
         cwd,
       },

@@ -6,6 +6,8 @@ import { forkName } from "../../src/core/streams.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
+import type { Chosen } from "../../src/runtime/chosen-records.ts";
+import { lastThrough } from "../../src/runtime/completed.ts";
 import { DeploymentHistory, forkedPlan } from "../../src/runtime/deployment-history.ts";
 import { runFork } from "../../src/runtime/fork-run.ts";
 import {
@@ -15,7 +17,8 @@ import {
   type OutputDifference,
 } from "../../src/runtime/outputs-diff.ts";
 import { ProgressBoard } from "../../src/runtime/progress-board.ts";
-import { recordedOutputs } from "../../src/runtime/recorded-outputs.ts";
+import { type OutputPlace, recordedOutputs } from "../../src/runtime/recorded-outputs.ts";
+import { type SelectionQuery, select, selectInFork } from "../../src/runtime/selection.ts";
 import type { Circumstances, Delivery } from "./harness.ts";
 import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
 import { seededIds, seededRandom, VirtualWorld } from "./virtual-world.ts";
@@ -143,10 +146,25 @@ export async function simulateFork(fork: SimulatedFork): Promise<void> {
   }
 }
 
-/** Compares what went to a sink in the pipeline and in its fork. */
+/** How far all partitions of a pipeline are. */
+export async function throughOf(log: EventLog, definition: PipelineDefinition): Promise<number> {
+  let through = Number.MAX_SAFE_INTEGER;
+  for (const { name } of definition.sources)
+    through = Math.min(through, await lastThrough(log, `source_p.${name}`));
+  for (const { name } of planPipeline(definition).segments) {
+    for (let partition = 0; partition < definition.partitions; partition++) {
+      const stream = `steps_p.${name}.${String(partition).padStart(4, "0")}`;
+      through = Math.min(through, await lastThrough(log, stream));
+    }
+  }
+  return through;
+}
+
+/** Compares what went to a sink in the pipeline and in its fork; of a selection only what that tells of. */
 export async function diffIn(
   { log, ran, definition, id, from, to }: SimulatedFork,
   sink: string,
+  only?: SelectionQuery,
 ): Promise<{ counts: DiffCounts; differences: OutputDifference[] }> {
   const world = new VirtualWorld(seededRandom(1));
   const query = { log, clock: world, of: { sink }, from, to, signal: new AbortController().signal };
@@ -154,18 +172,22 @@ export async function diffIn(
   const after = await historyOf(log, forkName("p", id), definition);
   const order = commonOrder([planPipeline(ran).origins, planPipeline(definition).origins]) ?? [];
   const differences: OutputDifference[] = [];
-  const counts = await world.run(
-    diffOutputs(
-      recordedOutputs({ ...query, history: before }),
-      recordedOutputs({ ...query, history: after }),
+  const compare = async () => {
+    const context = { log, clock: world, bundler: NOTHING_LOADED, from, to, signal: query.signal };
+    const selection = only && (await select({ ...context, history: before }, only));
+    const forked = selection && (await selectInFork({ ...context, history: after }, only, selection));
+    const told = (chosen: Chosen | undefined) =>
+      chosen && { told: ({ stream, part, n, k }: OutputPlace) => chosen.has(stream, part, n, k) };
+    return diffOutputs(
+      recordedOutputs({ ...query, history: before, ...told(selection?.chosen) }),
+      recordedOutputs({ ...query, history: after, ...told(forked) }),
       order,
       (difference) => {
         differences.push(difference);
       },
-    ),
-    STUCK_MS,
-    () => `comparing the outputs of ${sink}`,
-  );
+    );
+  };
+  const counts = await world.run(compare(), STUCK_MS, () => `comparing the outputs of ${sink}`);
   return { counts, differences };
 }
 

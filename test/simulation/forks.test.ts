@@ -2,14 +2,13 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
-import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
-import type { EventLog } from "../../src/ports/event-log.ts";
-import { lastThrough } from "../../src/runtime/completed.ts";
 import { reusableSegments } from "../../src/runtime/fork-reuse.ts";
+import type { SelectionQuery } from "../../src/runtime/selection.ts";
 import { ORDINARY } from "./expectations.ts";
-import { diffIn, historyOf, outputsIn, simulateFork } from "./fork-runs.ts";
+import { diffIn, historyOf, outputsIn, simulateFork, throughOf } from "./fork-runs.ts";
 import { type Delivery, type Given, simulate } from "./harness.ts";
+import { acceptedOrdinals } from "./log-content.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
   circumstances,
@@ -26,6 +25,8 @@ import type { PipelineWords, StageWords } from "./random-words.ts";
 const TIMEOUT_MS = timeLimit(600_000);
 
 withoutWarnings();
+
+const REFUSED = { quarantined: true };
 
 /** What is made of one of a pipeline's stages; another pipeline has the same sources and partitions. */
 interface Change {
@@ -54,20 +55,6 @@ function keptWhole(words: PipelineWords): PipelineWords {
   };
   const sources = words.sources.map((source) => ({ ...source, capture: {} }));
   return { ...words, sources, stages: words.stages.map(simple) };
-}
-
-/** How far all partitions of a pipeline are. */
-async function throughOf(log: EventLog, definition: PipelineDefinition): Promise<number> {
-  let through = Number.MAX_SAFE_INTEGER;
-  for (const { name } of definition.sources)
-    through = Math.min(through, await lastThrough(log, `source_p.${name}`));
-  for (const { name } of planPipeline(definition).segments) {
-    for (let partition = 0; partition < definition.partitions; partition++) {
-      const stream = `steps_p.${name}.${String(partition).padStart(4, "0")}`;
-      through = Math.min(through, await lastThrough(log, stream));
-    }
-  }
-  return through;
 }
 
 function before(inputs: ReadonlyMap<string, readonly Given[]>, from: number): Map<string, readonly Given[]> {
@@ -198,6 +185,7 @@ describe("a fork", () => {
     async () => {
       let reused = 0;
       let cuts = 0;
+      let told = 0;
       await fc.assert(
         fc.asyncProperty(
           fc.oneof(
@@ -237,16 +225,25 @@ describe("a fork", () => {
             const part = { ...common, id: "part", ...reuse, circumstances: how };
             await simulateFork(full);
             await simulateFork(part);
+            const records: SelectionQuery[] = [];
+            for (const name of given.keys()) {
+              const accepted = await acceptedOrdinals(log, "p", name);
+              if (accepted.length > 0) records.push({ record: `source_p.${name}@0` });
+            }
             for (const { name } of definition.sinks) {
               const wanted = await outputsIn(log, "p~full", definition, name, from, to);
               expect(await outputsIn(log, "p~part", definition, name, from, to)).toEqual(wanted);
-              const [all, some] = [await diffIn(full, name), await diffIn(part, name)];
-              // Where an added output is depends on what was run.
-              const placeless = ({ counts, differences }: typeof all) => ({
-                counts,
-                differences: differences.map((one) => (one.kind === "added" ? { ...one, from: "" } : one)),
-              });
-              expect(placeless(some)).toEqual(placeless(all));
+              // Of everything, and of what a selection tells of.
+              for (const only of [undefined, ...records, REFUSED]) {
+                const [all, some] = [await diffIn(full, name, only), await diffIn(part, name, only)];
+                // Where an added output is depends on what was run.
+                const placeless = ({ counts, differences }: typeof all) => ({
+                  counts,
+                  differences: differences.map((one) => (one.kind === "added" ? { ...one, from: "" } : one)),
+                });
+                expect(placeless(some)).toEqual(placeless(all));
+                if (only !== undefined) told += Object.values(all.counts).reduce((a, b) => a + b);
+              }
             }
             const audited = await auditLog(log, { checkpoints: [] });
             expect(audited.checks.flatMap(({ failures }) => failures)).toEqual([]);
@@ -256,6 +253,7 @@ describe("a fork", () => {
       );
       expect(reused).toBeGreaterThan(0);
       expect(cuts).toBeGreaterThan(0);
+      expect(told).toBeGreaterThan(0);
     },
     TIMEOUT_MS,
   );

@@ -26,6 +26,7 @@ import {
   withoutSamples,
 } from "./random-pipelines.ts";
 import type { Item } from "./random-words.ts";
+import { counted } from "./state-runs.ts";
 
 const TIMEOUT_MS = timeLimit(300_000);
 
@@ -119,6 +120,44 @@ describe("history run again", () => {
 
   const given = Array.from({ length: 60 }, (_, v) => ({ value: { k: v % 3, v }, ordinal: v + 1 }));
   const inputs = new Map([["s", given]]);
+
+  test("reads little before its first inputs, also where records were refused all along", async () => {
+    const p = pipeline("p", { partitions: 1 });
+    p.source<undefined, number>("m", { key: (item) => (item as Item).k })
+      .map("odd", (item) => {
+        if ((item as Item).v % 3 === 0) throw new Error("three");
+        return item as Item;
+      })
+      .sink("out");
+    const given = Array.from({ length: 4_000 }, (_, v) => ({ value: { k: 0, v, t: v }, ordinal: v + 1 }));
+    const { log: whole } = await simulate(p.definition, new Map([["m", given]]), {
+      ...ORDINARY,
+      batchRecords: 8,
+    });
+    const { log, events } = counted(whole);
+    const history = await DeploymentHistory.read(log, { bundle: never, load: never }, "p");
+    if (history === undefined) throw new Error("nothing was deployed");
+    const pieces = reexecutePartition({
+      log,
+      clock: createSystemClock(),
+      history: {
+        pipeline: "p",
+        withIdentity: (identity, through) => history.withIdentity(identity, through),
+        after: (deployed) => history.after(deployed),
+        planOf: async () => planPipeline(p.definition),
+      },
+      segment: "odd",
+      partition: 0,
+      from: 3_000,
+      to: Number.MAX_SAFE_INTEGER,
+      signal: new AbortController().signal,
+    });
+    const { value: first } = await pieces.next();
+    await pieces.return(undefined);
+    expect(first?.rows.ordinals[0]).toBeGreaterThan(2_990);
+    // A quarter of the events is later than that: 125 of records, and as many of what was refused.
+    expect(events()).toBeLessThan(60);
+  });
 
   test("names the input that is not upstream any more", async () => {
     const { log } = await simulate(made({}), inputs, ORDINARY);

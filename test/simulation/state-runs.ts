@@ -1,6 +1,8 @@
 import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { createSystemClock } from "../../src/adapters/system/clock.ts";
 import { createIds } from "../../src/adapters/system/ids.ts";
+import { viewOf } from "../../src/app/open-at.ts";
+import type { PipelineView } from "../../src/app/open-at-types.ts";
 import { stateInLog } from "../../src/app/state.ts";
 import type { HistoryPoint, StageState } from "../../src/app/state-types.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
@@ -104,6 +106,11 @@ export class StateRuns {
       }
     }
     return parted;
+  }
+
+  /** The pipeline `p` as of a point. */
+  view(at: HistoryPoint): Promise<PipelineView> {
+    return viewOf({ clock, bundler: this.#bundler }, this.log, "p", at);
   }
 
   /** The state of a stage of the pipeline `p`, as of the end of the log if `at` is absent. */

@@ -68,7 +68,7 @@ export async function runThreads(options: ThreadRunOptions): Promise<ThreadRun> 
       intakes: new Map(
         Object.entries(inputs).map(([source, records]) => [
           source,
-          new ProgramIntake(groupRecords(records, batchRecords)),
+          new ProgramIntake(groupRecords(records, batchRecords, new AbortController().signal)),
         ]),
       ),
       targets: new Map(

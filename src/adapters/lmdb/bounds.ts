@@ -10,11 +10,20 @@ export const BOUNDS = {
   /** What one commit takes. */
   commitJobs: 1_024,
   commitBytes: 16 * 1024 * 1024,
+  /** What a courteous writer takes into one while others commit; so many times as long as it had the lock it rests. */
+  courtesyBytes: 128 * 1024,
+  courtesyTimes: 4,
+  courtesyMs: 2,
+  courtesyMsMost: 250,
+  /** Others that have committed so long ago at most are at work. */
+  courtesyForMs: 1_000,
   /** Free space that has to be left on the medium beside what a commit writes. */
   spareBytes: 512 * 1024,
   /** What is read before other work gets its turn, and while one snapshot is held. */
   chunkEvents: 256,
   chunkBytes: 1024 * 1024,
+  /** Of a stream less is read at first, and then twice as much each time: many readers soon have what they look for. */
+  firstChunkBytes: 32 * 1024,
   /** Keys looked at for one chunk when a filter lets little pass. */
   chunkKeys: 4_096,
   /** A live subscriber that has more than this in its buffer goes on from the log. */

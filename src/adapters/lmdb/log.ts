@@ -42,7 +42,7 @@ import { RecentEvents } from "./recent.ts";
 import { acquireStore, type Store } from "./store.ts";
 import { type SubscriptionContext, subscribeFiltered, subscribeStream } from "./subscription.ts";
 import { nextTurn } from "./turn.ts";
-import { Writer } from "./writer.ts";
+import { Writer, type WriterOptions } from "./writer.ts";
 
 export interface LmdbLogOptions {
   /** The log's folder. Nothing else may be kept in it. */
@@ -55,6 +55,8 @@ export interface LmdbLogOptions {
   readonly mapSizeBytes?: number;
   /** Only reads and subscriptions; the log has to exist. */
   readonly readOnly?: boolean;
+  /** Its writer makes room for those of other processes, and of this one, that write to the same log. */
+  readonly courteous?: boolean;
   /** Told when the log keeps its writers waiting, and why. */
   readonly onNotice?: (notice: LogNotice) => void;
 }
@@ -68,13 +70,11 @@ export async function openLmdbLog(options: LmdbLogOptions): Promise<EventLog> {
   const watch = (place: string) =>
     new LockWatch({ dir: place, clock, onNotice: options.onNotice ?? (() => {}) });
   const store = await acquireStore({ dir, clock, ids, create, readOnly, watch });
-  return new LmdbLog(
-    store,
-    clock,
-    options.mapSizeBytes ?? Number.POSITIVE_INFINITY,
+  return new LmdbLog(store, clock, watch(store.dir), {
+    bytesMost: options.mapSizeBytes ?? Number.POSITIVE_INFINITY,
+    courteous: options.courteous ?? false,
     readOnly,
-    watch(store.dir),
-  );
+  });
 }
 
 class LmdbLog implements EventLog {
@@ -90,7 +90,12 @@ class LmdbLog implements EventLog {
   #failure: HeadwaterError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(store: Store, clock: Clock, bytesMost: number, readOnly: boolean, lockWatch: LockWatch) {
+  constructor(
+    store: Store,
+    clock: Clock,
+    lockWatch: LockWatch,
+    { readOnly, ...writing }: Pick<WriterOptions, "bytesMost" | "courteous"> & { readonly readOnly: boolean },
+  ) {
     this.id = store.id;
     this.#store = store;
     this.#readOnly = readOnly;
@@ -106,7 +111,7 @@ class LmdbLog implements EventLog {
       store,
       clock,
       lockWatch,
-      bytesMost,
+      ...writing,
       onCommit: (events, before) => this.#feed.committed(events, before),
     });
     this.#context = {

@@ -35,13 +35,21 @@ export class Reader {
   }
 
   /** Events of one stream from revision `from` to `to`, both inclusive, at most `limit`. */
-  stream(stream: string, head: Head, from: number, to: number, direction: Direction, limit: number): Chunk {
+  stream(
+    stream: string,
+    head: Head,
+    from: number,
+    to: number,
+    direction: Direction,
+    limit: number,
+    mostBytes: number = BOUNDS.chunkBytes,
+  ): Chunk {
     const events: RecordedEvent[] = [];
     const step = direction === "forwards" ? 1 : -1;
     let revision = from;
     let bytes = 0;
     while ((to - revision) * step >= 0 && events.length < limit) {
-      if (events.length >= BOUNDS.chunkEvents || bytes >= BOUNDS.chunkBytes) {
+      if (events.length >= BOUNDS.chunkEvents || bytes >= mostBytes) {
         return { events, next: revision, done: false };
       }
       const entry = this.#store.indexEntry(head.id, revision);

@@ -1,6 +1,7 @@
 import { END } from "../../core/position.ts";
 import type { ReadAllOptions, ReadOptions, RecordedEvent } from "../../ports/event-log.ts";
 import { checkStreamName, notFoundError, tombstonedError } from "../../ports/event-log-rules.ts";
+import { BOUNDS } from "./bounds.ts";
 import { fromPosition } from "./format.ts";
 import { Filter } from "./reader.ts";
 import type { RecentEvents } from "./recent.ts";
@@ -23,6 +24,7 @@ export async function* readStreamChunks(
   let left = options.limit ?? Number.POSITIVE_INFINITY;
   let from = options.from;
   let end: number | undefined;
+  let most: number = BOUNDS.firstChunkBytes;
   while (left > 0 && !signal?.aborted) {
     context.check();
     await store.ready();
@@ -38,13 +40,14 @@ export async function* readStreamChunks(
         if (event !== undefined) return { events: [event], next: from, done: true };
       }
       return forwards
-        ? reader.stream(stream, head, Math.max(from ?? 0, first), end, direction, left)
-        : reader.stream(stream, head, Math.min(from ?? end, end), first, direction, left);
+        ? reader.stream(stream, head, Math.max(from ?? 0, first), end, direction, left, most)
+        : reader.stream(stream, head, Math.min(from ?? end, end), first, direction, left, most);
     });
     if (chunk.events.length > 0) yield chunk.events;
     if (chunk.done) return;
     left -= chunk.events.length;
     from = chunk.next;
+    most = Math.min(2 * most, BOUNDS.chunkBytes);
     await nextTurn();
   }
 }

@@ -1,5 +1,6 @@
 import type { SubscribeOptions, SubscriptionMessage } from "../../ports/event-log.ts";
 import { tombstonedError } from "../../ports/event-log-rules.ts";
+import { BOUNDS } from "./bounds.ts";
 import type { Feed } from "./feed.ts";
 import { toPosition } from "./format.ts";
 import type { Chunk, Filter, Reader } from "./reader.ts";
@@ -28,12 +29,22 @@ export function subscribeStream(
   options: SubscribeOptions,
 ): AsyncIterable<SubscriptionMessage> {
   const { store, reader } = context;
+  let most: number = BOUNDS.firstChunkBytes;
   return run(context, new Subscriber({ stream }, 0, from), options, (subscriber, end) => {
     const head = store.head(stream);
     if (head?.tombstoned) throw tombstonedError(stream);
     if (head === undefined) return { events: [], next: end + 1, done: true };
     const first = Math.max(subscriber.nextRevision, reader.firstReadable(head));
-    const chunk = reader.stream(stream, head, first, head.lastRevision, "forwards", Number.POSITIVE_INFINITY);
+    const chunk = reader.stream(
+      stream,
+      head,
+      first,
+      head.lastRevision,
+      "forwards",
+      Number.POSITIVE_INFINITY,
+      most,
+    );
+    most = Math.min(2 * most, BOUNDS.chunkBytes);
     subscriber.nextRevision = Math.max(subscriber.nextRevision, chunk.next);
     // Where a stream has been read up to says nothing of positions until its end is reached.
     return chunk.done ? { ...chunk, next: end + 1 } : { ...chunk, next: subscriber.at + 1 };

@@ -2,6 +2,7 @@ import type { RootDatabase } from "lmdb";
 import { HeadwaterError } from "../../core/errors.ts";
 import type { ViewStore } from "../../ports/view-store.ts";
 import { openRoot, type Table } from "./environment.ts";
+import { exitGuard } from "./exit-guard.ts";
 import { makeFolder } from "./folder.ts";
 
 /**
@@ -28,15 +29,21 @@ export async function openLmdbViewStore(dir: string): Promise<ViewStore> {
     *range(prefix) {
       for (const { value } of table.getRange({ start: prefix, end: afterAll(prefix) })) yield value;
     },
-    commit: (guard, entries) =>
-      root.transaction(() => {
-        if (!same(table.getBinary(guard.key), guard.value)) return false;
-        for (const { key, value } of entries) {
-          if (value === undefined) table.removeSync(key);
-          else table.putSync(key, value);
-        }
-        return true;
-      }),
+    commit: async (guard, entries) => {
+      exitGuard.enter();
+      try {
+        return await root.transaction(() => {
+          if (!same(table.getBinary(guard.key), guard.value)) return false;
+          for (const { key, value } of entries) {
+            if (value === undefined) table.removeSync(key);
+            else table.putSync(key, value);
+          }
+          return true;
+        });
+      } finally {
+        exitGuard.leave();
+      }
+    },
     clear: () => root.clearAsync(),
     close: () => root.close(),
   };

@@ -1,8 +1,10 @@
 import { HeadwaterError } from "../../core/errors.ts";
-import type { Clock } from "../../ports/clock.ts";
+import { type Clock, sleep } from "../../ports/clock.ts";
 import type { RecordedEvent } from "../../ports/event-log.ts";
 import { closedError } from "../../ports/event-log-rules.ts";
 import { BOUNDS } from "./bounds.ts";
+import { Courtesy } from "./courtesy.ts";
+import { exitGuard } from "./exit-guard.ts";
 import { commitFault, freeBytes, fullError } from "./faults.ts";
 import type { Job } from "./jobs.ts";
 import type { LockWatch } from "./lock-watch.ts";
@@ -27,6 +29,8 @@ export interface WriterOptions {
   readonly lockWatch: LockWatch;
   /** The log may not grow beyond this. */
   readonly bytesMost: number;
+  /** Whether it makes room for other writers: see {@link Courtesy}. */
+  readonly courteous: boolean;
   /** Called after each commit, before its appends are answered; `before` is the position it came after. */
   readonly onCommit: (events: readonly RecordedEvent[], before: number) => void;
 }
@@ -47,10 +51,12 @@ export class Writer {
   #closed = false;
   #room: number | undefined;
   #readersChecked = 0;
+  readonly #courtesy: Courtesy | undefined;
 
   constructor(options: WriterOptions) {
     this.#options = options;
     this.#readersChecked = options.clock.monotonic();
+    this.#courtesy = options.courteous ? new Courtesy() : undefined;
   }
 
   submit<T>(job: Job<T>): Promise<T> {
@@ -122,26 +128,37 @@ export class Writer {
   }
 
   async #commitGroup(): Promise<void> {
-    const { store, lockWatch, onCommit } = this.#options;
+    const { store, lockWatch, onCommit, clock } = this.#options;
+    const courtesy = this.#courtesy;
+    let lockedAt = 0;
     let group: readonly Pending[] = [];
     let transaction: Transaction | undefined;
     lockWatch.waiting();
+    exitGuard.enter();
     try {
       await store.environment.root.transaction(() => {
         lockWatch.over();
-        group = this.#takeGroup();
+        lockedAt = clock.monotonic();
+        courtesy?.begins(store.tail().position, lockedAt);
+        group = this.#takeGroup(courtesy?.bytesAt(lockedAt) ?? BOUNDS.commitBytes);
         transaction = this.#run(group);
       });
     } catch (thrown) {
       lockWatch.over();
-      await this.#fail(group.length > 0 ? group : this.#takeGroup(), thrown);
+      await this.#fail(group.length > 0 ? group : this.#takeGroup(BOUNDS.commitBytes), thrown);
       return;
+    } finally {
+      exitGuard.leave();
     }
     if (transaction !== undefined) {
       transaction.committed();
       if (transaction.events.length > 0) onCommit(transaction.events, transaction.before);
     }
     for (const pending of group) pending.settle();
+    if (courtesy === undefined || transaction === undefined) return;
+    const now = clock.monotonic();
+    const restMs = courtesy.ends(transaction.position, now - lockedAt, now);
+    if (restMs > 0 && !this.#closed) await sleep(clock, restMs);
   }
 
   #run(group: readonly Pending[]): Transaction {
@@ -175,11 +192,11 @@ export class Writer {
     for (const pending of group) pending.reject(error);
   }
 
-  #takeGroup(): readonly Pending[] {
+  #takeGroup(bytesMost: number): readonly Pending[] {
     let count = 0;
     let bytes = 0;
     for (const pending of this.#queue) {
-      if (count >= BOUNDS.commitJobs || (count > 0 && bytes + pending.bytes > BOUNDS.commitBytes)) break;
+      if (count >= BOUNDS.commitJobs || (count > 0 && bytes + pending.bytes > bytesMost)) break;
       count += 1;
       bytes += pending.bytes;
     }

@@ -7,7 +7,10 @@ export function createChildren(): Children {
   return {
     run: (entry, request, onMessage, signal) =>
       new Promise((resolve, reject) => {
-        const child = fork(fileURLToPath(entry), { stdio: ["ignore", 2, 2, "ipc"] });
+        const child = fork(fileURLToPath(entry), {
+          stdio: ["ignore", 2, 2, "ipc"],
+          serialization: "advanced",
+        });
         // What it cannot be told any more shows in how it ends.
         const tell = (message: ToChild) => child.send(message, () => {});
         const stop = () => tell({ kind: "stop" });

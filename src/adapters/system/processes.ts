@@ -5,15 +5,19 @@ import type { Processes } from "../../ports/processes.ts";
 /** Field of /proc/<pid>/stat, counted from the one after the command's name, that holds the start time. */
 const START_TIME_FIELD = 19;
 
+/** What tells this process from all others of this host, before and after it; it stays the same. */
+let own: string | undefined;
+
 /** Processes of this host. Where /proc is missing, only that a pid is free can be told. */
 export function createProcesses(): Processes {
   const host = hostname();
-  const boot = readText("/proc/sys/kernel/random/boot_id").trim();
-  const instanceOf = (pid: number) => `${boot}:${startTime(pid)}`;
+  const instanceOf = (pid: number) =>
+    `${readText("/proc/sys/kernel/random/boot_id").trim()}:${startTime(pid)}`;
+  own ??= instanceOf(process.pid);
   return {
     host,
     pid: process.pid,
-    instance: instanceOf(process.pid),
+    instance: own,
     isAlive: (other) => {
       if (other.host !== host) return undefined;
       try {

@@ -7,6 +7,7 @@ import type {
   EventLog,
   RecordedEvent,
   StreamInfo,
+  StreamRange,
   SubscriptionMessage,
 } from "../../ports/event-log.ts";
 import { KnownEvents } from "./known-events.ts";
@@ -22,7 +23,12 @@ import {
   unpackAppends,
 } from "./protocol.ts";
 
-type OnAppended = (appends: readonly Append[], answers: readonly Appended[]) => void;
+export interface LogServerOptions {
+  /** Called when the other side has appended this, before it hears of it. */
+  readonly onAppended?: (appends: readonly Append[], answers: readonly Appended[]) => void;
+  /** What comes along with an event: see `SubscribeOptions.along`. Absent: nothing. */
+  readonly referredBy?: (event: RecordedEvent) => readonly StreamRange[];
+}
 
 /** Something that is read for a thread. */
 interface Reading {
@@ -39,15 +45,15 @@ interface Reading {
 export class LogServer {
   readonly #log: EventLog;
   readonly #outbox: Outbox<FromLog>;
-  readonly #onAppended: OnAppended;
+  readonly #options: LogServerOptions;
   readonly #known = new KnownEvents();
   readonly #readings = new Map<number, Reading>();
   #closed = false;
 
-  constructor(log: EventLog, port: MessagePort, onAppended: OnAppended = () => {}) {
+  constructor(log: EventLog, port: MessagePort, options: LogServerOptions = {}) {
     this.#log = log;
     this.#outbox = new Outbox(port);
-    this.#onAppended = onAppended;
+    this.#options = options;
     listen<ToLog>(port, (frame, take) => {
       if (frame.kind === "append") this.#append(frame.id, unpackAppends(frame.appends, take));
       else this.#hear(frame);
@@ -92,7 +98,7 @@ export class LogServer {
   #append(id: number, appends: readonly Append[]): void {
     if (this.#closed) return;
     const made = this.#log.appendInOrder(appends).then((answers) => {
-      this.#onAppended(appends, answers);
+      this.#options.onAppended?.(appends, answers);
       return answers;
     });
     this.#answer(id, made);
@@ -138,6 +144,7 @@ export class LogServer {
           id,
           reading,
           this.#log.subscribe(opening.stream, opening.from, { signal }),
+          opening.along,
         );
       case "subscribeAll":
         return await this.#messages(id, reading, this.#log.subscribeAll(...opening.args, { signal }));
@@ -161,14 +168,20 @@ export class LogServer {
     if (frame.length > 0) await this.#sayEvents(id, reading, frame);
   }
 
-  async #messages(id: number, reading: Reading, messages: AsyncIterable<SubscriptionMessage>): Promise<void> {
+  async #messages(
+    id: number,
+    reading: Reading,
+    messages: AsyncIterable<SubscriptionMessage>,
+    along = false,
+  ): Promise<void> {
     for await (const message of messages) {
       if (message.kind !== "events") {
         if (!(await this.#say(reading, { kind: "message", id, message }, []))) return;
         continue;
       }
       for (const frame of inFrames(message.events)) {
-        if (!(await this.#sayEvents(id, reading, frame))) return;
+        const referred = along ? await this.#referredBy(frame) : [];
+        if (!(await this.#sayEvents(id, reading, frame, referred))) return;
       }
     }
   }
@@ -177,11 +190,41 @@ export class LogServer {
     for await (const info of infos) if (!(await this.#say(reading, { kind: "info", id, info }, []))) return;
   }
 
-  #sayEvents(id: number, reading: Reading, events: readonly RecordedEvent[]): boolean | Promise<boolean> {
+  #sayEvents(
+    id: number,
+    reading: Reading,
+    events: readonly RecordedEvent[],
+    referred: readonly RecordedEvent[] = [],
+  ): boolean | Promise<boolean> {
     // What is not said must not count as known.
     if (reading.stop.signal.aborted) return false;
     const { heads, parts } = packEvents(events, this.#known);
-    return this.#say(reading, { kind: "events", id, events: heads }, parts);
+    const along = packEvents(
+      referred.filter((event) => this.#known.find(event) === undefined),
+      this.#known,
+    );
+    const frame: FromLog = { kind: "events", id, events: heads, along: along.heads };
+    return this.#say(reading, frame, [...parts, ...along.parts]);
+  }
+
+  /** What events refer to: little enough to be known still when it is asked for. */
+  async #referredBy(events: readonly RecordedEvent[]): Promise<readonly RecordedEvent[]> {
+    const { referredBy } = this.#options;
+    const referred: RecordedEvent[] = [];
+    if (referredBy === undefined) return referred;
+    let room = LIMITS.threadAlongBytes;
+    try {
+      for (const { stream, from, count } of events.flatMap(referredBy)) {
+        if (room <= 0) break;
+        for await (const event of this.#log.read(stream, { from, limit: count, referred: true })) {
+          referred.push(event);
+          room -= costOfEvent(event);
+        }
+      }
+    } catch {
+      // Whoever asks for it will hear why it cannot be read.
+    }
+    return referred;
   }
 
   /** Says a frame, and waits while too much is on its way. Answers whether more is wanted. */

@@ -77,6 +77,7 @@ export class PortLog implements EventLog {
       } else {
         // The bytes are taken in any case: those of the frames behind lie after them.
         const events = frame.kind === "events" ? unpackEvents(frame.events, take, this.#known) : [];
+        if (frame.kind === "events") unpackEvents(frame.along, take, this.#known);
         this.#openings.get(frame.id)?.put(frame, events, costOf(frame));
       }
     });
@@ -142,11 +143,11 @@ export class PortLog implements EventLog {
   subscribe(
     stream: string,
     from: number,
-    { signal }: SubscribeOptions = {},
+    { along = false, signal }: SubscribeOptions = {},
   ): AsyncIterable<SubscriptionMessage> {
     checkStreamName(stream);
     checkRevision(from, stream);
-    return this.#messages({ what: "subscribe", stream, from }, signal);
+    return this.#messages({ what: "subscribe", stream, from, along }, signal);
   }
 
   subscribeAll(

@@ -28,7 +28,12 @@ export type CallName =
 export type Opening =
   | { readonly what: "read"; readonly stream: string; readonly options: Omit<ReadOptions, "signal"> }
   | { readonly what: "readAll"; readonly options: Omit<ReadAllOptions, "signal"> }
-  | { readonly what: "subscribe"; readonly stream: string; readonly from: number }
+  | {
+      readonly what: "subscribe";
+      readonly stream: string;
+      readonly from: number;
+      readonly along: boolean;
+    }
   | { readonly what: "subscribeAll"; readonly args: FirstTwo<Parameters<EventLog["subscribeAll"]>> }
   | { readonly what: "streams"; readonly args: Parameters<EventLog["streams"]> };
 
@@ -47,7 +52,13 @@ export type ToLog =
 export type FromLog =
   | { readonly kind: "answer"; readonly id: number; readonly value: unknown }
   | { readonly kind: "failed"; readonly id: number; readonly error: ToldError }
-  | { readonly kind: "events"; readonly id: number; readonly events: readonly RecordedHead[] }
+  | {
+      readonly kind: "events";
+      readonly id: number;
+      readonly events: readonly RecordedHead[];
+      /** What these refer to, as far as it comes along. */
+      readonly along: readonly RecordedHead[];
+    }
   | {
       readonly kind: "message";
       readonly id: number;
@@ -70,10 +81,11 @@ const COST = 256;
 /** How much of what may be on its way a frame takes, in bytes. */
 export function costOf(frame: FromLog): number {
   if (frame.kind !== "events") return COST;
-  return frame.events.reduce(
-    (sum, event) => sum + COST + ("known" in event ? 0 : event.data + event.metadata),
-    0,
-  );
+  return costOfHeads(frame.events) + costOfHeads(frame.along);
+}
+
+function costOfHeads(heads: readonly RecordedHead[]): number {
+  return heads.reduce((sum, event) => sum + COST + ("known" in event ? 0 : event.data + event.metadata), 0);
 }
 
 export function costOfEvent({ data, metadata }: RecordedEvent): number {

@@ -12,7 +12,7 @@ export function createThreads(entry: URL): Threads {
 function start(entry: URL, request: ThreadRequest): Thread {
   const { name, log, seed, shared, memoryMb } = request;
   const { port1, port2 } = new MessageChannel();
-  const server = new LogServer(log, port1, request.onAppended);
+  const server = new LogServer(log, port1, request);
   const workerData: ThreadData = { seed, shared, logId: log.id, logPort: port2 };
   const worker = new Worker(entry, {
     name,

@@ -71,6 +71,7 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     die: () => {
       deaths++;
     },
+    refuseExit: () => () => {},
     loadRun: async () => ({
       run: async (request) => {
         requests.push(request);
@@ -84,6 +85,7 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     loadSearch: () => import("../../app/search.ts"),
     loadProof: () => import("../../app/proof.ts"),
     loadAudit: () => import("../../app/audit.ts"),
+    lowerPriority: async () => {},
     loadReplay: () => import("../../app/replay.ts"),
     loadEvidence: async () => ({
       ...(await import("../../app/evidence.ts")),

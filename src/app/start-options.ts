@@ -1,0 +1,61 @@
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import { mustBeWithin } from "./executor.ts";
+import type { StartOptions } from "./start-types.ts";
+
+/**
+ * What a program gives to `start` may come from JavaScript: it is checked, and refused with `BadUsage` by the name of the
+ * option.
+ */
+
+/** A text is iterable, too, but has no records. */
+export function isIterable(input: unknown): input is Iterable<unknown> | AsyncIterable<unknown> {
+  return (
+    typeof input === "object" && input !== null && (Symbol.iterator in input || Symbol.asyncIterator in input)
+  );
+}
+
+/** An option whose entries are by name; `{}` if it is absent. */
+export function given<T>(
+  option: Readonly<Record<string, T>> | undefined,
+  name: string,
+): Readonly<Record<string, T>> {
+  if (option === undefined) return {};
+  if (typeof option === "object" && option !== null && !Array.isArray(option)) return option;
+  throw badOption(name, option, "an object with an entry for each name");
+}
+
+export function badOption(where: string, value: unknown, wanted: string): HeadwaterError {
+  const is = value === null || value === undefined ? String(value) : `of type ${typeof value}`;
+  return new HeadwaterError("BadUsage", `the option has to be ${wanted}, and is ${is}`, { where });
+}
+
+/** Options that nothing else checks. */
+export function mustBeOptions({ log, batchRecords, tickMs, provenance }: StartOptions): void {
+  if (typeof log !== "string") throw badOption("log", log, "the log's name, such as lmdb:.headwater");
+  if (batchRecords !== undefined) mustBeWithin("batchRecords", batchRecords, 1, LIMITS.batchRecordsMost);
+  if (tickMs !== undefined) mustBeWithin("tickMs", tickMs, 1, LIMITS.tickMsMost);
+  if (provenance === undefined || provenance === "full" || provenance === "off") return;
+  throw new HeadwaterError("BadUsage", `there is no provenance ${JSON.stringify(provenance)}`, {
+    where: "provenance",
+    hint: 'It is "full", or "off".',
+  });
+}
+
+/** A module by its path, or by its file URL such as `import.meta.url`. */
+export function pathOf(module: unknown): string {
+  if (module instanceof URL || (typeof module === "string" && module.startsWith("file:"))) {
+    return fileURLToPath(module);
+  }
+  if (typeof module === "string") return resolve(module);
+  throw badOption("module", module, "the path of the pipeline's module, such as import.meta.filename");
+}
+
+/** A sink's binding that is no function. */
+export function mustBind(where: string, binding: unknown): void {
+  const { batch, file, url } = Object(binding) as Partial<Record<"batch" | "file" | "url", unknown>>;
+  if (typeof batch === "function" || typeof file === "string" || typeof url === "string") return;
+  throw badOption(where, binding, "a function, { batch: function }, { file: path } or { url: address }");
+}

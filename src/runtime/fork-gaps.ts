@@ -1,0 +1,128 @@
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
+import type { PipelineDeployed } from "../core/events.ts";
+import { stepsStream } from "../core/streams.ts";
+import { isStateful, type PipelineDefinition } from "../pipeline/definition.ts";
+import { type ForkStart, stateAt } from "./fork-start.ts";
+import type { LostRecords } from "./lost-records.ts";
+import { seekThrough } from "./seek.ts";
+import { recordsBefore } from "./seek-time.ts";
+import { loadSnapshot } from "./snapshots.ts";
+
+/** Where a fork is to begin. */
+export type ForkBeginning = Pick<ForkStart, "log" | "clock" | "history" | "plan" | "signal"> & {
+  /** The first ordinal that is wanted. */
+  readonly from: number;
+  readonly to: number;
+};
+
+/**
+ * The first ordinal, from the one that is wanted on, where a fork can begin with the state that there was: what that is
+ * brought back from may have been let go of. Throws `RecordGone` if there is none in the window.
+ */
+export async function firstBeginning(beginning: ForkBeginning): Promise<number> {
+  const { plan, to } = beginning;
+  let { from } = beginning;
+  if (from === 0) return from;
+  const units = plan.segments.flatMap((segment) =>
+    segment.stateful
+      ? Array.from({ length: plan.definition.partitions }, (_, partition) => ({ segment, partition }))
+      : [],
+  );
+  for (let at = 0; at < units.length; ) {
+    const { segment, partition } = units[at] as (typeof units)[number];
+    const stream = stepsStream(beginning.history.pipeline, segment.name, partition);
+    const deployed = { from } as PipelineDeployed;
+    const next = await recordsBefore(beginning.log, stream, from);
+    try {
+      if (next > 0) await stateAt({ ...beginning, deployed, process: "" }, segment, partition, stream, next);
+      at++;
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      from = await afterSnapshot(beginning, stream, from, error);
+      if (from > to) throw error;
+      // The others have to have their state there, too.
+      at = 0;
+    }
+  }
+  return from;
+}
+
+export function isGone(error: unknown): error is HeadwaterError {
+  return isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
+}
+
+/** The ordinal that follows the next snapshot of a partition, of those that are later than `from`. */
+async function afterSnapshot(
+  { log }: ForkBeginning,
+  stream: string,
+  from: number,
+  error: HeadwaterError,
+): Promise<number> {
+  const begin = await seekThrough(log, stream, from - 1);
+  let tried: number | undefined;
+  if (begin !== undefined) {
+    for await (const recorded of log.read(stream, { from: begin })) {
+      const { data } = decodeEvent(recorded);
+      const reference = "snapshot" in data ? data.snapshot : undefined;
+      if (reference === undefined || reference.revision === tried) continue;
+      tried = reference.revision;
+      try {
+        const { through } = await loadSnapshot(log, stream, reference);
+        if (through + 1 > from) return through + 1;
+      } catch (gone) {
+        if (!isGone(gone)) throw gone;
+      }
+    }
+  }
+  throw new HeadwaterError("RecordGone", "the state that there was is not kept for any point of the window", {
+    where: error.where ?? stream,
+    hint: "Begin at a later point, behind a snapshot, or at one from which on everything is kept.",
+  });
+}
+
+/** What of a fork's results cannot be compared, because it is made of records that were let go of. */
+export interface Doubts {
+  /** From which ordinal on it holds for what a stage gives, or a source has. */
+  since(name: string): number;
+  /** Whether a record of a source is one of those. */
+  isLost(source: string, n: number): boolean;
+}
+
+/**
+ * What cannot be compared where records are missing in the middle: what descends from them, and from there on all that
+ * windows, joins and totals give that they would have gone into, and what is made of that.
+ */
+export function doubtsOf(
+  lost: LostRecords,
+  definitions: readonly Pick<PipelineDefinition, "stages">[],
+  from: number,
+): Doubts {
+  const since = new Map<string, number>();
+  for (const { stages } of definitions) {
+    const reached = new Map<string, { readonly lost: number; readonly doubt: number }>();
+    for (const [source, { since: first }] of lost.sources) {
+      // State from before the window has been brought back from what was kept of such a source, if at all.
+      const begin = first === undefined ? Number.POSITIVE_INFINITY : from > 0 ? from : first;
+      reached.set(source, { lost: begin, doubt: Number.POSITIVE_INFINITY });
+    }
+    for (const stage of stages) {
+      const inputs = stage.inputs.map((input) => reached.get(input));
+      const least = (of: "lost" | "doubt") =>
+        Math.min(...inputs.map((input) => input?.[of] ?? Number.POSITIVE_INFINITY));
+      const missing = least("lost");
+      const doubt = isStateful(stage) ? Math.min(missing, least("doubt")) : least("doubt");
+      reached.set(stage.name, { lost: missing, doubt });
+      since.set(stage.name, Math.min(since.get(stage.name) ?? Number.POSITIVE_INFINITY, doubt));
+    }
+  }
+  return {
+    since: (name) => since.get(name) ?? Number.POSITIVE_INFINITY,
+    isLost: (source, n) => lost.sources.get(source)?.ns.has(n) === true,
+  };
+}
+
+/** Whether records are missing after the fork's beginning. */
+export function isBroken({ sources }: LostRecords): boolean {
+  return [...sources.values()].some(({ since }) => since !== undefined);
+}

@@ -1,0 +1,160 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { headwater, jsonError, Workplace } from "./command.ts";
+import { clearSound } from "./open-log.ts";
+
+const place = new Workplace();
+let cwd: string;
+
+beforeEach(async () => {
+  cwd = await place.folder();
+});
+afterEach(() => clearSound(place));
+
+/** Numbers are weighed, and added up by three keys. `source` has options of the source. */
+function define(file: string, weigh: string, source = "", total = true): void {
+  const text = `import { pipeline } from "headwater";
+const p = pipeline("weights", { partitions: 2, batchRecords: 8 });
+const weighed = p.source("in", { key: (row) => (row as { n: number }).n % 3, ${source} })
+  .map("weigh", (row) => { const { n } = row as { n: number }; ${weigh} });
+weighed.sink("weighed");
+${total ? `weighed.reduce("total", { init: () => 0, step: (sum, w) => sum + (w as number), emit: (sum, key) => ({ key, sum }) }).sink("out");` : ""}
+export default p;
+`;
+  writeFileSync(join(cwd, file), text);
+}
+
+async function run(module: string, from: number, to: number): Promise<void> {
+  const rows = Array.from({ length: to - from }, (_, at) => `${JSON.stringify({ n: from + at })}\n`);
+  writeFileSync(join(cwd, "in.jsonl"), rows.join(""));
+  const ended = await headwater(["run", module, "--input", "in=in.jsonl", "--batch", "7"], { cwd });
+  expect(ended.code, ended.stderr).toBe(0);
+}
+
+/** Three runs, after the last of which only its records are kept. */
+async function runAndLetGo(): Promise<void> {
+  await run("p.ts", 0, 100);
+  await run("p.ts", 100, 200);
+  const set = await headwater(["log", "retain", "weights", "--payload", "events=40"], { cwd });
+  expect(set.code, set.stderr).toBe(0);
+  await run("p.ts", 200, 300);
+}
+
+async function replay(...args: readonly string[]) {
+  const ended = await headwater(["replay", "weights", "--json", ...args], { cwd });
+  expect([0, 1], ended.stderr).toContain(ended.code);
+  return { code: ended.code, report: JSON.parse(ended.stdout) };
+}
+
+const many = (from: number, to: number, is: (n: number) => boolean) =>
+  Array.from({ length: to - from }, (_, at) => from + at).filter(is).length;
+
+describe("a replay over records of which some were let go of", () => {
+  it("runs other code from where all that it needs is kept, with the state of then, and names the gap", async () => {
+    define("p.ts", "return n");
+    await runAndLetGo();
+    define("q.ts", "return n === 50 || n === 250 ? -n : n");
+    const { code, report } = await replay("--what-if", "q.ts", "--id", "a");
+    expect(code).toBe(0);
+    const { gone, from, records } = report;
+    expect(gone).toMatchObject({ first: "source_weights.in@0", asked: 0 });
+    // Each of the first ones is gone, and what is there is run from a snapshot on.
+    expect(gone.records).toBeGreaterThan(0);
+    expect(from).toBeGreaterThan(0);
+    expect(records).toBeGreaterThanOrEqual(100);
+    expect(records).toBeLessThanOrEqual(300 - gone.records);
+    const begin = 300 - records;
+    const [all, changed] = [records, many(begin, 300, (n) => n % 3 === 1 && n >= 250)];
+    expect(report.diff.sinks).toEqual([
+      { sink: "weighed", same: all - 1, changed: 1, added: 0, gone: 0, fields: { "": 1 } },
+      { sink: "out", same: all - changed, changed, added: 0, gone: 0, fields: { sum: changed } },
+    ]);
+    const shown = JSON.parse((await headwater(["replay", "show", "a", "--json"], { cwd })).stdout);
+    expect(shown.report).toMatchObject({ gone, diff: report.diff });
+    const people = await headwater(["replay", "weights", "--what-if", "q.ts"], { cwd });
+    expect(people.stdout).toContain(
+      `let go of  ${gone.records} records are not kept, the first is source_weights.in@0, so that it begins at ordinal ${from}, not at 0`,
+    );
+
+    // Behind the gap nothing is said of it; where nothing is left it is refused.
+    expect((await replay("--what-if", "q.ts", "--from", String(from))).report.gone).toBe(null);
+    const nothing = await headwater(
+      ["replay", "weights", "--what-if", "q.ts", "--to", String(from - 1), "--json"],
+      { cwd },
+    );
+    expect([nothing.code, jsonError(nothing)["code"]]).toEqual([2, "RecordGone"]);
+  });
+
+  it("verifies what is kept, and names the rest", async () => {
+    define("p.ts", "return n");
+    await runAndLetGo();
+    const { code, report } = await replay();
+    expect(code).toBe(0);
+    expect(report).toMatchObject({ records: 300, diverged: 0 });
+    expect(report.steps).toBeGreaterThanOrEqual(200);
+    expect(report.steps / 2 + report.unverifiable).toBe(300);
+    expect(report.firstGone.address).toMatch(/^steps_weights\.weigh\.000[01]@0$/);
+  });
+
+  it("runs a sample through stages without state, each record by itself", async () => {
+    define("p.ts", 'return n === 50 && process.argv.includes("run") ? -n : n', "sample: 0.3", false);
+    await run("p.ts", 0, 300);
+    await run("p.ts", 300, 310);
+    const { report } = await replay();
+    expect(report.steps).toBeGreaterThan(40);
+    expect(report.steps + report.unverifiable).toBe(310);
+    // 50 is in the sample: that is decided by the place of a record.
+    expect(report).toMatchObject({ diverged: 1, firstDivergence: { stage: "weigh", value: 50 } });
+
+    define("q.ts", "return n % 2 === 0 ? -n : n", "sample: 0.3", false);
+    const other = await replay("--what-if", "q.ts");
+    const [sink] = other.report.diff.sinks;
+    expect(sink).toMatchObject({ added: 0, gone: 0, unverifiable: report.unverifiable });
+    expect(sink.same + sink.changed).toBe(report.steps);
+    expect(sink.changed).toBeGreaterThan(0);
+    expect(other.report.gone.records).toBe(report.unverifiable);
+  });
+
+  it("compares no totals that records are missing in", async () => {
+    define("p.ts", "return n", "sample: 0.3");
+    await run("p.ts", 0, 300);
+    await run("p.ts", 300, 310);
+    define("q.ts", "return n % 2 === 0 ? -n : n", "sample: 0.3");
+    const { report } = await replay("--what-if", "q.ts");
+    const [weighed, out] = report.diff.sinks;
+    expect(weighed).toMatchObject({ added: 0, gone: 0, unverifiable: report.gone.records });
+    expect(weighed.same + weighed.changed).toBe(310 - report.gone.records);
+    expect(out).toMatchObject({ same: 0, changed: 0, added: 0, gone: 0, unverifiable: 310 });
+    const middle = await replay("--what-if", "q.ts", "--from", String(report.diff.examples.at(-1).ordinal));
+    expect(middle.report.diff.sinks[1]).toMatchObject({ same: 0, changed: 0, added: 0, gone: 0 });
+  });
+
+  it("compares digests where records are not kept", async () => {
+    define("p.ts", "return n === 31 ? -n : n");
+    writeFileSync(
+      join(cwd, "p.ts"),
+      `import { pipeline } from "headwater";
+const p = pipeline("weights", { partitions: 2, batchRecords: 8 });
+p.source("in").map("weigh", (row) => (row as { n: number }).n === 31 ? -1 : 1, { capture: "none" }).sink("weighed");
+export default p;
+`,
+    );
+    await run("p.ts", 0, 100);
+    await run("p.ts", 100, 110);
+    writeFileSync(
+      join(cwd, "q.ts"),
+      `import { pipeline } from "headwater";
+const p = pipeline("weights", { partitions: 2, batchRecords: 8 });
+p.source("in").map("weigh", (row) => (row as { n: number }).n === 32 ? -1 : 1, { capture: "none" }).sink("weighed");
+export default p;
+`,
+    );
+    const { report } = await replay("--what-if", "q.ts", "--diff", "diff.jsonl");
+    expect(report.gone).toBe(null);
+    expect(report.diff).toMatchObject({ same: 108, changed: 2, added: 0, gone: 0 });
+    const [first] = report.diff.examples;
+    expect(first).toMatchObject({ kind: "changed", after: 1 });
+    expect(first).not.toHaveProperty("before");
+  });
+});
