@@ -15,6 +15,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
+/** What comes at once where nothing else is at work. */
+const PATIENT = { timeout: 30_000 };
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 function numbers(step = 1) {
@@ -162,7 +164,7 @@ describe("start", () => {
         },
       },
     });
-    await vi.waitUntil(() => seen.length > 0);
+    await vi.waitUntil(() => seen.length > 0, PATIENT);
     const report = await running.stop();
     expect(report.records).toMatchObject({ read: pushed, accepted: pushed, pending: 0 });
     expect(seen).toHaveLength(pushed);
