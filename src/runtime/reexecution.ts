@@ -180,10 +180,15 @@ async function* keptOf(
   const missing = (at: number) => {
     tell(query, stream, { first: event.first + next, count: at - next }, reason);
   };
-  for await (const { at, rows, result } of runKept(kept)) {
-    missing(at);
-    yield { ...first, passed: at - next, rows, result };
-    next = at + rows.count;
+  try {
+    for await (const { at, rows, result } of runKept(kept)) {
+      missing(at);
+      yield { ...first, passed: at - next, rows, result };
+      next = at + rows.count;
+    }
+  } catch (error) {
+    // The events that had the inputs may be gone, too.
+    if (!isGone(error)) throw error;
   }
   missing(event.count);
 }
