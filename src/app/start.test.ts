@@ -488,6 +488,8 @@ describe("what start is given", () => {
     ["tickMs", { tickMs: "soon" }],
     ["batchRecords", { batchRecords: -1 }],
     ["provenance", { provenance: "none" }],
+    ["http://host/", { sinks: { out: { url: "http://host/", headers: { "a b": "x" } } } }],
+    ["http://host:6000/", { sinks: { out: { url: "http://a:b@host:6000/" } } }],
   ])("is refused where it cannot be used, and named: %s %o", async (where, given) => {
     await expect(start(numbers(), options(given))).rejects.toMatchObject({ code: "BadUsage", where });
   });
