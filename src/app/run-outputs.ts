@@ -38,7 +38,7 @@ function targetOf(
 ): SinkTarget {
   if (output === STDIO) return new StdoutTarget(files);
   if (isAddress(output)) {
-    return new HttpTarget({ http, clock, url: output, headers: {}, timeoutMs: LIMITS.postTimeoutMs });
+    return new HttpTarget({ http, clock, sink, url: output, headers: {}, timeoutMs: LIMITS.postTimeoutMs });
   }
   return fileTarget(files, output, request.rotations?.get(sink) ?? request.rotations?.get(""));
 }

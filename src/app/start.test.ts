@@ -15,6 +15,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
+/** What comes at once where nothing else is at work. */
+const PATIENT = { timeout: 30_000 };
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 function numbers(step = 1) {
@@ -162,7 +164,7 @@ describe("start", () => {
         },
       },
     });
-    await vi.waitUntil(() => seen.length > 0);
+    await vi.waitUntil(() => seen.length > 0, PATIENT);
     const report = await running.stop();
     expect(report.records).toMatchObject({ read: pushed, accepted: pushed, pending: 0 });
     expect(seen).toHaveLength(pushed);
@@ -486,6 +488,8 @@ describe("what start is given", () => {
     ["tickMs", { tickMs: "soon" }],
     ["batchRecords", { batchRecords: -1 }],
     ["provenance", { provenance: "none" }],
+    ["http://host/", { sinks: { out: { url: "http://host/", headers: { "a b": "x" } } } }],
+    ["http://host:6000/", { sinks: { out: { url: "http://a:b@host:6000/" } } }],
   ])("is refused where it cannot be used, and named: %s %o", async (where, given) => {
     await expect(start(numbers(), options(given))).rejects.toMatchObject({ code: "BadUsage", where });
   });

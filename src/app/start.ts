@@ -266,5 +266,5 @@ async function targetOf(
   mustBeAddress(binding.url);
   const { url, headers = {}, timeout } = binding;
   const timeoutMs = timeout === undefined ? LIMITS.postTimeoutMs : durationMs(timeout, "the timeout", url, 1);
-  return new HttpTarget({ http, clock, url, headers, timeoutMs });
+  return new HttpTarget({ http, clock, sink: name, url, headers, timeoutMs });
 }

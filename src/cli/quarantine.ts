@@ -227,7 +227,7 @@ async function retry(
     first: () =>
       say("headwater: taking no more in, and finishing what was accepted; Ctrl-C again stops at once"),
   });
-  const acceptExit = refuseExit(io);
+  const acceptExit = refuseExit(io, common);
   let report: RetryReport;
   try {
     report = await app.retryRefused({

@@ -126,7 +126,7 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
     // Gives the cursor back.
     second: () => progress.stop(),
   });
-  const acceptExit = refuseExit(io);
+  const acceptExit = refuseExit(io, common);
   let report: RunReport;
   try {
     report = await app.run({

@@ -195,7 +195,7 @@ async function* keptOf(
       next = at + rows.count;
     }
   } catch (error) {
-    // More was let go of meanwhile.
+    // The events that had the inputs may be gone, too, or went meanwhile.
     if (!isGone(error)) throw error;
   }
   missing(event.count);
