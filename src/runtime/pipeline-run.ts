@@ -253,9 +253,9 @@ export async function operate(environment: RunEnvironment, operation: Operation)
   if (!operation.leaveRetries) {
     for (const unit of [...units.doors, ...units.partitions]) board.expectRetries(unit);
   }
-  board.onOutside = (unit, reason) => {
+  board.onOutside = (unit, reason, why) => {
     // Sinks tell it themselves: see `onOutputWaits`.
-    if (units.partitions.includes(unit)) operation.onStageWaits?.(reason);
+    if (units.partitions.includes(unit)) operation.onStageWaits?.(reason, why);
   };
   const ended = new Set<string>();
   let inputFailure: HeadwaterError | undefined;
