@@ -126,6 +126,11 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         tell(query, stream, data, gone.reason);
         continue;
       }
+      // Where the event before it is gone, it is not known how event time had come to it; behind it that is.
+      if (query.onGone !== undefined && place === undefined && recorded.revision === info.firstRevision) {
+        tell(query, stream, data, `the event before it was let go of: ${stream}@${recorded.revision - 1}`);
+        continue;
+      }
       let done = 0;
       try {
         running ??= await RunningAgain.begin(
