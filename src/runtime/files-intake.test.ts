@@ -13,112 +13,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createFiles } from "../adapters/files/files.ts";
-import { createSystemClock } from "../adapters/system/clock.ts";
-import type { InputProgress } from "../core/events.ts";
-import { type FileNotice, FilesIntake } from "./files-intake.ts";
-import { isRefusedAlready } from "./intake.ts";
-import { otherInputs } from "./other-inputs.ts";
+import { IntakeDoor } from "../../test/fixtures/intake-door.ts";
 
 let folder: string;
 let path: string;
-let door: Door;
+let door: IntakeDoor;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "headwater-intake-"));
   path = join(folder, "app.log");
-  door = new Door();
+  door = new IntakeDoor();
 });
 afterEach(async () => {
   await door.stop();
   rmSync(folder, { recursive: true });
 });
-
-/** Takes in what an intake gives, and makes it durable at once, as a door does in a log that outlives it. */
-class Door {
-  readonly lines: string[] = [];
-  readonly notices: FileNotice[] = [];
-  turns = 0;
-  /** What is known, as a door has it in mind. */
-  #others: readonly InputProgress[] = [];
-  #input: InputProgress | undefined;
-  #linesMost = Number.POSITIVE_INFINITY;
-  #stop = new AbortController();
-  #done: Promise<void> = Promise.resolve();
-  #intake: FilesIntake | undefined;
-  #changed: () => void = () => {};
-
-  /** Begins to read `path`, with what was taken before in mind. After `linesMost` lines in all it is as if killed. */
-  async begin(path: string, follow: boolean, linesMost = Number.POSITIVE_INFINITY): Promise<void> {
-    await this.#intake?.close();
-    this.#linesMost = linesMost;
-    const intake = await FilesIntake.open({
-      files: createFiles(),
-      clock: createSystemClock(),
-      path,
-      format: undefined,
-      again: false,
-      follow,
-      onFile: (notice) => {
-        this.notices.push(notice);
-        this.#changed();
-      },
-    });
-    this.#intake = intake;
-    this.#stop = new AbortController();
-    this.#done = this.#take(intake, this.#stop.signal);
-  }
-
-  /** Resolves when the files are read to their ends. */
-  ended(): Promise<void> {
-    return this.#done;
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#done;
-    await this.#intake?.close();
-  }
-
-  async until(holds: () => boolean): Promise<void> {
-    while (!holds()) {
-      await new Promise<void>((resolve) => {
-        this.#changed = resolve;
-      });
-    }
-  }
-
-  async #take(intake: FilesIntake, signal: AbortSignal): Promise<void> {
-    if ((await intake.exhausted(this.#known, signal)) !== undefined) return;
-    const { input, inputs = [] } = await intake.locate(this.#known);
-    this.#others = otherInputs(this.#known, inputs, input);
-    this.#input = input;
-    for await (const step of intake.steps(input, () => this.#known, signal)) {
-      if (step.kind === "input") {
-        this.turns++;
-        const left = this.#input === undefined ? [] : [this.#input];
-        this.#others = otherInputs(this.#others, left, step.input);
-        this.#input = step.input;
-      }
-      if (step.kind === "found") this.#others = otherInputs(this.#others, step.inputs, this.#input);
-      if (step.kind !== "records") continue;
-      const now = this.#input;
-      if (now === undefined) throw new Error("records of no input");
-      const records = step.records
-        .filter((record) => !isRefusedAlready(record, now))
-        .slice(0, this.#linesMost - this.lines.length);
-      for (const { value } of records) this.lines.push((value as { line: string }).line);
-      const bytes = records.at(-1)?.end ?? now.bytes;
-      const read = now.read + records.length;
-      this.#input = { ...now, name: intake.name, bytes, digest: intake.digestUpTo(bytes), read };
-      this.#changed();
-      if (this.lines.length >= this.#linesMost) return;
-    }
-  }
-
-  get #known(): readonly InputProgress[] {
-    return this.#input === undefined ? this.#others : [...this.#others, this.#input];
-  }
-}
 
 const count = (lines: number) => () => door.lines.length >= lines;
 
@@ -213,7 +121,7 @@ describe("a folder", () => {
     });
     expect(door.lines.at(-1)).toBe("b1");
     expect(door.lines.length).toBeGreaterThan(1_000);
-    door = new Door();
+    door = new IntakeDoor();
   });
 
   it("is followed: files that grow, and files that come", async () => {
@@ -245,155 +153,6 @@ describe("a folder", () => {
     // Between the copy and the truncation both had the same content, and one may have looked then.
     const notices = door.notices.filter(({ event }) => event !== "same-content");
     expect(notices).toEqual([{ event: "truncated", file: path }]);
-  });
-});
-
-describe("files of a folder that have the same lines", () => {
-  const file = (name: string) => join(folder, name);
-  const write = (name: string, lines: readonly string[]) =>
-    writeFileSync(file(name), lines.map((line) => `${line}\n`).join(""));
-  /** Reads the folder to its end, and answers what was taken and told. */
-  const read = async () => {
-    const before = [door.lines.length, door.notices.length] as const;
-    await door.begin(folder, false);
-    await door.ended();
-    return { lines: door.lines.slice(before[0]), notices: door.notices.slice(before[1]) };
-  };
-  const NOTHING = { lines: [], notices: [] };
-
-  it("a copy is not taken, then or when either of them has grown, and that is said once", async () => {
-    write("app.log", ["1", "2", "3"]);
-    await read();
-    copyFileSync(path, file("app.bak"));
-    const notice = { event: "same-content", file: file("app.bak"), as: path };
-    expect(await read()).toEqual({ lines: [], notices: [notice] });
-    expect(await read()).toEqual(NOTHING);
-    appendFileSync(path, "4\n");
-    expect(await read()).toEqual({ lines: ["4"], notices: [] });
-    expect(await read()).toEqual(NOTHING);
-    appendFileSync(file("app.bak"), "5\n");
-    appendFileSync(path, "6\n");
-    expect(await read()).toEqual({ lines: ["5", "6"], notices: [] });
-    expect(await read()).toEqual(NOTHING);
-  });
-
-  it("a copy that was there only when the other one had grown in between is known, too", async () => {
-    write("app.log", ["1", "2"]);
-    await read();
-    copyFileSync(path, file("z.log"));
-    appendFileSync(path, "3\n");
-    expect((await read()).lines).toEqual(["3"]);
-    expect(await read()).toEqual(NOTHING);
-  });
-
-  it("of a copy that has more, the rest is taken, and it is not said that nothing is", async () => {
-    write("app.log", ["1", "2"]);
-    await read();
-    write("app.bak", ["1", "2", "3"]);
-    expect(await read()).toEqual({ lines: ["3"], notices: [] });
-    expect(await read()).toEqual(NOTHING);
-  });
-
-  it("a copy is known as one while the folder is followed, before the other one grows", async () => {
-    write("app.log", ["1", "2"]);
-    await door.begin(folder, true);
-    await door.until(count(2));
-    copyFileSync(path, file("app.bak"));
-    await door.until(() => door.notices.length > 0);
-    appendFileSync(path, "3\n");
-    await door.until(count(3));
-    await door.stop();
-    expect(await read()).toEqual(NOTHING);
-    expect(door.lines).toEqual(["1", "2", "3"]);
-  });
-
-  it.each([
-    ["the same", ["1", "2", "3"]],
-    ["more", ["1", "2", "3", "4"]],
-    ["less", ["1", "2"]],
-  ])(
-    "both are taken that are there at the start, wherever it is killed: the other has %s",
-    async (_, other) => {
-      const lines = ["1", "2", "3"];
-      for (let killed = 0; killed <= lines.length + other.length; killed++) {
-        await door.stop();
-        door = new Door();
-        write("a.log", lines);
-        write("b.log", other);
-        await door.begin(folder, false, killed);
-        await door.ended();
-        expect(door.lines.length).toBe(killed);
-        await read();
-        expect(door.lines).toEqual([...lines, ...other]);
-        write("c.log", ["c"]);
-        expect(await read()).toEqual({ lines: ["c"], notices: [] });
-        expect(await read()).toEqual(NOTHING);
-        rmSync(file("c.log"));
-      }
-    },
-  );
-
-  it("both are taken that come together while the folder is followed, wherever it is killed", async () => {
-    for (let killed = 1; killed <= 5; killed++) {
-      for (const name of ["a.log", "b.log", "c.log"]) rmSync(file(name), { force: true });
-      await door.stop();
-      door = new Door();
-      write("c.log", ["c"]);
-      await door.begin(folder, true, killed);
-      if (killed > 1) await door.until(count(1));
-      else await door.ended();
-      if (killed === 1) await door.begin(folder, true, 2);
-      write("a.log", ["1", "2"]);
-      write("b.log", ["1", "2"]);
-      await door.ended();
-      await read();
-      expect(door.lines).toEqual(["c", "1", "2", "1", "2"]);
-    }
-  });
-
-  it("one that another file was moved over since it was found is known by what that one had", async () => {
-    write("a.log", ["1", "2"]);
-    write("b.log", ["1", "2"]);
-    await door.begin(folder, false, 2);
-    await door.ended();
-    renameSync(file("a.log"), file("b.log"));
-    expect(await read()).toEqual(NOTHING);
-  });
-
-  it("a file that was moved goes on under its new name, and what has the old one is new", async () => {
-    write("app.log", ["started", "1"]);
-    await read();
-    renameSync(path, file("app.log.1"));
-    appendFileSync(file("app.log.1"), "2\n");
-    write("app.log", ["started"]);
-    expect((await read()).lines).toEqual(["started", "2"]);
-    // It begins as the one before did, and nothing of that is left out.
-    appendFileSync(path, "1\n3\n");
-    expect((await read()).lines).toEqual(["1", "3"]);
-  });
-
-  it("one that was moved over another, which it begins with, is taken for itself", async () => {
-    write("app.log.1", ["started"]);
-    await read();
-    write("app.log", ["started", "1"]);
-    expect((await read()).lines).toEqual(["1"]);
-    appendFileSync(path, "2\n");
-    expect((await read()).lines).toEqual(["2"]);
-    renameSync(path, file("app.log.1"));
-    expect(await read()).toEqual(NOTHING);
-  });
-
-  it("of two copies of a file that is gone one goes on with it, and the other is a copy of that one", async () => {
-    write("app.log", ["1", "2"]);
-    await read();
-    copyFileSync(path, file("y.log"));
-    renameSync(path, file("z.log"));
-    const notice = { event: "same-content", file: file("z.log"), as: file("y.log") };
-    expect(await read()).toEqual({ lines: [], notices: [notice] });
-    appendFileSync(file("y.log"), "3\n");
-    appendFileSync(file("z.log"), "4\n");
-    expect(await read()).toEqual({ lines: ["3", "4"], notices: [] });
-    expect(await read()).toEqual(NOTHING);
   });
 });
 

@@ -11,8 +11,7 @@ export function otherInputs(
   more: readonly InputProgress[],
   input: InputProgress | undefined,
 ): readonly InputProgress[] {
-  const now = input === undefined ? more : [...more, input];
-  return [...known.filter((other) => !now.some((one) => sameProgress(other, one))), ...more]
+  return [...known.filter((other) => !more.some((one) => sameProgress(other, one))), ...more]
     .filter((other) => other.bytes > 0 || isBegun(other))
     .filter((other) => input === undefined || !sameProgress(other, input))
     .slice(-LIMITS.knownInputs);
