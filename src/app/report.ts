@@ -48,7 +48,13 @@ export function noticesTo(
     onResumed: (source, input, records) => notify?.({ kind: "resumed", source, input, records }),
     onTimeAhead: (source, where, time) => notify?.({ kind: "time-ahead", source, where, time }),
     onOutputWaits: (sink, reason) => notify?.({ kind: "output-waits", sink, reason }),
-    onStageWaits: (what) => notify?.({ kind: "stage-waits", what, ms: LIMITS.waitToldMs }),
+    onStageWaits: (what, why) =>
+      notify?.({
+        kind: "stage-waits",
+        what,
+        ms: LIMITS.waitToldMs,
+        ...(why !== undefined && { why }),
+      }),
     onDrainTimeout: (drainMs) => notify?.({ kind: "drain-timeout", drainMs }),
     onStandBy: (message) => notify?.({ kind: "standing-by", message }),
     onBegunAgain: ({ code, message, where }) => {

@@ -102,8 +102,11 @@ export type RunNotice =
   | { readonly kind: "drain-timeout"; readonly drainMs: number }
   /** The receiver of a sink does not take a batch for now, or (without a reason) does so again. */
   | { readonly kind: "output-waits"; readonly sink: string; readonly reason: string | undefined }
-  /** A stage has waited so long for what its function promised for one record; `what` names both. */
-  | { readonly kind: "stage-waits"; readonly what: string; readonly ms: number }
+  /**
+   * A stage has waited so long for what its function promised for one record; `what` names both. `why`: it, or one of its
+   * effects, failed and is tried again, or waits for its turn.
+   */
+  | { readonly kind: "stage-waits"; readonly what: string; readonly ms: number; readonly why?: string }
   /** What became of a file that is read: see `FileNotice`. */
   | ({ readonly kind: "file"; readonly source: string } & FileNotice)
   | { readonly kind: "restarted"; readonly node: string; readonly message: string }

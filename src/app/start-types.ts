@@ -49,8 +49,9 @@ export interface StartOptions {
   /** `lmdb:<dir>`, `esdb://…` or `memory:`. */
   readonly log: string;
   /**
-   * The file of the module that defines the pipeline, so that its code is kept in the log: `import.meta.filename` or
-   * `import.meta.url`.
+   * The file of the module that defines the pipeline and exports it by default, so that its code is kept in the log:
+   * `import.meta.filename` or `import.meta.url` there. It is loaded once more, to see that it makes this pipeline, and
+   * refused if it makes another one.
    */
   readonly module?: string | URL;
   /**

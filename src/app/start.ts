@@ -22,7 +22,8 @@ import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { fileTarget, mustBeAddress } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
-import { badOption, given, isIterable, mustBeOptions, mustBind, pathOf } from "./start-options.ts";
+import { bundleOfModule } from "./start-module.ts";
+import { badOption, given, isIterable, mustBeOptions, mustBind } from "./start-options.ts";
 import type {
   BatchDelivery,
   Delivery,
@@ -45,8 +46,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const executor = chooseExecutor(options, surroundings, definition.partitions);
   if (executor.threads !== undefined && options.module === undefined) throw moduleMissing(definition.name);
   const targets = await targetsOf(plan, options, surroundings);
-  const bundle =
-    options.module === undefined ? undefined : await surroundings.bundler.bundle(pathOf(options.module));
+  const bundle = await bundleOfModule(options, plan, surroundings.bundler);
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
   const timer = await checkpointsOfRun(log, options.checkpoints, options.onNotice).catch(async (error) => {
     await log.close();
@@ -55,6 +55,8 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const board = new ProgressBoard();
   const stop = new AbortController();
   let operating = false;
+  /** When it was told to stop, by the monotonic clock: what waits in queues and what is in flight share the time. */
+  let drainsSince: number | undefined;
   let begun = nothing;
   /** Whether there is anything to be drained is known then. */
   const decided = new Promise<void>((resolve) => {
@@ -96,6 +98,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           follow: false,
           keepOpen: options.keepOpen ?? false,
           ...(drainMs !== undefined && { drainMs }),
+          drainSince: () => drainsSince,
           signal: stop.signal,
           board,
           ...noticesTo(definition, (notice) => {
@@ -145,6 +148,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
       const closed = Promise.all(all.map((queue) => queue.close()));
       const done = finished.then(nothing, nothing);
       await Promise.race([decided, done]);
+      drainsSince ??= clock.monotonic();
       if (operating) await Promise.race([closed, done, sleep(clock, drainMs ?? LIMITS.drainMs, stop.signal)]);
       stop.abort();
       for (const queue of all) queue.end();
@@ -262,5 +266,5 @@ async function targetOf(
   mustBeAddress(binding.url);
   const { url, headers = {}, timeout } = binding;
   const timeoutMs = timeout === undefined ? LIMITS.postTimeoutMs : durationMs(timeout, "the timeout", url, 1);
-  return new HttpTarget({ http, clock, url, headers, timeoutMs });
+  return new HttpTarget({ http, clock, sink: name, url, headers, timeoutMs });
 }

@@ -132,7 +132,8 @@ function usageError(error: CommanderError): HeadwaterError {
   return new HeadwaterError("BadUsage", what, { where: "command line", hint: help, cause: error });
 }
 
-function stackOf(thrown: unknown): string {
+/** The stack of anything that may be thrown, with those of its causes. */
+export function stackOf(thrown: unknown): string {
   try {
     if (!(thrown instanceof Error)) return describeThrown(thrown);
     const own = thrown.stack ?? thrown.message;

@@ -1,5 +1,5 @@
-import { EXIT } from "./errors.ts";
-import type { Io } from "./io.ts";
+import { EXIT, stackOf } from "./errors.ts";
+import type { ForeignEnd, Io } from "./io.ts";
 
 /** A signal that the first Ctrl-C aborts; the second one ends the process. */
 export interface Interrupt {
@@ -14,14 +14,33 @@ export interface InterruptSteps {
   second?(): void;
 }
 
-/** Says of a `process.exit` in a stage that it was one, and a failure, until the returned function is called. */
-export function refuseExit(io: Io): () => void {
-  return io.refuseExit((code) => ({
-    text: `headwater: the pipeline's code has ended this process: process.exit(${code}). What was accepted is kept, and the next run goes on with it.
-Let the code throw instead; with --executor threads it would have ended its thread alone, and the record would be named.
-`,
-    code: code === EXIT.ok ? EXIT.failed : code,
-  }));
+/**
+ * Says of a `process.exit` in a stage, and of an exception or rejection that nobody caught, that it was one, and a
+ * failure, until the returned function is called.
+ */
+export function refuseExit(io: Io, { json }: { readonly json: boolean }): () => void {
+  return io.refuseExit((how) => {
+    const { what, hint } = endingOf(how);
+    const message = `the pipeline's code has ended this process: ${what}`;
+    const code = how.kind === "exit" && how.code !== EXIT.ok ? how.code : EXIT.failed;
+    if (!json) return { text: `headwater: ${message}\n${KEPT}\n${hint}\n`, code };
+    const error = { code: "StageFailed", message, hint: `${KEPT} ${hint}`, where: null };
+    return { text: `${JSON.stringify({ error })}\n`, code };
+  });
+}
+
+const KEPT = "What was accepted is kept, and the next run goes on with it.";
+const IN_THREADS =
+  "with --executor threads it would have ended its thread alone, and the record would be named.";
+
+function endingOf(how: ForeignEnd): { readonly what: string; readonly hint: string } {
+  if (how.kind === "exit") {
+    return { what: `process.exit(${how.code})`, hint: `Let the code throw instead; ${IN_THREADS}` };
+  }
+  return {
+    what: `nobody caught: ${stackOf(how.error)}`,
+    hint: `Await promises, and catch what is thrown in callbacks; ${IN_THREADS}`,
+  };
 }
 
 /** Listens for Ctrl-C. */

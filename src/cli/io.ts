@@ -47,6 +47,11 @@ export interface RunApp {
   run(request: RunRequest): Promise<RunReport>;
 }
 
+/** How code that is not ours ends the process: by an exit, or by what it throws, or lets reject, and nobody catches. */
+export type ForeignEnd =
+  | { readonly kind: "exit"; readonly code: number }
+  | { readonly kind: "uncaught"; readonly error: unknown };
+
 /** Everything that the command has to do with the outside. */
 export interface Io {
   readonly stdout: Out;
@@ -62,10 +67,10 @@ export interface Io {
    */
   die(): void;
   /**
-   * Until the returned function is called, a `process.exit` of somebody else's code is said to be one, with `text`, and
-   * has the code `code`.
+   * Until the returned function is called, an end of the process that somebody else's code has made is said to be one,
+   * with `text`, and has the code `code`.
    */
-  refuseExit(end: (code: number) => { readonly text: string; readonly code: number }): () => void;
+  refuseExit(end: (how: ForeignEnd) => { readonly text: string; readonly code: number }): () => void;
   /** Lets other processes go first from now on, where processors are short. `writing`: to the log, too. */
   lowerPriority(of: "reading" | "writing"): Promise<void>;
   /** Loaded only when needed, so that `--help` is fast. */
@@ -104,22 +109,25 @@ export function processIo(): Io {
       process.kill(process.pid, "SIGINT");
     },
     refuseExit: (end) => {
-      // An exception that nobody caught ends the process, too; Node tells that itself.
-      let uncaught = false;
-      const onUncaught = () => {
-        uncaught = true;
-      };
-      const onExit = (code: number) => {
-        if (uncaught) return;
-        const ended = end(code);
+      let told = false;
+      const tell = (how: ForeignEnd) => {
+        told = true;
+        const ended = end(how);
         // Nothing else is written any more.
         writeSync(process.stderr.fd, ended.text);
-        process.exitCode = ended.code;
+        return ended.code;
       };
-      process.on("uncaughtExceptionMonitor", onUncaught);
+      const onUncaught = (error: unknown) => {
+        // What fails while the process is ending says nothing new.
+        if (!told) process.exit(tell({ kind: "uncaught", error }));
+      };
+      const onExit = (code: number) => {
+        if (!told) process.exitCode = tell({ kind: "exit", code });
+      };
+      process.on("uncaughtException", onUncaught);
       process.on("exit", onExit);
       return () => {
-        process.off("uncaughtExceptionMonitor", onUncaught);
+        process.off("uncaughtException", onUncaught);
         process.off("exit", onExit);
       };
     },

@@ -85,7 +85,7 @@ function describe(notice: RunNotice): string {
         ? `the receiver of the sink ${notice.sink} takes records again`
         : `the sink ${notice.sink} is kept waiting, and tries again: ${notice.reason}`;
     case "stage-waits":
-      return `${notice.what}, and has for ${notice.ms / MS_PER_SECOND} s: what its function promised has not come`;
+      return `${notice.what}, and has for ${notice.ms / MS_PER_SECOND} s: ${notice.why ?? "what its function promised has not come"}`;
     case "drain-timeout":
       return `not finished within ${notice.drainMs / MS_PER_SECOND} s: stopped at once; the rest is left to the next start`;
     case "file":

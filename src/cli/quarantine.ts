@@ -9,6 +9,7 @@ import type {
 import type { Value } from "../core/canonical.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badUsage, EXIT } from "./errors.ts";
+import { addExecutorOptions, type ExecutorOptions, executorOf } from "./executor-options.ts";
 import { formatNumber, jsonable, onOneLine, paint, prettyJson, table } from "./format.ts";
 import { listenForInterrupt, refuseExit } from "./interrupt.ts";
 import type { Io } from "./io.ts";
@@ -35,6 +36,7 @@ Examples:
   headwater quarantine list orders --stage parse
   headwater quarantine show steps_orders.parse.0003@17.0/parse
   headwater quarantine retry pipelines/orders.ts --stage parse --output parsed=parsed.jsonl
+  headwater quarantine retry pipelines/orders.ts --stage match --executor threads --hang-after 30s
   headwater quarantine discard orders --source in --reason "sent twice"`;
 
 interface ChoiceOptions {
@@ -43,11 +45,10 @@ interface ChoiceOptions {
   readonly all?: boolean;
 }
 
-interface RetryOptions extends ChoiceOptions {
+interface RetryOptions extends ChoiceOptions, ExecutorOptions {
   readonly output?: readonly string[];
   readonly set?: readonly string[];
   readonly later?: boolean;
-  readonly nodes?: number;
 }
 
 /** The command `headwater quarantine`. `done` is told the exit code. */
@@ -80,15 +81,11 @@ export function quarantineCommand(io: Io, done: (code: number) => void): Command
     .action((record: string, _own: object, command: Command) =>
       ok(show(io, record, commonOptions(command.optsWithGlobals(), io))),
     );
-  chosen(quarantine.command("retry"))
+  const back = chosen(quarantine.command("retry"))
     .description("put records back where they failed, each once, and run the pipeline")
     .option("-o, --output <SINK=FILE>", "where a sink writes, as JSON lines; - is stdout", collect)
-    .option("--set <STAGE.PARAM=VALUE>", "the value of a stage's parameter, as for run", collect)
-    .option(
-      "--nodes <n>",
-      "nodes that share the partitions (default: 1)",
-      wholeNumber(1, LIMITS.partitionsMost),
-    )
+    .option("--set <STAGE.PARAM=VALUE>", "the value of a stage's parameter, as for run", collect);
+  addExecutorOptions(back)
     .option("--later", "leave it to the next run to put them back")
     .action((pipeline: string, records: readonly string[], own: RetryOptions, command: Command) =>
       retry(io, pipeline, records, own, commonOptions(command.optsWithGlobals(), io)).then(done),
@@ -220,6 +217,7 @@ async function retry(
 ): Promise<number> {
   const outputs = namedFiles("--output", "SINK", own.output);
   const selection = selectionOf(records, own);
+  const executor = executorOf(own);
   const app = await io.loadQuarantine();
   const notices = new Notices();
   const say = (line: string) => {
@@ -229,7 +227,7 @@ async function retry(
     first: () =>
       say("headwater: taking no more in, and finishing what was accepted; Ctrl-C again stops at once"),
   });
-  const acceptExit = refuseExit(io);
+  const acceptExit = refuseExit(io, common);
   let report: RetryReport;
   try {
     report = await app.retryRefused({
@@ -240,7 +238,7 @@ async function retry(
       run: {
         outputs,
         ...(own.set === undefined ? {} : { parameterTexts: parameterTexts("--set", own.set) }),
-        ...(own.nodes === undefined ? {} : { nodes: own.nodes }),
+        ...executor,
         signal: interrupt.signal,
         onNotice: (notice) => {
           const line = notice.kind === "no-input" ? undefined : notices.line(notice);

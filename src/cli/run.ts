@@ -1,8 +1,9 @@
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
 import { LIMITS } from "../core/limits.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
 import { badUsage, EXIT } from "./errors.ts";
+import { addExecutorOptions, type ExecutorOptions, executorOf } from "./executor-options.ts";
 import { formatBytes, formatNumber, formatSeconds, paint } from "./format.ts";
 import { listenForInterrupt, refuseExit } from "./interrupt.ts";
 import type { Io } from "./io.ts";
@@ -21,17 +22,13 @@ import {
 } from "./options.ts";
 import { Progress } from "./progress.ts";
 
-interface RunOptions {
+interface RunOptions extends ExecutorOptions {
   readonly input?: readonly string[];
   readonly format?: readonly string[];
   readonly rotate?: readonly string[];
   readonly drainTimeout?: number;
   readonly output?: readonly string[];
   readonly set?: readonly string[];
-  readonly nodes?: number;
-  readonly executor: "inline" | "threads";
-  readonly hangAfter?: number;
-  readonly threadMemory?: number;
   readonly batch?: number;
   readonly tick?: number;
   readonly follow?: boolean;
@@ -59,7 +56,7 @@ Examples:
 
 /** The command `headwater run`. `done` is told the exit code. */
 export function runCommand(io: Io, done: (code: number) => void): Command {
-  return new Command("run")
+  const command = new Command("run")
     .summary("run a pipeline from files to files")
     .description("Reads the inputs, runs until every record has come to its end, and exits.")
     .argument("<pipeline>", "a module (.ts, .js, .mjs), or the name of a pipeline deployed in the log")
@@ -87,27 +84,8 @@ export function runCommand(io: Io, done: (code: number) => void): Command {
       "--set <STAGE.PARAM=VALUE>",
       "the value of a stage's parameter, as JSON or text; repeat it for several",
       collect,
-    )
-    .option(
-      "--nodes <n>",
-      "nodes that share the partitions, no more than these (default: 1; with threads, one for each core)",
-      wholeNumber(1, LIMITS.partitionsMost),
-    )
-    .addOption(
-      new Option("--executor <kind>", "where nodes run: all in one thread, or each in its own")
-        .choices(["inline", "threads"])
-        .default("inline"),
-    )
-    .option(
-      "--hang-after <time>",
-      `threads: one that is at a record for so long without a word is replaced (default: ${LIMITS.hangAfterMs / MS_PER_SECOND}s; a number alone: milliseconds)`,
-      timeMs(1, LIMITS.hangAfterMsLeast, LIMITS.hangAfterMsMost),
-    )
-    .option(
-      "--thread-memory <MiB>",
-      `threads: the most that one may use (default: ${LIMITS.threadMemoryMb})`,
-      wholeNumber(LIMITS.threadMemoryMbLeast, LIMITS.threadMemoryMbMost),
-    )
+    );
+  return addExecutorOptions(command)
     .option("--batch <records>", "records of a batch", wholeNumber(1, LIMITS.batchRecordsMost))
     .option(
       "--tick <time>",
@@ -148,7 +126,7 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
     // Gives the cursor back.
     second: () => progress.stop(),
   });
-  const acceptExit = refuseExit(io);
+  const acceptExit = refuseExit(io, common);
   let report: RunReport;
   try {
     report = await app.run({
@@ -180,13 +158,6 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
 }
 
 function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): RunRequest {
-  for (const [option, value] of [
-    ["--hang-after", own.hangAfter],
-    ["--thread-memory", own.threadMemory],
-  ] as const) {
-    if (value === undefined || own.executor === "threads") continue;
-    throw badUsage("this option is for threads", option, "Add --executor threads, or leave it out.");
-  }
   return {
     pipeline,
     ...checkpointsOf(own),
@@ -197,10 +168,7 @@ function requestOf(pipeline: string, own: RunOptions, common: CommonOptions): Ru
     ...(own.rotate === undefined ? {} : { rotations: rotations(own.rotate) }),
     ...(own.drainTimeout === undefined ? {} : { drainMs: own.drainTimeout }),
     ...(own.set === undefined ? {} : { parameterTexts: parameterTexts("--set", own.set) }),
-    ...(own.nodes === undefined ? {} : { nodes: own.nodes }),
-    executor: own.executor,
-    ...(own.hangAfter === undefined ? {} : { hangAfterMs: own.hangAfter }),
-    ...(own.threadMemory === undefined ? {} : { threadMemoryMb: own.threadMemory }),
+    ...executorOf(own),
     ...(own.batch === undefined ? {} : { batchRecords: own.batch }),
     ...(own.tick === undefined ? {} : { tickMs: own.tick }),
     follow: own.follow ?? false,

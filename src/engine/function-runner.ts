@@ -163,7 +163,7 @@ class WaitingRows {
       }
       if (effectsBegun?.servedFailure !== true) {
         try {
-          await effects.options.outside.wait(backoffMs(retry, attempt, effects.keyOf(row, "")));
+          await effects.waitToTryAgain(row, backoffMs(retry, attempt, effects.keyOf(row, "")), error);
         } catch (stopped) {
           effects.cannotGoOn(stopped);
           return { error, attempts: attempt };

@@ -47,6 +47,12 @@ export interface WaitingPlace {
   readonly n: number;
 }
 
+/** What failed, and is tried again. */
+export interface TriedAgain {
+  readonly place: WaitingPlace;
+  readonly error: unknown;
+}
+
 /**
  * The world outside of an engine, as its owner lets it be reached. One owner calls, and records; another, who runs
  * again what was recorded, serves from the log. It decides nothing: the same outcomes give the same rows.
@@ -59,8 +65,8 @@ export interface Outside {
    * order in which they are kept. Rejects when the batch cannot go on: `Stopped`, `EffectMissing`, what the log throws.
    */
   effect(request: EffectRequest): Promise<EffectOutcome>;
-  /** Resolves after `ms`. */
-  wait(ms: number): Promise<void>;
+  /** Resolves after `ms`; `before`: a stage is tried again then. */
+  wait(ms: number, before?: TriedAgain): Promise<void>;
   /** Is told what is waited for, and with `undefined` that it is not any more. */
   waitsFor?(place: WaitingPlace | undefined): void;
 }

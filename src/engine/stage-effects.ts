@@ -3,7 +3,7 @@ import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badEffect, type EffectCall, type EffectOptions, effectPlan } from "../pipeline/effects.ts";
 import { effectKey, type RecordPlace } from "./effect-key.ts";
-import type { EffectFailure, EffectOutcome, Outside } from "./outside.ts";
+import type { EffectFailure, EffectOutcome, Outside, WaitingPlace } from "./outside.ts";
 
 export interface StageEffectsOptions {
   readonly pipeline: string;
@@ -60,8 +60,17 @@ export class StageEffects {
 
   /** Says for which row the stage waits; `undefined`: for none any more. */
   waitsFor(row: number | undefined): void {
-    const { outside, stage, numberOf } = this.options;
-    outside.waitsFor?.(row === undefined ? undefined : { stage, n: numberOf(row).n });
+    this.options.outside.waitsFor?.(row === undefined ? undefined : this.#waitingAt(row));
+  }
+
+  /** Waits before the stage is tried again at a row, where it failed with `error`. */
+  waitToTryAgain(row: number, ms: number, error: unknown): Promise<void> {
+    return this.options.outside.wait(ms, { place: this.#waitingAt(row), error });
+  }
+
+  #waitingAt(row: number): WaitingPlace {
+    const { stage, numberOf } = this.options;
+    return { stage, n: numberOf(row).n };
   }
 
   cannotGoOn(error: unknown): void {

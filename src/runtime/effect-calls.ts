@@ -11,7 +11,15 @@ export interface CallSurroundings {
   readonly gates: EffectGates;
   /** Aborted when nobody waits for the call any more. */
   readonly signal: AbortSignal;
+  /** Is told what keeps a call from being made, or why it is made again; `undefined`: it is made for the first time. */
+  onDelay?(delay: CallDelay | undefined): void;
 }
+
+export type CallDelay =
+  /** It has failed, and is called again at `dueAt`, by the monotonic clock. */
+  | { readonly kind: "again"; readonly dueAt: number; readonly because: string }
+  /** As many as may be, `most`, are under way. */
+  | { readonly kind: "queued"; readonly most: number };
 
 /** What came of calls. */
 export type CallResult = Pick<EffectOutcome, "kind" | "bytes" | "calls"> & { readonly millis: number };
@@ -33,13 +41,16 @@ type Answer =
  */
 export async function callEffect(
   request: EffectRequest,
-  { clock, gates, signal }: CallSurroundings,
+  { clock, gates, signal, onDelay }: CallSurroundings,
 ): Promise<CallResult> {
   const { plan, stage, name, key, callsBefore } = request;
   const gate = `${stage}\0${name}`;
   let begun: number | undefined;
+  let delay: CallDelay | undefined;
   for (let calls = 1; ; calls++) {
+    onDelay?.({ kind: "queued", most: plan.concurrency });
     if (!(await gates.enter(gate, plan.concurrency, signal))) throw stopped();
+    onDelay?.(delay);
     begun ??= clock.monotonic();
     let answer: Answer;
     try {
@@ -52,7 +63,10 @@ export async function callEffect(
     if (plan.retry === undefined || calls > plan.retry.times) {
       return { ...failureOf(answer, plan.timeoutMs), calls, millis };
     }
-    await sleep(clock, backoffMs(plan.retry, calls, key), signal);
+    const waitMs = backoffMs(plan.retry, calls, key);
+    delay = { kind: "again", dueAt: clock.monotonic() + waitMs, because: reasonOf(answer, plan.timeoutMs) };
+    onDelay?.(delay);
+    await sleep(clock, waitMs, signal);
     if (signal.aborted) throw stopped();
   }
 }
@@ -131,6 +145,10 @@ function failureOf(
       ...(typeof code === "number" && { code }),
     }),
   };
+}
+
+function reasonOf(answer: Exclude<Answer, { kind: "answered" }>, timeoutMs: number): string {
+  return cutReason(answer.kind === "timedOut" ? `no answer within ${timeoutMs} ms` : messageOf(answer.error));
 }
 
 function encodeFailure(failure: EffectFailure): Uint8Array {

@@ -1,19 +1,20 @@
 import { describe, expect, it } from "vitest";
 import { createSystemClock } from "../adapters/system/clock.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { HttpAnswer, HttpRequest } from "../ports/http.ts";
 import { HttpTarget } from "./http-target.ts";
 import type { OutputBatch } from "./sink-target.ts";
 
-const answered = (status: number): HttpAnswer => ({
+const answered = (status: number, retryAfterMs?: number): HttpAnswer => ({
   kind: "answered",
   status,
   text: "",
-  retryAfterMs: undefined,
+  retryAfterMs,
 });
 
 /** A target whose receiver answers as it is told, and what it was sent. */
-function target(url: string, answer: (request: HttpRequest) => HttpAnswer) {
+function target(url: string, answer: (request: HttpRequest) => HttpAnswer, clock?: Clock) {
   const sent: HttpRequest[] = [];
   const post = async (request: HttpRequest) => {
     sent.push(request);
@@ -22,10 +23,11 @@ function target(url: string, answer: (request: HttpRequest) => HttpAnswer) {
   const options = {
     http: { post },
     clock: createSystemClock(),
+    sink: "out",
     headers: { "x-team": "a" },
     timeoutMs: 1_000,
   };
-  return { target: new HttpTarget({ ...options, url }), sent };
+  return { target: new HttpTarget({ ...options, url, clock: clock ?? options.clock }), sent };
 }
 
 function batchOf(values: readonly unknown[]): OutputBatch {
@@ -83,6 +85,23 @@ describe("a receiver of batches", () => {
     const { target: to, sent } = target("http://host/x", () => answered(500));
     expect(await to.write(batchOf([1]), stop.signal, () => stop.abort())).toBe(false);
     expect(sent).toHaveLength(1);
+  });
+
+  it("is left alone for as long as its Retry-After says, five minutes at most, and no shorter than without it", async () => {
+    const asked = [undefined, 1, 60_000, 10 * LIMITS.retryAfterMsMost];
+    const answers = asked.map((retryAfterMs): HttpAnswer => answered(429, retryAfterMs));
+    const system = createSystemClock();
+    const waited: number[] = [];
+    const clock: Clock = {
+      ...system,
+      setTimeout: (callback, ms) => {
+        waited.push(ms);
+        return system.setTimeout(callback, 0);
+      },
+    };
+    const { target: to } = target("http://host/x", () => answers.shift() ?? answered(200), clock);
+    expect(await to.write(batchOf([1]), never, () => {})).toBe(true);
+    expect(waited).toEqual([LIMITS.sendAgainMs, 2 * LIMITS.sendAgainMs, 60_000, LIMITS.retryAfterMsMost]);
   });
 
   it.each([400, 401, 404, 409, 422, 301])("refuses for good with %s", async (status) => {

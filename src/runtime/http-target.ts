@@ -2,15 +2,13 @@ import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { HttpAnswer, HttpClient } from "../ports/http.ts";
+import { type Receiver, type ReceiverOptions, receiverOf } from "./http-receiver.ts";
 import { type OutputBatch, type OutputRecord, type Preparation, toJson, type Waits } from "./sink-target.ts";
 import { StreamTarget } from "./sink-targets.ts";
 
-export interface HttpTargetOptions {
+export interface HttpTargetOptions extends ReceiverOptions {
   readonly http: HttpClient;
   readonly clock: Clock;
-  /** `http:` or `https:`; user and password in it are sent as basic authentication, and never shown. */
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
   /** For one POST and its answer, in milliseconds. */
   readonly timeoutMs: number;
 }
@@ -26,25 +24,15 @@ export class HttpTarget extends StreamTarget {
   readonly id: string;
   readonly wantsRecords = true;
   readonly #options: HttpTargetOptions;
-  readonly #url: string;
-  readonly #headers: Readonly<Record<string, string>>;
+  readonly #receiver: Receiver;
   readonly #closed = new AbortController();
 
+  /** Throws `BadUsage`: see `receiverOf`. */
   constructor(options: HttpTargetOptions) {
     super();
     this.#options = options;
-    const url = new URL(options.url);
-    const { username, password } = url;
-    url.username = "";
-    url.password = "";
-    this.#url = url.href;
-    this.id = `http:${url.href}`;
-    const user = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`);
-    this.#headers = {
-      "content-type": "application/x-ndjson",
-      ...(username !== "" && { authorization: `Basic ${user.toString("base64")}` }),
-      ...options.headers,
-    };
+    this.#receiver = receiverOf(options);
+    this.id = `http:${this.#receiver.url}`;
   }
 
   /** The bounds of every batch are in the log before it is sent. */
@@ -68,6 +56,8 @@ export class HttpTarget extends StreamTarget {
   /** Sends until it is taken. A signal that aborts ends the waiting between two tries, and not a try. */
   async #send(text: string, key: string, signal: AbortSignal, waits: Waits): Promise<boolean> {
     const { http, clock, timeoutMs } = this.#options;
+    const { url } = this.#receiver;
+    const headers = { ...this.#receiver.headers, "idempotency-key": key };
     const body = Buffer.from(text, "utf8");
     const either = AbortSignal.any([signal, this.#closed.signal]);
     let waited: string | undefined;
@@ -76,9 +66,8 @@ export class HttpTarget extends StreamTarget {
       ;
       delayMs = Math.min(2 * delayMs, LIMITS.sendAgainMsMost)
     ) {
-      const headers = { ...this.#headers, "idempotency-key": key };
       const answer = await http.post({
-        url: this.#url,
+        url,
         headers,
         body,
         timeoutMs,
@@ -105,7 +94,7 @@ export class HttpTarget extends StreamTarget {
     const said = answer.text.trim() === "" ? "" : `: ${answer.text.trim()}`;
     const moved = answer.status >= 300 && answer.status < 400;
     throw new HeadwaterError("OutputRefused", `the receiver refused a batch: HTTP ${answer.status}${said}`, {
-      where: this.#url,
+      where: this.#receiver.url,
       hint: moved
         ? "It names another address: give that one; redirects are not followed."
         : "Mend the receiver, or the pipeline, and run again: the same batch is then sent, under the same key.",

@@ -1,8 +1,9 @@
-import { HeadwaterError } from "../core/errors.ts";
+import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import type { EffectRange } from "../core/events.ts";
-import type { EffectOutcome, EffectRequest, Outside, WaitingPlace } from "../engine/outside.ts";
+import type { EffectOutcome, EffectRequest, Outside, TriedAgain, WaitingPlace } from "../engine/outside.ts";
+import { cutReason } from "../engine/thrown.ts";
 import { sleep } from "../ports/clock.ts";
-import { callEffect, type RecordedOutcomes } from "./effect-calls.ts";
+import { type CallDelay, type CallResult, callEffect, type RecordedOutcomes } from "./effect-calls.ts";
 import type { EffectGates } from "./effect-gates.ts";
 import { EffectLog, type EffectLogOptions } from "./effect-log.ts";
 import type { LongWaits } from "./long-waits.ts";
@@ -49,7 +50,13 @@ export class LiveEffects implements Outside {
     this.#options.waits.waitsFor(place);
   }
 
-  async wait(ms: number): Promise<void> {
+  async wait(ms: number, before?: TriedAgain): Promise<void> {
+    if (before !== undefined) {
+      const { place, error } = before;
+      const dueAt = this.#options.clock.monotonic() + ms;
+      const because = cutReason(describeThrown(error));
+      this.#options.waits.delayed(place, "", { kind: "again", what: "it", dueAt, because });
+    }
     await sleep(this.#options.clock, ms, this.signal);
     if (this.signal.aborted) throw this.signal.reason;
   }
@@ -59,9 +66,20 @@ export class LiveEffects implements Outside {
     return this.#log.rangeUpTo(from, next);
   }
 
+  async #call(request: EffectRequest): Promise<CallResult> {
+    const { clock, gates, waits } = this.#options;
+    const what = `its effect ${request.name}`;
+    const onDelay = (delay: CallDelay | undefined) =>
+      waits.delayed(request, request.key, delay && { ...delay, what });
+    try {
+      return await callEffect(request, { clock, gates, signal: this.signal, onDelay });
+    } finally {
+      onDelay(undefined);
+    }
+  }
+
   async #become(request: EffectRequest) {
     const { n, k, stage, name, key, turn } = request;
-    const { clock, gates } = this.#options;
     const left = this.#log.leftOf(n, key, turn);
     if (left !== undefined) {
       const { kind, bytes, millis } = await this.#log.events.rowAt(left.place);
@@ -71,7 +89,7 @@ export class LiveEffects implements Outside {
       return { outcome, added: left.turn === turn ? DONE : this.#log.add(again) };
     }
     const recorded = await this.#options.recorded?.outcomeOf(request);
-    const result = recorded ?? (await callEffect(request, { clock, gates, signal: this.signal }));
+    const result = recorded ?? (await this.#call(request));
     const { kind, bytes, calls } = result;
     const added = this.#log.add({ n, k, stage, name, key, turn, ...result });
     const served = recorded !== undefined;

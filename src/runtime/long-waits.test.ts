@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { LIMITS } from "../core/limits.ts";
-import { LongWaits } from "./long-waits.ts";
+import { type Delay, LongWaits } from "./long-waits.ts";
 
 /** A clock that goes on when it is told to, and its timers. */
 class HandClock {
@@ -26,6 +26,41 @@ class HandClock {
     }
   }
 }
+
+test("a wait is told with what keeps the record, as long as that does", () => {
+  const clock = new HandClock();
+  const told: (string | undefined)[] = [];
+  const waits = new LongWaits({
+    clock,
+    signal: new AbortController().signal,
+    onLong: (_place, why) => told.push(why),
+    onOver: () => {},
+  });
+  const wait = (n: number, ...delays: readonly (readonly [string, Delay | undefined])[]) => {
+    for (const [id, delay] of delays) waits.delayed({ stage: "a", n }, id, delay);
+    waits.waitsFor({ stage: "a", n });
+    clock.pass(LIMITS.waitToldMs);
+    waits.waitsFor(undefined);
+    return told.pop();
+  };
+  const again = (ms: number): Delay => ({
+    kind: "again",
+    what: "it",
+    dueAt: clock.monotonic() + LIMITS.waitToldMs + ms,
+    because: "busy",
+  });
+  const queued: Delay = { kind: "queued", what: "its effect e", most: 3 };
+  expect(wait(1)).toBeUndefined();
+  expect(wait(2, ["", again(60_000)])).toBe("it is tried again in 60 s, because: busy");
+  expect(wait(2), "its time is over").toBeUndefined();
+  expect(wait(3, ["", again(-1)])).toBe("it is tried again just now, because: busy");
+  expect(wait(4, ["", again(-1)], ["e", queued])).toBe(
+    "its effect e waits for other calls to end, of which 3 may be under way",
+  );
+  expect(wait(5, ["", again(-1)], ["e", queued], ["e", undefined])).toContain("just now");
+  waits.delayed({ stage: "a", n: 7 }, "e", queued);
+  expect(wait(6), "another record").toBeUndefined();
+});
 
 test("a wait is told of once, when it is long, and again when it is over", () => {
   const clock = new HandClock();

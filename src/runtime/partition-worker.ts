@@ -185,8 +185,12 @@ export class PartitionWorker {
     return new LongWaits({
       clock: this.#context.clock,
       signal: this.#stop.signal,
-      onLong: ({ stage, n }) =>
-        this.#enters({ kind: "outside", reason: `stage ${stage} waits for input ${n} of ${stream}` }),
+      onLong: ({ stage, n }, why) =>
+        this.#enters({
+          kind: "outside",
+          reason: `stage ${stage} waits for input ${n} of ${stream}`,
+          ...(why !== undefined && { why }),
+        }),
       onOver: () => this.#enters({ kind: "working" }),
     });
   }

@@ -5,8 +5,8 @@ export type Activity =
   | { readonly kind: "working" }
   /** Its append is on the way. */
   | { readonly kind: "log" }
-  /** It waits for somebody outside: where its output goes. `reason`: what keeps it waiting. */
-  | { readonly kind: "outside"; readonly reason?: string }
+  /** It waits for somebody outside: where its output goes. `reason`: what keeps it waiting; `why`: why that does. */
+  | { readonly kind: "outside"; readonly reason?: string; readonly why?: string }
   /** A door waits until less is in flight. */
   | { readonly kind: "held" }
   /** A door's input is through: it waits for what is in flight to come to its end. */
@@ -27,7 +27,7 @@ export interface HoldUp {
  */
 export class Pressure {
   readonly #isBehind: (unit: string) => boolean;
-  readonly #onOutside: (unit: string, reason: string) => void;
+  readonly #onOutside: (unit: string, reason: string, why: string | undefined) => void;
   readonly #now = new Map<string, Activity>();
   /** Doors that wait for room. */
   readonly #held = new Set<string>();
@@ -45,7 +45,7 @@ export class Pressure {
    */
   constructor(
     isBehind: (unit: string) => boolean,
-    onOutside: (unit: string, reason: string) => void = () => {},
+    onOutside: (unit: string, reason: string, why: string | undefined) => void = () => {},
   ) {
     this.#isBehind = isBehind;
     this.#onOutside = onOutside;
@@ -58,7 +58,7 @@ export class Pressure {
     if (unit.startsWith(DOOR)) this.#entersDoor(unit, activity);
     if (activity.kind === "outside" && activity.reason !== undefined) {
       this.#reasons.set(groupOf(unit, activity), activity.reason);
-      this.#onOutside(unit, activity.reason);
+      this.#onOutside(unit, activity.reason, activity.why);
     }
   }
 

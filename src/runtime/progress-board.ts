@@ -43,14 +43,14 @@ export class ProgressBoard {
   /** How many records came too late for each window or join: a part of `totals.late` each. */
   readonly late = new Map<string, number>();
   /** Called when a unit waits for somebody outside and says why. */
-  onOutside: (unit: string, reason: string) => void = () => {};
+  onOutside: (unit: string, reason: string, why: string | undefined) => void = () => {};
   /** Who holds back whom. */
   readonly pressure = new Pressure(
     (unit) => {
       const through = this.#through.get(unit);
       return through !== undefined && through < this.doorsThrough;
     },
-    (unit, reason) => this.onOutside(unit, reason),
+    (unit, reason, why) => this.onOutside(unit, reason, why),
   );
   readonly #through = new Map<string, number>();
   readonly #doors = new Map<string, number>();

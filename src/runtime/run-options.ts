@@ -68,6 +68,8 @@ export interface RunOptions {
   readonly signal: AbortSignal;
   /** How many milliseconds that may take; 30 s if absent. */
   readonly drainMs?: number;
+  /** Since when that time runs, by the monotonic clock; absent: since `signal` aborts. */
+  drainSince?(): number | undefined;
   readonly board: ProgressBoard;
   /** `before` is what was deployed until then. */
   onDeployed(deployed: PipelineDeployed, before: PipelineDeployed | undefined): void;
@@ -78,8 +80,11 @@ export interface RunOptions {
   onTimeAhead(source: string, where: string, time: number): void;
   /** See `HostContext.onOutputWaits`. */
   onOutputWaits?(sink: string, reason: string | undefined): void;
-  /** A stage has waited for LIMITS.waitToldMs for what its function promised for one record; `what` names both. */
-  onStageWaits?(what: string): void;
+  /**
+   * A stage has waited for LIMITS.waitToldMs for what its function promised for one record; `what` names both, `why` says
+   * what keeps it, if that is not the function itself.
+   */
+  onStageWaits?(what: string, why: string | undefined): void;
   /** The time to bring to its end what was accepted is over: the rest is left to the next start. */
   onDrainTimeout?(drainMs: number): void;
   onStandBy(message: string): void;

@@ -1,5 +1,5 @@
 /** A sink whose batches are POSTed to a service, while the one, the other, or what is between them fails. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
@@ -49,6 +49,16 @@ function mustHaveAll(received: Receiver): void {
 }
 
 describe("a sink that POSTs its batches", () => {
+  it("refuses an address that nothing can be sent to, before it takes anything in", async () => {
+    const cwd = await newFolder();
+    const ended = await headwater(args("http://ada:%zz@127.0.0.1:8080/x"), { cwd });
+    expect(ended.code, ended.stderr).toBe(2);
+    const error = jsonError(ended);
+    expect(error).toMatchObject({ code: "BadUsage", where: "http://127.0.0.1:8080/x" });
+    expect(error.message).toMatch(/^the sink "stock" cannot send to its receiver: /);
+    expect(existsSync(join(cwd, ".headwater"))).toBe(false);
+  });
+
   it("sends each record once, in order, and nothing when there is nothing new", async () => {
     const received = await receiver();
     const cwd = await newFolder();

@@ -140,6 +140,37 @@ async function firstRun(): Promise<void> {
 }
 
 describe("headwater quarantine", () => {
+  it("puts records back in threads that are watched: what hangs is quarantined again, and the rest goes on", async () => {
+    await firstRun();
+    write(
+      "readings.ts",
+      parser("-?").replace(
+        "if (name === undefined)",
+        'while (record.line === "b=x") {}\n    if (name === undefined)',
+      ),
+    );
+    const retried = await json<Retried>(
+      ...["quarantine", "retry", "readings.ts", "--stage", "parse", "--output", "out=out.jsonl"],
+      ...["--executor", "threads", "--hang-after", "600ms", "--thread-memory", "128", "--nodes", "2"],
+    );
+    expect(retried).toMatchObject({ asked: 3, by: "this run" });
+    expect(retried.run?.records).toMatchObject({ read: 0, retried: 3, quarantined: 1, pending: 0 });
+    expect(output()).toContainEqual({ name: "a", sum: 2, count: 3 });
+    expect(output()).toContainEqual({ name: "c", sum: -5, count: 1 });
+    expect((await list()).records.filter(({ state }) => state === "waiting")).toMatchObject([
+      { at: "in" },
+      { at: "parse", message: "the worker ended (no answer for 0.6 s) at this record" },
+    ]);
+  });
+
+  it.each([
+    ["--hang-after", "1s"],
+    ["--thread-memory", "64"],
+  ])("what is said of threads is refused where there are none: %s %s", async (...option) => {
+    const error = await refused("quarantine", "retry", "readings", "--all", ...option);
+    expect(error).toMatchObject({ code: "BadUsage", where: option[0] });
+  });
+
   it("puts records back where they failed when the parser is mended, once", async () => {
     await firstRun();
     const before = await list();

@@ -102,6 +102,53 @@ export default p;
   });
 });
 
+describe.each(["inline", "threads"])("a stage that waits (%s)", (executor) => {
+  it.each([
+    [
+      "to be tried again",
+      '(r) => { throw new Error("not yet"); }, { onError: { retry: { times: 3, backoff: "60s" } } }',
+      /has for 5 s: it is tried again (?:in \d+ s|just now), because: not yet\n/,
+    ],
+    [
+      "for an effect that is tried again",
+      '(r, ctx) => ctx.effect("charge", () => { throw new Error("HTTP 503"); }, { retry: { times: 3, backoff: "60s" } })',
+      /has for 5 s: its effect charge is tried again (?:in \d+ s|just now), because: HTTP 503\n/,
+    ],
+    [
+      "for the turn of an effect",
+      '(r, ctx) => ctx.effect("charge", () => new Promise(() => {}), { concurrency: 1, timeout: "60s" })',
+      /has for 5 s: its effect charge waits for other calls to end, of which 1 may be under way\n/,
+    ],
+  ])("is told with what it waits for: %s", async (_what, map, told) => {
+    write(
+      "p.ts",
+      `import { pipeline } from "headwater";
+const p = pipeline("p", { partitions: 2 });
+p.source("in", { key: (r) => r.a }).map("checked", ${map}).sink("out");
+export default p;
+`,
+    );
+    write("in.jsonl", lines(...Array.from({ length: 8 }, (_, a) => ({ a }))));
+    const args = [
+      "--input",
+      "in=in.jsonl",
+      "--executor",
+      executor,
+      "--nodes",
+      "1",
+      "--drain-timeout",
+      "100ms",
+    ];
+    const command = place.start(["run", "p.ts", ...args, "--json"], { cwd });
+    await command.says("of steps_p.checked.0000, and has for 5 s");
+    await command.says("of steps_p.checked.0001, and has for 5 s");
+    command.kill("SIGINT");
+    const ended = await command.ended;
+    expect(ended.code, ended.stderr).toBe(130);
+    expect(ended.stderr).toMatch(told);
+  });
+});
+
 describe("options", () => {
   beforeEach(() => {
     writeModules();

@@ -20,7 +20,8 @@ class ExitGuard {
     if (this.#installed || !isMainThread) return;
     this.#installed = true;
     process.on("uncaughtExceptionMonitor", (error) => {
-      this.#uncaught = { error };
+      // Who listens has told it by then.
+      if (process.listenerCount("uncaughtException") === 0) this.#uncaught = { error };
     });
     process.on("exit", () => {
       if (this.#underWay > 0) this.#end();
