@@ -37,7 +37,10 @@ async function openIntake(
   const watched = (await files.filesIn(path)) !== undefined || (follow && (await files.identify(path)));
   const onFile = (notice: FileNotice) => request.onNotice?.({ kind: "file", source, ...notice });
   // What is no regular file gives its bytes once: there is nothing to follow it by.
-  if (!watched) return FileIntake.open({ open: () => files.openInput(path, format), again, onFile });
+  if (!watched) {
+    const isThere = async (name: string) => (await files.identify(name)) !== undefined;
+    return FileIntake.open({ open: () => files.openInput(path, format), again, isThere, onFile });
+  }
   return FilesIntake.open({ files, clock, path, format, again, follow, onFile });
 }
 

@@ -67,6 +67,8 @@ export interface CapturedRows {
 /** How much of an identified input has been taken in. */
 export interface InputProgress {
   readonly name: string;
+  /** Which file it is, of a folder or followed: its device and inode. */
+  readonly identity?: string;
   readonly bytes: number;
   readonly digest: Uint8Array;
   readonly read: number;

@@ -21,8 +21,8 @@ import { DuplicateHorizon } from "./duplicates.ts";
 import type { HostContext } from "./host-context.ts";
 import { type Intake, type IntakeStep, isRefusedAlready } from "./intake.ts";
 import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
-import { sameProgress } from "./located-input.ts";
 import { OpenBatch } from "./open-batch.ts";
+import { otherInputs } from "./other-inputs.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
 import { loadRejected, readableValue } from "./rejected-records.ts";
@@ -103,21 +103,14 @@ export class DoorWorker {
     this.#clock = new OrdinalClock(place.through);
     this.#eventTime = new EventTime(this.#options.source.watermark, place.eventTime);
     const { intake } = this.#options;
-    const { input, taken } = await intake.locate(place.inputs);
-    this.#goOnWith(input, place.inputs);
+    const { input, inputs = [], taken } = await intake.locate(place.inputs);
+    this.#others = otherInputs(place.inputs, inputs, input);
+    this.#input = input;
     if (taken > 0) this.#options.onResumed(intake.name, taken);
     await probe?.("door-claim:before");
     this.#listedIn = place.epoch;
     await this.#appendClaim({ inputs: this.#others });
     await probe?.("door-claim:after");
-  }
-
-  /** From now on records are of `input`; the others are those of `known` that it does not go on with. */
-  #goOnWith(input: InputProgress | undefined, known: readonly InputProgress[]): void {
-    this.#others = known.filter(
-      (other) => other.bytes > 0 && (input === undefined || !sameProgress(other, input)),
-    );
-    this.#input = input;
   }
 
   async #appendClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): Promise<void> {
@@ -145,16 +138,17 @@ export class DoorWorker {
     return this.#input === undefined ? this.#others : [...this.#others, this.#input];
   }
 
-  /** The intake gives another input's records from here on: says so in a claim of its own. */
-  async #turnTo(input: InputProgress): Promise<void> {
+  /** `more` are known from here on, and records are of `input`: says so in a claim of its own. */
+  async #turnTo(input: InputProgress | undefined, more: readonly InputProgress[]): Promise<void> {
     await this.#appending;
     const place = this.#claimed();
-    const left = this.#input === undefined || this.#input.bytes === 0 ? [] : [this.#input];
-    this.#goOnWith(input, this.#known().slice(-LIMITS.knownInputs));
+    this.#others = otherInputs(this.#others, more, input);
+    this.#input = input;
     place.epoch++;
     const all = place.epoch - this.#listedIn >= LIMITS.inputsPerClaim;
     if (all) this.#listedIn = place.epoch;
-    await this.#appendClaim(all ? { inputs: this.#others } : { inputs: left, inputsSince: this.#listedIn });
+    const inputs = all ? this.#others : otherInputs([], more, input);
+    await this.#appendClaim(all ? { inputs } : { inputs, inputsSince: this.#listedIn });
   }
 
   /**
@@ -256,7 +250,10 @@ export class DoorWorker {
       const next = await steps.next(this.#patienceMs());
       if (next?.done) break;
       if (next?.value.kind === "left") await this.#leave(next.value.final, signal);
-      if (next?.value.kind === "input") await this.#turnTo(next.value.input);
+      // The one that it leaves becomes one of the others.
+      if (next?.value.kind === "input")
+        await this.#turnTo(next.value.input, this.#input === undefined ? [] : [this.#input]);
+      if (next?.value.kind === "found") await this.#turnTo(this.#input, next.value.inputs);
       for (const record of next?.value.kind === "records" ? next.value.records : []) {
         this.#injected ||= record.ordinal !== undefined;
         await this.#take(record);

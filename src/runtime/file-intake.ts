@@ -10,14 +10,15 @@ import {
 } from "./intake.ts";
 import type { IntakeRecord } from "./intake-record.ts";
 import { KeptRecords } from "./kept-records.ts";
-import { type LocatedNotice, locateInput, mustBegin, noticeOf } from "./located-input.ts";
-
-const NO_OTHERS: ReadonlySet<string> = new Set();
+import { isChanged, type LocatedNotice, locateInput, mustBegin } from "./located-input.ts";
+import { sameProgress } from "./other-inputs.ts";
 
 export interface FileIntakeOptions {
   readonly open: () => Promise<Input>;
   /** Take in again what was taken before. */
   readonly again: boolean;
+  /** Whether there is a file with a name under which an input is known. */
+  readonly isThere: (name: string) => Promise<boolean>;
   onFile(notice: LocatedNotice): void;
 }
 
@@ -47,22 +48,25 @@ export class FileIntake implements Intake {
     if (!this.#input.repeatable) return { taken: 0 };
     // Whoever stood by since it was opened finds more in it, and that another process has taken that.
     this.#input = await this.#options.open();
-    const input = await locateInput(this.#input, known, this.#options.again);
-    const notice = noticeOf(this.name, input, known, NO_OTHERS);
-    if (notice !== undefined && !this.#told) {
+    const { identity: _ofAFile, ...input } = await locateInput(this.#input, known, this.#options.again);
+    if (isChanged(this.name, input, known) && !this.#told) {
       this.#told = true;
-      this.#options.onFile(notice);
+      this.#options.onFile({ event: "changed", file: this.name });
     }
-    return { input, taken: input.read };
+    // One that was moved goes on with what is known under the name that it had; a copy is an input of its own.
+    const isCopy = input.name !== this.name && (await this.#options.isThere(input.name));
+    return { input: isCopy ? { ...input, name: this.name } : input, taken: input.read };
   }
 
   async exhausted(known: readonly InputProgress[], signal: AbortSignal): Promise<number | undefined> {
-    const { input } = await this.locate(known);
+    const { input, taken } = await this.locate(known);
     if (input === undefined || !input.ended) return undefined;
+    // A copy has to become known: what it is known by does not stay when the other grows.
+    if (input.bytes > 0 && !known.some((other) => sameProgress(other, input))) return undefined;
     for await (const records of this.#input.read({ from: input.bytes, signal })) {
       if (records.some((record) => !isRefusedAlready(record, input))) return undefined;
     }
-    return input.read;
+    return taken;
   }
 
   steps(from: InputProgress | undefined, _known: Known, signal: AbortSignal): AsyncIterable<IntakeStep> {

@@ -13,98 +13,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createFiles } from "../adapters/files/files.ts";
-import { createSystemClock } from "../adapters/system/clock.ts";
-import type { InputProgress } from "../core/events.ts";
-import { type FileNotice, FilesIntake } from "./files-intake.ts";
-import { isRefusedAlready } from "./intake.ts";
-import { sameProgress } from "./located-input.ts";
+import { IntakeDoor } from "../../test/fixtures/intake-door.ts";
 
 let folder: string;
 let path: string;
-let door: Door;
+let door: IntakeDoor;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "headwater-intake-"));
   path = join(folder, "app.log");
-  door = new Door();
+  door = new IntakeDoor();
 });
 afterEach(async () => {
   await door.stop();
   rmSync(folder, { recursive: true });
 });
-
-/** Takes in what an intake gives, and makes it durable at once, as a door does in a log that outlives it. */
-class Door {
-  readonly lines: string[] = [];
-  readonly notices: FileNotice[] = [];
-  turns = 0;
-  #known: InputProgress[] = [];
-  #stop = new AbortController();
-  #done: Promise<void> = Promise.resolve();
-  #intake: FilesIntake | undefined;
-  #changed: () => void = () => {};
-
-  /** Begins to read `path`, with what was taken before in mind. */
-  async begin(path: string, follow: boolean): Promise<void> {
-    const intake = await FilesIntake.open({
-      files: createFiles(),
-      clock: createSystemClock(),
-      path,
-      format: undefined,
-      again: false,
-      follow,
-      onFile: (notice) => {
-        this.notices.push(notice);
-        this.#changed();
-      },
-    });
-    this.#intake = intake;
-    this.#stop = new AbortController();
-    this.#done = this.#take(intake, this.#stop.signal);
-  }
-
-  /** Resolves when the files are read to their ends. */
-  ended(): Promise<void> {
-    return this.#done;
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#done;
-    await this.#intake?.close();
-  }
-
-  async until(holds: () => boolean): Promise<void> {
-    while (!holds()) {
-      await new Promise<void>((resolve) => {
-        this.#changed = resolve;
-      });
-    }
-  }
-
-  async #take(intake: FilesIntake, signal: AbortSignal): Promise<void> {
-    const { input } = await intake.locate(this.#known);
-    if (input !== undefined) this.#goOnWith(input);
-    for await (const step of intake.steps(input, () => this.#known, signal)) {
-      if (step.kind === "input") {
-        this.turns++;
-        this.#goOnWith(step.input);
-      }
-      if (step.kind !== "records") continue;
-      const now = this.#known.pop();
-      if (now === undefined) throw new Error("records of no input");
-      const records = step.records.filter((record) => !isRefusedAlready(record, now));
-      for (const { value } of records) this.lines.push((value as { line: string }).line);
-      const bytes = records.at(-1)?.end ?? now.bytes;
-      this.#known.push({ ...now, bytes, digest: intake.digestUpTo(bytes), read: now.read + records.length });
-      this.#changed();
-    }
-  }
-
-  #goOnWith(input: InputProgress): void {
-    this.#known = [...this.#known.filter((other) => !sameProgress(other, input)), input];
-  }
-}
 
 const count = (lines: number) => () => door.lines.length >= lines;
 
@@ -199,7 +121,7 @@ describe("a folder", () => {
     });
     expect(door.lines.at(-1)).toBe("b1");
     expect(door.lines.length).toBeGreaterThan(1_000);
-    door = new Door();
+    door = new IntakeDoor();
   });
 
   it("is followed: files that grow, and files that come", async () => {

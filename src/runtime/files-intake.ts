@@ -3,6 +3,7 @@ import type { InputProgress } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { Files, InputFormat } from "../ports/files.ts";
+import { copiedFiles } from "./copied-files.ts";
 import {
   type Intake,
   type IntakeStep,
@@ -11,7 +12,8 @@ import {
   type Located,
   NO_BYTES,
 } from "./intake.ts";
-import { type LocatedNotice, mustBegin, newInput, noticeOf } from "./located-input.ts";
+import { isChanged, type LocatedNotice, mustBegin, newInput } from "./located-input.ts";
+import { sameProgress } from "./other-inputs.ts";
 import { rotatedFiles } from "./rotated-files.ts";
 import { WatchedFile } from "./watched-file.ts";
 
@@ -86,35 +88,66 @@ export class FilesIntake implements Intake {
 
   async locate(known: readonly InputProgress[]): Promise<Located> {
     await this.#discover();
-    let taken = 0;
-    for (const watched of this.#watched) {
-      taken += (await this.#locate(watched, known, this.#options.again)).read;
-      if (!this.#options.follow) await watched.close();
-    }
+    await this.#locate(this.#watched, known, this.#options.again);
     this.#began = true;
     this.#failure = undefined;
     this.#current = undefined;
-    if (this.#folder) return { taken };
+    if (this.#folder) {
+      const taken = this.#watched.reduce((sum, { progress }) => sum + (progress?.read ?? 0), 0);
+      return { inputs: this.#inputs(this.#watched), taken };
+    }
     await this.#findEarlier(known);
-    this.#current = this.#watched[0];
-    const input = this.#current?.progress;
-    return input === undefined ? { taken } : { input, taken: input.read };
+    const [current] = this.#watched;
+    this.#current = current;
+    if (current?.unnamedSince === undefined) await this.#part(current);
+    const input = current?.progress;
+    return input === undefined ? { taken: 0 } : { input, taken: input.read };
   }
 
-  /** Says of a folder's file, once, what is not as it may be expected; what is followed may become another file. */
+  /** Finds out how much was taken of files. Of a folder's copies it makes inputs of their own. */
   async #locate(
-    watched: WatchedFile,
+    files: readonly WatchedFile[],
     known: readonly InputProgress[],
     again: boolean,
-  ): Promise<InputProgress> {
-    const progress = await watched.locate(known, again);
-    if (!this.#folder || again || this.#told.has(watched.identity)) return progress;
-    const others = new Set(this.#watched.filter((other) => other !== watched).map(({ path }) => path));
-    const notice = noticeOf(watched.path, progress, known, others);
-    if (notice === undefined || (notice.event === "changed" && this.#options.follow)) return progress;
+  ): Promise<void> {
+    for (const watched of files) {
+      const progress = await watched.locate(known, again);
+      if (!this.#options.follow) await watched.close();
+      // What is followed may become another file.
+      if (!this.#folder || again || this.#options.follow) continue;
+      if (isChanged(watched.path, progress, known))
+        this.#tell(watched, { event: "changed", file: watched.path });
+    }
+    if (!this.#folder) return;
+    for (const { copy, of } of copiedFiles(this.#watched)) {
+      const { progress } = of;
+      if (progress !== undefined) copy.becomeCopyOf(progress);
+      if (!(await copy.hasMore())) this.#tell(copy, { event: "same-content", file: copy.path, as: of.path });
+      if (!this.#options.follow) await copy.close();
+    }
+  }
+
+  /** What the name of one file stands for is a copy, if what it is known by has another name that is there. */
+  async #part(watched: WatchedFile | undefined): Promise<void> {
+    const progress = watched?.progress;
+    if (watched === undefined || progress === undefined || progress.name === watched.path) return;
+    if ((await this.#options.files.identify(progress.name)) !== undefined) {
+      watched.left({ ...progress, name: watched.path });
+    }
+  }
+
+  /** Says once of a file what is not as it may be expected. */
+  #tell(watched: WatchedFile, notice: FileNotice): void {
+    if (this.#told.has(watched.identity)) return;
     this.#told.add(watched.identity);
     this.#options.onFile(notice);
-    return progress;
+  }
+
+  /** What files are known as from now on. What is put into an empty one may be a copy, and is not known yet. */
+  #inputs(files: readonly WatchedFile[]): readonly InputProgress[] {
+    return files.flatMap((watched) =>
+      watched.progress === undefined || watched.extent().bytes === 0 ? [] : [watched.progress],
+    );
   }
 
   /**
@@ -149,13 +182,15 @@ export class FilesIntake implements Intake {
 
   async exhausted(known: readonly InputProgress[], signal: AbortSignal): Promise<number | undefined> {
     if (this.#options.follow) return undefined;
-    const { taken } = await this.locate(known);
+    const { inputs = [], input, taken } = await this.locate(known);
+    // A copy has to become known: what it is known by does not stay when the other grows.
+    const own = input === undefined ? inputs : [input];
+    if (own.some((one) => one.bytes > 0 && !known.some((other) => sameProgress(other, one))))
+      return undefined;
     for (const watched of this.#watched) {
-      const { progress } = watched;
-      for await (const records of watched.read(false, signal)) {
-        if (records.some((record) => !isRefusedAlready(record, progress))) return undefined;
-      }
+      const more = await watched.hasMore(signal);
       await watched.close();
+      if (more) return undefined;
     }
     return this.#watched.length === 0 ? undefined : taken;
   }
@@ -217,19 +252,26 @@ export class FilesIntake implements Intake {
       const taken = [...known(), ...(progress === undefined ? [] : [progress])];
       const copied = this.#folder ? [] : await this.#readFirst(watched, taken);
       for (const copy of copied) yield* this.#read(copy, true, known, signal);
-      watched.beginAnew(newInput(watched.path, nextRound(known())));
+      watched.beginAnew(newInput(watched.path, nextRound(known()), watched.identity));
     }
     yield* this.#read(watched, this.#options.follow, known, signal);
   }
 
   /** Files that came while this one looked. */
   async *#begin(found: readonly WatchedFile[], known: Known): AsyncIterable<IntakeStep> {
-    // A copy of a file is known by what was taken of that.
-    if (this.#folder) yield* this.#leave(known);
-    for (const watched of found) {
-      if (this.#folder) await this.#locate(watched, known(), false);
-      else watched.beginAnew(newInput(watched.path, nextRound(known())));
+    if (!this.#folder) {
+      for (const watched of found) {
+        watched.beginAnew(newInput(watched.path, nextRound(known()), watched.identity));
+      }
+      return;
     }
+    // A copy of a file is known by what was taken of that.
+    yield* this.#leave(known);
+    await this.#locate(found, known(), false);
+    const inputs = this.#inputs(this.#watched).filter(
+      (one) => !known().some((other) => sameProgress(other, one)),
+    );
+    if (inputs.length > 0) yield { kind: "found", inputs };
   }
 
   /** What was given becomes durable, and the file that it was of remembers how much that is. */
@@ -257,7 +299,8 @@ export class FilesIntake implements Intake {
           if (progress === undefined || records.every((record) => isRefusedAlready(record, progress)))
             continue;
           this.#current = watched;
-          yield { kind: "input", input: { ...progress, name: watched.path } };
+          // One that was moved goes on with what is known under the name that it had.
+          yield { kind: "input", input: progress };
         }
         yield { kind: "records", records };
       }

@@ -12,7 +12,9 @@ export type IntakeStep =
    */
   | { readonly kind: "left"; readonly final: boolean }
   /** Records from here on are of this input, and come after what was taken of it. */
-  | { readonly kind: "input"; readonly input: InputProgress };
+  | { readonly kind: "input"; readonly input: InputProgress }
+  /** Inputs that came, and have to be known from now on, whatever is taken of which of them first; *left* came ahead. */
+  | { readonly kind: "found"; readonly inputs: readonly InputProgress[] };
 
 /** How much of which inputs a door has taken: in its last durable event, the latest of each. */
 export type Known = () => readonly InputProgress[];
@@ -21,6 +23,8 @@ export type Known = () => readonly InputProgress[];
 export interface Located {
   /** The input that records will be of; absent: an {@link IntakeStep} will say, or it is not identified. */
   readonly input?: InputProgress;
+  /** All inputs that there are, where that may be several: they have to be known before anything is taken of one. */
+  readonly inputs?: readonly InputProgress[];
   /** How many records of its inputs were taken before. */
   readonly taken: number;
 }

@@ -2,7 +2,7 @@ import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { DoorClaimed, InputProgress } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { sameProgress } from "./located-input.ts";
+import { otherInputs } from "./other-inputs.ts";
 import { readOne, seekEpoch } from "./seek.ts";
 import { lastEvent } from "./stream-tail.ts";
 
@@ -13,9 +13,9 @@ export async function knownInputs(log: EventLog, stream: string): Promise<InputP
   const { data } = decodeEvent(last);
   if (!("epoch" in data)) return [];
   const claim = await claimOf(log, stream, data.epoch);
-  let known: InputProgress[] = [];
+  let known: readonly InputProgress[] = [];
   const goOn = ({ inputs, input }: DoorClaimed) => {
-    known = [...known, ...inputs].filter((other) => input === undefined || !sameProgress(other, input));
+    known = otherInputs(known, inputs, input);
   };
   for (let epoch = claim.inputsSince ?? claim.epoch; epoch < claim.epoch; epoch++) {
     goOn(await claimOf(log, stream, epoch));

@@ -1,9 +1,10 @@
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { InputProgress } from "../core/events.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { GrowingFile, Input, InputFormat } from "../ports/files.ts";
+import { isRefusedAlready } from "./intake.ts";
 import type { IntakeRecord } from "./intake-record.ts";
-import { locateInput } from "./located-input.ts";
+import { copyOf, locateInput } from "./located-input.ts";
 
 /** Opens the file that there is at a path. */
 type OpenFile = (path: string) => Promise<GrowingFile>;
@@ -61,13 +62,34 @@ export class WatchedFile {
     this.#unread = true;
     this.final = false;
     if (this.progress === undefined || !this.#fresh || this.#end > 0) {
-      this.progress = await locateInput(await this.#content(), known, again);
+      const located = await locateInput(await this.#content(), known, again, this.identity);
+      // What it is known by may have been another file, which was moved from elsewhere, or copied.
+      this.progress = { ...located, identity: this.identity };
     }
     this.#end = this.progress.bytes;
     return this.progress;
   }
 
-  /** The door has left it, and taken so much. */
+  /** It has what another input had, of which so much was taken: from here on it is an input of its own. */
+  becomeCopyOf(progress: InputProgress): void {
+    this.left(copyOf(progress, this.path, this.identity));
+  }
+
+  /** Whether it has records that were not taken when it was located, or cannot be read: that is told when it is come to. */
+  async hasMore(signal?: AbortSignal): Promise<boolean> {
+    const input = await this.#content();
+    try {
+      for await (const records of input.read({ from: this.#end, ...(signal && { signal }) })) {
+        if (records.some((record) => !isRefusedAlready(record, this.progress))) return true;
+      }
+      return false;
+    } catch (error) {
+      if (isHeadwaterError(error, "InputFailed") || isHeadwaterError(error, "BadInput")) return true;
+      throw error;
+    }
+  }
+
+  /** So much was taken of it: the door has left it. */
   left(progress: InputProgress): void {
     this.progress = progress;
     this.#end = progress.bytes;
