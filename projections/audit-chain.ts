@@ -41,12 +41,13 @@ export const chainAudit: Audit<State> = {
     switch (item.kind) {
       case "stream":
         state.streams.set(item.stream, {
-          first: item.first,
-          last: item.last,
           next: 0,
           digests: [],
           early: undefined,
           begins: undefined,
+          ...state.streams.get(item.stream),
+          first: item.first,
+          last: item.last,
         });
         break;
       case "event":
@@ -168,7 +169,8 @@ function endStream(state: State, name: string, stream: Stream): void {
   if (stream.early !== undefined) takeAfterGap(state, stream, stream.early);
   const { next, first, last, begins } = stream;
   const advance = state.advances.get(name);
-  if (begins !== undefined && advance?.before === first && !equalBytes(begins.previous, advance.digest)) {
+  const follows = begins !== undefined && advance?.before === begins.event.revision;
+  if (follows && !equalBytes(begins.previous, advance.digest)) {
     const message =
       "the event does not follow the one that retention let go of last: one of them was replaced";
     fail(state, addressOf(begins.event), "BadLink", message);

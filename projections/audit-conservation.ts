@@ -8,6 +8,7 @@ import {
   beginsWhere,
   type ConservationState,
   eventAddress,
+  forgetUnit,
   goOn,
   neverFalls,
   noCounts,
@@ -53,6 +54,7 @@ export const conservationAudit: Audit<ConservationState> = {
     if (item.kind === "upstream" && item.pending) applyPending(state, item.taker, item.stream);
     if (item.kind === "end") applyEnd(state);
     if (item.kind === "event") {
+      if (state.kept.isAfterGap(item)) forgetUnit(state, item.stream);
       applyEvent(state, item);
       state.taken.release(item);
     }

@@ -15,6 +15,7 @@ import { EffectRanges, foreignEffect } from "./effect-ranges.ts";
 import { EventsBeside } from "./events-beside.ts";
 import { InputsLeftOut } from "./inputs-left-out.ts";
 import { KeptStreams } from "./kept-streams.ts";
+import { NamedOnce } from "./named-once.ts";
 import { type PutBack, PutBackRecords } from "./put-back.ts";
 import { digestAt, membersOf, rowNumbers, SEGMENT_INPUTS, type StepRows, stepRowsOf } from "./step-rows.ts";
 import { type TakenRecord, TakenRecords } from "./taken-records.ts";
@@ -28,6 +29,8 @@ interface State extends Tally {
   readonly effects: EffectRanges;
   /** By partition, of windows and joins. */
   readonly leftOut: Map<string, InputsLeftOut>;
+  /** By partition and stage, of reduces: the inputs that a later step goes on from. */
+  readonly steps: Map<string, { readonly deployment: Uint8Array; readonly named: NamedOnce }>;
   /** Of events that records leave as they came in: the digests of their inputs, for whoever takes them. */
   readonly inputs: WeakMap<TypedEvent["data"], readonly (Uint8Array | undefined)[]>;
 }
@@ -40,7 +43,7 @@ interface State extends Tally {
  */
 export const continuityAudit: Audit<State> = {
   name: "continuity",
-  version: 2,
+  version: 3,
   init: ({ pipeline }) => {
     const kept = new KeptStreams();
     return {
@@ -52,6 +55,7 @@ export const continuityAudit: Audit<State> = {
       beside: new EventsBeside(kept),
       effects: new EffectRanges(kept),
       leftOut: new Map(),
+      steps: new Map(),
       inputs: new WeakMap(),
     };
   },
@@ -64,6 +68,7 @@ export const continuityAudit: Audit<State> = {
     state.putBack.see(item);
     if (item.kind !== "event") return state;
     const { typed, stream } = item;
+    if (state.kept.isAfterGap(item)) state.effects.forget(stream);
     if (
       typed?.type === "RecordsStored" ||
       typed?.type === "MembersNamed" ||
@@ -253,6 +258,7 @@ function checkReferences(
     const previous = decodePlain(columns.previous, count);
     const row = previous.findIndex((before, at) => before > 0 && before - 1 > nOf(at));
     if (row >= 0) refuse(`the step before that of input ${nOf(row)} is before the first one`);
+    else checkSteps(state, stream, event, stage, previous, nOf);
   }
   const { membersIn } = columns;
   const found = membersIn && state.beside.take(stream, "members", membersIn);
@@ -272,6 +278,35 @@ function checkReferences(
     } else if (out !== undefined) {
       refuse(`the result of input ${nOf(row)} is made of input ${out}, which was not taken in`);
     } else continue;
+    return;
+  }
+}
+
+/**
+ * Of a key's steps at a reduce each goes on from the one before it: where one is left out, or counted twice, two go on
+ * from the same. All rows of one input have one key.
+ */
+function checkSteps(
+  state: State,
+  stream: string,
+  { deployment }: StepsRecorded,
+  stage: number,
+  previous: readonly number[],
+  nOf: (row: number) => number,
+): void {
+  const name = `${stream} ${stage}`;
+  let known = state.steps.get(name);
+  // What another version has at this place may be another stage.
+  if (known === undefined || !equalBytes(known.deployment, deployment)) {
+    known = { deployment, named: new NamedOnce(LIMITS.auditStepsNamed) };
+    state.steps.set(name, known);
+  }
+  for (const [row, before] of previous.entries()) {
+    const n = nOf(row);
+    const from = n - (before - 1);
+    if (before < 2 || known.named.name(from, n)) continue;
+    const message = `its step goes on from that of input ${from}, as another one does: one of the two is not in the total`;
+    fail(state, `${stream}@${n}`, "StepLeftOut", message);
     return;
   }
 }

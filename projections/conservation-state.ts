@@ -114,6 +114,15 @@ export function unitOf(
   return unit;
 }
 
+/** What was known of a stream's unit, of which events have been let go of since: it begins anew where it says. */
+export function forgetUnit({ units, sinks, targets, inputs }: ConservationState, stream: string): void {
+  const isOf = (name: string) => name === stream || name.startsWith(`${stream} `);
+  for (const name of [...units.keys()].filter(isOf)) units.delete(name);
+  for (const name of [...targets.keys()].filter(isOf)) targets.delete(name);
+  sinks.delete(stream);
+  inputs.delete(stream);
+}
+
 /** N goes on without a gap, and `through` never falls. */
 export function goOn(state: ConservationState, item: AuditedEvent, unit: Unit, at: Extent): void {
   const { stream } = item;

@@ -34,6 +34,11 @@ export class EffectRanges {
     else waiting.push({ revision, event });
   }
 
+  /** Where the next range of a partition begins is not known any more. */
+  forget(main: string): void {
+    this.#next.delete(main);
+  }
+
   /**
    * What is wrong with the range of an event of the partition `main`: it goes on where the one before it ended, its
    * events are there. Lets go of what comes before the next range. `found` are the events in it.

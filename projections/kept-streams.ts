@@ -1,4 +1,4 @@
-import type { AuditItem } from "./audit.ts";
+import type { AuditedEvent, AuditItem } from "./audit.ts";
 
 /**
  * From which revision on the streams of a log are kept: the one place that says whether something is missing, or was
@@ -8,12 +8,31 @@ export class KeptStreams {
   readonly #first = new Map<string, number>();
   /** N of the first record that is kept. */
   readonly #next = new Map<string, number>();
+  /** The last revision that has come. */
+  readonly #last = new Map<string, number>();
+  #afterGap: AuditItem | undefined;
 
   /** To be told of every item. */
   see(item: AuditItem): void {
+    if (item.kind === "event") this.#come(item);
     if (item.kind !== "stream" || item.first === 0) return;
     this.#first.set(item.stream, item.first);
     this.#next.set(item.stream, item.next ?? Number.POSITIVE_INFINITY);
+  }
+
+  #come(item: AuditedEvent): void {
+    const { stream, revision } = item;
+    const last = this.#last.get(stream);
+    if (last !== undefined && revision > last + 1 && this.isGone(stream, revision - 1)) this.#afterGap = item;
+    this.#last.set(stream, Math.max(revision, last ?? 0));
+  }
+
+  /**
+   * Whether the events before this one were let go of after others of the stream had come: what those said is not what
+   * it goes on from.
+   */
+  isAfterGap(item: AuditItem): boolean {
+    return this.#afterGap === item;
   }
 
   /** Whether an event was let go. */

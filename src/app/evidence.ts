@@ -112,7 +112,7 @@ function mustHaveDigest(address: Address): void {
 
 function mustBeWhole({ gone: [gone], cut }: Trace): void {
   if (gone !== undefined) {
-    throw new HeadwaterError("RecordGone", "a part of the record's way has been let go of", {
+    throw new HeadwaterError("RecordGone", "a part of the record's way is not kept any more", {
       where: gone.address,
       hint: '"headwater lineage" shows what is left of it.',
     });

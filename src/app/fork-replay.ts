@@ -148,16 +148,17 @@ export async function compareFork(
     plan.definition,
     ...history.all.map((deployed) => structureOf(deployed, history.pipeline).definition),
   ];
+  const doubts = isBroken(lost) ? doubtsOf(lost, definitions, window.from) : undefined;
   const diff = await diffFork(surroundings, {
     ...{ log, history, forked, plan, window, file, taken, signal },
-    doubts: isBroken(lost) ? doubtsOf(lost, definitions, window.from) : undefined,
+    doubts,
     ...(only !== undefined && {
       told: { before: tells(only.source, chosen?.before), after: tells(only.source, chosen?.after) },
     }),
   });
   const refused =
     only?.quarantined && selection !== undefined
-      ? await refusedInFork(log, name, forked.current, selection.refused, signal)
+      ? await refusedInFork(log, name, forked.current, selection.refused, doubts, signal)
       : undefined;
   const [reexecuted, reused] = [stepsOf(counts, false), stepsOf(counts, true)];
   return {
@@ -168,6 +169,7 @@ export async function compareFork(
     version: history.at(window.to).version,
     only,
     records: await selectedRecords(within, only, selection),
+    keysUnknown: selection?.unknown || undefined,
     steps: reexecuted + reused,
     matched: diff.stages.reduce((sum, { same }) => sum + same, 0),
     diverged: diff.stages.reduce((sum, { changed, added, gone }) => sum + changed + added + gone, 0),

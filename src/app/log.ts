@@ -92,6 +92,12 @@ export async function* showStream(
   }
   if (shown > 0 || revision === undefined) return;
   const info = await log.streamInfo(stream);
+  if (info !== undefined && revision < info.firstRevision) {
+    throw new HeadwaterError("RecordGone", "the event is not kept any more", {
+      where: `${stream}@${revision}`,
+      hint: `The stream has its events from revision ${info.firstRevision} on: see "How long history is kept" in the README.`,
+    });
+  }
   throw new HeadwaterError("BadUsage", `the stream has no event ${revision}`, {
     where: stream,
     hint:

@@ -31,6 +31,11 @@ export interface ReplayProgress {
   /** Units of work that are done, of so many. */
   readonly units: number;
   readonly of: number;
+  /** From 0 to 1, by how much of each unit's window is behind. */
+  readonly share: number;
+  readonly stepsPerSecond: number;
+  /** At the rate by now; `undefined` while there is none. */
+  readonly secondsLeft: number | undefined;
 }
 
 /** The first divergence, with what was recorded in its place, and why it is another as far as that shows. */
@@ -51,6 +56,8 @@ export interface ReplayReport {
    * quarantine all that were refused.
    */
   readonly records: number;
+  /** Of `key`: of so many records it cannot be told whether they have it, as they are not kept; absent: of none. */
+  readonly keysUnknown: number | undefined;
   /** Steps that were recorded for it: input rows of all stages, as far as they are told of. `matched` and `diverged` make them up. */
   readonly steps: number;
   readonly matched: number;

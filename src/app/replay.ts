@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import type { DeployedSelection } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { ChosenRecords } from "../runtime/chosen-records.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
@@ -60,6 +61,7 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
       ...window,
       only,
       records,
+      keysUnknown: selection?.unknown || undefined,
       steps,
       matched: steps - diverged,
       diverged,
@@ -106,6 +108,7 @@ async function verify(
   const chosen = selection?.chosen;
   const watch = only?.quarantined ? new RefusedWatch(selection?.refused ?? []) : undefined;
   const units = unitsIn(history);
+  const begun = clock.monotonic();
   let steps = 0;
   let diverged = 0;
   let first: Divergence | undefined;
@@ -118,6 +121,7 @@ async function verify(
   for (const [done, { segment, partition }] of units.entries()) {
     const part = await partOf(log, stepsStream(history.pipeline, segment, partition), window, chosen);
     if (part === undefined) continue;
+    let begin: number | undefined;
     for await (const piece of checkPartition({
       ...{ log, clock, history, segment, partition, ...part },
       ...{ source: only?.source, chosen, signal, onGone },
@@ -130,10 +134,23 @@ async function verify(
       if (piece.first !== undefined && (first === undefined || piece.first.ordinal < first.ordinal)) {
         first = piece.first;
       }
-      onProgress?.({ steps, units: done, of: units.length });
+      if (onProgress === undefined) continue;
+      // Records lie about evenly between the first one and the end of a window.
+      begin ??= piece.ordinal;
+      const within = (piece.ordinal - begin) / Math.max(1, part.to - begin);
+      const share = (done + Math.min(1, Math.max(0, within))) / units.length;
+      onProgress({ steps, units: done, of: units.length, share, ...rateOf(steps, share, clock, begun) });
     }
   }
   return { steps, diverged, first, gone: { inputs, first: firstGone }, refused: watch?.end() };
+}
+
+function rateOf(steps: number, share: number, clock: Clock, begun: number) {
+  const seconds = (clock.monotonic() - begun) / 1_000;
+  return {
+    stepsPerSecond: seconds > 0 ? steps / seconds : 0,
+    secondsLeft: share > 0 ? (seconds * (1 - share)) / share : undefined,
+  };
 }
 
 /** The part of a window that a partition has something chosen in; `undefined`: it has nothing. */

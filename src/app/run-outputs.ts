@@ -32,7 +32,7 @@ export async function openTargets(
 
 function targetOf(
   { files, http, clock }: Surroundings,
-  request: RunRequest,
+  request: Pick<RunRequest, "rotations">,
   sink: string,
   output: string,
 ): SinkTarget {
@@ -43,16 +43,25 @@ function targetOf(
   return fileTarget(files, output, request.rotations?.get(sink) ?? request.rotations?.get(""));
 }
 
-/** The files of a fork's sinks. Throws `UnknownSink`, and what {@link openTargets} and {@link checkOutputs} throw. */
+/**
+ * What a fork's sinks write to: files, and receivers. Throws `UnknownSink`, `BadUsage` for standard output, which has the
+ * report, and what {@link openTargets} and {@link checkOutputs} throw.
+ */
 export async function openForkTargets(
-  { files }: Surroundings,
+  surroundings: Surroundings,
   log: EventLog,
   plan: Plan,
   outputs: ReadonlyMap<string, string> = new Map(),
 ): Promise<Map<string, SinkTarget>> {
+  if ([...outputs.values()].includes(STDIO)) {
+    throw new HeadwaterError("BadUsage", "standard output has what came of the replay", {
+      where: "--output",
+      hint: "Name a file, or an address that begins with http:// or https://.",
+    });
+  }
   await checkOutputPaths({ outputs });
   mustKnow("UnknownSink", "sink", plan.definition, outputs, plan.definition.sinks);
-  const targets = new Map([...outputs].map(([sink, path]) => [sink, fileTarget(files, path)]));
+  const targets = new Map([...outputs].map(([sink, path]) => [sink, targetOf(surroundings, {}, sink, path)]));
   await checkOutputs(log, plan, targets);
   return targets;
 }

@@ -23,6 +23,8 @@ export interface SearchRequest extends ViewOptions {
   readonly deployment?: string | number;
   /** Only what this source accepted, or this stage made. */
   readonly at?: string;
+  /** Called for a stream of which not all is there that was to be looked through: what was before the revision is not. */
+  readonly onGone?: (stream: string, before: number) => void;
   readonly signal?: AbortSignal;
 }
 

@@ -65,9 +65,9 @@ async function searchLog(
   const reader = new LineageReader(log, bundler);
   const history = await reader.history(request.pipeline);
   const terms = await termsOf(log, history, request);
-  const { signal, key } = request;
+  const { signal, key, onGone } = request;
   const hasKey = key === undefined ? undefined : await keyFilter(log, reader, history, key);
-  const context = { log, reader, history, view, ...(signal && { signal }) };
+  const context = { log, reader, history, view, ...(signal && { signal }), ...(onGone && { onGone }) };
   for await (const { stream, n, k, stage } of searchRecords(context, terms)) {
     const place = await reader.locate({
       stream,

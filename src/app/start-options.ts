@@ -32,8 +32,35 @@ export function badOption(where: string, value: unknown, wanted: string): Headwa
   return new HeadwaterError("BadUsage", `the option has to be ${wanted}, and is ${is}`, { where });
 }
 
+const OPTIONS: Readonly<Record<keyof StartOptions, true>> = {
+  log: true,
+  module: true,
+  inputs: true,
+  sinks: true,
+  parameters: true,
+  nodes: true,
+  executor: true,
+  hangAfterMs: true,
+  threadMemoryMb: true,
+  batchRecords: true,
+  tickMs: true,
+  provenance: true,
+  keepOpen: true,
+  drainTimeout: true,
+  checkpoints: true,
+  onNotice: true,
+};
+
 /** Options that nothing else checks. */
-export function mustBeOptions({ log, batchRecords, tickMs, provenance }: StartOptions): void {
+export function mustBeOptions(options: StartOptions): void {
+  const { log, batchRecords, tickMs, provenance } = options;
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(OPTIONS, name));
+  if (unknown !== undefined) {
+    throw new HeadwaterError("BadUsage", `start has no option ${JSON.stringify(unknown)}`, {
+      where: unknown,
+      hint: `It has ${Object.keys(OPTIONS).join(", ")}.`,
+    });
+  }
   if (typeof log !== "string") throw badOption("log", log, "the log's name, such as lmdb:.headwater");
   if (batchRecords !== undefined) mustBeWithin("batchRecords", batchRecords, 1, LIMITS.batchRecordsMost);
   if (tickMs !== undefined) mustBeWithin("tickMs", tickMs, 1, LIMITS.tickMsMost);
@@ -55,7 +82,12 @@ export function pathOf(module: unknown): string {
 
 /** A sink's binding that is no function. */
 export function mustBind(where: string, binding: unknown): void {
-  const { batch, file, url } = Object(binding) as Partial<Record<"batch" | "file" | "url", unknown>>;
-  if (typeof batch === "function" || typeof file === "string" || typeof url === "string") return;
-  throw badOption(where, binding, "a function, { batch: function }, { file: path } or { url: address }");
+  const bound = Object(binding) as Readonly<Record<string, unknown>>;
+  const is = (part: string, type: string, ...others: readonly string[]) =>
+    typeof bound[part] === type && Object.keys(bound).every((name) => [part, ...others].includes(name));
+  if (is("batch", "function") || is("file", "string", "rotate")) return;
+  if (is("url", "string", "headers", "timeout")) return;
+  const wanted =
+    "a function, { batch: function }, { file: path, rotate } or { url: address, headers, timeout }";
+  throw badOption(where, binding, wanted);
 }

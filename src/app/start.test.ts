@@ -15,6 +15,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
+/** What comes at once where nothing else is at work. */
+const PATIENT = { timeout: 30_000 };
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 function numbers(step = 1) {
@@ -162,7 +164,7 @@ describe("start", () => {
         },
       },
     });
-    await vi.waitUntil(() => seen.length > 0);
+    await vi.waitUntil(() => seen.length > 0, PATIENT);
     const report = await running.stop();
     expect(report.records).toMatchObject({ read: pushed, accepted: pushed, pending: 0 });
     expect(seen).toHaveLength(pushed);
@@ -282,6 +284,94 @@ describe("start", () => {
     expect(notices).toContain("drain-timeout");
   });
 
+  test.each(["offer", "push"] as const)(
+    "has one time to bring to its end what waits and what is in flight: %s",
+    async (how) => {
+      const drainMs = 2_000;
+      let delivered = 0;
+      const running = await start(numbers(), {
+        log: "memory:",
+        sinks: {
+          out: () => {
+            delivered++;
+            return pause(5);
+          },
+        },
+        drainTimeout: `${drainMs}ms`,
+        ...(how === "push" && {
+          inputs: {
+            in: async ({ push }: { push(record: unknown): Promise<void> }) => {
+              for (let id = 0; ; id++) await push({ id });
+            },
+          },
+        }),
+      });
+      if (how === "offer") for (let id = 0; id < 10_000; id++) running.offer("in", { id }).catch(() => {});
+      while (delivered === 0) await pause(1);
+      const begun = delivered;
+      // Which of the two comes first, however slow the machine is.
+      const first = await Promise.race([running.stop(), pause(2 * drainMs).then(() => "twice the time")]);
+      expect(first).not.toBe("twice the time");
+      expect(delivered).toBeGreaterThan(begun);
+    },
+    30_000,
+  );
+
+  test("bounds what waits by its size, too", async () => {
+    const running = await start(numbers(), {
+      log: "memory:",
+      sinks: { out: () => new Promise(() => {}) },
+      drainTimeout: "1ms",
+    });
+    const text = "x".repeat(200_000);
+    const most = (2 * LIMITS.inFlightBytes) / text.length;
+    let refused = 0;
+    const offers = Array.from({ length: 2 * most }, (_, id) =>
+      running.offer("in", { id, text }).catch((error: { code?: string }) => {
+        if (error.code === "Overloaded") refused++;
+      }),
+    );
+    await pause(1);
+    expect(refused).toBeGreaterThan(most / 2);
+    await running.stop();
+    await Promise.all(offers);
+  });
+
+  test("waits for whatever a sink's function answers that can be waited for", async () => {
+    const stored: unknown[] = [];
+    /** As those of databases: they do their work when somebody waits for them. */
+    const query = (record: unknown) => ({
+      // biome-ignore lint/suspicious/noThenProperty: that is what it is about.
+      then: (resolve: (value: unknown) => void) => {
+        setTimeout(() => {
+          stored.push(record);
+          resolve(undefined);
+        }, 1);
+      },
+    });
+    const running = await start(numbers(), {
+      log: "memory:",
+      inputs: { in: [{ id: 1 }, { id: 2 }] },
+      sinks: { out: (({ n }: { n: number }) => query(n)) as unknown as (record: never) => Promise<void> },
+    });
+    expect((await running.finished).outputs).toEqual({ out: 2 });
+    expect(stored).toEqual([1, 2]);
+  });
+
+  test("gives a function its context also in parts", async () => {
+    const p = pipeline("parts", { partitions: 1 });
+    p.source("in")
+      .map("m", async (_record, { now, random, uuid, effect, ordinal }) => ({
+        same: [now() > 0, random() < 1, uuid().length === 36, ordinal > 0],
+        answer: await effect("answer", () => 42),
+      }))
+      .sink("out");
+    const seen: unknown[] = [];
+    const sinks = { out: (record: unknown) => void seen.push(record) };
+    await (await start(p, { log: "memory:", inputs: { in: [{}] }, sinks })).finished;
+    expect(seen).toEqual([{ same: [true, true, true, true], answer: 42 }]);
+  });
+
   test("says what held it back", async () => {
     let pushed = 0;
     let waited = false;
@@ -387,6 +477,9 @@ describe("what start is given", () => {
     ["sinks.out", { sinks: { out: {} } }],
     ["sinks.out", { sinks: { out: null } }],
     ["sinks", { sinks: "out" }],
+    ["sinks.out", { sinks: { out: { file: "out.jsonl", rotat: "1MB" } } }],
+    ["sinks.out", { sinks: { out: { file: "out.jsonl", url: "http://127.0.0.1:1/" } } }],
+    ["input", { input: { in: [] } }],
     ["module", { module: 5 }],
     ["nodes", { nodes: "two" }],
     ["nodes", { nodes: 0.5 }],

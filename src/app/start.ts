@@ -55,6 +55,8 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const board = new ProgressBoard();
   const stop = new AbortController();
   let operating = false;
+  /** When it was told to stop, by the monotonic clock: what waits in queues and what is in flight share the time. */
+  let drainsSince: number | undefined;
   let begun = nothing;
   /** Whether there is anything to be drained is known then. */
   const decided = new Promise<void>((resolve) => {
@@ -96,6 +98,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           follow: false,
           keepOpen: options.keepOpen ?? false,
           ...(drainMs !== undefined && { drainMs }),
+          drainSince: () => drainsSince,
           signal: stop.signal,
           board,
           ...noticesTo(definition, (notice) => {
@@ -145,6 +148,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
       const closed = Promise.all(all.map((queue) => queue.close()));
       const done = finished.then(nothing, nothing);
       await Promise.race([decided, done]);
+      drainsSince ??= clock.monotonic();
       if (operating) await Promise.race([closed, done, sleep(clock, drainMs ?? LIMITS.drainMs, stop.signal)]);
       stop.abort();
       for (const queue of all) queue.end();

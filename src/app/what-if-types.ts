@@ -31,7 +31,7 @@ export interface WhatIfRequest extends ForkRequest, ReplaySelection {
 export interface ForkRequest {
   /** `lmdb:<dir>` or `esdb://…`. Another process may be at work on it. */
   readonly log: string;
-  /** Sink → file that gets what the fork has for it. Others hand out nothing. */
+  /** Sink → file, or address of a receiver, that gets what the fork has for it. Others hand out nothing. */
   readonly outputs?: ReadonlyMap<string, string>;
   /** A file that gets all differences as JSON lines, instead of what is in it. */
   readonly diff?: string;
@@ -107,6 +107,8 @@ export interface WhatIfReport {
    * quarantine all that were refused.
    */
   readonly records: number;
+  /** Of `key`: of so many records it cannot be told whether they have it, as they are not kept; absent: of none. */
+  readonly keysUnknown: number | undefined;
   /** Steps of the fork: input rows of all its stages. */
   readonly steps: number;
   /** Results of stages that are as they were recorded, and such that are not. */

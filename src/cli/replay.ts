@@ -13,9 +13,10 @@ import {
   type SelectionOptions,
   selectionLines,
   selectionRequest,
+  unknownKeyLines,
   withSelectionOptions,
 } from "./selection.ts";
-import { ReplayProgress, whatIfLines } from "./what-if.ts";
+import { ReplayProgress, VerifyProgress, whatIfLines } from "./what-if.ts";
 
 interface ReplayOptions extends ForkOptions, SelectionOptions {
   readonly from?: string;
@@ -102,9 +103,15 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
   const interrupt = listenForInterrupt(io);
   const { signal } = interrupt;
   const progress = new ReplayProgress(io, common.quiet);
+  const verifying = new VerifyProgress(io, common.quiet);
   try {
     if (!changes) {
-      const report = await app.replay({ ...window, signal });
+      const report = await app.replay({
+        ...window,
+        signal,
+        onProgress: (now) => verifying.update(now),
+      });
+      verifying.stop();
       await print(io, common, report, lines);
       const { otherError = 0 } = report.quarantined ?? {};
       return report.diverged + otherError > 0 ? EXIT.problem : EXIT.ok;
@@ -124,6 +131,7 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
     return EXIT.ok;
   } finally {
     progress.stop();
+    verifying.stop();
     interrupt.release();
   }
 }
@@ -158,6 +166,7 @@ function lines(report: ReplayReport): string[] {
     `pipeline   ${report.pipeline}  verify  ordinals ${report.from} to ${report.to}`,
     ...selectionLines(report.only),
     `records    ${formatNumber(report.records)}`,
+    ...unknownKeyLines(report),
     ...refusedLines(report.quarantined),
     `steps      ${formatNumber(report.steps)}: ${formatNumber(report.matched)} as recorded, ${formatNumber(report.diverged)} not`,
     ...(first === undefined ? [] : divergenceLines(first)),

@@ -19,7 +19,11 @@ export interface ForkOptions {
 export function withForkOptions(command: Command, prefix = ""): Command {
   return command
     .option("--diff <file>", `${prefix}all differences as JSON lines; the file is replaced`)
-    .option("-o, --output <SINK=FILE>", `${prefix}where what the sink would get is written`, collect)
+    .option(
+      "-o, --output <SINK=FILE|URL>",
+      `${prefix}where what the sink would get is written, or POSTed to`,
+      collect,
+    )
     .option("--rate <rate>", `${prefix}records a second, or 2x: so many times as fast as it was`);
 }
 

@@ -85,6 +85,7 @@ async function search(io: Io, pipeline: string, own: SearchOptions, common: Comm
   const bar = indexBar(io, common);
   const logTime = own.logTime ?? false;
   const { id, digest, node, stage: at } = own;
+  const gone = new Map<string, number>();
   const [key] = own.key === undefined ? [] : readingsOfKey(own.key);
   const request: SearchRequest = {
     log: common.log,
@@ -98,6 +99,7 @@ async function search(io: Io, pipeline: string, own: SearchOptions, common: Comm
     ...(own.deployment !== undefined && { deployment: deploymentOf(own.deployment) }),
     ...(at !== undefined && { at }),
     ...viewOptions(io, own, bar),
+    onGone: (stream, before) => gone.set(stream, before),
     signal: interrupt.signal,
   };
   let shown = 0;
@@ -117,7 +119,13 @@ async function search(io: Io, pipeline: string, own: SearchOptions, common: Comm
     bar.stop();
     interrupt.release();
   }
-  if (common.quiet || common.json) return;
+  if (common.quiet) return;
+  for (const [stream, before] of gone) {
+    await io.stderr.write(
+      `headwater: what ${stream} had before its event ${before} is not kept any more, and was not searched.\n`,
+    );
+  }
+  if (common.json) return;
   if (more)
     await io.stderr.write(`headwater: there are more than ${formatNumber(shown)}; --limit prints more.\n`);
   if (shown === 0) await io.stderr.write("headwater: no such record\n");

@@ -61,6 +61,14 @@ export function selectionLines(only: ReplayReport["only"]): string[] {
   return [`only       ${parts.join(", ")}`];
 }
 
+/** Of how many records the key cannot be told, for people. */
+export function unknownKeyLines({ keysUnknown }: Pick<ReplayReport, "keysUnknown">): string[] {
+  if (keysUnknown === undefined) return [];
+  return [
+    `  of ${formatNumber(keysUnknown)} more it cannot be told whether they have the key: they are not kept`,
+  ];
+}
+
 /** What becomes of refused records, for people. */
 export function refusedLines(report: ReplayReport["quarantined"]): string[] {
   if (report === undefined) return [];

@@ -1,9 +1,10 @@
+import type { ReplayProgress as VerifiedSoFar } from "../app/replay-types.ts";
 import type { DiffTotals, ForkProgress, OutputsDiff, WhatIfReport } from "../app/what-if-types.ts";
 import type { Value } from "../core/canonical.ts";
 import { formatNumber, formatSeconds, jsonable, table } from "./format.ts";
 import type { Io } from "./io.ts";
 import { Bar } from "./progress.ts";
-import { refusedLines, selectionLines } from "./selection.ts";
+import { refusedLines, selectionLines, unknownKeyLines } from "./selection.ts";
 
 /** Says how far a replay is: a bar on a terminal, else a line from time to time. */
 export class ReplayProgress {
@@ -26,6 +27,30 @@ export class ReplayProgress {
   }
 }
 
+/** Of the thousandths of a bar. */
+const PARTS = 1_000;
+
+/** Says how far history that is verified is. */
+export class VerifyProgress {
+  readonly #bar: Bar;
+
+  constructor(io: Io, quiet: boolean) {
+    this.#bar = new Bar(io, quiet, "{steps} steps, {rate} steps/s{left}");
+  }
+
+  update({ steps, share, stepsPerSecond, secondsLeft }: VerifiedSoFar): void {
+    this.#bar.update(Math.round(share * PARTS), PARTS, {
+      steps: formatNumber(steps),
+      rate: formatNumber(Math.round(stepsPerSecond)),
+      left: secondsLeft === undefined ? "" : `, ${formatSeconds(secondsLeft)} left`,
+    });
+  }
+
+  stop(): void {
+    this.#bar.stop();
+  }
+}
+
 /** Differences that are shown to people. */
 const SHOWN_EXAMPLES = 3;
 /** Fields that are named to people. */
@@ -39,6 +64,7 @@ export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly s
     `pipeline   ${report.pipeline}  what-if ${report.id}  against version ${report.version}, ordinals ${report.from} to ${report.to}`,
     ...selectionLines(report.only),
     `records    ${formatNumber(report.records)}`,
+    ...unknownKeyLines(report),
     ...goneLines(report),
     ...putBackLines(report),
     ...refusedLines(report.quarantined),

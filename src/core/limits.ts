@@ -240,8 +240,13 @@ export const LIMITS = {
   auditIntervals: 65_536,
   /** Inputs of a partition that its window or join did not take in, of which an audit remembers that no result has them. */
   auditInputsLeftOut: 65_536,
+  /** Inputs of a partition of which an audit remembers, at each reduce, whether a step goes on from theirs: a multiple of 8. */
+  auditStepsNamed: 65_536,
   /** Bytes of events that an audit keeps in mind because others take records from them; what is older is read again. */
   auditRecentBytes: 64 * 1024 * 1024,
+  /** What an audit is given at once, or so many bytes of events, after it was looked whether more was let go of. */
+  auditHeldItems: 256,
+  auditHeldBytes: 4 * 1024 * 1024,
   /** Events that are read again at once. */
   auditReadEvents: 32,
   /** Differences of each kind that are shown of each sink, and fields that are counted of each. */

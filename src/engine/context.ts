@@ -28,7 +28,10 @@ export interface StageScope {
 /** By which whoever called a stage's function says that it has answered; no name that a function could meet. */
 export const ANSWERED = Symbol("answered");
 
-/** The context of one record at one stage, for one call. Everything in it is computed when it is asked for. */
+/**
+ * The context of one record at one stage, for one call. Everything in it is computed when it is asked for. Its functions
+ * belong to it also when they are taken out of it: `({ now }) => …`.
+ */
 export class RowContext implements EffectContext {
   readonly #scope: StageScope;
   /** Row among the segment's inputs. */
@@ -79,13 +82,29 @@ export class RowContext implements EffectContext {
     return rootName(pipeline, origins, rows.sources?.[this.#origin] ?? 0, rows.roots[this.#origin] as number);
   }
 
-  random(): number {
+  get random(): () => number {
+    return () => this.#nextRandom();
+  }
+
+  get uuid(): () => string {
+    return () => this.#nextUuid();
+  }
+
+  get now(): () => number {
+    return () => ordinalToTime(this.ordinal);
+  }
+
+  get effect(): EffectContext["effect"] {
+    return (name, fn, options) => this.#effect(name, fn, options);
+  }
+
+  #nextRandom(): number {
     this.#random ??= seededRandom(`${this.root}\0${this.#scope.stage}\0${this.#scope.pathOf(this.#row)}`);
     return this.#random() / 2 ** 32;
   }
 
-  uuid(): string {
-    this.random();
+  #nextUuid(): string {
+    this.#nextRandom();
     const next = this.#random as () => number;
     const bytes = Buffer.alloc(16);
     for (let word = 0; word < 4; word++) bytes.writeUInt32BE(next(), word * 4);
@@ -93,11 +112,7 @@ export class RowContext implements EffectContext {
     return formatUuid(bytes, 8);
   }
 
-  now(): number {
-    return ordinalToTime(this.ordinal);
-  }
-
-  effect<T>(name: string, fn: (call: EffectCall) => T | Promise<T>, options?: EffectOptions): Promise<T> {
+  #effect<T>(name: string, fn: (call: EffectCall) => T | Promise<T>, options?: EffectOptions): Promise<T> {
     const { effects, kind, stage } = this.#scope;
     if (effects === undefined) throw cannotWait(kind, stage);
     this.#turns ??= new Map();

@@ -94,10 +94,10 @@ export class StepsComparison {
   }
 
   /**
-   * Compares the next inputs of the event with what came of them. Told are the steps that are `wanted`: what the stage of
+   * Compares the next inputs of the event with what came of them. Told are the steps that are `wanted`, all if that is absent: what the stage of
    * an index made of an input; of {@link SEGMENT_INPUT}, whether that is the one that was recorded.
    */
-  compare(rows: InputRows, result: SegmentResult, wanted: WantedStep = () => true): Comparison {
+  compare(rows: InputRows, result: SegmentResult, wanted?: WantedStep): Comparison {
     const from = this.#taken;
     const to = from + rows.count;
     const { first } = this.#event;
@@ -114,9 +114,11 @@ export class StepsComparison {
     }
     let steps = 0;
     for (const [stage, recorded] of this.#stages.entries()) {
-      for (let row = 0; row < rows.count; row++) {
-        if (wanted(row, stage)) steps += recorded.inputsBetween(from + row, from + row + 1);
-      }
+      if (wanted === undefined) steps += recorded.inputsBetween(from, to);
+      else
+        for (let row = 0; row < rows.count; row++) {
+          if (wanted(row, stage)) steps += recorded.inputsBetween(from + row, from + row + 1);
+        }
       const made = result.stages[stage] as StageRows;
       const ahead = recorded.input === SEGMENT_INPUT ? undefined : result.stages[recorded.input];
       for (const difference of recorded.compare(made, ahead, from, to)) {
@@ -125,6 +127,7 @@ export class StepsComparison {
       }
     }
     this.#taken = to;
+    if (wanted === undefined) return { steps, divergences };
     return { steps, divergences: divergences.filter(({ n, stage }) => wanted(n - first - from, stage)) };
   }
 }

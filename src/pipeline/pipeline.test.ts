@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import { count } from "./aggregates.ts";
 import { pipeline } from "./pipeline.ts";
+import { tumbling } from "./windows.ts";
 
 const Edit = z.object({ channel: z.string(), added: z.number() });
 
@@ -100,5 +102,37 @@ describe("a pipeline's definition", () => {
     expect(message(() => p.union("u", own, foreign))).toMatch(/another pipeline/);
     expect(message(() => p.union("u", own, own))).toMatch(/same stream twice/);
     expect(message(() => own.map("m", undefined as never))).toMatch(/has no function/);
+  });
+
+  it("names an option that is misspelt, and those that there are", () => {
+    const misspelt = (define: () => unknown) => {
+      try {
+        define();
+      } catch (error) {
+        const { message: what, where } = error as Error & { where: string };
+        return `${what}: ${where}`;
+      }
+      return "";
+    };
+    const given = (options: object) => options as never;
+    expect(misspelt(() => pipeline("p", given({ partitons: 4 })))).toMatch(
+      /no option "partitons".*pipeline p/,
+    );
+    const p = pipeline("p");
+    expect(misspelt(() => p.source("in", given({ kee: () => 1 })))).toMatch(/no option "kee".*source in/);
+    const own = p.source("own", { key: () => "k", eventTime: () => 0 });
+    const fn = (record: unknown) => record;
+    for (const define of [
+      () => own.map("m", fn, given({ onerror: "fail" })),
+      () => own.filter("m", () => true, given({ onerror: "fail" })),
+      () => own.split("m", { a: () => true }, given({ onerror: "fail" })),
+      () => own.route("m", ["a"], () => [], given({ onerror: "fail" })),
+      () => own.reduce("m", given({ init: () => 0, step: () => 0, emit: () => 0, onerror: "fail" })),
+      () => own.window("m", tumbling("1m"), given({ aggregate: count(), emit: () => 0, onerror: "fail" })),
+      () => own.join("m", own, () => 0, given({ within: "1m", onerror: "fail" })),
+      () => own.joinTable("m", own, () => 0, given({ onerror: "fail" })),
+    ]) {
+      expect(misspelt(define)).toMatch(/no option "onerror".*stage m/);
+    }
   });
 });

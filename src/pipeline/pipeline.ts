@@ -13,6 +13,7 @@ import type {
   WatermarkPolicy,
 } from "./definition.ts";
 import { type Duration, durationMs } from "./duration.ts";
+import { mustBeKnownOptions } from "./known-options.ts";
 import type { Output } from "./output.ts";
 import { type RetentionOptions, retentionPolicy } from "./retention.ts";
 import { KeyedStream, type Stream } from "./stream.ts";
@@ -83,6 +84,7 @@ export class Pipeline {
 
   constructor(name: string, options: PipelineOptions) {
     checkName("pipeline", name);
+    mustBeKnownOptions(options, "pipeline", name);
     this.name = name;
     this.#options = {
       partitions: wholeNumber(options.partitions ?? LIMITS.partitions, "partitions", LIMITS.partitionsMost),
@@ -111,6 +113,7 @@ export class Pipeline {
   source(name: string, declared: object = {}): KeyedStream<never, never> & Stream<never> {
     checkName("source", name);
     this.#claimName(name, "source");
+    mustBeKnownOptions(declared, "source", name);
     const options = declared as Partial<SourceDefinition> & { readonly watermark?: WatermarkOptions };
     for (const part of ["key", "eventTime", "id"] as const) {
       if (options[part] === undefined || typeof options[part] === "function") continue;

@@ -11,6 +11,7 @@ import type {
   WaitingOptions,
 } from "./definition.ts";
 import { failurePolicy } from "./failure-policy.ts";
+import { mustBeKnownOptions } from "./known-options.ts";
 import type { Output } from "./output.ts";
 import {
   declareParameters,
@@ -139,6 +140,7 @@ export class Stream<T> {
     predicates: Readonly<Record<string, unknown>>,
     options: FunctionOptions<ParameterDeclarations> = {},
   ): [string, Output][] {
+    mustBeKnownOptions(options, "split", name);
     const labels = Object.keys(predicates ?? {});
     for (const label of labels) mustBeFunction(predicates[label], name, `predicate ${label}`);
     return labelled(this.output, [...labels, REST], {
@@ -160,6 +162,7 @@ export class Stream<T> {
     options: MakingOptions<ParameterDeclarations> = {},
   ): [string, Output][] {
     mustBeFunction(fn, name, "function");
+    mustBeKnownOptions(options, "route", name);
     return labelled(this.output, labels ?? [], {
       kind: "route",
       name,
@@ -180,6 +183,7 @@ export class Stream<T> {
     options: MakingOptions<ParameterDeclarations> = {},
   ): Output {
     mustBeFunction(fn, name, "function");
+    mustBeKnownOptions(options, kind, name);
     if (kind === "keyBy") refuseParameters(name, kind, options.parameters);
     return this.output.addStage({
       kind,
@@ -352,6 +356,7 @@ export class KeyedStream<T, K extends Key> extends Stream<T> {
         hint: `Write it like .reduce(${JSON.stringify(name)}, { init, step, emit }).`,
       });
     }
+    mustBeKnownOptions(options, "reduce", name);
     for (const part of ["init", "step", "emit"] as const) mustBeFunction(options[part], name, part);
     return new KeyedStream(
       this.output.addStage({

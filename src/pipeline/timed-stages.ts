@@ -10,6 +10,7 @@ import type {
 } from "./definition.ts";
 import { type Duration, durationMs } from "./duration.ts";
 import { failurePolicy } from "./failure-policy.ts";
+import { mustBeKnownOptions } from "./known-options.ts";
 import { refuseParameters } from "./parameters.ts";
 import type { EarlyFiring, WindowInfo, Windows } from "./windows.ts";
 
@@ -65,6 +66,7 @@ export function windowDefinition(
   if (typeof options?.emit !== "function") {
     throw bad("the stage has no emit", where, "Give { aggregate, emit }: emit makes the output of a window.");
   }
+  mustBeKnownOptions(options, "window", name);
   const { aggregate, emit, lateness = 0, early } = options;
   if (!["time", "session", "global"].includes(windows?.kind)) {
     throw bad("the stage has no windows", where, 'Give tumbling("10m"), sliding, session or globalWindow.');
@@ -143,6 +145,7 @@ export function joinDefinition(
       'Give within: "10m", or { before, after } or one of them.',
     );
   }
+  mustBeKnownOptions(options, "join", name);
   return {
     kind: "join",
     name,
@@ -166,6 +169,7 @@ export function tableJoinDefinition(
   options: TableJoinOptions,
 ): TableJoinDefinition {
   refuseParameters(name, "join with a table", (options as Undeclared).parameters);
+  mustBeKnownOptions(options, "tableJoin", name);
   return {
     kind: "tableJoin",
     name,

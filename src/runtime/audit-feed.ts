@@ -2,11 +2,13 @@ import type { AuditedEvent, AuditItem } from "../../projections/audit.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import { decodeLeaves } from "../core/leaves.ts";
+import { LIMITS } from "../core/limits.ts";
 import { comparePositions } from "../core/position.ts";
 import { AUDIT_STREAM, COVERED_PREFIXES } from "../core/streams.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { AuditRefused } from "./audit-refused.ts";
 import { AuditUpstreams } from "./audit-upstreams.ts";
+import { KeptNow } from "./kept-now.ts";
 
 /** The streams of a log that are audited; what other programs keep in it is none of our business. */
 const AUDITED = { prefixes: [...COVERED_PREFIXES, "audit_"] } as const;
@@ -14,32 +16,53 @@ const AUDITED = { prefixes: [...COVERED_PREFIXES, "audit_"] } as const;
 type LeafItem = Extract<AuditItem, { readonly kind: "leaf" }>;
 
 /**
- * What audits see of the log as it is now, in the order that {@link AuditItem} says. Two readers go through the log
- * side by side, one over its events and one over the leaves of the Merkle tree, so that neither has to be remembered;
- * and for each partition and sink one over each stream that it takes records from.
+ * What audits see of the log as it is now, in the order that {@link AuditItem} says. History may be let go of meanwhile:
+ * items are held back, a few at a time, until it was looked whether that has happened, so that whoever misses something
+ * knows by then that it was let go of.
  */
 export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGenerator<AuditItem> {
-  const signed = signal === undefined ? {} : { signal };
   const lastOfTree = (await log.streamInfo(AUDIT_STREAM))?.lastRevision ?? -1;
-  const first = new Map<string, number>();
-  for await (const { stream, firstRevision, lastRevision } of log.streams(AUDITED)) {
-    if (!isAudited(stream)) continue;
-    if (firstRevision > 0) first.set(stream, firstRevision);
-    const next = firstRevision > 0 ? await nextAt(log, stream, firstRevision) : undefined;
-    yield {
-      kind: "stream",
-      stream,
-      first: firstRevision,
-      last: lastRevision,
-      ...(next !== undefined && { next }),
-    };
+  const kept = await KeptNow.of(log, AUDITED, isAudited);
+  yield* kept.streams();
+  let held: AuditItem[] = [];
+  let bytes = 0;
+  for await (const item of readItems(log, kept, lastOfTree, signal)) {
+    held.push(item);
+    bytes += item.kind === "event" ? item.data.length : 0;
+    if (held.length < LIMITS.auditHeldItems && bytes < LIMITS.auditHeldBytes) continue;
+    await kept.look();
+    yield* kept.takeNews();
+    yield* held;
+    held = [];
+    bytes = 0;
   }
+  await kept.look();
+  yield* kept.takeNews();
+  yield* held;
+}
+
+/**
+ * The items after the streams. Two readers go through the log side by side, one over its events and one over the leaves
+ * of the Merkle tree, so that neither has to be remembered; and for each partition and sink one over each stream that it
+ * takes records from.
+ */
+async function* readItems(
+  log: EventLog,
+  kept: KeptNow,
+  lastOfTree: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<AuditItem> {
+  const signed = signal === undefined ? {} : { signal };
   const { position: end } = await log.size();
   const tree = treeItems(log, lastOfTree);
   const upstreams = new AuditUpstreams(log);
   const refused = new AuditRefused(log);
   // A leaf has an event after it unless that was let go.
-  const isGone = ({ leaf }: LeafItem) => leaf.revision < (first.get(leaf.stream) ?? 0);
+  const isGone = async ({ leaf }: LeafItem) => {
+    if (leaf.revision < kept.firstOf(leaf.stream)) return true;
+    await kept.look();
+    return leaf.revision < kept.firstOf(leaf.stream);
+  };
   try {
     for await (const event of log.readAll({ filter: AUDITED, ...signed })) {
       if (comparePositions(event.position, end) > 0) break;
@@ -47,7 +70,8 @@ export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGen
       if (event.stream !== AUDIT_STREAM) {
         for (let ended = false; !ended; ) {
           const { value: item } = await tree.next();
-          ended = item === undefined || (item.kind === "leaf" && (isOf(item, event) || !isGone(item)));
+          ended =
+            item === undefined || (item.kind === "leaf" && (isOf(item, event) || !(await isGone(item))));
           if (item !== undefined) yield item;
         }
       }
@@ -63,21 +87,6 @@ export async function* auditItems(log: EventLog, signal?: AbortSignal): AsyncGen
   if (signal?.aborted) return;
   yield* tree;
   yield { kind: "end" };
-}
-
-/** The N that a source or partition has come to at its first event that is there. */
-async function nextAt(log: EventLog, stream: string, revision: number): Promise<number | undefined> {
-  if (!stream.startsWith("source_") && !stream.startsWith("steps_")) return undefined;
-  try {
-    for await (const recorded of log.read(stream, { from: revision, limit: 1 })) {
-      const { data } = decodeEvent(recorded);
-      return "first" in data ? data.first : undefined;
-    }
-  } catch (error) {
-    // What is wrong with an event is told when it has its turn.
-    if (!(error instanceof HeadwaterError)) throw error;
-  }
-  return undefined;
 }
 
 /** The leaves of the tree, and where it was signed. */

@@ -1,6 +1,8 @@
 import { decodeDeltas } from "../core/columns.ts";
 import { DIGEST_BYTES, toHex } from "../core/digest.ts";
+import type { StepsRecorded } from "../core/events.ts";
 import { originName } from "../engine/origins.ts";
+
 import {
   type DivergenceKind,
   type StepDivergence,
@@ -10,7 +12,8 @@ import {
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { Chosen } from "./chosen-records.ts";
 import { descendsFrom } from "./descent.ts";
-import { type ReexecutedPiece, type ReexecutionQuery, reexecutePartition } from "./reexecution.ts";
+import { isGone, type ReexecutedPiece, type ReexecutionQuery, reexecutePartition } from "./reexecution.ts";
+
 import { readMembersColumn } from "./snapshots.ts";
 
 /** A step that did not give what was recorded. */
@@ -35,6 +38,8 @@ export interface Divergence {
 
 /** What came of comparing some inputs. */
 export interface CheckedPiece {
+  /** The ordinal of the last of them. */
+  readonly ordinal: number;
   /** Steps that were recorded for them. */
   readonly steps: number;
   readonly diverged: number;
@@ -51,12 +56,14 @@ export interface CheckQuery extends ReexecutionQuery {
   onPiece?(piece: ReexecutedPiece, first: number): void;
 }
 
-/** Which steps of a piece are asked for; its first input is N = `first`. */
+/** Which steps of a piece are asked for, all if `undefined`; its first input is N = `first`. */
 function wantedIn(
   { from, to, source, chosen }: CheckQuery,
   { rows, origins, deployed, segment, stream }: ReexecutedPiece,
   first: number,
-): WantedStep {
+): WantedStep | undefined {
+  const isWithin = (rows.ordinals[0] ?? from) >= from && (rows.ordinals.at(-1) ?? to) <= to;
+  if (isWithin && source === undefined && chosen === undefined) return undefined;
   const isOf = descendsFrom(deployed, source);
   const names = segment.stages.map(({ definition }) => definition.name);
   const isChosen: WantedStep = (row, stage) => {
@@ -78,21 +85,39 @@ function wantedIn(
 
 /** Runs a partition's history again and compares it, piece by piece. Throws as `reexecutePartition`. */
 export async function* checkPartition(query: CheckQuery): AsyncGenerator<CheckedPiece> {
-  let comparison: StepsComparison | undefined;
-  let revision: number | undefined;
+  let comparison: { readonly of: StepsRecorded; readonly with: StepsComparison | undefined } | undefined;
   for await (const piece of reexecutePartition(query)) {
-    if (comparison === undefined || comparison.left === 0 || revision !== piece.revision) {
-      revision = piece.revision;
-      const { membersIn } = piece.event.stages?.[0] ?? {};
-      const members = membersIn && (await readMembersColumn(query.log, piece.stream, membersIn));
-      comparison = new StepsComparison(piece.event, piece.segment, members);
-    }
-    comparison.pass(piece.passed);
-    const next = piece.event.first + piece.event.count - comparison.left;
-    const { steps, divergences } = comparison.compare(piece.rows, piece.result, wantedIn(query, piece, next));
+    if (comparison?.of !== piece.event)
+      comparison = { of: piece.event, with: await comparisonOf(query, piece) };
+    const { with: held } = comparison;
+    if (held === undefined) continue;
+    held.pass(piece.passed);
+    const next = piece.event.first + piece.event.count - held.left;
+    const { steps, divergences } = held.compare(piece.rows, piece.result, wantedIn(query, piece, next));
     query.onPiece?.(piece, next);
     const [first] = divergences;
-    yield { steps, diverged: divergences.length, first: first && describe(piece, first) };
+    const ordinal = piece.rows.ordinals.at(-1) ?? query.from;
+    yield { ordinal, steps, diverged: divergences.length, first: first && describe(piece, first) };
+  }
+}
+
+/** What an event is held to; `undefined`: not all of it is there any more, which is told. */
+async function comparisonOf(
+  { log, onGone }: CheckQuery,
+  { event, stream, segment }: ReexecutedPiece,
+): Promise<StepsComparison | undefined> {
+  const { membersIn } = event.stages?.[0] ?? {};
+  try {
+    return new StepsComparison(
+      event,
+      segment,
+      membersIn && (await readMembersColumn(log, stream, membersIn)),
+    );
+  } catch (error) {
+    if (onGone === undefined || !isGone(error)) throw error;
+    const reason = `${error.message}: ${error.where ?? ""}`;
+    onGone({ address: `${stream}@${event.first}`, inputs: event.count, reason });
+    return undefined;
   }
 }
 

@@ -350,7 +350,7 @@ export class LineageReader {
     }
     const unit = stream.replace(/^quarantine_/, "steps_");
     const sought = await this.#seeker.find(unit, n);
-    if (sought.kind === "gone") return goneAt(address, sought.before);
+    if (sought.kind === "gone") return { ...goneAt(address, sought.before), stream: unit };
     if (sought.kind === "never") throw notFound(address, howMany(sought.next));
     const input = await this.#input(unit, n, sought.event);
     const quarantined = await this.#refused.quarantinedAt(input, stage, k);

@@ -398,7 +398,8 @@ export class MergeReader {
       const buffer = chunk.buffers[row] as Uint8Array;
       const start = chunk.starts[row] as number;
       const end = chunk.ends[row] as number;
-      rows.records.push(decode(buffer, start, end));
+      // What stands in the place of a record that was let go of is none.
+      rows.records.push(chunk.digested?.[row] ? undefined : decode(buffer, start, end));
       rows.buffers.push(buffer);
       rows.starts.push(start);
       rows.ends.push(end);

@@ -1,5 +1,4 @@
 import { HeadwaterError } from "../core/errors.ts";
-import { LIMITS } from "../core/limits.ts";
 import { errorTold } from "../core/told-error.ts";
 import type { CancelTimer, Clock } from "../ports/clock.ts";
 import type { Append, EventLog } from "../ports/event-log.ts";
@@ -108,11 +107,11 @@ export class NodeThread {
     this.#end("killed");
   }
 
-  /** Lets go of it. What is still asked of it fails. */
-  async close(): Promise<void> {
+  /** Lets go of it; after `graceMs` it is ended where it is. What is still asked of it fails. */
+  async close(graceMs: number): Promise<void> {
     this.#reason ??= "let-go";
     this.#cancelLook();
-    await this.#thread.end(LIMITS.threadEndMs);
+    await this.#thread.end(graceMs);
     await this.#ended;
   }
 

@@ -90,10 +90,10 @@ export class NodeThreads {
     this.#threads.get(node)?.kill();
   }
 
-  /** Lets go of all threads. */
-  async close(): Promise<void> {
+  /** Lets go of all threads; those that have not ended by themselves after `graceMs` are ended where they are. */
+  async close(graceMs: number): Promise<void> {
     this.#closed = true;
-    await Promise.all([...this.#threads.values()].map((thread) => thread.close()));
+    await Promise.all([...this.#threads.values()].map((thread) => thread.close(graceMs)));
   }
 
   #threadOf(node: string): NodeThread {

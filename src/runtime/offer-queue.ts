@@ -1,11 +1,14 @@
 import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import { roughSize } from "../core/rough-size.ts";
 import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
 
 /** Where a program's records wait for a door. Bounded: what does not fit is answered with "later". */
 export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
   #waiting: IntakeRecord[] = [];
   #unsettled = 0;
+  /** About how many bytes those take. */
+  #bytes = 0;
   #offered = 0;
   #ended = false;
   /** Takes no more; what waits is still to be taken. */
@@ -18,7 +21,7 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
    * wait. Rejects with `Stopped` when the pipeline takes no more.
    */
   async push(value: unknown): Promise<void> {
-    while (!this.#closed && this.#unsettled >= LIMITS.inFlightRecords) await this.#change();
+    while (!this.#closed && this.#full) await this.#change();
     if (this.#closed) throw new HeadwaterError("Stopped", "the source takes no more records");
     this.#add(value, () => {});
   }
@@ -32,7 +35,7 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
     if (this.#closed) {
       return Promise.reject(new HeadwaterError("Stopped", "the source takes no more records"));
     }
-    if (this.#unsettled >= LIMITS.inFlightRecords) {
+    if (this.#full) {
       return Promise.reject(
         new HeadwaterError("Overloaded", `${this.#unsettled} offered records wait to be taken`, {
           hint: "Wait for earlier offers before making more.",
@@ -48,11 +51,18 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
     });
   }
 
+  get #full(): boolean {
+    return this.#unsettled >= LIMITS.inFlightRecords || this.#bytes >= LIMITS.inFlightBytes;
+  }
+
   #add(value: unknown, settled: (outcome: IntakeOutcome) => void): void {
+    const bytes = roughSize(value);
+    this.#bytes += bytes;
     this.#unsettled++;
     this.#offered++;
     const settle = (outcome: IntakeOutcome) => {
       this.#unsettled--;
+      this.#bytes -= bytes;
       settled(outcome);
       this.#tellRoom();
     };

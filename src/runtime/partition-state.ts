@@ -14,7 +14,7 @@ import type { DeploymentHistory } from "./deployment-history.ts";
 import { partitionEngine, rerunContext } from "./partition-restore.ts";
 import { refusedBefore } from "./refused-inputs.ts";
 import { rerunInputs } from "./rerun-inputs.ts";
-import { ordinalOfInput, readOne, seekThrough } from "./seek.ts";
+import { ordinalOfInput, readUnlessGone, seekThrough } from "./seek.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 export {
@@ -80,7 +80,7 @@ async function placeAt(query: PartitionStateQuery, stream: string): Promise<Plac
     place.revision > 0 &&
     !equalBytes(place.event.deployment, deployed.deployment)
   ) {
-    place = await readPlace(log, stream, place.revision - 1);
+    place = await readPlace(log, stream, place.revision - 1, ordinal);
   }
   // Where a batch ended between records of one ordinal, its snapshot holds some that are later than it is complete.
   const next = place?.event.through === ordinal ? place.event.snapshot?.next : undefined;
@@ -90,7 +90,7 @@ async function placeAt(query: PartitionStateQuery, stream: string): Promise<Plac
 
 async function placeUpTo(log: EventLog, stream: string, ordinal: number): Promise<Place | undefined> {
   const revision = await seekThrough(log, stream, ordinal);
-  const place = revision === undefined ? undefined : await readPlace(log, stream, revision);
+  const place = revision === undefined ? undefined : await readPlace(log, stream, revision, ordinal);
   if (place === undefined || place.event.through <= ordinal) return place;
   // From the beginning on there was nothing before; else it was let go of.
   if (place.revision > 0 && ordinal > THROUGH_NOTHING) throw letGoOf(stream, ordinal, place);
@@ -104,8 +104,13 @@ function letGoOf(stream: string, ordinal: number, { revision, event }: Place): H
   });
 }
 
-async function readPlace(log: EventLog, stream: string, revision: number): Promise<Place> {
-  const event = decodeEvent(await readOne(log, stream, revision));
+async function readPlace(log: EventLog, stream: string, revision: number, ordinal: number): Promise<Place> {
+  const recorded = await readUnlessGone(log, stream, revision);
+  if (recorded === undefined) {
+    const first = (await log.streamInfo(stream))?.firstRevision ?? 0;
+    throw letGoOf(stream, ordinal, await readPlace(log, stream, Math.max(first, revision + 1), ordinal));
+  }
+  const event = decodeEvent(recorded);
   if (event.type === "PartitionClaimed" || event.type === "StepsRecorded")
     return { revision, event: event.data };
   throw new HeadwaterError("LogDamaged", `a partition's stream holds ${event.type}`, {
@@ -123,7 +128,8 @@ async function nothingSince(
 ): Promise<boolean> {
   const through = snapshot?.through ?? THROUGH_NOTHING;
   if (through >= ordinal) return true;
-  const covering = event.through < ordinal ? (await readPlace(log, stream, revision + 1)).event : event;
+  const covering =
+    event.through < ordinal ? (await readPlace(log, stream, revision + 1, ordinal)).event : event;
   const { first, watermark } = covering;
   const ordinals = "ordinals" in covering && covering.ordinals ? decodeDeltas(covering.ordinals) : [];
   const next = first + ordinals.filter((other) => other <= ordinal).length;

@@ -330,11 +330,16 @@ export async function operate(environment: RunEnvironment, operation: Operation)
   // The signal closes the doors, too: see `DoorOptions.closing`.
   const onStop = () => {
     const { drainMs = LIMITS.drainMs } = operation;
-    cancelDeadline = environment.clock.setTimeout(() => {
-      late = true;
-      operation.onDrainTimeout?.(drainMs);
-      actor.send({ type: "STOP" });
-    }, drainMs);
+    const { clock } = environment;
+    const spentMs = clock.monotonic() - (operation.drainSince?.() ?? clock.monotonic());
+    cancelDeadline = clock.setTimeout(
+      () => {
+        late = true;
+        operation.onDrainTimeout?.(drainMs);
+        actor.send({ type: "STOP" });
+      },
+      Math.max(0, drainMs - spentMs),
+    );
     lookForEnd();
   };
   if (signal.aborted) onStop();
@@ -366,7 +371,8 @@ export async function operate(environment: RunEnvironment, operation: Operation)
     // Who begins again in this process must not meet what it began before.
     if (operation.follow && !late) await pool.settled();
     if (late) await settledWithin(environment.clock, pool, LIMITS.letGoMs);
-    await threads?.close();
+    // Who did not settle by then is at something that never ends.
+    await threads?.close(late ? 0 : LIMITS.threadEndMs);
   }
   return !late;
 }

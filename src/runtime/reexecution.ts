@@ -102,6 +102,14 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         throw foreignEvent(stream, recorded.revision, type);
       const place = before;
       before = data;
+      const lost = data.first - (place === undefined ? data.first : endOf(place));
+      if (lost > 0) {
+        // Events in between were let go of meanwhile.
+        const reason = `records that are to be run again were let go of: ${stream}@${recorded.revision - 1}`;
+        tell(query, stream, { first: data.first - lost, count: lost }, reason);
+        running?.stop();
+        running = undefined;
+      }
       if (type === "PartitionClaimed" || data.count === 0 || highestOrdinal(data) < from) continue;
       if ((decodeDeltas(data.ordinals ?? new Uint8Array(0))[0] ?? 0) > to) break;
       if (running !== undefined && !equalBytes(running.deployed.deployment, data.deployment)) {
@@ -124,7 +132,7 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
           query,
           stream,
           lastRevision,
-          place ?? (await placeBefore(log, stream, recorded.revision)),
+          lost > 0 || place === undefined ? await placeBefore(log, stream, recorded.revision) : place,
           data,
         );
         const wanted = isWanted(query, stream, data);
@@ -180,10 +188,15 @@ async function* keptOf(
   const missing = (at: number) => {
     tell(query, stream, { first: event.first + next, count: at - next }, reason);
   };
-  for await (const { at, rows, result } of runKept(kept)) {
-    missing(at);
-    yield { ...first, passed: at - next, rows, result };
-    next = at + rows.count;
+  try {
+    for await (const { at, rows, result } of runKept(kept)) {
+      missing(at);
+      yield { ...first, passed: at - next, rows, result };
+      next = at + rows.count;
+    }
+  } catch (error) {
+    // The events that had the inputs may be gone, too, or went meanwhile.
+    if (!isGone(error)) throw error;
   }
   missing(event.count);
 }
@@ -204,8 +217,13 @@ class Gap {
   }
 }
 
-function isGone(error: unknown): error is HeadwaterError {
+/** Whether something cannot be run again because what it takes is not there any more. */
+export function isGone(error: unknown): error is HeadwaterError {
   return isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
+}
+
+function endOf(event: UnitEvent): number {
+  return event.first + ("count" in event ? event.count : 0);
 }
 
 function tell(query: ReexecutionQuery, stream: string, event: Inputs, reason: string): void {

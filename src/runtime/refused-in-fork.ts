@@ -6,6 +6,7 @@ import { StepGraph } from "../engine/step-graph.ts";
 import { type Plan, SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { structureOf } from "./deployed-plan.ts";
+import type { Doubts } from "./fork-gaps.ts";
 import { type RefusalReason, type RefusedAgain, type RefusedNow, refusedAgain } from "./refused-again.ts";
 import { stepsStreamOf } from "./routes.ts";
 import { seekThrough } from "./seek.ts";
@@ -17,13 +18,15 @@ export async function refusedInFork(
   fork: string,
   deployed: PipelineDeployed,
   refused: readonly RefusedRow[],
+  doubts: Doubts | undefined,
   signal: AbortSignal,
 ): Promise<RefusedAgain[]> {
   const plan = structureOf(deployed, fork);
   const found: RefusedAgain[] = [];
   for (const row of refused) {
     if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while refused records were looked for");
-    found.push(refusedAgain(row, await nowOf(log, plan, row)));
+    const isLost = doubts?.isLost(row.origin, row.root) === true;
+    found.push(refusedAgain(row, isLost ? { fate: "unverifiable" } : await nowOf(log, plan, row)));
   }
   return found;
 }

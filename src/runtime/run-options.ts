@@ -68,6 +68,8 @@ export interface RunOptions {
   readonly signal: AbortSignal;
   /** How many milliseconds that may take; 30 s if absent. */
   readonly drainMs?: number;
+  /** Since when that time runs, by the monotonic clock; absent: since `signal` aborts. */
+  drainSince?(): number | undefined;
   readonly board: ProgressBoard;
   /** `before` is what was deployed until then. */
   onDeployed(deployed: PipelineDeployed, before: PipelineDeployed | undefined): void;

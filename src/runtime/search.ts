@@ -11,7 +11,7 @@ import type { DeploymentHistory } from "./deployment-history.ts";
 import { stagesOf } from "./lineage-places.ts";
 import type { LineageReader } from "./lineage-reader.ts";
 import type { LineageView } from "./lineage-view.ts";
-import { seekThrough } from "./seek.ts";
+import { readUnlessGone, seekThrough } from "./seek.ts";
 
 /** What a record has to satisfy; what is absent does not count. */
 export interface SearchTerms {
@@ -44,6 +44,8 @@ export interface SearchContext {
   /** By it ids and digests are found; the others by going through the streams. */
   readonly view: LineageView | undefined;
   readonly signal?: AbortSignal;
+  /** Called for a stream of which not all is there that was to be looked through: what was before the revision is not. */
+  onGone?(stream: string, before: number): void;
 }
 
 /** All records of a pipeline that satisfy the terms, stream by stream, in the order of each. */
@@ -64,7 +66,7 @@ export async function* searchRecords(context: SearchContext, terms: SearchTerms)
 
 /** Events that may hold such records. */
 async function* candidates(
-  { log, history, view, signal }: SearchContext,
+  { log, history, view, signal, onGone }: SearchContext,
   { id, digest, at, ordinals }: SearchTerms,
 ): AsyncGenerator<RecordedEvent> {
   const { pipeline } = history;
@@ -80,7 +82,9 @@ async function* candidates(
         : view.find(digestTerm(digest as Uint8Array, 0));
     for (const { stream, revision } of found) {
       if (parseUnitStream(stream)?.pipeline !== pipeline) continue;
-      for await (const event of log.read(stream, { from: revision, limit: 1 })) yield event;
+      const event = await readUnlessGone(log, stream, revision);
+      if (event === undefined) onGone?.(stream, (await log.streamInfo(stream))?.firstRevision ?? 0);
+      else yield event;
     }
     return;
   }
@@ -97,10 +101,12 @@ async function* candidates(
     }
   }
   for (const stream of new Set(streams)) {
-    if ((await log.streamInfo(stream)) === undefined) continue;
+    const info = await log.streamInfo(stream);
+    if (info === undefined) continue;
     const unit = parseUnitStream(stream);
     const range = unit?.kind === "source" ? ordinals?.get(unit.source) : undefined;
     const from = range === undefined ? 0 : ((await seekThrough(log, stream, range.from - 1)) ?? 0);
+    if (info.firstRevision > 0 && from <= info.firstRevision) onGone?.(stream, info.firstRevision);
     for await (const event of log.read(stream, { from, ...(signal && { signal }) })) {
       yield event;
       const { data } = decodeEvent(event);

@@ -35,32 +35,40 @@ interface KeyedEdge {
   readonly part: Part;
 }
 
+/** How many records have a key, and of how many in its partition that cannot be told, as they are not kept any more. */
+export interface KeyedRecords {
+  readonly found: number;
+  readonly unknown: number;
+}
+
 const BATCH_RECORDS = 2_048;
 
 /**
  * Chooses records that have a key: that their source gave them, or by which a keyed stage took them. They are read from
  * where they are kept, of the partition that the key leads to, and the functions that gave the keys are asked, each
- * deployment's for its own records. Answers how many there are. Throws `RecordGone` where records are not kept any more,
- * `IncompatibleDeployment` where the code was not.
+ * deployment's for its own records. Throws `IncompatibleDeployment` where the code was not kept.
  */
 export async function chooseKey(
   walk: KeyWalk,
   selected: SelectedRecords,
   query: KeyQuery,
   { from, to }: { readonly from: number; readonly to: number },
-): Promise<number> {
+): Promise<KeyedRecords> {
   const { history } = walk;
   let found = 0;
+  let unknown = 0;
   for (const deployed of history.all) {
     const until = (history.after(deployed)?.from ?? Number.MAX_SAFE_INTEGER) - 1;
     const [first, last] = [Math.max(from, deployed.from), Math.min(to, until)];
     if (first > last) continue;
     const plan = await history.planOf(deployed);
     for (const edge of edgesOf(plan, query, partitionOfKey(query.key, deployed.partitions))) {
-      found += await chooseOf(walk, plan, edge, query.key, selected, first, last);
+      const more = await chooseOf(walk, plan, edge, query.key, selected, first, last);
+      found += more.found;
+      unknown += more.unknown;
     }
   }
-  return found;
+  return { found, unknown };
 }
 
 function* edgesOf(plan: Plan, { source, stage }: KeyQuery, partition: number): Generator<KeyedEdge> {
@@ -104,8 +112,12 @@ async function chooseOf(
   selected: SelectedRecords,
   from: number,
   to: number,
-): Promise<number> {
-  const upstreams = all.map((one) => ({ ...one, upTo: Math.min(to, one.upTo ?? to) }));
+): Promise<KeyedRecords> {
+  const upstreams = all.map((one) => ({
+    ...one,
+    upTo: Math.min(to, one.upTo ?? to),
+    gone: "digest" as const,
+  }));
   const { decode } = rerunContext(log, clock, plan, "full");
   const reader = new MergeReader({
     ...{ log, clock, upstreams, decode, tickMs: 0 },
@@ -115,6 +127,7 @@ async function chooseOf(
     firingOrigins: plan.firingOrigins,
   });
   let found = 0;
+  let unknown = 0;
   try {
     for (let through = from - 1; through < to; ) {
       const batch = await reader.next(BATCH_RECORDS, signal);
@@ -122,6 +135,10 @@ async function chooseOf(
       through = batch.through;
       const { rows } = batch;
       for (let row = 0; row < rows.count; row++) {
+        if (typeof source === "function" && rows.digested?.has(row)) {
+          unknown++;
+          continue;
+        }
         const own = typeof source === "function" ? keyBy(source, rows.records[row]) : rows.keys?.[row];
         if (!Object.is(own === 0 ? 0 : own, key === 0 ? 0 : key)) continue;
         const stream = upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
@@ -134,7 +151,7 @@ async function chooseOf(
   } finally {
     reader.stop();
   }
-  return found;
+  return { found, unknown };
 }
 
 /** A record at which the function fails has no key: its stage has refused it. */

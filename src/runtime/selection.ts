@@ -47,6 +47,8 @@ export interface Selection {
   readonly chosen: ChosenRecords;
   /** How many records have the key, or were refused; of one record 1. */
   readonly begun: number;
+  /** Of a key: of how many records it cannot be told, because they are not kept any more. */
+  readonly unknown?: number;
   /** Where they are in the pipeline, whatever runs: see {@link placeAt}. */
   readonly places: ReadonlySet<string>;
   /** Those that were refused. */
@@ -60,6 +62,9 @@ export interface RefusedRow {
   readonly refused: Refused;
   readonly stage: string;
   readonly ordinal: number;
+  /** What it descends from. */
+  readonly origin: string;
+  readonly root: number;
   /** Of what the stage was given: see {@link rowPlaces}. */
   readonly place: string;
 }
@@ -112,10 +117,11 @@ async function selectKey(
 ): Promise<Selection> {
   const forwards = new SelectedRecords();
   const { from, to } = context;
-  let begun = await chooseKey(context, forwards, query, { from, to });
+  const { found, unknown } = await chooseKey(context, forwards, query, { from, to });
+  let begun = found;
   const firings = firingsOf(query, () => begun++);
   await walkForwards(context, forwards, from, to, firings);
-  return { chosen: new ChosenRecords(forwards), begun, places: new Set(), refused: [] };
+  return { chosen: new ChosenRecords(forwards), begun, unknown, places: new Set(), refused: [] };
 }
 
 /**
@@ -219,7 +225,7 @@ async function refusedRows(
     const { unit, place, record } = refused;
     if (record.kind !== "quarantined" || place.stage === undefined) continue;
     const input = await reader.inputAt(unit, place.n);
-    const { ordinal } = input.graph.input(input.row);
+    const { ordinal, source: origin, root } = input.graph.input(input.row);
     if (ordinal < from || ordinal > to) continue;
     const { segment } = segmentOf(context, input, unit);
     const part = givenPart(segment, place.stage);
@@ -230,7 +236,7 @@ async function refusedRows(
     const where = rowPlaces(input.graph)({ stage: given, row });
     const k = given === SEGMENT_INPUT ? 0 : (place.k ?? 0);
     const seed = { stream: unit, part, n: place.n, k, ordinal, place: placeAt(where, part, segment.name) };
-    rows.push({ refused, stage: place.stage, ordinal, place: where, seed });
+    rows.push({ refused, stage: place.stage, ordinal, origin, root, place: where, seed });
   }
   return rows;
 }

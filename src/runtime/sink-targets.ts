@@ -1,3 +1,4 @@
+import { isThenable } from "../engine/promises.ts";
 import type { Files } from "../ports/files.ts";
 import {
   type OutputBatch,
@@ -73,7 +74,8 @@ export class CallbackTarget extends StreamTarget {
   override async write({ records }: OutputBatch): Promise<boolean> {
     for (const record of records) {
       const done = this.#callback(record);
-      if (done instanceof Promise) await done;
+      // A query builder does its work only when it is awaited; what has nothing to wait for need not cost a turn.
+      if (isThenable(done)) await done;
     }
     return true;
   }

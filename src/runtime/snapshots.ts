@@ -48,8 +48,9 @@ export async function readChunks(
   }
   if (parts.length !== chunks) {
     if (((await log.streamInfo(stream))?.firstRevision ?? 0) > revision) {
-      throw new HeadwaterError("RecordGone", "what is looked for was let go of", {
+      throw new HeadwaterError("RecordGone", `what is needed of ${stream} is not kept any more`, {
         where: `${stream}@${revision}`,
+        hint: 'Retention has let it go: see "How long history is kept" in the README.',
       });
     }
     throw new HeadwaterError("LogDamaged", `${chunks} chunks should be here, ${parts.length} are`, {

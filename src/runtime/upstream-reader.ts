@@ -96,8 +96,8 @@ export class UpstreamReader {
   readonly #stop = new AbortController();
   readonly #steps: WatermarkStep[] = [];
   #lastStep = THROUGH_NOTHING - 1;
-  /** Whether an event has been received. */
-  #begun = false;
+  /** The N after what has been received; before that the cursor. */
+  #received: number;
   #queued = 0;
   #queuedBytes = 0;
   /** Row of the first queued chunk that is next. */
@@ -113,6 +113,7 @@ export class UpstreamReader {
     this.selection = selection;
     this.#bounds = bounds;
     this.#end = bounds.cursor;
+    this.#received = bounds.cursor;
     this.#changed = changed;
   }
 
@@ -258,12 +259,12 @@ export class UpstreamReader {
     return { typed, chunk, beyond: rows.ns[within.count], last };
   }
 
-  /** The first event that is read has to be where reading begins, or before. */
+  /** An event has to go on where the one before it ended, the first one where reading begins, or before. */
   #mustNotSkip({ data }: TypedEvent, { stream, revision }: RecordedEvent): void {
-    if (this.#begun) return;
-    this.#begun = true;
-    const { cursor } = this.#bounds;
-    if (!("first" in data) || data.first <= cursor) return;
+    if (!("first" in data)) return;
+    const cursor = this.#received;
+    this.#received = Math.max(cursor, data.first + ("count" in data ? data.count : 0));
+    if (data.first <= cursor) return;
     throw new HeadwaterError("RecordGone", "records that are to be read were let go of", {
       where: `${stream}@${cursor}`,
       hint: `The stream begins with its event ${revision} now: see "How long history is kept" in the README.`,

@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
-import { decodeDeltas, decodePlain, encodeDeltas, encodePlain } from "../../src/core/columns.ts";
+import { decodeDeltas, decodePlain, decodeRuns, encodeDeltas, encodePlain } from "../../src/core/columns.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
 import type { RecordedEvent } from "../../src/ports/event-log.ts";
 import { openLog } from "../../src/runtime/compose.ts";
@@ -125,6 +125,23 @@ const discarded = () => dataOf(({ type }) => type === "RecordsDiscarded");
 
 const windowOf = (data: Data) => list(data["stages"] ?? [])[0] ?? {};
 const membersIn = (data: Data) => decodePlain(column(windowOf(data)["members"] ?? new Uint8Array(0)));
+
+/** Steps of the reduce that go on from one before: which input each is of, and which it goes on from, in the event. */
+const stepsOfTotals = (data: Data) => {
+  const stages = list(data["stages"] ?? []).slice(0, 3);
+  const previous = stages[2]?.["previous"];
+  if (previous === undefined) return [];
+  let inputs = Array.from({ length: num(data["count"]) }, (_, row) => row);
+  for (const { results } of stages) {
+    if (results === undefined) continue;
+    const given = decodeRuns(column(results), inputs.length);
+    inputs = inputs.flatMap((input, row) => new Array<number>(given[row] ?? 0).fill(input));
+  }
+  return decodePlain(column(previous)).flatMap((back, row) => {
+    const input = inputs[row] ?? 0;
+    return back > 1 ? [{ row, input, from: input - back + 1 }] : [];
+  });
+};
 
 const lateEvent = () =>
   events.find(
@@ -580,6 +597,28 @@ const LIES: readonly Lie[] = [
     check: "conservation",
     code: "TwoEnds",
     at: (data, { stream }) => `${stream}@${num(data["first"]) + 1}`,
+  },
+  {
+    what: "a total that leaves a step out",
+    stream: "steps_eventful.even.",
+    type: "StepsRecorded",
+    where: (data) => data["entry"] === undefined && stepsOfTotals(data).length > 1,
+    change: (data) => {
+      const [one, other] = stepsOfTotals(data);
+      const stages = list(data["stages"]).map((stage, at) => {
+        if (at !== 2) return stage;
+        const previous = decodePlain(column(stage["previous"]));
+        const back = (other?.input ?? 0) - (one?.from ?? 0) + 1;
+        return {
+          ...stage,
+          previous: encodePlain(previous.map((was, row) => (row === other?.row ? back : was))),
+        };
+      });
+      return { ...data, stages };
+    },
+    check: "continuity",
+    code: "StepLeftOut",
+    at: (data, { stream }) => `${stream}@${num(data["first"]) + (stepsOfTotals(data)[1]?.input ?? 0)}`,
   },
   {
     what: "a window that has a record that came too late for it",

@@ -108,6 +108,11 @@ describe("a replay over records of which some were let go of", () => {
     expect(report).toMatchObject({ diverged: 1, firstDivergence: { stage: "weigh", value: 50 } });
 
     define("q.ts", "return n % 2 === 0 ? -n : n", "sample: 0.3", false);
+    // Each record of the key is told of, or of how many that cannot be said.
+    const keyed = await replay("--key", "1");
+    expect(keyed.report.records).toBeGreaterThan(10);
+    expect(keyed.report.steps).toBe(keyed.report.records);
+    expect(keyed.report.keysUnknown).toBeGreaterThan(0);
     const other = await replay("--what-if", "q.ts");
     const [sink] = other.report.diff.sinks;
     expect(sink).toMatchObject({ added: 0, gone: 0, unverifiable: report.unverifiable });

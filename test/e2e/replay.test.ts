@@ -1,6 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { replay as replayIn } from "../../src/app/replay.ts";
+import type { ReplayProgress } from "../../src/app/replay-types.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { acceptedOrdinals } from "../simulation/log-content.ts";
 import { headwater, jsonError, Workplace } from "./command.ts";
@@ -126,8 +128,35 @@ export default p;
     const diverged = await replay("--source", "other");
     expect(diverged.report).toMatchObject({ records: 20, steps: 40, matched: 39, diverged: 1 });
     expect((await replay()).report).toMatchObject({ records: 50, steps: 100, diverged: 1 });
+    // So do the differences of another version: of 10, which is from "in", and of 40, which is not.
+    writeFileSync(join(cwd, "q.ts"), text.replace("n === 31 ? Date.now() : n", "n % 30 === 10 ? -n : n"));
+    for (const [source, same] of [
+      ["in", 29],
+      ["other", 18],
+    ] as const) {
+      const { report } = await replay("--what-if", "q.ts", "--source", source);
+      // What 31 was then it never is again.
+      const changed = source === "in" ? 1 : 2;
+      expect(report).toMatchObject({ only: { source }, records: same + changed });
+      expect(report.diff).toMatchObject({ same, changed, added: 0, gone: 0 });
+    }
     const unknown = await headwater(["replay", "weights", "--source", "none", "--json"], { cwd });
     expect(jsonError(unknown)).toMatchObject({ code: "UnknownSource", hint: "It has: in, other." });
+  });
+
+  it("tells a program how far it is", async () => {
+    define("return n");
+    await run(0, 200);
+    const told: ReplayProgress[] = [];
+    const log = `lmdb:${join(cwd, ".headwater")}`;
+    const report = await replayIn({ log, pipeline: "weights", onProgress: (now) => void told.push(now) });
+    expect(report).toMatchObject({ steps: 400, diverged: 0 });
+    const shares = told.map(({ share }) => share);
+    expect(shares).toEqual([...shares].sort((a, b) => a - b));
+    expect(shares.length).toBeGreaterThan(10);
+    expect(told.at(-1)).toMatchObject({ steps: 400, units: 1, of: 2 });
+    expect(shares.at(-1)).toBeGreaterThan(0.9);
+    expect(shares.at(-1)).toBeLessThanOrEqual(1);
   });
 
   it("says what is wrong with what it is asked", async () => {
@@ -165,7 +194,11 @@ describe("headwater audit --reexecute", () => {
     const { checked, assurance } = sample.check as never as { checked: number; assurance: { share: number } };
     expect(checked).toBeGreaterThan(100);
     expect(checked).toBeLessThan(200);
-    expect(assurance).toEqual({ confidence: 0.99, share: 0.01 ** (1 / checked), of: 500 });
+    expect(assurance).toEqual({
+      confidence: 0.99,
+      share: expect.closeTo(0.01 ** (1 / checked), 12),
+      of: 500,
+    });
     expect(await audited("--reexecute", "0.3")).toEqual(sample);
     // Of other samples hardly all have as many inputs as this one.
     const others: unknown[] = [];

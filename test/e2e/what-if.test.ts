@@ -5,6 +5,7 @@ import { openLog } from "../../src/runtime/compose.ts";
 import { acceptedOrdinals } from "../simulation/log-content.ts";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
 import { clearSound } from "./open-log.ts";
+import { Receiver } from "./receiver.ts";
 
 const place = new Workplace();
 let cwd: string;
@@ -228,10 +229,19 @@ describe("headwater replay --what-if", () => {
         'weighed.keyBy("by", (w) => (w as number) % 3).reduce(',
       ),
     );
-    define("kind.ts", { before: '.filter("first", () => true)' });
+    writeFileSync(
+      join(cwd, "kind.ts"),
+      readFileSync(join(cwd, "p.ts"), "utf8").replace('.map("weigh", async', '.filter("weigh", '),
+    );
     const last = (await ordinals()).at(-1) as number;
     for (const [args, code, text] of [
       [["--what-if", "no-stage.ts"], "IncompatibleDeployment", "no stage weigh"],
+      [["--what-if", "kind.ts"], "IncompatibleDeployment", "is a filter, and was a map"],
+      [["--what-if", "p.ts", "--source", "none"], "UnknownSource", "no source"],
+      [["--source", "none"], "UnknownSource", "no source"],
+      [["--from", "9", "--to", "3"], "BadUsage", "ends before it begins"],
+      [["--from", String(last + 5)], "BadUsage", "nothing in the window"],
+      [["--what-if", "nowhere.ts"], "BadPipeline", "no such module"],
       [["--what-if", "partitions.ts"], "IncompatibleDeployment", "2 partitions"],
       [["--what-if", "key.ts"], "IncompatibleDeployment", "another key"],
       [["--what-if", "name.ts"], "IncompatibleDeployment", "defines the pipeline others"],
@@ -253,7 +263,66 @@ describe("headwater replay --what-if", () => {
     const again = await headwater(["replay", "weights", "--what-if", "p.ts", "--id", "mine", "--json"], {
       cwd,
     });
+    expect(again.code).toBe(2);
     expect(jsonError(again)).toMatchObject({ code: "BadUsage", where: "mine, pipeline weights" });
+  });
+
+  it("hands what another version gives to a receiver", async () => {
+    define("p.ts", {});
+    await run("p.ts", 0, 50);
+    define("double.ts", { weigh: "return 2 * n" });
+    const receiver = await Receiver.start((batch) => (batch === 1 ? 503 : 200));
+    try {
+      await whatIf("--what-if", "double.ts", "--output", `weighed=${receiver.url}`);
+      expect(receiver.lines.map((line) => JSON.parse(line))).toEqual(
+        Array.from({ length: 50 }, (_, n) => 2 * n),
+      );
+    } finally {
+      await receiver.stop();
+    }
+    const stdout = await headwater(["replay", "weights", "--what-if", "1", "--output", "out=-", "--json"], {
+      cwd,
+    });
+    expect([stdout.code, jsonError(stdout)["where"]]).toEqual([2, "--output"]);
+  });
+
+  it("runs beside others, and beside the pipeline", async () => {
+    define("p.ts", {});
+    await run("p.ts", 0, 200);
+    define("double.ts", { weigh: "return 2 * n" });
+    define("half.ts", { weigh: "return n / 2" });
+    const [one, other] = await Promise.all([
+      whatIf("--what-if", "double.ts", "--id", "one", "--to", String((await ordinals()).at(-1))),
+      whatIf("--what-if", "half.ts", "--id", "other", "--to", String((await ordinals()).at(-1))),
+      run("p.ts", 200, 300),
+    ]);
+    for (const report of [one, other]) {
+      // 0 is 0 anyway, and the first total of its key.
+      expect(report.diff).toMatchObject({ same: 2, changed: 398, added: 0, gone: 0 });
+    }
+    const list = await replays("list");
+    expect(list.map(({ id, status }: { id: string; status: string }) => [id, status])).toEqual([
+      ["one", "done"],
+      ["other", "done"],
+    ]);
+  });
+
+  it("runs no code that is not what was deployed", async () => {
+    define("p.ts", { weigh: 'return n + "first".length' });
+    await run("p.ts", 0, 10);
+    const file = join(cwd, ".headwater", "data.mdb");
+    const data = readFileSync(file);
+    const at = data.indexOf('"first".length');
+    expect(at).toBeGreaterThan(0);
+    for (let place = at; place >= 0; place = data.indexOf('"first".length', place))
+      data.write('"worse"', place);
+    writeFileSync(file, data);
+    for (const args of [[], ["--what-if", "1"], ["--set", "weigh.none=1"]]) {
+      const ended = await headwater(["replay", "weights", ...args, "--json"], { cwd });
+      expect(jsonError(ended)).toMatchObject({ code: "LogDamaged", where: expect.stringMatching(/^code_/) });
+      expect(ended.code).toBe(3);
+    }
+    await place.clear();
   });
 
   it("runs again only what the change can have an effect on, and says how much that was", async () => {

@@ -9,7 +9,9 @@ import type { EventLog } from "../../src/ports/event-log.ts";
 import type { Chosen } from "../../src/runtime/chosen-records.ts";
 import { lastThrough } from "../../src/runtime/completed.ts";
 import { DeploymentHistory, forkedPlan } from "../../src/runtime/deployment-history.ts";
+import { doubtsOf } from "../../src/runtime/fork-gaps.ts";
 import { runFork } from "../../src/runtime/fork-run.ts";
+import { type LostRecords, lostRecords } from "../../src/runtime/lost-records.ts";
 import {
   commonOrder,
   type DiffCounts,
@@ -43,6 +45,8 @@ export interface SimulatedFork {
   readonly to: number;
   readonly reused?: readonly string[];
   readonly cuts?: readonly string[];
+  /** Records that were let go of are left out. */
+  readonly gaps?: boolean;
   readonly newEffects?: DeployedFork["newEffects"];
   readonly circumstances: Circumstances;
 }
@@ -94,6 +98,7 @@ export async function simulateFork(fork: SimulatedFork): Promise<void> {
       reused: fork.reused ?? [],
       cuts: fork.cuts ?? [],
       newEffects: fork.newEffects ?? "called",
+      ...(fork.gaps && { gaps: fork.gaps }),
     };
     const board = new ProgressBoard();
     const done = runFork(
@@ -110,6 +115,7 @@ export async function simulateFork(fork: SimulatedFork): Promise<void> {
         bundle: undefined,
         fork: of,
         from: fork.from,
+        withoutState: fork.gaps === true,
         history: await historyOf(log, "p", ran),
         targets: new Map(),
         board,
@@ -160,9 +166,21 @@ export async function throughOf(log: EventLog, definition: PipelineDefinition): 
   return through;
 }
 
+/** What of the records of a window is not kept any more. */
+export function lostIn({
+  log,
+  ran,
+  from,
+  to,
+}: Omit<SimulatedFork, "circumstances" | "id">): Promise<LostRecords> {
+  const sources = ran.sources.map(({ name }) => name);
+  const { signal } = new AbortController();
+  return lostRecords({ log, pipeline: "p", sources, from, to, signal });
+}
+
 /** Compares what went to a sink in the pipeline and in its fork; of a selection only what that tells of. */
 export async function diffIn(
-  { log, ran, definition, id, from, to }: SimulatedFork,
+  { log, ran, definition, id, from, to, gaps }: SimulatedFork,
   sink: string,
   only?: SelectionQuery,
 ): Promise<{ counts: DiffCounts; differences: OutputDifference[] }> {
@@ -172,6 +190,8 @@ export async function diffIn(
   const after = await historyOf(log, forkName("p", id), definition);
   const order = commonOrder([planPipeline(ran).origins, planPipeline(definition).origins]) ?? [];
   const differences: OutputDifference[] = [];
+  const lost = gaps ? await lostIn({ log, ran, definition, from, to }) : undefined;
+  const doubts = lost && doubtsOf(lost, [ran, definition], from);
   const compare = async () => {
     const context = { log, clock: world, bundler: NOTHING_LOADED, from, to, signal: query.signal };
     const selection = only && (await select({ ...context, history: before }, only));
@@ -179,8 +199,8 @@ export async function diffIn(
     const told = (chosen: Chosen | undefined) =>
       chosen && { told: ({ stream, part, n, k }: OutputPlace) => chosen.has(stream, part, n, k) };
     return diffOutputs(
-      recordedOutputs({ ...query, history: before, ...told(selection?.chosen) }),
-      recordedOutputs({ ...query, history: after, ...told(forked) }),
+      recordedOutputs({ ...query, doubts, history: before, ...told(selection?.chosen) }),
+      recordedOutputs({ ...query, doubts, history: after, ...told(forked) }),
       order,
       (difference) => {
         differences.push(difference);

@@ -12,8 +12,8 @@ export const BOUNDS = {
   commitBytes: 16 * 1024 * 1024,
   /** What a courteous writer takes into one while others commit; so many times as long as it had the lock it rests. */
   courtesyBytes: 128 * 1024,
-  courtesyTimes: 4,
-  courtesyMs: 2,
+  courtesyTimes: 9,
+  courtesyMs: 10,
   courtesyMsMost: 250,
   /** Others that have committed so long ago at most are at work. */
   courtesyForMs: 1_000,

@@ -1,16 +1,20 @@
 import { readdirSync } from "node:fs";
-import { constants, setPriority } from "node:os";
+import { constants, getPriority, setPriority } from "node:os";
+
+/** How much lower: with this a thread gets a third of what another gets that wants as much. */
+const A_LITTLE = 5;
 
 /**
- * Lets other processes of this host go first when processors are short, for good. Who only reads goes last of all; who
- * also writes to a log others write to goes a little behind: while it has the log's lock, they wait for it.
+ * Lets other processes of this host that have its priority go first when processors are short, for good. Who only reads
+ * goes last of all. Who also writes to a log goes a little behind: while it has the log's lock others wait for it, and it
+ * must not wait for a processor then.
  */
 export function lowerPriority(of: "reading" | "writing"): void {
-  const priority =
-    of === "reading" ? constants.priority.PRIORITY_LOW : constants.priority.PRIORITY_BELOW_NORMAL;
+  const { PRIORITY_LOW } = constants.priority;
+  const lower = of === "reading" ? PRIORITY_LOW : A_LITTLE;
   for (const thread of threads()) {
     try {
-      setPriority(thread, priority);
+      setPriority(thread, Math.min(getPriority(thread) + lower, PRIORITY_LOW));
     } catch {
       // It has ended, or this is not allowed here: then it is as it was.
     }

@@ -1,0 +1,126 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Ended, headwater, jsonError, projectFile, Workplace } from "./command.ts";
+
+const PIPELINE = projectFile("test/e2e/fixtures/cut-short.ts");
+const RECORDS = 1_000;
+const MINUTE = 60_000;
+
+const place = new Workplace();
+let cwd = "";
+
+beforeAll(async () => {
+  cwd = await place.folder();
+  const lines = Array.from({ length: RECORDS }, (_, n) =>
+    JSON.stringify({ n, key: `k${n % 5}`, time: n * 1_000 }),
+  );
+  const io = ["--input", "readings=in.jsonl", "--output", "sums=sums.jsonl", "--batch", "16"];
+  for (const part of [RECORDS / 2, RECORDS]) {
+    writeFileSync(join(cwd, "in.jsonl"), `${lines.slice(0, part).join("\n")}\n`);
+    const ran = await ask("run", PIPELINE, ...io);
+    expect(ran.code, ran.stderr).toBe(0);
+  }
+  expect((await ask("keygen", "signer")).code).toBe(0);
+  expect((await ask("checkpoint", "--key", "signer.key", "--out", "note")).code).toBe(0);
+}, MINUTE);
+afterAll(() => place.clear());
+
+const ask = (...args: readonly string[]): Promise<Ended> => headwater(args, { cwd });
+
+async function gone(where: string | RegExp, ...args: readonly string[]): Promise<void> {
+  const text = await ask(...args);
+  expect([text.code, text.stdout], args.join(" ")).toEqual([2, ""]);
+  expect(text.stderr).toMatch(/^headwater: .* (not kept any more|let go of)/);
+  const json = await ask(...args, "--json");
+  expect([json.code, json.stdout]).toEqual([2, ""]);
+  const error = jsonError(json);
+  expect(error).toMatchObject({ code: "RecordGone", hint: expect.stringMatching(/\S/) as string });
+  expect(error.where).toMatch(where);
+}
+
+describe("what was let go of", () => {
+  it("is told by lineage, of each way to name a record, and by evidence, which makes no file", async () => {
+    await gone(/^source_cut-short\.readings@0$/, "lineage", "source_cut-short.readings@0");
+    await gone(
+      /^steps_cut-short\.checked\.0000@1\.0\/checked$/,
+      "lineage",
+      "steps_cut-short.checked.0000@1.0/checked",
+    );
+    await gone(/^cut-short\/sums#0$/, "lineage", "sums#0");
+    await gone(/^source_cut-short\.readings@3$/, "lineage", "source_cut-short.readings@3", "--forward");
+    const evidence = (record: string) => ["evidence", record, "--checkpoint", "note", "--out", "proof"];
+    await gone(/@0$/, ...evidence("source_cut-short.readings@0"));
+    await gone(/sums#0$/, ...evidence("sums#0"));
+    expect(existsSync(join(cwd, "proof"))).toBe(false);
+  });
+
+  it("is told by log show, of an event; what was never there is something else", async () => {
+    await gone(/^steps_cut-short\.sums\.0000@0$/, "log", "show", "steps_cut-short.sums.0000@0");
+    const never = await ask("log", "show", "steps_cut-short.sums.0000@100000", "--json");
+    expect([never.code, jsonError(never).code]).toEqual([2, "BadUsage"]);
+  });
+
+  it("is told by state, as of a point before what is kept", async () => {
+    const now = await ask("state", "cut-short", "sums", "--json");
+    const { ordinal } = JSON.parse(now.stdout.split("\n")[0] ?? "") as { ordinal: number };
+    const outputs = readFileSync(join(cwd, "sums.jsonl"), "utf8").trimEnd().split("\n");
+    const last = JSON.parse(outputs.at(-1) ?? "") as { key: number; sum: number };
+    const at = (...more: readonly string[]) => ["state", "cut-short", "sums", String(last.key), ...more];
+    expect((await ask(...at())).stdout).toMatch(String(last.sum));
+    await gone(/^steps_cut-short\.sums\.000[01]@\d+$/, ...at("--at", "1970-01-01T00:01:00Z"));
+    await gone(/^steps_cut-short\.sums\.000[01]@\d+$/, ...at("--at", String(ordinal - 4_096 * 1_000)));
+  });
+
+  it("is told by search beside what it finds", async () => {
+    const made = await ask("search", "cut-short", "--stage", "checked", "--node", "node-1", "--json");
+    expect(made.code).toBe(0);
+    expect(made.stdout.trimEnd().split("\n").length).toBeGreaterThan(0);
+    for (const partition of ["0000", "0001"]) {
+      expect(made.stderr).toMatch(
+        new RegExp(
+          `^headwater: what steps_cut-short\\.checked\\.${partition} had before its event \\d+ is not kept`,
+          "m",
+        ),
+      );
+    }
+    const early = await ask(
+      "search",
+      "cut-short",
+      "--from",
+      "1970-01-01T00:00:00Z",
+      "--to",
+      "1970-01-01T00:01:00Z",
+    );
+    expect([early.code, early.stdout]).toEqual([0, ""]);
+    expect(early.stderr).toMatch(
+      /what source_cut-short\.readings had before its event \d+ is not kept any more/,
+    );
+    const late = await ask("search", "cut-short", "--from", "1970-01-01T00:16:38Z");
+    expect(late.stdout).toMatch(/source_cut-short\.readings@999/);
+    expect(late.stderr).not.toMatch(/not kept/);
+  });
+
+  it("holds nothing of what was refused: it is shown, and put back, though the steps that it came from are gone", async () => {
+    const refused = "steps_cut-short.checked.0000@1.0/checked";
+    await gone(/^quarantine_/, "lineage", refused.replace("steps_", "quarantine_"));
+    const shown = await ask("quarantine", "show", refused, "--json");
+    expect([shown.code, shown.stderr]).toEqual([0, ""]);
+    expect(shown.stdout).toMatch(/source_cut-short\.readings@3\b/);
+    const before = readFileSync(join(cwd, "sums.jsonl"), "utf8");
+    expect((await ask("quarantine", "retry", "cut-short", refused, "--later")).code).toBe(0);
+    const io = ["--input", "readings=in.jsonl", "--output", "sums=sums.jsonl"];
+    expect((await ask("run", PIPELINE, ...io)).code).toBe(0);
+    // It fails again, as what it is.
+    expect(readFileSync(join(cwd, "sums.jsonl"), "utf8")).toBe(before);
+    const listed = await ask("quarantine", "list", "cut-short", "--limit", "1000", "--json");
+    const { records } = JSON.parse(listed.stdout) as { records: { address: string; state: string }[] };
+    const waiting = records.filter(({ state }) => state === "waiting");
+    expect(waiting.length).toBe(RECORDS / 50);
+    expect(waiting.map(({ address }) => address)).not.toContain(refused);
+    const never = await ask("quarantine", "show", "steps_cut-short.checked.0000@2.0/checked", "--json");
+    expect([never.code, jsonError(never).code]).toEqual([2, "NotQuarantined"]);
+    const audited = await ask("audit", "--json");
+    expect(audited.code, audited.stdout).toBe(0);
+  });
+});

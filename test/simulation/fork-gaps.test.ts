@@ -1,0 +1,73 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { auditLog } from "../../src/app/audit.ts";
+import { isBroken } from "../../src/runtime/fork-gaps.ts";
+import { ORDINARY } from "./expectations.ts";
+import { diffIn, lostIn, simulateFork, throughOf } from "./fork-runs.ts";
+import { simulate } from "./harness.ts";
+import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
+import {
+  circumstances,
+  definitionOf,
+  inputsOf,
+  inputWords,
+  interruptions,
+  pipelineWords,
+} from "./random-pipelines.ts";
+
+const TIMEOUT_MS = timeLimit(600_000);
+
+withoutWarnings();
+
+describe("a fork of a history of which samples are kept", () => {
+  test(
+    "finds no difference where nothing was changed, but in what it says that it cannot compare",
+    async () => {
+      let broken = 0;
+      let same = 0;
+      let unverifiable = 0;
+      await fc.assert(
+        fc.asyncProperty(
+          pipelineWords,
+          inputWords,
+          circumstances,
+          interruptions,
+          fc.constantFrom(0, 0, 20, 40),
+          async (words, input, how, befalls, share) => {
+            const definition = definitionOf(words);
+            const given = inputsOf(definition, input, true);
+            const { log } = await simulate(definition, given, ORDINARY);
+            const to = await throughOf(log, definition);
+            const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
+            const asked = share === 0 ? 0 : (ordinals[Math.floor((ordinals.length * share) / 60)] ?? 0);
+            fc.pre(asked <= to);
+            const lost = await lostIn({ log, ran: definition, definition, from: asked, to });
+            const from = lost.begin;
+            const gaps = isBroken(lost);
+            // Where nothing is missing, there is nothing to look at here; nor where nothing is left.
+            fc.pre(gaps && from <= to);
+            broken++;
+            const fork = {
+              ...{ log, ran: definition, definition, from, to, gaps, id: "f" },
+              circumstances: { ...how, interruptions: befalls },
+            };
+            await simulateFork(fork);
+            for (const { name } of definition.sinks) {
+              const { counts, differences } = await diffIn(fork, name);
+              expect(differences).toEqual([]);
+              same += counts.same;
+              unverifiable += counts.unverifiable ?? 0;
+            }
+            const audited = await auditLog(log, { checkpoints: [] });
+            expect(audited.checks.flatMap(({ failures }) => failures)).toEqual([]);
+          },
+        ),
+        runs(40),
+      );
+      expect(broken).toBeGreaterThan(0);
+      expect(same).toBeGreaterThan(0);
+      expect(unverifiable).toBeGreaterThan(0);
+    },
+    TIMEOUT_MS,
+  );
+});
