@@ -158,9 +158,10 @@ export class NodeThreads {
   /** What a thread did not come to tell. */
   #tell(untold: UntoldSteps): void {
     const { board, onQuarantined } = this.#options;
-    for (const [stream, { through, steps, late, quarantined }] of untold.rest()) {
+    for (const [stream, { through, steps, retried, late, quarantined }] of untold.rest()) {
       const unit = this.#unitOf.get(stream) ?? "";
       board.totals.steps += steps;
+      board.totals.retried += retried;
       board.totals.quarantined += quarantined.length;
       board.cameLate(partitionOfUnit(this.#options.plan, unit).segment.name, late);
       for (const { stage, n, k = 0, message } of quarantined) {

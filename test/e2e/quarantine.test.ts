@@ -151,7 +151,7 @@ describe("headwater quarantine", () => {
     );
     const retried = await json<Retried>(
       ...["quarantine", "retry", "readings.ts", "--stage", "parse", "--output", "out=out.jsonl"],
-      ...["--executor", "threads", "--hang-after", "600ms", "--thread-memory", "128", "--nodes", "2"],
+      ...["--executor", "threads", "--hang-after", "1500ms", "--thread-memory", "128", "--nodes", "2"],
     );
     expect(retried).toMatchObject({ asked: 3, by: "this run" });
     expect(retried.run?.records).toMatchObject({ read: 0, retried: 3, quarantined: 1, pending: 0 });
@@ -159,7 +159,7 @@ describe("headwater quarantine", () => {
     expect(output()).toContainEqual({ name: "c", sum: -5, count: 1 });
     expect((await list()).records.filter(({ state }) => state === "waiting")).toMatchObject([
       { at: "in" },
-      { at: "parse", message: "the worker ended (no answer for 0.6 s) at this record" },
+      { at: "parse", message: "the worker ended (no answer for 1.5 s) at this record" },
     ]);
   });
 
