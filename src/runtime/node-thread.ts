@@ -1,8 +1,9 @@
 import { HeadwaterError } from "../core/errors.ts";
 import { errorTold } from "../core/told-error.ts";
 import type { CancelTimer, Clock } from "../ports/clock.ts";
-import type { EventLog } from "../ports/event-log.ts";
+import type { Append, EventLog } from "../ports/event-log.ts";
 import type { Thread, ThreadEnd, Threads } from "../ports/threads.ts";
+import type { Activity } from "./pressure.ts";
 import { recordsReferredBy } from "./referred-events.ts";
 import type { FromNode, NodeSeed, ToNode, UnitStep } from "./thread-messages.ts";
 import { UntoldSteps } from "./untold-steps.ts";
@@ -32,6 +33,9 @@ export interface NodeThreadOptions {
   /** All units that a node may be given, in the order of the plan. */
   readonly units: readonly string[];
   onProgress(progress: Progress): void;
+  onActivity(unit: string, activity: Activity): void;
+  /** What it has appended is in the log: it is told so as soon as it listens. */
+  onAppended(appends: readonly Append[]): void;
   /** A record is about to come back with this ordinal. */
   onPutBack(ordinal: number): void;
   /** Called once if it was lost, before what was asked of the thread fails. */
@@ -75,7 +79,10 @@ export class NodeThread {
       shared: this.#shared,
       memoryMb: settings.memoryMb,
       onMessage: (message) => this.#hear(message as FromNode),
-      onAppended: (appends, answers) => this.#untold.appended(appends, answers),
+      onAppended: (appends, answers) => {
+        this.#untold.appended(appends, answers);
+        options.onAppended(appends);
+      },
       referredBy: recordsReferredBy,
     });
     this.#ended = this.#thread.ended.then((end) => this.#onEnded(end));
@@ -121,6 +128,10 @@ export class NodeThread {
     if (message.kind === "progress") {
       for (const [stream, revision] of message.recorded) this.#untold.told(stream, revision);
       this.#options.onProgress(message);
+      return;
+    }
+    if (message.kind === "activity") {
+      this.#options.onActivity(message.unit, message.activity);
       return;
     }
     if (message.kind === "putBack") {

@@ -4,7 +4,7 @@ import { LIMITS } from "../core/limits.ts";
 import type { RefusedInput } from "../engine/watch.ts";
 import { type Plan, SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { EventLog } from "../ports/event-log.ts";
+import type { Append, EventLog } from "../ports/event-log.ts";
 import type { Threads } from "../ports/threads.ts";
 import { NodeThread, type ThreadLoss, type ThreadSettings } from "./node-thread.ts";
 import type { ProgressBoard, Totals } from "./progress-board.ts";
@@ -110,6 +110,8 @@ export class NodeThreads {
       seed,
       units: this.#units,
       onProgress: (progress) => this.#hear(progress),
+      onActivity: (unit, activity) => this.#options.board.pressure.enters(unit, activity, clock.monotonic()),
+      onAppended: (appends) => this.#answered(appends),
       onPutBack: (ordinal) => this.#options.board.reportPutBack(ordinal),
       onLost: (lost, seen, untold) => this.#lose(node, lost, seen, untold),
       onEnded: (untold) => this.#tell(untold),
@@ -133,6 +135,15 @@ export class NodeThreads {
     }
   }
 
+  /** Whose append is in the log is not kept by the log any more, but by what its thread is at. */
+  #answered(appends: readonly Append[]): void {
+    const { board, clock } = this.#options;
+    for (const { stream } of appends) {
+      const unit = this.#unitOf.get(stream);
+      if (unit !== undefined) board.pressure.answered(unit, clock.monotonic());
+    }
+  }
+
   #lose(node: string, lost: ThreadLoss, seen: SeenWork, untold: UntoldSteps): void {
     this.#threads.delete(node);
     this.#tell(untold);
@@ -147,9 +158,10 @@ export class NodeThreads {
   /** What a thread did not come to tell. */
   #tell(untold: UntoldSteps): void {
     const { board, onQuarantined } = this.#options;
-    for (const [stream, { through, steps, late, quarantined }] of untold.rest()) {
+    for (const [stream, { through, steps, retried, late, quarantined }] of untold.rest()) {
       const unit = this.#unitOf.get(stream) ?? "";
       board.totals.steps += steps;
+      board.totals.retried += retried;
       board.totals.quarantined += quarantined.length;
       board.cameLate(partitionOfUnit(this.#options.plan, unit).segment.name, late);
       for (const { stage, n, k = 0, message } of quarantined) {

@@ -36,6 +36,20 @@ describe("who holds back whom", () => {
     expect(pressure.holdUps(900)).toEqual([{ by: "sink slow", reason: undefined, ms: 300 }]);
   });
 
+  test("is not the log once it has answered, whoever has not heard of it yet", () => {
+    const pressure = new Pressure(() => true);
+    pressure.enters("door:web", { kind: "held" }, 0);
+    pressure.enters("partition:a.0", { kind: "log" }, 0);
+    pressure.answered("partition:a.0", 10);
+    pressure.answered("partition:a.1", 10);
+    pressure.enters("partition:a.1", { kind: "working" }, 10);
+    pressure.answered("partition:a.1", 20);
+    expect(pressure.holdUps(100)).toEqual([
+      { by: "segment a", reason: undefined, ms: 90 },
+      { by: "log", reason: undefined, ms: 10 },
+    ]);
+  });
+
   test("parts the time among those that are to blame together, and names the log where it is the log", () => {
     const pressure = new Pressure(() => true);
     pressure.enters("door:web", { kind: "held" }, 0);

@@ -62,6 +62,11 @@ export class Pressure {
     }
   }
 
+  /** The log has answered a unit that may not have heard of it yet. */
+  answered(unit: string, now: number): void {
+    if (this.#now.get(unit)?.kind === "log") this.enters(unit, { kind: "waiting" }, now);
+  }
+
   /** A unit is let go of. */
   leaves(unit: string, now: number): void {
     this.#account(now);

@@ -64,6 +64,8 @@ export type FromNode =
       /** What units are doing; `undefined`: they were let go of. */
       readonly activities: readonly (readonly [unit: string, activity: Activity | undefined])[];
     }
+  /** What a unit is about to do, said before it is: what it does may keep the thread from saying anything. */
+  | { readonly kind: "activity"; readonly unit: string; readonly activity: Activity }
   /** Said before what is put back with this ordinal is appended. */
   | { readonly kind: "putBack"; readonly ordinal: number };
 

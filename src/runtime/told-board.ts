@@ -4,6 +4,9 @@ import { type Activity, Pressure } from "./pressure.ts";
 import { ProgressBoard, type Totals } from "./progress-board.ts";
 import type { FromNode, ToldQuarantine } from "./thread-messages.ts";
 
+/** What is told before it begins: who works may block the thread, and would be held for what it was before. */
+const AT_ONCE: ReadonlySet<Activity["kind"]> = new Set<Activity["kind"]>(["working", "log"]);
+
 /** The board of the units in a thread: what they report is told to the board of the process, a little later. */
 export class ToldBoard extends ProgressBoard {
   readonly #clock: Clock;
@@ -14,8 +17,13 @@ export class ToldBoard extends ProgressBoard {
   readonly #retries = new Map<string, number>();
   readonly #activities = new Map<string, Activity | undefined>();
   override readonly pressure = new ToldPressure((unit, activity) => {
-    this.#activities.set(unit, activity);
-    this.#tellSoon();
+    if (activity !== undefined && AT_ONCE.has(activity.kind)) {
+      this.#activities.delete(unit);
+      this.#tell({ kind: "activity", unit, activity });
+    } else {
+      this.#activities.set(unit, activity);
+      this.#tellSoon();
+    }
   });
   #quarantined: ToldQuarantine[] = [];
   readonly #told: Totals = { ...this.totals };

@@ -8,6 +8,8 @@ import type { Append, Appended } from "../ports/event-log.ts";
 export interface ToldSteps {
   readonly through: number;
   readonly steps: number;
+  /** Inputs that were put back from quarantine. */
+  readonly retried: number;
   readonly late: number;
   readonly quarantined: readonly Pick<QuarantinedRecord, "stage" | "n" | "k" | "message">[];
 }
@@ -56,12 +58,13 @@ function stepsOf(appends: readonly Append[], revision: number): ToldSteps {
     event.type === "RecordsQuarantined" ? event.data.records : [],
   );
   const recorded = events.findLast((event): event is Recorded => event.type === "StepsRecorded");
-  if (recorded === undefined) return { through: 0, steps: 0, late: 0, quarantined };
+  if (recorded === undefined) return { through: 0, steps: 0, retried: 0, late: 0, quarantined };
   const { data } = recorded;
   const late = data.stages?.[0]?.late;
   return {
     through: data.through,
     steps: stepsIn(data),
+    retried: data.entry === undefined ? 0 : data.count,
     late: late === undefined ? 0 : decodeDeltas(late).length,
     quarantined,
   };

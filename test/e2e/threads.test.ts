@@ -68,6 +68,32 @@ describe("a run in threads", () => {
   });
 });
 
+describe("a stage that computes", () => {
+  it("is named as the one that holds back the rest, and not the log, which it keeps waiting", async () => {
+    writeFileSync(
+      join(cwd, "computes.mjs"),
+      `import { pipeline } from "headwater";
+const p = pipeline("computes", { partitions: 2 });
+p.source("in", { key: (r) => r.n })
+  .map("slow", (r) => {
+    for (const begun = performance.now(); performance.now() - begun < 0.5; );
+    return r;
+  })
+  .sink("out");
+export default p;
+`,
+    );
+    const numbers = Array.from({ length: 6_000 }, (_, n) => `{"n":${n}}\n`);
+    writeFileSync(join(cwd, "in.jsonl"), numbers.join(""));
+    const args = ["run", "computes.mjs", "--input", "in=in.jsonl", "--json", "--executor", "threads"];
+    const ended = await headwater([...args, "--nodes", "1"], { cwd });
+    expect(ended.code, ended.stderr).toBe(0);
+    const { backpressure } = JSON.parse(ended.stdout);
+    expect(backpressure[0]).toMatchObject({ by: "stage slow", chain: ["stage slow", "source in"] });
+    expect(backpressure[0].share).toBeGreaterThan(0.5);
+  });
+});
+
 describe("a stage that ends its thread", () => {
   it("stops the pipeline if its policy is to fail, and the record is named", async () => {
     const deeds = Array.from({ length: 50 }, (_, n) => ({ n, ...(n === 20 && { does: "exit" }) }));
