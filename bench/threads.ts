@@ -32,7 +32,7 @@ const stages = [
     name: "20 µs a record",
     rounds: roundsFor(HEAVY_MICROSECONDS),
     mark: 1.6,
-    records: Number(given ?? 800_000),
+    records: Number(given ?? 1_200_000),
   },
   { name: "cheap", rounds: 0, mark: 0.8, records: Number(given ?? 2_000_000) },
 ] as const;
