@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
 import type { AuditReport } from "../../src/app/audit-types.ts";
 import { decodeDeltas, encodeDeltas } from "../../src/core/columns.ts";
@@ -8,15 +8,16 @@ import type { RecordedEvent } from "../../src/ports/event-log.ts";
 import { arrayLog, copyEvents } from "../array-log.ts";
 import { type Data, rewritten } from "./faults.ts";
 import { simulate } from "./harness.ts";
+import { withoutWarnings } from "./property-runs.ts";
 
 /** What no chain can find: a log that was written as it is, with all digests right, and says something impossible. */
 
 let id = "";
 let events: RecordedEvent[] = [];
 
+withoutWarnings();
+
 beforeAll(async () => {
-  // XState's development build tells of messages to actors that have stopped.
-  vi.spyOn(console, "warn").mockImplementation(() => {});
   const p = pipeline("p", { partitions: 2 });
   const numbers = p.source("s", { key: (n: unknown) => Number(n) % 5 });
   numbers
@@ -41,10 +42,6 @@ beforeAll(async () => {
   });
   id = log.id;
   events = await copyEvents(log);
-});
-
-afterAll(() => {
-  vi.restoreAllMocks();
 });
 
 const audit = (found: readonly RecordedEvent[]) => auditLog(arrayLog(id, found), { checkpoints: [] });

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import type { AuditedCheckpoint } from "../../projections/audit.ts";
 import { auditLog } from "../../src/app/audit.ts";
 import type { AuditReport } from "../../src/app/audit-types.ts";
@@ -13,6 +13,7 @@ import { arrayLog, copyEvents } from "../array-log.ts";
 import { emptyLog, fill, STILL } from "../small-log.ts";
 import { addressOf, covered, type Fault, faultKinds, rewritten } from "./faults.ts";
 import { type Circumstances, simulate } from "./harness.ts";
+import { withoutWarnings } from "./property-runs.ts";
 import {
   circumstances,
   definitionOf,
@@ -58,10 +59,9 @@ const check = (report: AuditReport, name: string) => report.checks.find((one) =>
 const firsts = (report: AuditReport) =>
   report.checks.flatMap(({ failures }) => failures.slice(0, 1).map(({ address }) => address));
 
+withoutWarnings();
+
 beforeAll(async () => {
-  // XState's development build tells of messages to actors that have stopped. A mock would keep all of it, which is
-  // gigabytes in the long run.
-  console.warn = () => {};
   const p = pipeline("p", { partitions: 2 });
   p.source("s", { key: (n: unknown) => Number(n) % 5 })
     .map("twice", (n) => Number(n) * 2)
@@ -75,11 +75,6 @@ beforeAll(async () => {
   await fill(log, 20, { streams: ["supervisor_q", "supervisor_r"] });
   checkpoints.push(await sign(log, "second"));
   events = await copyEvents(log);
-});
-
-const { warn } = console;
-afterAll(() => {
-  console.warn = warn;
 });
 
 describe("a log that nobody has touched", () => {
