@@ -161,6 +161,24 @@ export function decodeResults(
   return steps.results(stage, stored);
 }
 
+/** Some of the rows, in the order given; where their records are stays as it was. */
+export function pickRows(all: UpstreamRows, rows: readonly number[]): UpstreamRows {
+  const { sources, paths, times, ks, keys, stored } = all;
+  return {
+    ...all,
+    count: rows.length,
+    ordinals: pick(all.ordinals, rows),
+    sources: sources && pick(sources, rows),
+    roots: pick(all.roots, rows),
+    paths: paths && pick(paths, rows),
+    times: times && pick(times, rows),
+    ns: pick(all.ns, rows),
+    ks: ks && pick(ks, rows),
+    keys: keys && pick(keys, rows),
+    stored: stored === undefined ? rows : pick(stored, rows),
+  };
+}
+
 /** The columns of a StepsRecorded event, decoded as far as they are asked for. */
 class StepRows {
   readonly #event: StepsRecorded;
@@ -192,20 +210,7 @@ class StepRows {
       this.#outlets.set(index, all);
     }
     if (rows === undefined) return all;
-    const { sources, paths, times, ks, keys, stored } = all;
-    return {
-      ...all,
-      count: rows.length,
-      ordinals: pick(all.ordinals, rows),
-      sources: sources && pick(sources, rows),
-      roots: pick(all.roots, rows),
-      paths: paths && pick(paths, rows),
-      times: times && pick(times, rows),
-      ns: pick(all.ns, rows),
-      ks: ks && pick(ks, rows),
-      keys: keys && pick(keys, rows),
-      stored: stored === undefined ? rows : pick(stored, rows),
-    };
+    return pickRows(all, rows);
   }
 
   #decodeOutlet(index: number): UpstreamRows {

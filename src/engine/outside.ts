@@ -41,6 +41,9 @@ export interface EffectFailure {
   readonly path?: string;
 }
 
+/** The path of a result as a whole. */
+export const WHOLE_RESULT = "$";
+
 /** A stage, and the N of the input whose function it waits for. */
 export interface WaitingPlace {
   readonly stage: string;

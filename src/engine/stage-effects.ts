@@ -3,7 +3,13 @@ import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badEffect, type EffectCall, type EffectOptions, effectPlan } from "../pipeline/effects.ts";
 import { effectKey, type RecordPlace } from "./effect-key.ts";
-import type { EffectFailure, EffectOutcome, Outside, WaitingPlace } from "./outside.ts";
+import {
+  type EffectFailure,
+  type EffectOutcome,
+  type Outside,
+  type WaitingPlace,
+  WHOLE_RESULT,
+} from "./outside.ts";
 
 export interface StageEffectsOptions {
   readonly pipeline: string;
@@ -198,12 +204,6 @@ export class EffectTry {
       known.set(name, outcomes);
     }
     const turn = this.#turns.get(name) ?? 0;
-    const before = outcomes[turn - 1];
-    if (before !== undefined && failureIn(before).path !== undefined) {
-      // It has had its effect: another call would have it once more, and give no better result.
-      this.servedFailure ||= before.served;
-      throw failureOf(name, before);
-    }
     let outcome = outcomes[turn];
     if (outcome === undefined) {
       const { options } = this.#effects;
@@ -221,23 +221,18 @@ export class EffectTry {
     }
     if (outcome.kind === "value") return decodeCanonical(outcome.bytes);
     if (outcome.kind === "nothing") return undefined;
-    this.#turns.set(name, turn + 1);
+    const failure = decodeCanonical(outcome.bytes) as unknown as EffectFailure;
+    // One with a path has had its effect: another call would have it once more, and give no better result.
+    if (failure.path === undefined) this.#turns.set(name, turn + 1);
     this.servedFailure ||= outcome.served;
-    throw failureOf(name, outcome);
+    throw errorOf(name, outcome.kind, failure);
   }
 }
 
-function failureIn({ bytes }: Pick<EffectOutcome, "bytes">): EffectFailure {
-  return decodeCanonical(bytes) as unknown as EffectFailure;
-}
-
-/** The path of a result as a whole. */
-const WHOLE = "$";
-
 /** What the function gets: the same whenever it is run again. */
-function failureOf(name: string, { kind, bytes }: EffectOutcome): HeadwaterError {
-  const { message, path, ...cause } = failureIn({ bytes });
-  const where = `effect ${name}${path === undefined || path === WHOLE ? "" : `, ${path}`}`;
+function errorOf(name: string, kind: EffectOutcome["kind"], failure: EffectFailure): HeadwaterError {
+  const { message, path, ...cause } = failure;
+  const where = `effect ${name}${path === undefined || path === WHOLE_RESULT ? "" : `, ${path}`}`;
   return kind === "timedOut"
     ? new HeadwaterError("EffectTimedOut", `the effect ${name} had no answer ${message}`, { where })
     : new HeadwaterError("EffectFailed", `the effect ${name} failed: ${message}`, { where, cause });

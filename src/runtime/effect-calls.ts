@@ -1,7 +1,12 @@
 import { encodeCanonical } from "../core/canonical.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { backoffMs } from "../engine/backoff.ts";
-import type { EffectFailure, EffectOutcome, EffectRequest } from "../engine/outside.ts";
+import {
+  type EffectFailure,
+  type EffectOutcome,
+  type EffectRequest,
+  WHOLE_RESULT,
+} from "../engine/outside.ts";
 import { cutReason, isError, messageOf, read } from "../engine/thrown.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { EffectGates } from "./effect-gates.ts";
@@ -110,9 +115,6 @@ function callOnce(
   });
 }
 
-/** The path of a whole value. */
-const ROOT_PATH = "$";
-
 /** A call that came to an end is not made again because its result cannot be kept: it has had its effect. */
 function resultOf(value: unknown): Pick<EffectOutcome, "kind" | "bytes"> {
   if (value === undefined) return { kind: "nothing", bytes: new Uint8Array(0) };
@@ -120,7 +122,7 @@ function resultOf(value: unknown): Pick<EffectOutcome, "kind" | "bytes"> {
     return { kind: "value", bytes: encodeCanonical(value) };
   } catch (error) {
     if (!isHeadwaterError(error)) throw error;
-    const { message, where: path = ROOT_PATH, hint } = error;
+    const { message, where: path = WHOLE_RESULT, hint } = error;
     const whole = `its result cannot be kept: ${message}${hint === undefined ? "" : `. ${hint}`}`;
     return { kind: "failed", bytes: encodeFailure({ message: whole, path }) };
   }

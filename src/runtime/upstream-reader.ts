@@ -13,9 +13,10 @@ import {
   decodeBlock,
   decodeOutlet,
   decodeResults,
+  pickRows,
   type UpstreamRows,
 } from "../engine/outlet-decoder.ts";
-import { pick, StepShape } from "../engine/step-shape.ts";
+import { StepShape } from "../engine/step-shape.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { mapAhead } from "./map-ahead.ts";
 import type { Pace } from "./pace.ts";
@@ -364,7 +365,7 @@ export class UpstreamReader {
       const left = [...places.keys()].filter((row) => places[row] !== undefined);
       const at = <T>(column: readonly T[]) => left.map((row) => column[places[row] as number] as T);
       const columns = { buffers: at(block.buffers), starts: at(block.starts), ends: at(block.ends) };
-      return { ...pickRows(rows, left), ...columns };
+      return { ...pickRows(rows, left), stored: undefined, ...columns };
     }
     const digests = digestsOf(typed, rows);
     const records = places.map((place, row) => {
@@ -448,23 +449,6 @@ function digestsOf({ type, data }: TypedEvent, rows: UpstreamRows): readonly (Ui
     const stored = rows.stored?.[row] ?? row;
     return at(digests, all?.[stored] ?? stored);
   });
-}
-
-function pickRows(rows: UpstreamRows, left: readonly number[]): UpstreamRows {
-  const { sources, paths, times, ks, keys } = rows;
-  return {
-    ...rows,
-    count: left.length,
-    ordinals: pick(rows.ordinals, left),
-    sources: sources && pick(sources, left),
-    roots: pick(rows.roots, left),
-    paths: paths && pick(paths, left),
-    times: times && pick(times, left),
-    ns: pick(rows.ns, left),
-    ks: ks && pick(ks, left),
-    keys: keys && pick(keys, left),
-    stored: undefined,
-  };
 }
 
 function sliceRows(rows: UpstreamRows, from: number, end: number = rows.count): UpstreamRows {
