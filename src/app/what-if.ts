@@ -20,6 +20,7 @@ import { processAtWork } from "../runtime/supervision.ts";
 import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import { idInUse } from "./replay-id.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
 
@@ -179,12 +180,5 @@ function versionOf(history: DeploymentHistory, version: number): PipelineDeploye
   throw new HeadwaterError("BadUsage", `pipeline ${history.pipeline} has no version ${version} in this log`, {
     where: "--what-if",
     hint: `It has versions 1 to ${history.current.version}. A module's path ends in .ts or .js.`,
-  });
-}
-
-function idInUse(id: string, pipeline: string): HeadwaterError {
-  return new HeadwaterError("BadUsage", "a replay of this id is there already", {
-    where: `${id}, pipeline ${pipeline}`,
-    hint: `Give another --id; headwater replay resume ${id} goes on with it, or shows what came of it.`,
   });
 }

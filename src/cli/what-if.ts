@@ -1,4 +1,3 @@
-import type { ReplayProgress as VerifiedSoFar } from "../app/replay-types.ts";
 import type { DiffTotals, ForkProgress, OutputsDiff, WhatIfReport } from "../app/what-if-types.ts";
 import type { Value } from "../core/canonical.ts";
 import { formatNumber, formatSeconds, jsonable, table } from "./format.ts";
@@ -18,30 +17,6 @@ export class ReplayProgress {
     this.#bar.update(records, of, {
       records: formatNumber(records),
       rate: formatNumber(recordsPerSecond),
-      left: secondsLeft === undefined ? "" : `, ${formatSeconds(secondsLeft)} left`,
-    });
-  }
-
-  stop(): void {
-    this.#bar.stop();
-  }
-}
-
-/** Of the thousandths of a bar. */
-const PARTS = 1_000;
-
-/** Says how far history that is verified is. */
-export class VerifyProgress {
-  readonly #bar: Bar;
-
-  constructor(io: Io, quiet: boolean) {
-    this.#bar = new Bar(io, quiet, "{steps} steps, {rate} steps/s{left}");
-  }
-
-  update({ steps, share, stepsPerSecond, secondsLeft }: VerifiedSoFar): void {
-    this.#bar.update(Math.round(share * PARTS), PARTS, {
-      steps: formatNumber(steps),
-      rate: formatNumber(Math.round(stepsPerSecond)),
       left: secondsLeft === undefined ? "" : `, ${formatSeconds(secondsLeft)} left`,
     });
   }
