@@ -34,7 +34,7 @@ const STEPS_KEPT = 4;
 /**
  * The outside of whoever runs recorded inputs again: serves effects from the log and calls nothing. What is asked for
  * together is given in the order in which it was kept, so that of two effects the same comes first. Rejects with
- * `EffectMissing` for what is not there.
+ * `RecordGone` for what was let go of, and with `EffectMissing` for what was never there.
  */
 export class ServedEffects implements Outside {
   readonly signal: AbortSignal;
@@ -99,22 +99,38 @@ export class ServedEffects implements Outside {
       });
     }
     const { first, count, effects } = event.data;
+    if (first > n) {
+      throw new HeadwaterError(
+        "RecordGone",
+        `an input that is to be run again was let go of: ${stream}@${n}`,
+      );
+    }
     const end = first + count;
     const places = new Map<string, EffectPlace>();
     if (effects !== undefined) {
-      for await (const { revision, rows } of this.#events.read(
-        effects.revision,
-        effects.revision + effects.events,
-      )) {
+      const { revision: begin, events } = effects;
+      let next = begin;
+      for await (const { revision, rows } of this.#events.read(begin, begin + events)) {
+        if (revision !== next++) break;
         for (const [row, { n: input, key, turn }] of rows.entries()) {
           if (input >= first && input < end) places.set(idOf(input, key, turn), { revision, row });
         }
       }
+      if (next < begin + events) await this.#mustBeKept(begin, `${stream}@${n}`);
     }
     const loaded = { first, end, places };
     this.#steps.push(loaded);
     if (this.#steps.length > STEPS_KEPT) this.#steps.shift();
     return loaded;
+  }
+
+  /** Tells what was let go of from what somebody took out. */
+  async #mustBeKept(revision: number, input: string): Promise<void> {
+    const { stream } = this.#events;
+    const info = await this.#options.log.streamInfo(stream);
+    if (info === undefined || info.firstRevision <= revision) return;
+    const message = `results of effects that are to be served again were let go of: ${stream}@${revision}`;
+    throw new HeadwaterError("RecordGone", message, { where: input });
   }
 }
 

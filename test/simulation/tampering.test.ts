@@ -11,6 +11,7 @@ import type { EventLog, RecordedEvent } from "../../src/ports/event-log.ts";
 import { Sequencer } from "../../src/runtime/sequencer.ts";
 import { arrayLog, copyEvents } from "../array-log.ts";
 import { emptyLog, fill, STILL } from "../small-log.ts";
+import { withinReason } from "./expectations.ts";
 import { addressOf, covered, type Fault, faultKinds, rewritten } from "./faults.ts";
 import { type Circumstances, simulate } from "./harness.ts";
 import { withoutWarnings } from "./property-runs.ts";
@@ -235,6 +236,7 @@ test(
         async (words, input, how, befalls, wrong) => {
           const definition = definitionOf(words);
           const inputs = inputsOf(definition, input, true);
+          await withinReason(definition, inputs);
           const { log } = await simulate(definition, inputs, { ...how, ...wrong, interruptions: befalls });
           const signed = await sign(log, "now");
           const report = await auditLog(log, { checkpoints: [signed], pipeline: definition.name });
