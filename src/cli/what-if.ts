@@ -41,6 +41,7 @@ export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly s
     `records    ${formatNumber(report.records)}`,
     ...unknownKeyLines(report),
     ...goneLines(report),
+    ...effectsGoneLines(report),
     ...putBackLines(report),
     ...refusedLines(report.quarantined),
     `steps      ${formatNumber(report.reexecuted)} run${reused}`,
@@ -66,6 +67,15 @@ function goneLines({ gone, from }: Omit<WhatIfReport, "seconds">): string[] {
     gone.asked === undefined ? "" : `, so that it begins at ordinal ${from}, not at ${gone.asked}`;
   return [
     `let go of  ${formatNumber(gone.records)} records are not kept, the first is ${gone.first}${begun}`,
+  ];
+}
+
+function effectsGoneLines({ effectsGone, from }: Omit<WhatIfReport, "seconds">): string[] {
+  if (effectsGone === undefined) return [];
+  const { first, asked, records } = effectsGone;
+  return [
+    `let go of  results of effects are not kept, the first are those of ${first}: it begins at ordinal ${from}, not at ${asked}, ${formatNumber(records)} records later`,
+    "  --new-effects call runs all, and calls them again",
   ];
 }
 

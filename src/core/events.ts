@@ -468,6 +468,8 @@ export interface DeployedFork {
   readonly gaps?: true;
   /** The first ordinal that was asked for, where what is needed to begin there was let go of. */
   readonly since?: number;
+  /** The first input, `steps_P.G.Q@N`, whose effects have no results any more: then it begins behind all of those. */
+  readonly effectsGone?: string;
   /** Which records are told of when it is compared; all if absent. All are run. */
   readonly only?: DeployedSelection;
 }
