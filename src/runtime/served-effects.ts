@@ -111,7 +111,8 @@ export class ServedEffects implements Outside {
       const { revision: begin, events } = effects;
       let next = begin;
       for await (const { revision, rows } of this.#events.read(begin, begin + events)) {
-        if (revision !== next++) break;
+        if (revision !== next) break;
+        next++;
         for (const [row, { n: input, key, turn }] of rows.entries()) {
           if (input >= first && input < end) places.set(idOf(input, key, turn), { revision, row });
         }
