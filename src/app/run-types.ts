@@ -1,7 +1,7 @@
 import type { HeadwaterError } from "../core/errors.ts";
 import type { ParameterInForce, ParameterSettings } from "../pipeline/parameter-overrides.ts";
 import type { InputFormat } from "../ports/files.ts";
-import type { FileNotice } from "../runtime/files-intake.ts";
+import type { FileNotice } from "../runtime/watched-files.ts";
 import type { CheckpointTimes } from "./checkpoint-types.ts";
 
 /** What `headwater run` is asked to do. */

@@ -112,6 +112,12 @@ function aboutFile(notice: Extract<RunNotice, { readonly kind: "file" }>): strin
     case "empty-folder":
       return `there are no files in the folder ${notice.file}${notice.follow ? " yet; those that come are read" : ""}`;
     case "left-out":
-      return `${notice.file} is left out: ${notice.reason}`;
+      return `${notice.file} is left out${notice.follow ? " until it changes" : ""}: ${notice.reason}`;
+    case "awaited":
+      return `${notice.file} is not there yet: it is read when it comes`;
+    case "unreadable":
+      return `${notice.file} cannot be read, and is tried again: ${notice.reason}`;
+    case "many-files":
+      return `the folder ${notice.file} has ${formatNumber(notice.files)} files: at most ${formatNumber(notice.most)} are read. Move those that were taken in to another folder`;
   }
 }

@@ -22,7 +22,7 @@ import type { HostContext } from "./host-context.ts";
 import { type Intake, type IntakeStep, isRefusedAlready } from "./intake.ts";
 import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
 import { OpenBatch } from "./open-batch.ts";
-import { otherInputs } from "./other-inputs.ts";
+import { claimPieces, otherInputs } from "./other-inputs.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
 import { loadRejected, readableValue } from "./rejected-records.ts";
@@ -108,9 +108,25 @@ export class DoorWorker {
     this.#input = input;
     if (taken > 0) this.#options.onResumed(intake.name, taken);
     await probe?.("door-claim:before");
-    this.#listedIn = place.epoch;
-    await this.#appendClaim({ inputs: this.#others });
+    await this.#claimAll(place.listedIn ?? place.epoch);
     await probe?.("door-claim:after");
+  }
+
+  /**
+   * Says all that is known of inputs, in one claim where that has room in it. `listedIn`: where all was said before,
+   * which counts until all is said anew.
+   */
+  async #claimAll(listedIn: number): Promise<void> {
+    const place = this.#claimed();
+    const pieces = claimPieces(this.#others);
+    const first = place.epoch;
+    for (const [index, inputs] of pieces.entries()) {
+      if (index > 0) place.epoch++;
+      const isLast = index === pieces.length - 1;
+      if (pieces.length === 1) await this.#appendClaim({ inputs });
+      else await this.#appendClaim({ inputs, inputsSince: isLast ? first : listedIn });
+    }
+    this.#listedIn = first;
   }
 
   async #appendClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): Promise<void> {
@@ -144,11 +160,15 @@ export class DoorWorker {
     const place = this.#claimed();
     this.#others = otherInputs(this.#others, more, input);
     this.#input = input;
-    place.epoch++;
-    const all = place.epoch - this.#listedIn >= LIMITS.inputsPerClaim;
-    if (all) this.#listedIn = place.epoch;
-    const inputs = all ? this.#others : otherInputs([], more, input);
-    await this.#appendClaim(all ? { inputs } : { inputs, inputsSince: this.#listedIn });
+    const claims = Math.max(LIMITS.claimsPerListing, this.#others.length / LIMITS.inputsPerClaim);
+    if (place.epoch + 1 - this.#listedIn >= claims) {
+      place.epoch++;
+      return this.#claimAll(this.#listedIn);
+    }
+    for (const inputs of claimPieces(otherInputs([], more, input))) {
+      place.epoch++;
+      await this.#appendClaim({ inputs, inputsSince: this.#listedIn });
+    }
   }
 
   /**
@@ -165,8 +185,7 @@ export class DoorWorker {
     const place = this.#claimed();
     this.#claimedNext = place.next;
     place.epoch++;
-    this.#listedIn = place.epoch;
-    await this.#appendClaim({ inputs: this.#others });
+    await this.#claimAll(this.#listedIn);
   }
 
   /** Brings back which ids were taken before. */

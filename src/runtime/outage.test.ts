@@ -52,7 +52,7 @@ function follow(log: EventLog, follows = true) {
     bundle: undefined,
     intakes: new Map([["s", new ProgramIntake(offered)]]),
     targets: new Map([
-      ["out", new CallbackTarget(({ value }) => void delivered.push((value as { n: number }).n))],
+      ["out", new CallbackTarget("out", ({ value }) => void delivered.push((value as { n: number }).n))],
     ]),
     nodes: 1,
     batchRecords: BATCH,

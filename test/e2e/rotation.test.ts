@@ -41,6 +41,44 @@ function output(): string[] {
   return existsSync(path) ? linesOf(readFileSync(path, "utf8")) : [];
 }
 
+describe("what is followed and is not there, or is very much", () => {
+  it("a file that comes later is waited for, and that is said", async () => {
+    const command = place.start(args("late/app.log", "--follow"), { cwd });
+    await command.says("late/app.log is not there yet: it is read when it comes");
+    mkdirSync(join(cwd, "late"));
+    appendFileSync(join(cwd, "late/app.log"), "line 1\nline 2\n");
+    await until(() => output().length >= 2 || command.exited);
+    command.kill("SIGTERM");
+    const { code, stderr } = await command.ended;
+    expect(code, stderr).toBe(0);
+    expect(output()).toEqual(["line 1", "line 2"]);
+  }, 60_000);
+
+  it("a folder goes on being followed when it has more than a thousand files, whose names are long", async () => {
+    // What is known of so many files does not fit into one event.
+    const deep = Array.from({ length: 10 }, (_, index) => `${index}`.repeat(200)).join("/");
+    const folder = join("in", deep);
+    mkdirSync(join(cwd, folder), { recursive: true });
+    const write = (from: number, to: number) => {
+      for (let index = from; index < to; index++)
+        writeFileSync(join(cwd, folder, `${index}.log`), `line ${index}\n`);
+    };
+    write(0, 600);
+    const run = (...more: readonly string[]) => place.start(args(folder, ...more), { cwd });
+    const first = run("--follow");
+    await until(() => output().length >= 600 || first.exited);
+    write(600, 1_100);
+    await until(() => output().length >= 1_100 || first.exited);
+    first.kill("SIGKILL");
+    await first.ended;
+    write(1_100, 1_101);
+    const { code, stderr } = await run().ended;
+    expect(code, stderr).toBe(0);
+    expect(output()).toHaveLength(1_101);
+    expect(new Set(output())).toEqual(new Set(Array.from({ length: 1_101 }, (_, index) => `line ${index}`)));
+  }, 300_000);
+});
+
 describe("a log file that is followed", () => {
   it.each([
     ["renamed twice", "SIGTERM"],
