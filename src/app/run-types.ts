@@ -46,6 +46,11 @@ export interface RunRequest {
   readonly again?: boolean;
   /** Checkpoints that are signed while it runs, and at its end. */
   readonly checkpoints?: CheckpointTimes;
+  /**
+   * Says on standard error when a function of the pipeline lets nothing else in this thread go on: what is called here,
+   * and who listens to signals, could not.
+   */
+  readonly tellsStalls?: boolean;
   /** When it aborts nothing more is taken in, what was accepted is brought to its end, and then the run ends. */
   readonly signal?: AbortSignal;
   /** How long that may take, in milliseconds; then it stops at once. 30,000 if absent. */

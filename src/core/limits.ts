@@ -127,6 +127,9 @@ export const LIMITS = {
   hangAfterMs: 10_000,
   hangAfterMsLeast: 500,
   hangAfterMsMost: 24 * 3_600_000,
+  /** Without threads it is said that a function has kept everything for so long, and looked for that this often. */
+  stallToldMs: 10_000,
+  stallLookMs: 500,
   /** MiB of a thread's heap unless a run says otherwise. */
   threadMemoryMb: 1_024,
   threadMemoryMbLeast: 32,
