@@ -92,7 +92,7 @@ async function runLoaded(
     if (!request.inputs.has(name)) request.onNotice?.({ kind: "no-input", source: name });
   }
   const probe = probeFromEnvironment();
-  await checkOutputs(log, plan, targets);
+  await checkOutputs(log, plan, targets, request.onNotice);
   const stopProgress = reportProgress(surroundings, request, plan, board, [...intakes.values()]);
   try {
     const end = await runPipeline(

@@ -3,6 +3,7 @@ import { Arena } from "../core/arena.ts";
 import { encodeDeltas, encodeTexts } from "../core/columns.ts";
 import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
 import type { DoorClaimed, InputProgress, RecordsAccepted } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
@@ -27,6 +28,7 @@ import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
 import { loadRejected, readableValue } from "./rejected-records.ts";
 import { RetryReader } from "./retry-reader.ts";
+import { readUnlessGone } from "./seek.ts";
 import { UnitLog } from "./unit-log.ts";
 
 const NOTHING_KNOWN: EventTimePlace = { maxTime: undefined, ahead: undefined, watermark: undefined };
@@ -109,7 +111,20 @@ export class DoorWorker {
     if (taken > 0) this.#options.onResumed(intake.name, taken);
     await probe?.("door-claim:before");
     await this.#claimAll(place.listedIn ?? place.epoch);
+    // Nothing of the door before can come into the log from here on.
+    await this.#settleUnderWay();
     await probe?.("door-claim:after");
+  }
+
+  /** What the door before this one was about to append, and did not hear of, may be in the log. */
+  async #settleUnderWay(): Promise<void> {
+    const { intake } = this.#options;
+    const { underWay } = intake;
+    if (underWay === undefined) return;
+    const recorded = await readUnlessGone(this.#context.log, this.#stream, underWay.revision);
+    const data = recorded && decodeEvent(recorded).data;
+    if (data !== undefined && "epoch" in data && data.epoch === underWay.epoch) underWay.accepted();
+    intake.underWay = undefined;
   }
 
   /**
@@ -591,6 +606,20 @@ export class DoorWorker {
     this.#arena.reset();
     place.next += count;
     place.through = through;
+    const { intake } = this.#options;
+    const accepted = () => {
+      intake.underWay = undefined;
+      const { totals } = board;
+      const door = this.#order.unit;
+      if (count > 0) board.accept({ door, ordinal: through, records: count, bytes });
+      totals.duplicate += batch.duplicate;
+      totals.rejected += batch.rejected.length;
+      if (retried === undefined) intake.taken(batch.read);
+      for (const settle of batch.settle) settle();
+    };
+    if (input === undefined && retried === undefined) {
+      intake.underWay = { epoch, revision: main.revision + 1, accepted };
+    }
     await this.#unitLog().append(
       type,
       (places) => ({
@@ -625,14 +654,8 @@ export class DoorWorker {
       },
       probe && ((point) => probe(`door:${point}`)),
     );
-    const { totals } = board;
-    const door = this.#order.unit;
-    if (count > 0) board.accept({ door, ordinal: through, records: count, bytes });
-    totals.duplicate += batch.duplicate;
-    totals.rejected += batch.rejected.length;
+    accepted();
     board.reportDoor(this.#order.unit, through);
-    if (retried === undefined) this.#options.intake.taken(batch.read);
-    for (const settle of batch.settle) settle();
   }
 
   #stored(count: number): StoredBlocks {

@@ -275,10 +275,38 @@ describe("an output that is rotated", () => {
     const before = parts();
     for (const name of before) rmSync(join(cwd, name));
     appendFileSync(join(cwd, "in.txt"), "one more\n");
-    expect((await run()).code).toBe(0);
+    const again = await run();
+    expect(again.code).toBe(0);
+    // The last one may not have been complete: who has deleted it should know.
+    expect(again.stderr).toContain(`${before.at(-1)} is gone, the last file of the sink out, of `);
     expect(parts()).toHaveLength(1);
     expect((parts()[0] ?? "") > (before.at(-1) ?? "")).toBe(true);
     expect(content(parts())).toEqual(["one more"]);
+  });
+
+  it("says nothing of files that were complete when they were taken away", async () => {
+    expect((await run()).code).toBe(0);
+    for (const name of parts().slice(0, -1)) rmSync(join(cwd, name));
+    appendFileSync(join(cwd, "in.txt"), "one more\n");
+    expect((await run()).stderr).not.toContain("is gone");
+  });
+
+  it("is not divided in another way, and that is said as it is", async () => {
+    expect((await run()).code).toBe(0);
+    const before = new Map(parts().map((name) => [name, readFileSync(join(cwd, name), "utf8")]));
+    const divided = () => headwater(args("in.txt", "--rotate", "8KiB", "--json"), { cwd });
+    const refused = await divided();
+    expect(refused.code).toBe(2);
+    expect(jsonError(refused)).toMatchObject({
+      code: "ForeignOutput",
+      message: expect.stringContaining("were begun anew after 4096 bytes each"),
+      hint: expect.stringContaining("Keep the --rotate that there was"),
+    });
+    for (const [name, text] of before) expect(readFileSync(join(cwd, name), "utf8")).toBe(text);
+    for (const name of before.keys()) rmSync(join(cwd, name));
+    expect((await divided()).code).toBe(0);
+    expect(content(parts())).toEqual(LINES);
+    expect(parts().length).toBeLessThan(before.size);
   });
 
   it("does not write over a file that is not its own", async () => {
