@@ -98,7 +98,7 @@ async function search(io: Io, pipeline: string, own: SearchOptions, common: Comm
     ...(node !== undefined && { node }),
     ...(own.deployment !== undefined && { deployment: deploymentOf(own.deployment) }),
     ...(at !== undefined && { at }),
-    ...viewOptions(io, own, bar),
+    ...viewOptions(io, own, bar, common),
     onGone: (stream, before) => gone.set(stream, before),
     signal: interrupt.signal,
   };
