@@ -123,6 +123,32 @@ describe("what was let go of", () => {
     expect(none.stderr).toMatch(/^headwater: of \d+ it cannot be told whether they have the key: they are/m);
   });
 
+  it("is not held against what is left, by a check that compares what is refused with inputs", async () => {
+    const check = projectFile("examples/few-failures.ts");
+    for (const scavenged of [false, true]) {
+      if (scavenged) expect((await ask("log", "scavenge")).code).toBe(0);
+      const { checks } = JSON.parse((await ask("audit", "--check", check, "--json")).stdout) as {
+        readonly checks: readonly {
+          readonly name: string;
+          readonly checked: number;
+          readonly unverifiable: number;
+          readonly failures: readonly { readonly message: string }[];
+        }[];
+      };
+      const own = checks.find(({ name }) => name === "few-failures");
+      expect(own?.checked).toBeLessThan(RECORDS);
+      let left = RECORDS / 50 - (own?.unverifiable ?? 0);
+      expect(left).toBeLessThan(RECORDS / 50);
+      for (const { message } of own?.failures ?? []) {
+        const [inputs = 0, refused = 0] = message.match(/\d+/g)?.map(Number) ?? [];
+        // It is one in fifty, wherever history begins.
+        expect(refused, message).toBeLessThanOrEqual(inputs / 50 + 3);
+        left -= refused;
+      }
+      expect(left).toBeGreaterThanOrEqual(0);
+    }
+  });
+
   it("holds nothing of what was refused: it is shown, and put back, though the steps that it came from are gone", async () => {
     const refused = "steps_cut-short.checked.0000@1.0/checked";
     await gone(/^quarantine_/, "lineage", refused.replace("steps_", "quarantine_"));
