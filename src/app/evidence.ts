@@ -2,13 +2,14 @@ import { type Address, formatAddress } from "../core/address.ts";
 import { linkInMetadata } from "../core/chain.ts";
 import { type Checkpoint, originOf, parseCheckpoint } from "../core/checkpoint.ts";
 import { equalBytes } from "../core/digest.ts";
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import { decodeEvidence, encodeEvidence, type ProvenEvent } from "../core/evidence.ts";
 import { LIMITS } from "../core/limits.ts";
 import { parseNote } from "../core/signed-note.ts";
 import { pipelineOf, pipelineStream } from "../core/streams.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import { checkedLog } from "../runtime/checked-log.ts";
 import { createEvidenceSurroundings, openLog } from "../runtime/compose.ts";
 import { keptRecord } from "../runtime/kept-record.ts";
 import { seekLeaf } from "../runtime/leaf-seeker.ts";
@@ -17,6 +18,7 @@ import { type Trace, traceBack } from "../runtime/lineage-trace.ts";
 import { MerkleReader } from "../runtime/merkle-reader.ts";
 import { resolveRecord } from "../runtime/record-address.ts";
 import { readOne } from "../runtime/seek.ts";
+import { checkEvidence, type EvidenceFindings } from "./evidence-check.ts";
 import type { EvidenceReport, EvidenceRequest } from "./evidence-types.ts";
 
 /**
@@ -27,8 +29,9 @@ import type { EvidenceReport, EvidenceRequest } from "./evidence-types.ts";
 export async function evidence(request: EvidenceRequest): Promise<EvidenceReport> {
   const { files, bundler } = createEvidenceSurroundings();
   const note = await files.read(request.checkpoint);
-  const log = await openLog(request.log, { readOnly: true });
+  const opened = await openLog(request.log, { readOnly: true });
   try {
+    const log = checkedLog(opened);
     const checkpoint = checkpointOf(note, request.checkpoint, log.id);
     const before = await files.findBytes(request.out);
     if (before !== undefined) mustBeEvidence(before, request.out);
@@ -39,17 +42,23 @@ export async function evidence(request: EvidenceRequest): Promise<EvidenceReport
     const options = signal === undefined ? {} : { signal };
     const address = await resolveRecord({ log, reader, ...options }, request.record);
     mustHaveDigest(address);
-    const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords });
+    const record = formatAddress(address);
+    const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords }).catch(
+      placing(record),
+    );
     mustBeWhole(trace);
     const events: ProvenEvent[] = [];
     for (const event of await eventsOf(log, trace)) events.push(await prove(log, tree, checkpoint, event));
     const records: [string, Uint8Array][] = [];
     for (const { place } of trace.records) {
-      const bytes = place.kind === "gone" ? undefined : await keptRecord(log, place);
+      // Without provenance a record has no digest that its bytes could be held to.
+      if (place.kind === "gone" || (await reader.digestOf(place)) === undefined) continue;
+      const bytes = await keptRecord(log, place).catch(placing(place.address));
       if (bytes !== undefined) records.push([place.address, bytes]);
     }
-    const record = formatAddress(address);
-    const bytes = encodeEvidence({ log: log.id, record, note, events, records });
+    const made = { log: log.id, record, note, events, records };
+    mustBeProven(await checkEvidence(made, checkpoint, bundler));
+    const bytes = encodeEvidence(made);
     await files.replaceBytes(request.out, bytes);
     const { origin, size } = checkpoint;
     return {
@@ -62,7 +71,7 @@ export async function evidence(request: EvidenceRequest): Promise<EvidenceReport
       checkpoint: { origin, size },
     };
   } finally {
-    await log.close();
+    await opened.close();
   }
 }
 
@@ -121,6 +130,25 @@ function mustBeWhole({ gone: [gone], cut }: Trace): void {
   throw new HeadwaterError("BadUsage", `the record was made of more than ${LIMITS.evidenceRecords} others`, {
     hint: "Ask for evidence of one of those further up.",
   });
+}
+
+/** What does not hold here holds nowhere: it is not written. */
+function mustBeProven({ failures: [first] }: EvidenceFindings): void {
+  if (first === undefined) return;
+  const { address: where, message } = first;
+  throw new HeadwaterError("LogDamaged", message, {
+    where,
+    hint: '"headwater audit --checkpoint" says what else was changed.',
+  });
+}
+
+/** Rejects again with what a part of the log that does not fit was read for, where it says no place itself. */
+function placing(where: string): (error: unknown) => never {
+  return (error) => {
+    if (!isHeadwaterError(error, "LogDamaged") || error.where !== undefined) throw error;
+    const { message, hint, cause } = error;
+    throw new HeadwaterError("LogDamaged", message, { where, ...(hint !== undefined && { hint }), cause });
+  };
 }
 
 /** The events that the way rests on, and the deployments that they name. */
