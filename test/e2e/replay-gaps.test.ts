@@ -135,6 +135,17 @@ describe("a replay over records of which some were let go of", () => {
     expect(middle.report.diff.sinks[1]).toMatchObject({ same: 0, changed: 0, added: 0, gone: 0 });
   });
 
+  it("verifies totals again from the next state on that was kept", async () => {
+    define("p.ts", "return n", "sample: 0.3");
+    await run("p.ts", 0, 100);
+    define("p.ts", "return n");
+    await run("p.ts", 100, 200);
+    const { code, report } = await replay();
+    expect(code).toBe(0);
+    // Of the first hundred some are gone, and with them all totals up to the state at the end of the run.
+    expect(report).toMatchObject({ records: 200, steps: 200, matched: 200, unverifiable: 100 });
+  });
+
   it("compares digests where records are not kept", async () => {
     define("p.ts", "return n === 31 ? -n : n");
     writeFileSync(
