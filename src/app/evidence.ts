@@ -161,7 +161,10 @@ async function eventsOf(log: EventLog, trace: Trace): Promise<RecordedEvent[]> {
   for (const { stream } of trace.events) {
     pipelines.add(pipelineOf(stream));
   }
-  const used = trace.records.flatMap(({ place }) => ("deployed" in place ? [place.deployed.deployment] : []));
+  const used = found.flatMap((event) => {
+    const { data } = decodeEvent(event);
+    return "deployment" in data ? [data.deployment] : [];
+  });
   for (const pipeline of pipelines) {
     for await (const event of log.read(pipelineStream(pipeline))) {
       const { type, data } = decodeEvent(event);
