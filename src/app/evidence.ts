@@ -4,10 +4,11 @@ import { type Checkpoint, originOf, parseCheckpoint } from "../core/checkpoint.t
 import { equalBytes } from "../core/digest.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import { decodeEvidence, encodeEvidence, type ProvenEvent } from "../core/evidence.ts";
+import { decodeEvidence, type Evidence, encodeEvidence, type ProvenEvent } from "../core/evidence.ts";
 import { LIMITS } from "../core/limits.ts";
 import { parseNote } from "../core/signed-note.ts";
 import { pipelineOf, pipelineStream } from "../core/streams.ts";
+import type { Bundler } from "../ports/bundler.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { checkedLog } from "../runtime/checked-log.ts";
 import { createEvidenceSurroundings, openLog } from "../runtime/compose.ts";
@@ -35,44 +36,66 @@ export async function evidence(request: EvidenceRequest): Promise<EvidenceReport
     const checkpoint = checkpointOf(note, request.checkpoint, log.id);
     const before = await files.findBytes(request.out);
     if (before !== undefined) mustBeEvidence(before, request.out);
-    const tree = new MerkleReader(log);
-    await mustHold(tree, checkpoint, request.checkpoint);
-    const reader = new LineageReader(log, bundler);
     const { signal } = request;
-    const options = signal === undefined ? {} : { signal };
-    const address = await resolveRecord({ log, reader, ...options }, request.record);
-    mustHaveDigest(address);
-    const record = formatAddress(address);
-    const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords }).catch(
-      placing(record),
+    const { made, trace } = await makeEvidence(
+      { log, bundler, note, checkpoint, from: request.checkpoint, ...(signal !== undefined && { signal }) },
+      request.record,
     );
-    mustBeWhole(trace);
-    const events: ProvenEvent[] = [];
-    for (const event of await eventsOf(log, trace)) events.push(await prove(log, tree, checkpoint, event));
-    const records: [string, Uint8Array][] = [];
-    for (const { place } of trace.records) {
-      // Without provenance a record has no digest that its bytes could be held to.
-      if (place.kind === "gone" || (await reader.digestOf(place)) === undefined) continue;
-      const bytes = await keptRecord(log, place).catch(placing(place.address));
-      if (bytes !== undefined) records.push([place.address, bytes]);
-    }
-    const made = { log: log.id, record, note, events, records };
-    mustBeProven(await checkEvidence(made, checkpoint, bundler));
     const bytes = encodeEvidence(made);
     await files.replaceBytes(request.out, bytes);
     const { origin, size } = checkpoint;
     return {
-      record,
+      record: made.record,
       file: request.out,
       bytes: bytes.length,
-      events: events.length,
+      events: made.events.length,
       vertices: trace.records.length,
-      values: records.length,
+      values: made.records.length,
       checkpoint: { origin, size },
     };
   } finally {
     await opened.close();
   }
+}
+
+/** What evidence is made from: a log, and a note `from` a place that signs the log as `checkpoint`. */
+export interface EvidenceGrounds {
+  readonly log: EventLog;
+  readonly bundler: Bundler;
+  readonly note: string;
+  readonly checkpoint: Checkpoint;
+  readonly from: string;
+  readonly signal?: AbortSignal;
+}
+
+/** The evidence of a record, held to what its readers will hold it to. Throws as {@link evidence}, without a file. */
+export async function makeEvidence(
+  { log, bundler, note, checkpoint, from, signal }: EvidenceGrounds,
+  asked: string,
+): Promise<{ readonly made: Evidence; readonly trace: Trace }> {
+  const tree = new MerkleReader(log);
+  await mustHold(tree, checkpoint, from);
+  const reader = new LineageReader(log, bundler);
+  const options = signal === undefined ? {} : { signal };
+  const address = await resolveRecord({ log, reader, ...options }, asked);
+  mustHaveDigest(address);
+  const record = formatAddress(address);
+  const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords }).catch(
+    placing(record),
+  );
+  mustBeWhole(trace);
+  const events: ProvenEvent[] = [];
+  for (const event of await eventsOf(log, trace)) events.push(await prove(log, tree, checkpoint, event));
+  const records: [string, Uint8Array][] = [];
+  for (const { place } of trace.records) {
+    // Without provenance a record has no digest that its bytes could be held to.
+    if (place.kind === "gone" || (await reader.digestOf(place)) === undefined) continue;
+    const bytes = await keptRecord(log, place).catch(placing(place.address));
+    if (bytes !== undefined) records.push([place.address, bytes]);
+  }
+  const made = { log: log.id, record, note, events, records };
+  mustBeProven(await checkEvidence(made, checkpoint, bundler));
+  return { made, trace };
 }
 
 function checkpointOf(note: string, where: string, logId: string): Checkpoint {
