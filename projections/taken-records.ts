@@ -50,6 +50,10 @@ export class TakenRecords {
   readonly #topology = new Topology();
   readonly #held = new Map<string, Map<string, Held[]>>();
   readonly #kept: KeptStreams;
+  /** Takers that an event has come of. */
+  readonly #begun = new Set<string>();
+  /** Takers in the middle of a group that they parted, of which the events before were let go of. */
+  readonly #amid = new Set<string>();
 
   constructor(kept: KeptStreams) {
     this.#kept = kept;
@@ -135,7 +139,7 @@ export class TakenRecords {
   /** What a step event takes. `undefined` if its deployment is not known. The same event gives the same answer. */
   taking(item: AuditedEvent, event: StepsRecorded): Taking | undefined {
     if (takings.has(item)) return takings.get(item);
-    const taking = this.#take(item.stream, event);
+    const taking = this.#take(item, event);
     takings.set(item, taking);
     return taking;
   }
@@ -162,7 +166,19 @@ export class TakenRecords {
     else this.#held.get(taker)?.delete(stream);
   }
 
-  #take(stream: string, event: StepsRecorded): Taking | undefined {
+  /** Whether an event goes on with a group of which nobody can tell any more what was taken before. */
+  #isAmid(item: AuditedEvent, { from }: StepsRecorded): boolean {
+    const { stream } = item;
+    if (from[TAKEN_OF_GROUP] === undefined) this.#amid.delete(stream);
+    else if (this.#kept.isAfterGap(item) || (!this.#begun.has(stream) && this.#kept.isCut(stream)))
+      this.#amid.add(stream);
+    this.#begun.add(stream);
+    return this.#amid.has(stream);
+  }
+
+  #take(item: AuditedEvent, event: StepsRecorded): Taking | undefined {
+    const { stream } = item;
+    const isAmid = this.#isAmid(item, event);
     const reader = this.reader(stream, event.deployment);
     if (reader === undefined) return undefined;
     // What was put back comes from no stream upstream: see PutBackRecords.
@@ -181,7 +197,7 @@ export class TakenRecords {
       next !== undefined && this.isGone(edge.stream, next.from.n(next.at));
     // What may be there or not, as the store has tidied up by now, tells nothing.
     for (const head of heads) while (isGone(head)) head.advance();
-    const cut = heads.some(({ edge }) => this.isGone(edge.stream, event.from[edge.stream] ?? 0));
+    const cut = isAmid || heads.some(({ edge }) => this.isGone(edge.stream, event.from[edge.stream] ?? 0));
     let ahead = cut ? 0 : skip(heads, event.from[TAKEN_OF_GROUP] ?? 0, order, event.to);
     let unverifiable = 0;
     const records: (TakenRecord | undefined)[] = [];
@@ -245,7 +261,7 @@ type LostOf = (event: TypedEvent) => ((n: number) => boolean) | undefined;
 /** The records of an edge that are held, one after the other. */
 export class Head {
   readonly edge: Edge;
-  readonly #held: readonly Held[];
+  #held: readonly Held[];
   readonly #from: number;
   readonly #lostOf: LostOf | undefined;
   #lost: ((n: number) => boolean) | undefined;
@@ -262,6 +278,18 @@ export class Head {
     this.#held = held;
     this.#from = from;
     this.advance();
+  }
+
+  /** Another one at the same place, which goes on by itself. */
+  copy(): Head {
+    const copy = new Head(this.edge, [], this.#from, this.#lostOf);
+    copy.#held = this.#held;
+    copy.#lost = this.#lost;
+    copy.#event = this.#event;
+    copy.#rows = this.#rows;
+    copy.#at = this.#at;
+    copy.next = this.next;
+    return copy;
   }
 
   advance(): void {
@@ -293,24 +321,27 @@ function take(
   k: number,
   path: string,
 ): { readonly record: TakenRecord; readonly skipped: readonly TakenRecord[] } | undefined {
-  for (const passing of [false, true]) {
-    for (const head of heads) {
-      if (head.edge.stream !== stream) continue;
-      const skipped: TakenRecord[] = [];
-      while (passing && head.next !== undefined && comesBefore(head.next, n, k)) {
-        skipped.push(head.next);
-        head.advance();
-      }
-      const { next: record } = head;
-      if (record === undefined || !isRecord(record, n, k, path)) {
-        if (skipped.length > 0) return undefined;
-        continue;
-      }
+  const isOf = ({ edge }: Head) => edge.stream === stream;
+  const at = heads.find((head) => isOf(head) && head.next !== undefined && isRecord(head.next, n, k, path));
+  // Records before it are passed over on that edge alone that holds it.
+  const head = at ?? heads.find((other) => isOf(other) && holds(other, n, k, path));
+  if (head === undefined) return undefined;
+  const skipped: TakenRecord[] = [];
+  for (; head.next !== undefined; head.advance()) {
+    const { next: record } = head;
+    if (isRecord(record, n, k, path)) {
       head.advance();
       return { record, skipped };
     }
+    skipped.push(record);
   }
   return undefined;
+}
+
+function holds(head: Head, n: number, k: number, path: string): boolean {
+  const ahead = head.copy();
+  while (ahead.next !== undefined && comesBefore(ahead.next, n, k)) ahead.advance();
+  return ahead.next !== undefined && isRecord(ahead.next, n, k, path);
 }
 
 function isRecord({ from, at }: TakenRecord, n: number, k: number, path: string): boolean {

@@ -270,6 +270,9 @@ export const LIMITS = {
   diffFields: 256,
   /** How often a replay says how far it is, in milliseconds. */
   replayProgressMs: 500,
+  /** How often a replay that only compares writes down how far it is, in milliseconds, and bytes of a value that it keeps there. */
+  verificationKeptMs: 1_000,
+  verificationValueBytes: 128 * 1024,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

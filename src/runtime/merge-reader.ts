@@ -235,6 +235,8 @@ export class MergeReader {
 
   /** Where the next record begins; where records of one ordinal were parted, with how many of them are taken. */
   #cursors(): Cursors {
+    // As long as what was taken before is not passed over, nothing has moved, whatever was read by now.
+    if (this.#skip > 0) return this.#options.cursors;
     const group = this.#group;
     const parted = this.#readers.some(({ head }) => head !== undefined && group.holds(head.chunk, head.row));
     const cursors: Record<string, number> = {};

@@ -101,6 +101,54 @@ describe("what was let go of", () => {
     expect(late.stderr).not.toMatch(/not kept/);
   });
 
+  it("is told by search, of records that may have the key", async () => {
+    const json = await ask("search", "cut-short", "--key", "k4", "--limit", "2000", "--json");
+    const lines = json.stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const found = lines.slice(0, -1).map(({ address }) => Number(address.split("@")[1]));
+    expect(found.length).toBeGreaterThan(0);
+    for (const n of found) expect(n % 5).toBe(4);
+    const { keysUnknown } = lines.at(-1);
+    // A replay, which looks for the key in another way, begins where steps are kept, too.
+    const replayed = await ask("replay", "cut-short", "--key", "k4", "--json");
+    const fewer = JSON.parse(replayed.stdout).keysUnknown ?? 0;
+    expect(fewer).toBeGreaterThan(0);
+    expect(keysUnknown).toBeGreaterThanOrEqual(fewer);
+    const text = await ask("search", "cut-short", "--key", "k4");
+    expect(text.stderr).toContain(`of ${keysUnknown} more it cannot be told whether they have the key`);
+    const none = await ask("search", "cut-short", "--key", "no such key");
+    expect(none.stdout).toBe("");
+    expect(none.stderr).toMatch(/^headwater: of \d+ it cannot be told whether they have the key: they are/m);
+  });
+
+  it("is not held against what is left, by a check that compares what is refused with inputs", async () => {
+    const check = projectFile("examples/few-failures.ts");
+    for (const scavenged of [false, true]) {
+      if (scavenged) expect((await ask("log", "scavenge")).code).toBe(0);
+      const { checks } = JSON.parse((await ask("audit", "--check", check, "--json")).stdout) as {
+        readonly checks: readonly {
+          readonly name: string;
+          readonly checked: number;
+          readonly unverifiable: number;
+          readonly failures: readonly { readonly message: string }[];
+        }[];
+      };
+      const own = checks.find(({ name }) => name === "few-failures");
+      expect(own?.checked).toBeLessThan(RECORDS);
+      let left = RECORDS / 50 - (own?.unverifiable ?? 0);
+      expect(left).toBeLessThan(RECORDS / 50);
+      for (const { message } of own?.failures ?? []) {
+        const [inputs = 0, refused = 0] = message.match(/\d+/g)?.map(Number) ?? [];
+        // It is one in fifty, wherever history begins.
+        expect(refused, message).toBeLessThanOrEqual(inputs / 50 + 3);
+        left -= refused;
+      }
+      expect(left).toBeGreaterThanOrEqual(0);
+    }
+  });
+
   it("holds nothing of what was refused: it is shown, and put back, though the steps that it came from are gone", async () => {
     const refused = "steps_cut-short.checked.0000@1.0/checked";
     await gone(/^quarantine_/, "lineage", refused.replace("steps_", "quarantine_"));

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
 import { isBroken } from "../../src/runtime/fork-gaps.ts";
-import { ORDINARY } from "./expectations.ts";
+import { ORDINARY, withinReason } from "./expectations.ts";
 import { diffIn, lostIn, simulateFork, throughOf } from "./fork-runs.ts";
 import { simulate } from "./harness.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
@@ -36,6 +36,7 @@ describe("a fork of a history of which samples are kept", () => {
           async (words, input, how, befalls, share) => {
             const definition = definitionOf(words);
             const given = inputsOf(definition, input, true);
+            await withinReason(definition, given);
             const { log } = await simulate(definition, given, ORDINARY);
             const to = await throughOf(log, definition);
             const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);

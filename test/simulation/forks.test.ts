@@ -5,7 +5,7 @@ import { auditLog } from "../../src/app/audit.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import { reusableSegments } from "../../src/runtime/fork-reuse.ts";
 import type { SelectionQuery } from "../../src/runtime/selection.ts";
-import { ORDINARY } from "./expectations.ts";
+import { ORDINARY, withinReason } from "./expectations.ts";
 import { diffIn, historyOf, outputsIn, simulateFork, throughOf } from "./fork-runs.ts";
 import { type Delivery, type Given, simulate } from "./harness.ts";
 import { acceptedOrdinals } from "./log-content.ts";
@@ -95,6 +95,8 @@ describe("a fork", () => {
             const ran = definitionOf(words);
             const definition = definitionOf(changed(words, other));
             const given = inputsOf(ran, input, true);
+            await withinReason(ran, given);
+            await withinReason(definition, given);
             const { log } = await simulate(ran, given, ORDINARY);
             const to = await throughOf(log, ran);
             const fork = {
@@ -145,6 +147,8 @@ describe("a fork", () => {
             const ran = definitionOf(words);
             const definition = definitionOf(changed(words, other));
             const given = inputsOf(ran, input, true);
+            await withinReason(ran, given);
+            await withinReason(definition, given);
             const { log } = await simulate(ran, given, ORDINARY);
             const to = await throughOf(log, ran);
             const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
@@ -201,6 +205,8 @@ describe("a fork", () => {
             const ran = definitionOf(words);
             const definition = definitionOf(changed(words, other));
             const given = inputsOf(ran, input, true);
+            await withinReason(ran, given);
+            await withinReason(definition, given);
             const { log } = await simulate(ran, given, ORDINARY);
             const to = await throughOf(log, ran);
             const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);

@@ -5,6 +5,7 @@ import { decodeDeltas } from "../../src/core/columns.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
 import { isStateful } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
+import { withinReason } from "./expectations.ts";
 import type { Given } from "./harness.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { runs as numRuns, timeLimit, withoutWarnings } from "./property-runs.ts";
@@ -65,6 +66,7 @@ describe("a view of a pipeline as of an ordinal", () => {
           async (words, input, batchRecords, share) => {
             const definition = definitionOf(words);
             const inputs = inputsOf(definition, input, true);
+            await withinReason(definition, inputs);
             const settings = { batchRecords, keepOpen: true };
             const [whole, only] = [new StateRuns(), new StateRuns()];
             await whole.run(definition, upTo(inputs, Number.MAX_SAFE_INTEGER), settings);

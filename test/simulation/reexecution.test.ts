@@ -12,7 +12,7 @@ import type { EventLog } from "../../src/ports/event-log.ts";
 import { DeploymentHistory } from "../../src/runtime/deployment-history.ts";
 import { reexecutePartition } from "../../src/runtime/reexecution.ts";
 import { readMembersColumn } from "../../src/runtime/snapshots.ts";
-import { ORDINARY } from "./expectations.ts";
+import { ORDINARY, withinReason } from "./expectations.ts";
 import { simulate } from "./harness.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
@@ -104,6 +104,7 @@ describe("history run again", () => {
           async (words, input, how, befalls, wrong, [start, length]) => {
             const definition = definitionOf(withoutSamples(words));
             const given = inputsOf(definition, input, true);
+            await withinReason(definition, given);
             const { log } = await simulate(definition, given, { ...how, ...wrong, interruptions: befalls });
             const whole = await rerun(log, definition, EVERYTHING);
             expect(whole.divergences).toEqual([]);

@@ -6,7 +6,7 @@ import type { RetentionPolicy, StreamAdvance } from "../../src/core/events.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import { readRefused, refusedOrigin } from "../../src/runtime/quarantine.ts";
-import { delivered, expectedOf, expectOutputs, ORDINARY } from "./expectations.ts";
+import { delivered, expectedOf, expectOutputs, ORDINARY, STAGE_RECORDS_MOST } from "./expectations.ts";
 import { simulate } from "./harness.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
@@ -21,7 +21,6 @@ import {
 import type { Item } from "./random-words.ts";
 
 const TIMEOUT_MS = timeLimit(600_000);
-const STAGE_RECORDS_MOST = 1_000;
 
 withoutWarnings();
 

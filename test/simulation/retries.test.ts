@@ -2,7 +2,16 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
-import { expectedOf, expectLog, expectOutputs, marksOf, ORDINARY, retriesOf } from "./expectations.ts";
+import {
+  expectedOf,
+  expectLog,
+  expectOutputs,
+  marksOf,
+  ORDINARY,
+  retriesOf,
+  STAGE_RECORDS_MOST,
+  withinReason,
+} from "./expectations.ts";
 import { type Circumstances, type Given, simulate } from "./harness.ts";
 import { type LogContent, readLogContent } from "./log-content.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
@@ -21,15 +30,13 @@ const TIMEOUT_MS = timeLimit(1_200_000);
 
 withoutWarnings();
 
-const STAGE_RECORDS_MOST = 3_000;
-
 /** Runs it with what is put back on the way, and checks all that is known of what comes out. */
 async function check(
   definition: PipelineDefinition,
   inputs: ReadonlyMap<string, readonly Given[]>,
   how: Circumstances,
 ): Promise<LogContent> {
-  await expectedOf(definition, inputs, { most: STAGE_RECORDS_MOST });
+  await withinReason(definition, inputs);
   const outcome = await simulate(definition, inputs, how);
   const content = await readLogContent(outcome.log);
   const retries = retriesOf(content);

@@ -6,7 +6,7 @@ import type { EventLog } from "../../src/ports/event-log.ts";
 import type { Chosen } from "../../src/runtime/chosen-records.ts";
 import { recordedOutputs } from "../../src/runtime/recorded-outputs.ts";
 import { type Selection, type SelectionQuery, select, selectInFork } from "../../src/runtime/selection.ts";
-import { ORDINARY } from "./expectations.ts";
+import { ORDINARY, withinReason } from "./expectations.ts";
 import { historyOf, simulateFork, throughOf } from "./fork-runs.ts";
 import { simulate } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
@@ -100,7 +100,9 @@ describe("what a selection chooses", () => {
           circumstances,
           async (words, input, how) => {
             const definition = definitionOf(words);
-            const { log } = await simulate(definition, inputsOf(definition, input, true), how);
+            const given = inputsOf(definition, input, true);
+            await withinReason(definition, given);
+            const { log } = await simulate(definition, given, how);
             const content = await readLogContent(log);
             const lineage = await readLineage(log, content);
             const side = { log, name: "p", definition, from: 0, to: await throughOf(log, definition) };
@@ -146,6 +148,7 @@ describe("what a selection chooses", () => {
           async (words, input, how, share) => {
             const definition = definitionOf(words);
             const given = inputsOf(definition, input, true);
+            await withinReason(definition, given);
             const { log } = await simulate(definition, given, ORDINARY);
             const to = await throughOf(log, definition);
             const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);

@@ -11,6 +11,7 @@ import type { EventLog, RecordedEvent } from "../../src/ports/event-log.ts";
 import { Sequencer } from "../../src/runtime/sequencer.ts";
 import { arrayLog, copyEvents } from "../array-log.ts";
 import { emptyLog, fill, STILL } from "../small-log.ts";
+import { withinReason } from "./expectations.ts";
 import { addressOf, covered, type Fault, faultKinds, rewritten } from "./faults.ts";
 import { type Circumstances, simulate } from "./harness.ts";
 import { withoutWarnings } from "./property-runs.ts";
@@ -53,8 +54,11 @@ let id = "";
 let events: RecordedEvent[] = [];
 let checkpoints: AuditedCheckpoint[] = [];
 
-const audit = (found: readonly RecordedEvent[], given = checkpoints) =>
-  auditLog(arrayLog(id, found), { checkpoints: given });
+const audit = (
+  found: readonly RecordedEvent[],
+  given = checkpoints,
+  first: ReadonlyMap<string, number> = new Map(),
+) => auditLog(arrayLog(id, found, first), { checkpoints: given });
 const check = (report: AuditReport, name: string) => report.checks.find((one) => one.name === name);
 const firsts = (report: AuditReport) =>
   report.checks.flatMap(({ failures }) => failures.slice(0, 1).map(({ address }) => address));
@@ -121,8 +125,8 @@ test(
     const kinds = faultKinds(events);
     for (let fault = 0; fault < FAULTS; fault++) {
       const kind = kinds[fault % kinds.length] as (random: Random) => Fault;
-      const { what, events: tampered, affected } = kind(random);
-      const report = await audit(tampered);
+      const { what, events: tampered, affected, first } = kind(random);
+      const report = await audit(tampered, checkpoints, first);
       const named = firsts(report);
       const seen = JSON.stringify({
         fault,
@@ -235,6 +239,7 @@ test(
         async (words, input, how, befalls, wrong) => {
           const definition = definitionOf(words);
           const inputs = inputsOf(definition, input, true);
+          await withinReason(definition, inputs);
           const { log } = await simulate(definition, inputs, { ...how, ...wrong, interruptions: befalls });
           const signed = await sign(log, "now");
           const report = await auditLog(log, { checkpoints: [signed], pipeline: definition.name });
