@@ -8,38 +8,57 @@ const MOST = 100;
  *
  *     npx headwater audit --check examples/few-failures.ts
  *
- * Its state holds a count for each partition, and nothing that grows with the log.
+ * Steps may have been let go of, and what was refused is kept for ever: only what a step that is kept has refused is
+ * compared with its inputs, and the rest is unverifiable. The state holds a few counts for each partition, and nothing
+ * that grows with the log.
  */
 export default {
   name: "few-failures",
-  version: 1,
+  version: 2,
   init: () => ({
     checked: 0,
     unverifiable: 0,
     failed: 0,
     failures: [],
-    inputs: new Map<string, number>(),
-    quarantined: new Map<string, number>(),
+    kept: new Map(),
+    partitions: new Map(),
   }),
   apply: (state, item) => {
-    if (item.kind === "event" && item.typed?.type === "StepsRecorded") {
-      const { stream } = item;
-      state.checked += item.typed.data.count;
-      state.inputs.set(stream, (state.inputs.get(stream) ?? 0) + item.typed.data.count);
+    if (item.kind === "stream" && item.first > 0) {
+      // It comes again where more is let go of while the audit is under way.
+      state.kept.set(item.stream, { first: item.first, next: item.next ?? Number.POSITIVE_INFINITY });
     }
     if (item.kind === "event" && item.typed?.type === "RecordsQuarantined") {
       const stream = item.stream.replace(/^quarantine_/, "steps_");
-      state.quarantined.set(stream, (state.quarantined.get(stream) ?? 0) + item.typed.data.records.length);
+      const { next = 0 } = state.kept.get(stream) ?? {};
+      const { records } = item.typed.data;
+      const kept = records.filter(({ n }) => n >= next).length;
+      state.unverifiable += records.length - kept;
+      // The step that has refused them comes after them, and says where they are.
+      if (kept > 0) partitionOf(state, stream).refused.push({ revision: item.revision, records: kept });
+    }
+    if (item.kind === "event" && item.typed?.type === "StepsRecorded") {
+      const { stream, revision, typed } = item;
+      // Until the space is made usable again, what was let go of comes, too.
+      if (revision < (state.kept.get(stream)?.first ?? 0)) return state;
+      const { count, quarantine } = typed.data;
+      const partition = partitionOf(state, stream);
+      state.checked += count;
+      partition.inputs += count;
+      for (const refused of partition.refused.splice(0)) {
+        const at = refused.revision - (quarantine?.revision ?? Number.POSITIVE_INFINITY);
+        if (at >= 0 && at < (quarantine?.events ?? 0)) partition.quarantined += refused.records;
+        else state.unverifiable += refused.records;
+      }
     }
     if (item.kind === "end") {
-      for (const [stream, count] of state.quarantined) {
-        const of = state.inputs.get(stream) ?? 0;
-        if (count * MOST <= of) continue;
+      for (const [stream, { inputs, quarantined }] of state.partitions) {
+        if (quarantined * MOST <= inputs) continue;
         state.failed++;
         state.failures.push({
           address: stream,
           code: "ManyFailures",
-          message: `${count} of ${of} inputs are in quarantine`,
+          message: `of ${inputs} inputs ${quarantined} records are in quarantine`,
         });
       }
     }
@@ -52,6 +71,23 @@ interface State {
   unverifiable: number;
   failed: number;
   readonly failures: { address: string; code: string; message: string }[];
-  readonly inputs: Map<string, number>;
-  readonly quarantined: Map<string, number>;
+  /** Of streams of which something was let go of: the revision, and the N, that they begin with now. */
+  readonly kept: Map<string, { readonly first: number; readonly next: number }>;
+  readonly partitions: Map<string, Partition>;
+}
+
+interface Partition {
+  inputs: number;
+  quarantined: number;
+  /** Events of refused records of which the step has not come yet. */
+  readonly refused: { readonly revision: number; readonly records: number }[];
+}
+
+function partitionOf({ partitions }: State, stream: string): Partition {
+  let partition = partitions.get(stream);
+  if (partition === undefined) {
+    partition = { inputs: 0, quarantined: 0, refused: [] };
+    partitions.set(stream, partition);
+  }
+  return partition;
 }

@@ -97,7 +97,8 @@ export interface AuditedRefused {
 export type AuditItem =
   /**
    * A stream as the store knows it: what is below `first` has been let go. `next`, of a source or partition of which
-   * something has: the N of the first record that is there, or will be the first.
+   * something has: the N of the first record that is there, or will be the first. `said`: up to where, and without, the
+   * log says that retention lets go of it, also behind what is audited.
    */
   | {
       readonly kind: "stream";
@@ -105,6 +106,7 @@ export type AuditItem =
       readonly first: number;
       readonly last: number;
       readonly next?: number;
+      readonly said?: number;
     }
   | AuditedEvent
   | AuditedUpstream
@@ -149,6 +151,8 @@ export interface Tally {
   readonly failures: AuditFailure[];
   /** What became of what was looked at, by names of the audit's own. */
   readonly counts?: Record<string, number>;
+  /** How many there were that were let go of, by names of the audit's own; they are unverifiable. */
+  readonly gone?: Record<string, number>;
   /** Of which sources and stages (`pipeline/name`) only a share of the records is kept, and which. */
   readonly samples?: Record<string, number>;
 }

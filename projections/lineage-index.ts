@@ -35,7 +35,7 @@ const OPEN_ENTRY_BYTES = 12;
  */
 export const lineageIndex = {
   name: "lineage-index",
-  version: 1,
+  version: 2,
   /** `entries`: how many make up a chunk. */
   init: (entries = ENTRIES_PER_CHUNK): LineageIndexState => ({
     terms: new Float64Array(entries),

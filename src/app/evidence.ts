@@ -4,10 +4,11 @@ import { type Checkpoint, originOf, parseCheckpoint } from "../core/checkpoint.t
 import { equalBytes } from "../core/digest.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import { decodeEvidence, encodeEvidence, type ProvenEvent } from "../core/evidence.ts";
+import { decodeEvidence, type Evidence, encodeEvidence, type ProvenEvent } from "../core/evidence.ts";
 import { LIMITS } from "../core/limits.ts";
 import { parseNote } from "../core/signed-note.ts";
 import { pipelineOf, pipelineStream } from "../core/streams.ts";
+import type { Bundler } from "../ports/bundler.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { checkedLog } from "../runtime/checked-log.ts";
 import { createEvidenceSurroundings, openLog } from "../runtime/compose.ts";
@@ -35,44 +36,66 @@ export async function evidence(request: EvidenceRequest): Promise<EvidenceReport
     const checkpoint = checkpointOf(note, request.checkpoint, log.id);
     const before = await files.findBytes(request.out);
     if (before !== undefined) mustBeEvidence(before, request.out);
-    const tree = new MerkleReader(log);
-    await mustHold(tree, checkpoint, request.checkpoint);
-    const reader = new LineageReader(log, bundler);
     const { signal } = request;
-    const options = signal === undefined ? {} : { signal };
-    const address = await resolveRecord({ log, reader, ...options }, request.record);
-    mustHaveDigest(address);
-    const record = formatAddress(address);
-    const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords }).catch(
-      placing(record),
+    const { made, trace } = await makeEvidence(
+      { log, bundler, note, checkpoint, from: request.checkpoint, ...(signal !== undefined && { signal }) },
+      request.record,
     );
-    mustBeWhole(trace);
-    const events: ProvenEvent[] = [];
-    for (const event of await eventsOf(log, trace)) events.push(await prove(log, tree, checkpoint, event));
-    const records: [string, Uint8Array][] = [];
-    for (const { place } of trace.records) {
-      // Without provenance a record has no digest that its bytes could be held to.
-      if (place.kind === "gone" || (await reader.digestOf(place)) === undefined) continue;
-      const bytes = await keptRecord(log, place).catch(placing(place.address));
-      if (bytes !== undefined) records.push([place.address, bytes]);
-    }
-    const made = { log: log.id, record, note, events, records };
-    mustBeProven(await checkEvidence(made, checkpoint, bundler));
     const bytes = encodeEvidence(made);
     await files.replaceBytes(request.out, bytes);
     const { origin, size } = checkpoint;
     return {
-      record,
+      record: made.record,
       file: request.out,
       bytes: bytes.length,
-      events: events.length,
+      events: made.events.length,
       vertices: trace.records.length,
-      values: records.length,
+      values: made.records.length,
       checkpoint: { origin, size },
     };
   } finally {
     await opened.close();
   }
+}
+
+/** What evidence is made from: a log, and a note `from` a place that signs the log as `checkpoint`. */
+export interface EvidenceGrounds {
+  readonly log: EventLog;
+  readonly bundler: Bundler;
+  readonly note: string;
+  readonly checkpoint: Checkpoint;
+  readonly from: string;
+  readonly signal?: AbortSignal;
+}
+
+/** The evidence of a record, held to what its readers will hold it to. Throws as {@link evidence}, without a file. */
+export async function makeEvidence(
+  { log, bundler, note, checkpoint, from, signal }: EvidenceGrounds,
+  asked: string,
+): Promise<{ readonly made: Evidence; readonly trace: Trace }> {
+  const tree = new MerkleReader(log);
+  await mustHold(tree, checkpoint, from);
+  const reader = new LineageReader(log, bundler);
+  const options = signal === undefined ? {} : { signal };
+  const address = await resolveRecord({ log, reader, ...options }, asked);
+  mustHaveDigest(address);
+  const record = formatAddress(address);
+  const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords }).catch(
+    placing(record),
+  );
+  mustBeWhole(trace);
+  const events: ProvenEvent[] = [];
+  for (const event of await eventsOf(log, trace)) events.push(await prove(log, tree, checkpoint, event));
+  const records: [string, Uint8Array][] = [];
+  for (const { place } of trace.records) {
+    // Without provenance a record has no digest that its bytes could be held to.
+    if (place.kind === "gone" || (await reader.digestOf(place)) === undefined) continue;
+    const bytes = await keptRecord(log, place).catch(placing(place.address));
+    if (bytes !== undefined) records.push([place.address, bytes]);
+  }
+  const made = { log: log.id, record, note, events, records };
+  mustBeProven(await checkEvidence(made, checkpoint, bundler));
+  return { made, trace };
 }
 
 function checkpointOf(note: string, where: string, logId: string): Checkpoint {
@@ -103,10 +126,13 @@ function mustBeEvidence(bytes: Uint8Array, where: string): void {
 }
 
 async function mustHold(tree: MerkleReader, { size, root }: Checkpoint, where: string): Promise<void> {
-  if (size > 0 && equalBytes(await tree.root(size), root)) return;
-  throw new HeadwaterError("LogDamaged", `the log is not the one whose first ${size} events were signed`, {
+  const there = await tree.size();
+  if (size > 0 && size <= there && equalBytes(await tree.root(size), root)) return;
+  const rolledBack = size > there ? `: it has ${there}, and was rolled back or cut` : "";
+  const message = `the log is not the one whose first ${size} events were signed${rolledBack}`;
+  throw new HeadwaterError("LogDamaged", message, {
     where,
-    hint: '"headwater audit --checkpoint" says more.',
+    hint: '"headwater audit --checkpoint NOTE --verifier KEY" says more, and whether it was the note that was changed.',
   });
 }
 
@@ -161,7 +187,10 @@ async function eventsOf(log: EventLog, trace: Trace): Promise<RecordedEvent[]> {
   for (const { stream } of trace.events) {
     pipelines.add(pipelineOf(stream));
   }
-  const used = trace.records.flatMap(({ place }) => ("deployed" in place ? [place.deployed.deployment] : []));
+  const used = found.flatMap((event) => {
+    const { data } = decodeEvent(event);
+    return "deployment" in data ? [data.deployment] : [];
+  });
   for (const pipeline of pipelines) {
     for await (const event of log.read(pipelineStream(pipeline))) {
       const { type, data } = decodeEvent(event);

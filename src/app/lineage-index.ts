@@ -1,5 +1,5 @@
 import { HeadwaterError } from "../core/errors.ts";
-import { comparePositions, formatPosition } from "../core/position.ts";
+import { formatPosition } from "../core/position.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { openViewStore } from "../runtime/compose.ts";
 import { LineageView } from "../runtime/lineage-view.ts";
@@ -17,6 +17,7 @@ export async function withLineageView<T>(
     rebuild = false,
     wait = true,
     onProgress,
+    onPutBack,
     signal,
   }: ViewOptions & { readonly signal?: AbortSignal },
   use: (view: LineageView) => Promise<T>,
@@ -25,6 +26,7 @@ export async function withLineageView<T>(
   try {
     const view = await LineageView.open(store, log);
     if (rebuild) await view.drop();
+    else if (view.putBack) onPutBack?.();
     if (!wait) await mustBeThere(view, log);
     await view.catchUp(signal, ({ position, end }) => {
       onProgress?.(end.commit === 0n ? 1 : Number((position.commit * 1_000n) / end.commit) / 1_000);
@@ -36,8 +38,8 @@ export async function withLineageView<T>(
 }
 
 async function mustBeThere(view: LineageView, log: EventLog): Promise<void> {
+  if (!(await view.isBehind())) return;
   const { position } = await log.size();
-  if (comparePositions(view.position, position) >= 0) return;
   throw new HeadwaterError("ViewBehind", "the index has not come to the end of the log", {
     where: `at ${formatPosition(view.position)} of ${formatPosition(position)}`,
     hint: "Without --no-wait it follows the log first, and then answers.",

@@ -30,6 +30,8 @@ export interface ViewOptions {
   readonly wait?: boolean;
   /** Called while it follows the log: which share of it, from 0 to 1, it has come through. */
   readonly onProgress?: (progress: number) => void;
+  /** Called where the index had seen events that the log does not have, and is built anew for it. */
+  readonly onPutBack?: () => void;
 }
 
 /** Where a record came from, or what it went into. */

@@ -25,6 +25,8 @@ export interface SearchRequest extends ViewOptions {
   readonly at?: string;
   /** Called for a stream of which not all is there that was to be looked through: what was before the revision is not. */
   readonly onGone?: (stream: string, before: number) => void;
+  /** Called for a record of which it cannot be told whether it has the key, as it is not kept. */
+  readonly onKeyUnknown?: (address: string) => void;
   readonly signal?: AbortSignal;
 }
 

@@ -1,14 +1,16 @@
 import { decodeCanonical } from "../core/canonical.ts";
+import { decodeDeltas } from "../core/columns.ts";
 import { fromHex, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
-import type { PipelineDeployed } from "../core/events.ts";
+import type { PipelineDeployed, RecordsAccepted } from "../core/events.ts";
 import { ORDINAL_MOST, timeToOrdinal } from "../core/ordinal.ts";
+import { partitionOfKey } from "../core/partition.ts";
 import { sourceStream } from "../core/streams.ts";
 import type { Key } from "../pipeline/definition.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
-import type { RecordPlace } from "../runtime/lineage-places.ts";
+import type { AcceptedPlace, RecordPlace } from "../runtime/lineage-places.ts";
 import { LineageReader } from "../runtime/lineage-reader.ts";
 import { LineageValues } from "../runtime/lineage-values.ts";
 import { describeRecord } from "../runtime/lineage-vertices.ts";
@@ -75,7 +77,10 @@ async function searchLog(
       ...(k !== undefined && { k }),
       ...(stage !== undefined && { stage }),
     });
-    if (place.kind === "gone" || (hasKey !== undefined && !(await hasKey(place)))) continue;
+    if (place.kind === "gone") continue;
+    const has = hasKey === undefined ? "yes" : await hasKey(place);
+    if (has === "unknown") request.onKeyUnknown?.(place.address);
+    if (has !== "yes") continue;
     if (!(await take(await foundRecord(reader, place)))) return;
   }
   if (signal?.aborted) throw new HeadwaterError("Stopped", "stopped before all of the log was searched");
@@ -183,20 +188,39 @@ function upperBound(point: HistoryPoint): number {
   return "logTime" in point ? timeToOrdinal(point.logTime) : ORDINAL_MOST;
 }
 
-/** Whether an accepted record has a key, by the function of its source as it is deployed now. */
+type HasKey = "yes" | "no" | "unknown";
+
+/**
+ * Whether an accepted record has a key, by the function of its source as it was deployed for it. The log has the
+ * partition of each: only of records in the key's own that are not kept it is not known.
+ */
 async function keyFilter(
   log: EventLog,
   reader: LineageReader,
   history: DeploymentHistory,
   key: Key,
-): Promise<(place: RecordPlace) => Promise<boolean>> {
+): Promise<(place: RecordPlace) => Promise<HasKey>> {
   const values = new LineageValues({ log, reader });
+  const rows = new WeakMap<RecordsAccepted, ReadonlySet<number> | "all">();
+  const rowsOf = ({ event, deployed }: AcceptedPlace) => {
+    const known = rows.get(event) ?? rowsOfPartition(event, partitionOfKey(key, deployed.partitions));
+    rows.set(event, known);
+    return known;
+  };
   return async (place) => {
-    if (place.kind !== "source") return false;
+    if (place.kind !== "source") return "no";
     const plan = await history.planOf(place.deployed);
     const source = plan.sources.find(({ name }) => sourceStream(history.pipeline, name) === place.stream);
-    if (source?.key === undefined) return false;
+    if (source?.key === undefined) return "no";
+    const own = rowsOf(place);
+    if (own !== "all" && !own.has(place.row)) return "no";
     const found = await values.valueOf(place);
-    return found.kind !== "none" && source.key(decodeCanonical(found.bytes)) === key;
+    if (found.kind === "none") return "unknown";
+    return source.key(decodeCanonical(found.bytes)) === key ? "yes" : "no";
   };
+}
+
+function rowsOfPartition({ sections }: RecordsAccepted, partition: number): ReadonlySet<number> | "all" {
+  if (sections === undefined) return "all";
+  return new Set(sections.flatMap(([of, rows]) => (of === partition ? [...decodeDeltas(rows)] : [])));
 }

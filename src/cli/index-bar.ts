@@ -10,6 +10,9 @@ interface IndexOptions {
   readonly rebuild?: boolean;
 }
 
+const PUT_BACK =
+  "headwater: the index has seen events that the log does not have: the log was put back from an older copy. It is built anew.\n";
+
 const THOUSAND = 1_000;
 
 /** A bar for the index that follows the log. */
@@ -18,13 +21,16 @@ export function indexBar(io: Io, { quiet }: CommonOptions): Bar {
 }
 
 /** The options of the index as they were given. */
-export function viewOptions(io: Io, own: IndexOptions, bar: Bar): ViewOptions {
+export function viewOptions(io: Io, own: IndexOptions, bar: Bar, { quiet }: CommonOptions): ViewOptions {
   const fromEnvironment = io.env["HEADWATER_VIEWS"];
   const views = own.views ?? (fromEnvironment === "" ? undefined : fromEnvironment);
   return {
     ...(views !== undefined && { views }),
     wait: own.wait,
     rebuild: own.rebuild ?? false,
+    onPutBack: () => {
+      if (!quiet) void io.stderr.write(PUT_BACK);
+    },
     onProgress: (share) => bar.update(Math.floor(share * THOUSAND), THOUSAND, {}),
   };
 }

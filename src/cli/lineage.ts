@@ -96,7 +96,7 @@ async function lineage(io: Io, record: string, own: LineageOptions, common: Comm
       limit: own.limit,
       recompute: own.recompute,
       forward,
-      ...viewOptions(io, own, bar),
+      ...viewOptions(io, own, bar, common),
       signal: interrupt.signal,
     });
     bar.stop();

@@ -35,7 +35,8 @@ asked; the others go through the streams, from --from on. --key asks the source'
 log: open only logs that you trust. A key is read as JSON if it is a number, true, false, null or a quoted text, else as
 text.
 
---json prints one JSON line for each record: address, kind, stage, node, version, time, eventTime, digest, id.
+--json prints one JSON line for each record: address, kind, stage, node, version, time, eventTime, digest, id. Where
+records are not kept of which it cannot be told whether they have the key, a last line says how many: keysUnknown.
 
 Examples:
   headwater search orders --id 2017-04
@@ -86,6 +87,7 @@ async function search(io: Io, pipeline: string, own: SearchOptions, common: Comm
   const logTime = own.logTime ?? false;
   const { id, digest, node, stage: at } = own;
   const gone = new Map<string, number>();
+  let keysUnknown = 0;
   const [key] = own.key === undefined ? [] : readingsOfKey(own.key);
   const request: SearchRequest = {
     log: common.log,
@@ -98,8 +100,9 @@ async function search(io: Io, pipeline: string, own: SearchOptions, common: Comm
     ...(node !== undefined && { node }),
     ...(own.deployment !== undefined && { deployment: deploymentOf(own.deployment) }),
     ...(at !== undefined && { at }),
-    ...viewOptions(io, own, bar),
+    ...viewOptions(io, own, bar, common),
     onGone: (stream, before) => gone.set(stream, before),
+    onKeyUnknown: () => keysUnknown++,
     signal: interrupt.signal,
   };
   let shown = 0;
@@ -119,16 +122,22 @@ async function search(io: Io, pipeline: string, own: SearchOptions, common: Comm
     bar.stop();
     interrupt.release();
   }
+  if (common.json && keysUnknown > 0) await io.stdout.write(`${JSON.stringify({ keysUnknown })}\n`);
   if (common.quiet) return;
   for (const [stream, before] of gone) {
     await io.stderr.write(
       `headwater: what ${stream} had before its event ${before} is not kept any more, and was not searched.\n`,
     );
   }
+  if (keysUnknown > 0) {
+    await io.stderr.write(
+      `headwater: of ${formatNumber(keysUnknown)} ${shown > 0 ? "more " : ""}it cannot be told whether ${keysUnknown === 1 ? "it has" : "they have"} the key: ${keysUnknown === 1 ? "it is" : "they are"} not kept\n`,
+    );
+  }
   if (common.json) return;
   if (more)
     await io.stderr.write(`headwater: there are more than ${formatNumber(shown)}; --limit prints more.\n`);
-  if (shown === 0) await io.stderr.write("headwater: no such record\n");
+  if (shown === 0 && keysUnknown === 0) await io.stderr.write("headwater: no such record\n");
 }
 
 /** A version in digits, or the beginning of a digest. */

@@ -11,6 +11,7 @@ import {
   mergePages,
 } from "../../projections/lineage-index.ts";
 import { decodeCanonical, encodeCanonical } from "../core/canonical.ts";
+import { equalBytes, sha256 } from "../core/digest.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { StepsRecorded } from "../core/events.ts";
@@ -51,8 +52,9 @@ export interface ViewSizes {
 interface Meta {
   readonly v: number;
   readonly log: string;
-  /** Of the last event that it has seen. */
+  /** Of the last event that it has seen; {@link SeenEvent}s say of each stream which that was. */
   readonly position: string;
+  readonly seen: readonly SeenEvent[];
   /** Events that are in it, chunks of its index so far and those of them that are merged, streams that it has met. */
   readonly events: number;
   readonly chunks: number;
@@ -61,6 +63,9 @@ interface Meta {
   /** The highest level of blocks of members. */
   readonly level: number;
 }
+
+/** The last event of a stream that it has seen: stream, revision, position, SHA-256 of its data. */
+type SeenEvent = readonly [stream: string, revision: number, position: string, digest: Uint8Array];
 
 const INDEXED = { prefixes: ["source_", "steps_"] } as const;
 const META = Uint8Array.of(0x6d);
@@ -71,7 +76,8 @@ const EVENT = 0x65;
 /**
  * The lineage view of a log: by terms (see core/index-terms.ts) the events that have something to do with them. It is a
  * projection: it follows the log in its order, is kept in a {@link ViewStore}, goes on after a kill where its last
- * commit was, and is built anew when it is not there or belongs to another log or version.
+ * commit was, and is built anew when it is not there, belongs to another log or version, or has seen events that the log
+ * does not have: a log that was put back from an older copy has the same id, and may have gone on in another way.
  */
 export class LineageView {
   readonly #store: ViewStore;
@@ -80,6 +86,10 @@ export class LineageView {
   #meta: Meta;
   #state: LineageIndexState;
   #numbers = new Map<string, number>();
+  #seen = new Map<string, SeenEvent>();
+  /** The log was looked through up to here. */
+  #position: Position = START;
+  #putBack = false;
 
   readonly #sizes: ViewSizes;
 
@@ -88,19 +98,36 @@ export class LineageView {
     this.#log = log;
     this.#sizes = sizes;
     this.#state = lineageIndex.init(sizes.entries);
-    this.#meta = { v: lineageIndex.version, log: log.id, position: formatPosition(START), ...NOTHING };
+    this.#meta = { v: lineageIndex.version, log: log.id, ...NOTHING };
   }
 
-  /** Opens the view as it is kept. */
+  /** Opens the view as it is kept, as far as that is of the log's history. */
   static async open(store: ViewStore, log: EventLog, sizes: ViewSizes = {}): Promise<LineageView> {
     const view = new LineageView(store, log, sizes);
     await view.#load();
+    const known = await view.#knownUpTo();
+    if (known === undefined) await view.drop();
+    else view.#position = known;
+    view.#putBack = known === undefined;
     return view;
   }
 
-  /** The position of the last event that it has seen. */
+  /** Up to where it has looked through the log. */
   get position(): Position {
-    return parsePosition(this.#meta.position);
+    return this.#position;
+  }
+
+  /** Whether it had seen events that the log does not have, and has forgotten everything for it when it was opened. */
+  get putBack(): boolean {
+    return this.#putBack;
+  }
+
+  /** Whether the log has events that it has not seen. */
+  async isBehind(): Promise<boolean> {
+    for await (const event of this.#log.readAll({ ...rangeFrom(this.#position), filter: INDEXED })) {
+      if (this.#isNew(event)) return true;
+    }
+    return false;
   }
 
   /** The highest level that blocks of members have in it: see `membersTerm`. */
@@ -120,7 +147,7 @@ export class LineageView {
    */
   async catchUp(signal?: AbortSignal, onProgress?: (progress: ViewProgress) => void): Promise<void> {
     const { position: end } = await this.#log.size();
-    for (let events = 0; comparePositions(this.position, end) < 0; ) {
+    for (let events = 0; comparePositions(this.#position, end) < 0; ) {
       if (signal?.aborted)
         throw new HeadwaterError("Stopped", "stopped before the index had come to the log's end");
       events += await this.#follow(end, signal);
@@ -148,12 +175,9 @@ export class LineageView {
       return this.#load();
     }
     this.#kept = kept;
-    this.#meta = meta ?? {
-      v: lineageIndex.version,
-      log: this.#log.id,
-      position: formatPosition(START),
-      ...NOTHING,
-    };
+    this.#meta = meta ?? { v: lineageIndex.version, log: this.#log.id, ...NOTHING };
+    this.#position = parsePosition(this.#meta.position);
+    this.#seen = new Map(this.#meta.seen.map((seen) => [seen[0], seen]));
     this.#numbers = new Map(this.#meta.streams.map((stream, index) => [stream, index]));
     const open = this.#store.get(OPEN);
     this.#state =
@@ -162,21 +186,54 @@ export class LineageView {
         : decodeState(open, this.#sizes.entries);
   }
 
+  /**
+   * The position of the last event that both have, `START` if all that it has seen was let go of since. `undefined`: the
+   * log's history is another one.
+   */
+  async #knownUpTo(): Promise<Position | undefined> {
+    const seen = this.#meta.seen.map((event) => ({ event, position: parsePosition(event[2]) }));
+    for (const { event, position } of seen.sort((a, b) => comparePositions(b.position, a.position))) {
+      const has = await this.#has(event);
+      if (has === "other") return undefined;
+      if (has === "same") return position;
+    }
+    return START;
+  }
+
+  async #has([stream, revision, position, digest]: SeenEvent): Promise<"same" | "other" | "gone"> {
+    const info = await this.#log.streamInfo(stream);
+    if (info === undefined || info.lastRevision < revision) return "other";
+    if (info.deleted || info.tombstoned || revision < info.firstRevision) return "gone";
+    for await (const event of this.#log.read(stream, { from: revision, limit: 1 })) {
+      if (event.revision !== revision) break;
+      const same = formatPosition(event.position) === position && equalBytes(sha256(event.data), digest);
+      return same ? "same" : "other";
+    }
+    return "gone";
+  }
+
+  /** Where what it had seen last was let go of, it begins before that, and comes by what it has seen. */
+  #isNew({ stream, revision, position }: RecordedEvent): boolean {
+    const [, seen = -1] = this.#seen.get(stream) ?? [];
+    return comparePositions(position, this.#position) > 0 && revision > seen;
+  }
+
   /** Takes in what is next, and commits it. Answers how many events it has looked at. */
   async #follow(end: Position, signal: AbortSignal | undefined): Promise<number> {
-    let position = this.position;
+    let { position } = this.#meta;
     let { events, chunks, level } = this.#meta;
     const streams = [...this.#meta.streams];
     const entries: ViewEntry[] = [];
     let looked = 0;
     let pages = 0;
     let full = false;
-    const from = position;
-    const range = comparePositions(from, START) === 0 ? {} : { from };
-    for await (const event of this.#log.readAll({ ...range, filter: INDEXED, ...(signal && { signal }) })) {
-      if (comparePositions(event.position, from) <= 0) continue;
+    const range = { ...rangeFrom(this.#position), filter: INDEXED, ...(signal && { signal }) };
+    const seen = new Map<string, RecordedEvent>();
+    for await (const event of this.#log.readAll(range)) {
       if (comparePositions(event.position, end) > 0) break;
-      position = event.position;
+      if (!this.#isNew(event)) continue;
+      position = formatPosition(event.position);
+      seen.set(event.stream, event);
       looked++;
       const { terms, level: highest } = await this.#termsOf(event);
       level = Math.max(level, highest);
@@ -196,26 +253,27 @@ export class LineageView {
       await this.#load();
       return looked;
     }
-    // Where no event of ours was left, the end has been reached.
-    if (!full) position = end;
-    await this.#commit(
-      { ...this.#meta, position: formatPosition(position), events, chunks, streams, level },
-      entries,
-    );
+    for (const [stream, event] of seen) this.#seen.set(stream, seenEvent(event));
+    const all = [...this.#seen.values()];
+    const next = { ...this.#meta, position, seen: all, events, chunks, streams, level };
+    const kept = looked === 0 || (await this.#commit(next, entries));
+    // Where no event of ours was left, the end has been reached; what is kept is the last that was seen, which can be told.
+    if (kept) this.#position = full ? parsePosition(position) : end;
     return looked;
   }
 
-  async #commit(meta: Meta, entries: readonly ViewEntry[]): Promise<void> {
+  async #commit(meta: Meta, entries: readonly ViewEntry[]): Promise<boolean> {
     const value = encodeCanonical(meta, Number.POSITIVE_INFINITY);
     const open = { key: OPEN, value: encodeState(this.#state) };
     const guard = { key: META, value: this.#kept };
     if (await this.#store.commit(guard, [...entries, open, { key: META, value }])) {
       this.#kept = value;
       this.#meta = meta;
-    } else {
-      // Another process has taken the view further: what it has counts.
-      await this.#load();
+      return true;
     }
+    // Another process has taken the view further: what it has counts.
+    await this.#load();
+    return false;
   }
 
   /** Makes one page of several, bucket by bucket: a search looks into each page of a bucket. */
@@ -274,8 +332,24 @@ export class LineageView {
   }
 }
 
-const NOTHING = { events: 0, chunks: 0, merged: 0, streams: [] as readonly string[], level: 0 };
+const NOTHING = {
+  position: formatPosition(START),
+  seen: [] as readonly SeenEvent[],
+  events: 0,
+  chunks: 0,
+  merged: 0,
+  streams: [] as readonly string[],
+  level: 0,
+};
 const NO_TERMS: EventTerms = { terms: new Set(), level: 0 };
+
+function seenEvent({ stream, revision, position, data }: RecordedEvent): SeenEvent {
+  return [stream, revision, formatPosition(position), sha256(data)];
+}
+
+function rangeFrom(position: Position): { readonly from?: Position } {
+  return comparePositions(position, START) === 0 ? {} : { from: position };
+}
 
 function eventKey(number: number): Uint8Array {
   return keyOf(EVENT, [], number);

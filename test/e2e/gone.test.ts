@@ -39,6 +39,16 @@ async function gone(where: string | RegExp, ...args: readonly string[]): Promise
   expect(error.where).toMatch(where);
 }
 
+interface Check {
+  readonly name: string;
+  readonly checked: number;
+  readonly unverifiable: number;
+  readonly failures: readonly { readonly message: string }[];
+  readonly counts?: Readonly<Record<string, number>>;
+  readonly gone?: Readonly<Record<string, number>>;
+  readonly assurance?: { readonly of: number };
+}
+
 describe("what was let go of", () => {
   it("is told by lineage, of each way to name a record, and by evidence, which makes no file", async () => {
     await gone(/^source_cut-short\.readings@0$/, "lineage", "source_cut-short.readings@0");
@@ -99,6 +109,81 @@ describe("what was let go of", () => {
     const late = await ask("search", "cut-short", "--from", "1970-01-01T00:16:38Z");
     expect(late.stdout).toMatch(/source_cut-short\.readings@999/);
     expect(late.stderr).not.toMatch(/not kept/);
+  });
+
+  it("is told by search, of records that may have the key", async () => {
+    const json = await ask("search", "cut-short", "--key", "k4", "--limit", "2000", "--json");
+    const lines = json.stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const found = lines.slice(0, -1).map(({ address }) => Number(address.split("@")[1]));
+    expect(found.length).toBeGreaterThan(0);
+    for (const n of found) expect(n % 5).toBe(4);
+    const { keysUnknown } = lines.at(-1);
+    // A replay, which looks for the key in another way, begins where steps are kept, too.
+    const replayed = await ask("replay", "cut-short", "--key", "k4", "--json");
+    const fewer = JSON.parse(replayed.stdout).keysUnknown ?? 0;
+    expect(fewer).toBeGreaterThan(0);
+    expect(keysUnknown).toBeGreaterThanOrEqual(fewer);
+    const text = await ask("search", "cut-short", "--key", "k4");
+    expect(text.stderr).toContain(`of ${keysUnknown} more it cannot be told whether they have the key`);
+    const none = await ask("search", "cut-short", "--key", "no such key");
+    expect(none.stdout).toBe("");
+    expect(none.stderr).toMatch(/^headwater: of \d+ it cannot be told whether they have the key: they are/m);
+  });
+
+  it("is counted by an audit, as what cannot be checked, before the space is usable again and after", async () => {
+    const inputs = 2 * RECORDS - RECORDS / 50;
+    const all = { accepted: RECORDS, delivered: RECORDS - RECORDS / 50 };
+    for (const scavenged of [false, true]) {
+      if (scavenged) expect((await ask("log", "scavenge")).code).toBe(0);
+      const audited = await ask("audit", "--reexecute", "1", "--json");
+      expect(audited.code, audited.stdout).toBe(0);
+      const checks = new Map<string, Check>(
+        (JSON.parse(audited.stdout).checks as Check[]).map((check) => [check.name, check]),
+      );
+      const [continuity, conservation, reexecution] = ["continuity", "conservation", "reexecution"].map(
+        (name) => checks.get(name),
+      );
+      for (const check of [continuity, reexecution]) {
+        expect((check?.checked ?? 0) + (check?.unverifiable ?? 0), check?.name).toBe(inputs);
+        expect(check?.unverifiable, check?.name).toBeGreaterThan(0);
+      }
+      const { counts = {}, gone = {} } = conservation ?? {};
+      for (const [name, count] of Object.entries(all))
+        expect((counts[name] ?? 0) + (gone[name] ?? 0), name).toBe(count);
+      const total = 2 * RECORDS - RECORDS / 50 + inputs;
+      expect((conservation?.checked ?? 0) + (conservation?.unverifiable ?? 0)).toBe(total);
+      // Nothing is said of what was not run: so little is kept here that nothing can be.
+      expect(reexecution?.assurance?.of ?? 0).toBe(reexecution?.checked);
+      expect((gone["accepted"] ?? 0) > 0).toBe(scavenged);
+      const { stdout } = await ask("audit", "--reexecute", "1");
+      expect(stdout).not.toMatch(/^All [\d,]+ inputs give/m);
+      const said = /^Before them, and let go of: [\d,]+ accepted, [\d,]+ inputs, [\d,]+ delivered\.$/m;
+      if (scavenged) expect(stdout).toMatch(said);
+      else expect(stdout).not.toMatch(said);
+    }
+  });
+
+  it("is not held against what is left, by a check that compares what is refused with inputs", async () => {
+    const check = projectFile("examples/few-failures.ts");
+    for (const scavenged of [false, true]) {
+      if (scavenged) expect((await ask("log", "scavenge")).code).toBe(0);
+      const audited = await ask("audit", "--check", check, "--json");
+      const checks = JSON.parse(audited.stdout).checks as Check[];
+      const own = checks.find(({ name }) => name === "few-failures");
+      expect(own?.checked).toBeLessThan(RECORDS);
+      let left = RECORDS / 50 - (own?.unverifiable ?? 0);
+      expect(left).toBeLessThan(RECORDS / 50);
+      for (const { message } of own?.failures ?? []) {
+        const [inputs = 0, refused = 0] = message.match(/\d+/g)?.map(Number) ?? [];
+        // It is one in fifty, wherever history begins.
+        expect(refused, message).toBeLessThanOrEqual(inputs / 50 + 3);
+        left -= refused;
+      }
+      expect(left).toBeGreaterThanOrEqual(0);
+    }
   });
 
   it("holds nothing of what was refused: it is shown, and put back, though the steps that it came from are gone", async () => {

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -134,4 +134,53 @@ describe.skipIf(missing !== "")(`lineage on a day of Wikipedia edits${missing}`,
     expect(ended.code).toBe(3);
     expect(jsonError(ended)).toMatchObject({ code: "ViewBehind", where: expect.stringContaining("C:0/P:0") });
   });
+});
+
+describe("lineage in a log that was put back from a backup", () => {
+  const place = new Workplace();
+  afterAll(() => clearSound(place));
+
+  it(
+    "forward, leads through what the log has now, and says that its index is built anew",
+    async () => {
+      const cwd = await place.folder();
+      const lines = Array.from({ length: 450 }, (_, n) =>
+        JSON.stringify({
+          time: new Date(1_000 * n).toISOString(),
+          channel: `#${n % 7}`,
+          added: n,
+          deleted: 0,
+        }),
+      );
+      const run = async (given: readonly string[]) => {
+        await writeFile(join(cwd, "e.jsonl"), `${given.join("\n")}\n`);
+        const args = ["run", projectFile("examples/wikipedia-edits.ts"), "--input", "edits=e.jsonl"];
+        const ended = await headwater([...args, "--output", "channels=o.jsonl", "--quiet"], { cwd });
+        expect(ended.code, ended.stderr).toBe(0);
+      };
+      const forward = async (n: number, ...args: string[]) => {
+        const record = `source_wikipedia-edits.edits@${n}`;
+        const ended = await headwater(["lineage", record, "--forward", "--json", ...args], { cwd });
+        expect(ended.code, ended.stderr).toBe(0);
+        return { found: JSON.parse(ended.stdout) as Found, said: ended.stderr };
+      };
+      await run(lines.slice(0, 300));
+      expect((await headwater(["log", "backup", "bk"], { cwd })).code).toBe(0);
+      await run(lines);
+      const before = await forward(10);
+      expect(before.said).toBe("");
+      await rm(join(cwd, ".headwater"), { recursive: true });
+      await rm(join(cwd, "o.jsonl"));
+      await rename(join(cwd, "bk"), join(cwd, ".headwater"));
+      await run([...lines.slice(0, 300), ...lines.slice(300).reverse()]);
+      const kept = await forward(310);
+      expect(kept.said).toContain("the log was put back from an older copy");
+      const again = await forward(310);
+      expect(again.said).toBe("");
+      const anew = await forward(310, "--rebuild");
+      expect(anew.found.vertices.length).toBeGreaterThan(10);
+      for (const { found } of [kept, again]) expect(found).toEqual(anew.found);
+    },
+    2 * MINUTES,
+  );
 });

@@ -8,6 +8,7 @@ import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { sliding } from "../../src/pipeline/windows.ts";
 import type { ViewStore } from "../../src/ports/view-store.ts";
 import { LineageView } from "../../src/runtime/lineage-view.ts";
+import { arrayLog, copyEvents } from "../array-log.ts";
 import { emptyLog } from "../small-log.ts";
 import { ORDINARY } from "./expectations.ts";
 import { type Outcome, simulate } from "./harness.ts";
@@ -20,8 +21,8 @@ interface Item {
   readonly at: number;
 }
 
-/** A log of many small batches: more events than a view takes in before it commits. */
-async function longRun(): Promise<Outcome> {
+/** A log of many small batches: more events than a view takes in before it commits. Late items are shifted by `other`. */
+async function longRun(other = 0): Promise<Outcome> {
   const p = pipeline("p", { partitions: 2 });
   const items = p.source<undefined, number>("m", {
     key: (item) => (item as Item).k,
@@ -30,7 +31,7 @@ async function longRun(): Promise<Outcome> {
   items.window("slides", sliding("8s", "2s"), { aggregate: count(), emit: (n) => n }).sink("slides");
   items.reduce("totals", { init: () => 0, step: (n: number) => n + 1, emit: (n) => n }).sink("totals");
   const given = Array.from({ length: 1_500 }, (_, n) => ({
-    value: { k: n % 5, at: 100 * n },
+    value: { k: (n < 700 ? n : n + other) % 5, at: 100 * n },
     ordinal: n + 1,
   }));
   return simulate(p.definition, new Map([["m", given]]), { ...ORDINARY, batchRecords: 1 });
@@ -125,6 +126,47 @@ describe("the lineage view", () => {
     expect(view.position.commit).toBe(0n);
     await view.catchUp();
     same(view);
+  });
+
+  test("begins anew where the log was put back from an older copy, and has gone on in another way", async () => {
+    const other = await longRun(1);
+    const others = await copyEvents(other.log);
+    for (const shorter of [others.length, others.length >> 1]) {
+      const log = arrayLog(outcome.log.id, others.slice(0, shorter));
+      const store = createMemoryViewStore();
+      await (await LineageView.open(store, outcome.log)).catchUp();
+      const view = await LineageView.open(store, log);
+      expect(view.putBack).toBe(true);
+      expect(await view.isBehind()).toBe(true);
+      await view.catchUp();
+      expect(await view.isBehind()).toBe(false);
+      const fresh = await LineageView.open(createMemoryViewStore(), log);
+      await fresh.catchUp();
+      for (const term of [...terms, ...(await termsOf(other))])
+        expect(view.find(term)).toEqual(fresh.find(term));
+      expect((await LineageView.open(store, log)).putBack).toBe(false);
+    }
+  });
+
+  test("goes on where what it had seen last was let go of since", async () => {
+    const events = await copyEvents(outcome.log);
+    const store = createMemoryViewStore();
+    const before = await LineageView.open(store, arrayLog(outcome.log.id, events.slice(0, 2_000)));
+    await before.catchUp();
+    const last = events.slice(0, 2_000).findLast(({ stream }) => stream.startsWith("steps_"));
+    const { stream, revision } = last ?? { stream: "", revision: 0 };
+    const left = events.map((event) =>
+      // Positions are places in the array: what was let go of leaves its place to a stream that is not looked at.
+      event.stream === stream && event.revision <= revision ? { ...event, stream: "supervisor_p" } : event,
+    );
+    const view = await LineageView.open(
+      store,
+      arrayLog(outcome.log.id, left, new Map([[stream, revision + 1]])),
+    );
+    expect(view.putBack).toBe(false);
+    expect(view.position.commit).toBeGreaterThan(1_000n);
+    await view.catchUp();
+    for (const term of terms) expect(view.find(term)).toEqual(whole.find(term));
   });
 
   test("begins anew with another log", async () => {
