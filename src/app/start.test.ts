@@ -245,6 +245,32 @@ describe("start", () => {
     expect(seen).toEqual([1]);
   });
 
+  test.each(["at once", "one by one"])(
+    "takes all that an iterable has given %s when it is stopped",
+    async (how) => {
+      let given = 0;
+      const next = () => ({ done: false as const, value: { id: given++ } });
+      const slowly = async () => {
+        if (given % 10 === 0) await pause(0);
+        return next();
+      };
+      const seen: number[] = [];
+      const running = await start(numbers(), {
+        log: `lmdb:${dir}`,
+        inputs: {
+          in:
+            how === "at once"
+              ? { [Symbol.iterator]: () => ({ next }) }
+              : { [Symbol.asyncIterator]: () => ({ next: slowly }) },
+        },
+        sinks: { out: ({ n }: { n: number }) => void seen.push(n) },
+      });
+      await vi.waitUntil(() => seen.length > 20, PATIENT);
+      const { records } = await running.stop();
+      expect(records).toMatchObject({ accepted: given, pending: 0 });
+    },
+  );
+
   test("tells a function that gives records when it stops", async () => {
     let stopped = false;
     let delivered = () => {};

@@ -19,7 +19,7 @@ import { createThreads } from "../adapters/threads/threads.ts";
 import { createWatchdog } from "../adapters/threads/watchdog.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
-import * as library from "../pipeline/library.ts";
+import { moduleLibrary } from "../pipeline/module-library.ts";
 import type { Bundler, NameFinder } from "../ports/bundler.ts";
 import type { Children } from "../ports/children.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -134,7 +134,7 @@ export function createSurroundings(): Surroundings {
     files: createFiles(),
     http: createHttpClient(clock),
     processes: createProcesses(),
-    bundler: createBundler(library),
+    bundler: createBundler(moduleLibrary),
     threads: createThreads(programOf("thread-main")),
   };
 }
@@ -156,7 +156,7 @@ export interface ProofSurroundings {
 
 export function createProofSurroundings(): ProofSurroundings {
   return {
-    bundler: createBundler(library),
+    bundler: createBundler(moduleLibrary),
     children: createChildren(),
     commands: createCommands(),
     clock: createSystemClock(),

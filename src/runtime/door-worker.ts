@@ -292,7 +292,7 @@ export class DoorWorker {
         this.#injected ||= record.ordinal !== undefined;
         await this.#take(record);
         if (this.#full()) await this.#flushAhead(steps, signal);
-        if (signal.aborted) break;
+        if (signal.aborted && !this.#mustTake) break;
       }
       if (this.#overdue()) await this.#flush(signal);
       // Ordinals from outside are not to be overtaken by those, and promises, of this door's own.
@@ -302,7 +302,23 @@ export class DoorWorker {
       if (this.#batch.empty) await this.#takeRetries(signal);
       await this.#claimAnew(signal);
     }
+    if (this.#mustTake) await this.#takeGiven(steps, signal);
     await this.#flush(signal);
+  }
+
+  /** What nothing identifies cannot be given again: a door that is closed takes what it was given. */
+  get #mustTake(): boolean {
+    return this.#input === undefined && this.#options.closing.aborted && !this.#stop.signal.aborted;
+  }
+
+  /** What was asked for ahead, and is there. */
+  async #takeGiven(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
+    const given = await steps.given();
+    if (given === undefined || given.done || given.value.kind !== "records") return;
+    for (const record of given.value.records) {
+      await this.#take(record);
+      if (this.#full()) await this.#flushAhead(steps, signal);
+    }
   }
 
   /** Takes what was rejected and is put back, each in a batch of nothing else. */
