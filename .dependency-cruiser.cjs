@@ -51,7 +51,10 @@ module.exports = {
     {
       name: "only-compose-names-adapters",
       severity: "error",
-      from: { path: "^src/runtime/", pathNot: `^src/runtime/(compose|thread-main)\\.ts$|${TESTS}` },
+      from: {
+        path: "^src/runtime/",
+        pathNot: `^src/runtime/(compose|thread-main|watchdog-main)\\.ts$|${TESTS}`,
+      },
       to: { path: "^src/adapters/" },
     },
     {

@@ -12,8 +12,10 @@ interface State extends Tally {
 }
 
 interface Stream {
-  /** What is below has been let go. */
+  /** What is below is not there any more. */
   readonly first: number;
+  /** Up to where, and without, the log says outside of what is audited that it is let go of. */
+  readonly said: number;
   /** The last revision that the store says it has. */
   readonly last: number;
   /** The revision that comes next. */
@@ -48,6 +50,7 @@ export const chainAudit: Audit<State> = {
           ...state.streams.get(item.stream),
           first: item.first,
           last: item.last,
+          said: item.said ?? 0,
         });
         break;
       case "event":
@@ -73,6 +76,7 @@ function applyEvent(state: State, event: AuditedEvent): void {
   const stream = state.streams.get(name) ?? {
     first: 0,
     last: -1,
+    said: 0,
     next: 0,
     digests: [],
     early: undefined,
@@ -167,8 +171,12 @@ function metadataOf(event: AuditedEvent, previous: Uint8Array, digest: Uint8Arra
 
 function endStream(state: State, name: string, stream: Stream): void {
   if (stream.early !== undefined) takeAfterGap(state, stream, stream.early);
-  const { next, first, last, begins } = stream;
+  const { next, first, last, said, begins } = stream;
   const advance = state.advances.get(name);
+  // Retention says what it lets go of before it does, and leaves each stream its last event.
+  const letGo = Math.max(said, advance?.before ?? 0);
+  const gone = Math.min(first, last + 1);
+  if (gone > letGo) missing(state, name, letGo, gone - 1, true);
   const follows = begins !== undefined && advance?.before === begins.event.revision;
   if (follows && !equalBytes(begins.previous, advance.digest)) {
     const message =
@@ -184,7 +192,10 @@ function addressOf({ stream, revision }: AuditedEvent): string {
   return `${stream}@${revision}`;
 }
 
-function missing(state: State, stream: string, first: number, last: number): void {
-  const which = first === last ? "the event is" : `the events up to ${stream}@${last} are`;
-  fail(state, `${stream}@${first}`, "Missing", `${which} missing`);
+/** `unsaid`: nothing says why. */
+function missing(state: State, stream: string, first: number, last: number, unsaid = false): void {
+  const [which, them] =
+    first === last ? ["the event is", "it"] : [`the events up to ${stream}@${last} are`, "them"];
+  const cut = unsaid ? `: the stream was cut, no retention has let go of ${them}` : "";
+  fail(state, `${stream}@${first}`, "Missing", `${which} missing${cut}`);
 }

@@ -97,7 +97,8 @@ export interface AuditedRefused {
 export type AuditItem =
   /**
    * A stream as the store knows it: what is below `first` has been let go. `next`, of a source or partition of which
-   * something has: the N of the first record that is there, or will be the first.
+   * something has: the N of the first record that is there, or will be the first. `said`: up to where, and without, the
+   * log says that retention lets go of it, also behind what is audited.
    */
   | {
       readonly kind: "stream";
@@ -105,6 +106,7 @@ export type AuditItem =
       readonly first: number;
       readonly last: number;
       readonly next?: number;
+      readonly said?: number;
     }
   | AuditedEvent
   | AuditedUpstream

@@ -9,10 +9,14 @@ const LEAST_MS = 500;
 /** Looks at progress that are compared, and the share of the time between them that makes somebody the one to name. */
 const LOOKS = 10;
 const NAMED_SHARE = 0.5;
+/** The share of the time for which somebody has to compute to be the one that holds back others in its thread. */
+const COMPUTING_SHARE = 0.5;
+const COMPUTES = "it computes, and nothing else in this thread does meanwhile; --executor threads parts them";
 
 /** Who held back whom in a run of so many seconds. */
 export function backpressureOf(plan: Plan, holdUps: readonly HoldUp[], seconds: number): Backpressure[] {
   return holdUps
+    .map((holdUp) => ({ ...holdUp, ...heldBy(holdUp, seconds * MS_PER_SECOND) }))
     .filter(({ ms }) => ms >= LEAST_MS)
     .map(({ by, reason, ms }) => ({
       by: nameOf(plan, by),
@@ -38,13 +42,27 @@ export class HeldBack {
     this.#looks.push({ at: now, holdUps });
     if (this.#looks.length <= LOOKS) return undefined;
     const before = this.#looks.shift();
-    for (const { by, reason, ms } of holdUps) {
-      const more = ms - (before?.holdUps.find((other) => other.by === by)?.ms ?? 0);
-      if (more < NAMED_SHARE * (now - (before?.at ?? now))) continue;
+    const sinceMs = now - (before?.at ?? now);
+    for (const holdUp of holdUps) {
+      const { by } = holdUp;
+      const then = before?.holdUps.find((other) => other.by === by);
+      const since = {
+        ...holdUp,
+        ms: holdUp.ms - (then?.ms ?? 0),
+        computedMs: holdUp.computedMs - (then?.computedMs ?? 0),
+      };
+      const { ms, reason } = heldBy(since, sinceMs);
+      if (ms < NAMED_SHARE * sinceMs) continue;
       return { by: nameOf(this.#plan, by), ...(reason !== undefined && { reason }) };
     }
     return undefined;
   }
+}
+
+/** Whoever computes in the thread of all for most of the time holds back the rest by that. */
+function heldBy({ ms, computedMs, reason }: HoldUp, ofMs: number): Pick<HoldUp, "ms" | "reason"> {
+  if (computedMs < COMPUTING_SHARE * ofMs) return { ms, reason };
+  return { ms: ms + computedMs, reason: reason ?? COMPUTES };
 }
 
 function nameOf(plan: Plan, by: string): string {

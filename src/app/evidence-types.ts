@@ -43,6 +43,8 @@ export interface VerifyReport {
   readonly log: string;
   readonly checkpoint: { readonly origin: string; readonly size: number; readonly signer: string };
   readonly events: number;
+  /** Of how many of `records` the file has the bytes: of those that were let go of, or sampled out, it has none. */
+  readonly values: number;
   /** The record, and what it came from, nearest first. */
   readonly records: readonly ProvenRecord[];
   readonly edges: readonly { readonly from: string; readonly to: string }[];

@@ -2,13 +2,15 @@ import { type Address, formatAddress } from "../core/address.ts";
 import { linkInMetadata } from "../core/chain.ts";
 import { type Checkpoint, originOf, parseCheckpoint } from "../core/checkpoint.ts";
 import { equalBytes } from "../core/digest.ts";
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import { decodeEvidence, encodeEvidence, type ProvenEvent } from "../core/evidence.ts";
+import { decodeEvidence, type Evidence, encodeEvidence, type ProvenEvent } from "../core/evidence.ts";
 import { LIMITS } from "../core/limits.ts";
 import { parseNote } from "../core/signed-note.ts";
 import { pipelineOf, pipelineStream } from "../core/streams.ts";
+import type { Bundler } from "../ports/bundler.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
+import { checkedLog } from "../runtime/checked-log.ts";
 import { createEvidenceSurroundings, openLog } from "../runtime/compose.ts";
 import { keptRecord } from "../runtime/kept-record.ts";
 import { seekLeaf } from "../runtime/leaf-seeker.ts";
@@ -17,6 +19,7 @@ import { type Trace, traceBack } from "../runtime/lineage-trace.ts";
 import { MerkleReader } from "../runtime/merkle-reader.ts";
 import { resolveRecord } from "../runtime/record-address.ts";
 import { readOne } from "../runtime/seek.ts";
+import { checkEvidence, type EvidenceFindings } from "./evidence-check.ts";
 import type { EvidenceReport, EvidenceRequest } from "./evidence-types.ts";
 
 /**
@@ -27,43 +30,72 @@ import type { EvidenceReport, EvidenceRequest } from "./evidence-types.ts";
 export async function evidence(request: EvidenceRequest): Promise<EvidenceReport> {
   const { files, bundler } = createEvidenceSurroundings();
   const note = await files.read(request.checkpoint);
-  const log = await openLog(request.log, { readOnly: true });
+  const opened = await openLog(request.log, { readOnly: true });
   try {
+    const log = checkedLog(opened);
     const checkpoint = checkpointOf(note, request.checkpoint, log.id);
     const before = await files.findBytes(request.out);
     if (before !== undefined) mustBeEvidence(before, request.out);
-    const tree = new MerkleReader(log);
-    await mustHold(tree, checkpoint, request.checkpoint);
-    const reader = new LineageReader(log, bundler);
     const { signal } = request;
-    const options = signal === undefined ? {} : { signal };
-    const address = await resolveRecord({ log, reader, ...options }, request.record);
-    mustHaveDigest(address);
-    const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords });
-    mustBeWhole(trace);
-    const events: ProvenEvent[] = [];
-    for (const event of await eventsOf(log, trace)) events.push(await prove(log, tree, checkpoint, event));
-    const records: [string, Uint8Array][] = [];
-    for (const { place } of trace.records) {
-      const bytes = place.kind === "gone" ? undefined : await keptRecord(log, place);
-      if (bytes !== undefined) records.push([place.address, bytes]);
-    }
-    const record = formatAddress(address);
-    const bytes = encodeEvidence({ log: log.id, record, note, events, records });
+    const { made, trace } = await makeEvidence(
+      { log, bundler, note, checkpoint, from: request.checkpoint, ...(signal !== undefined && { signal }) },
+      request.record,
+    );
+    const bytes = encodeEvidence(made);
     await files.replaceBytes(request.out, bytes);
     const { origin, size } = checkpoint;
     return {
-      record,
+      record: made.record,
       file: request.out,
       bytes: bytes.length,
-      events: events.length,
+      events: made.events.length,
       vertices: trace.records.length,
-      values: records.length,
+      values: made.records.length,
       checkpoint: { origin, size },
     };
   } finally {
-    await log.close();
+    await opened.close();
   }
+}
+
+/** What evidence is made from: a log, and a note `from` a place that signs the log as `checkpoint`. */
+export interface EvidenceGrounds {
+  readonly log: EventLog;
+  readonly bundler: Bundler;
+  readonly note: string;
+  readonly checkpoint: Checkpoint;
+  readonly from: string;
+  readonly signal?: AbortSignal;
+}
+
+/** The evidence of a record, held to what its readers will hold it to. Throws as {@link evidence}, without a file. */
+export async function makeEvidence(
+  { log, bundler, note, checkpoint, from, signal }: EvidenceGrounds,
+  asked: string,
+): Promise<{ readonly made: Evidence; readonly trace: Trace }> {
+  const tree = new MerkleReader(log);
+  await mustHold(tree, checkpoint, from);
+  const reader = new LineageReader(log, bundler);
+  const options = signal === undefined ? {} : { signal };
+  const address = await resolveRecord({ log, reader, ...options }, asked);
+  mustHaveDigest(address);
+  const record = formatAddress(address);
+  const trace = await traceBack(reader, address, { ...options, limit: LIMITS.evidenceRecords }).catch(
+    placing(record),
+  );
+  mustBeWhole(trace);
+  const events: ProvenEvent[] = [];
+  for (const event of await eventsOf(log, trace)) events.push(await prove(log, tree, checkpoint, event));
+  const records: [string, Uint8Array][] = [];
+  for (const { place } of trace.records) {
+    // Without provenance a record has no digest that its bytes could be held to.
+    if (place.kind === "gone" || (await reader.digestOf(place)) === undefined) continue;
+    const bytes = await keptRecord(log, place).catch(placing(place.address));
+    if (bytes !== undefined) records.push([place.address, bytes]);
+  }
+  const made = { log: log.id, record, note, events, records };
+  mustBeProven(await checkEvidence(made, checkpoint, bundler));
+  return { made, trace };
 }
 
 function checkpointOf(note: string, where: string, logId: string): Checkpoint {
@@ -94,10 +126,13 @@ function mustBeEvidence(bytes: Uint8Array, where: string): void {
 }
 
 async function mustHold(tree: MerkleReader, { size, root }: Checkpoint, where: string): Promise<void> {
-  if (size > 0 && equalBytes(await tree.root(size), root)) return;
-  throw new HeadwaterError("LogDamaged", `the log is not the one whose first ${size} events were signed`, {
+  const there = await tree.size();
+  if (size > 0 && size <= there && equalBytes(await tree.root(size), root)) return;
+  const rolledBack = size > there ? `: it has ${there}, and was rolled back or cut` : "";
+  const message = `the log is not the one whose first ${size} events were signed${rolledBack}`;
+  throw new HeadwaterError("LogDamaged", message, {
     where,
-    hint: '"headwater audit --checkpoint" says more.',
+    hint: '"headwater audit --checkpoint NOTE --verifier KEY" says more, and whether it was the note that was changed.',
   });
 }
 
@@ -123,6 +158,25 @@ function mustBeWhole({ gone: [gone], cut }: Trace): void {
   });
 }
 
+/** What does not hold here holds nowhere: it is not written. */
+function mustBeProven({ failures: [first] }: EvidenceFindings): void {
+  if (first === undefined) return;
+  const { address: where, message } = first;
+  throw new HeadwaterError("LogDamaged", message, {
+    where,
+    hint: '"headwater audit --checkpoint" says what else was changed.',
+  });
+}
+
+/** Rejects again with what a part of the log that does not fit was read for, where it says no place itself. */
+function placing(where: string): (error: unknown) => never {
+  return (error) => {
+    if (!isHeadwaterError(error, "LogDamaged") || error.where !== undefined) throw error;
+    const { message, hint, cause } = error;
+    throw new HeadwaterError("LogDamaged", message, { where, ...(hint !== undefined && { hint }), cause });
+  };
+}
+
 /** The events that the way rests on, and the deployments that they name. */
 async function eventsOf(log: EventLog, trace: Trace): Promise<RecordedEvent[]> {
   const found: RecordedEvent[] = [];
@@ -133,7 +187,10 @@ async function eventsOf(log: EventLog, trace: Trace): Promise<RecordedEvent[]> {
   for (const { stream } of trace.events) {
     pipelines.add(pipelineOf(stream));
   }
-  const used = trace.records.flatMap(({ place }) => ("deployed" in place ? [place.deployed.deployment] : []));
+  const used = found.flatMap((event) => {
+    const { data } = decodeEvent(event);
+    return "deployment" in data ? [data.deployment] : [];
+  });
   for (const pipeline of pipelines) {
     for await (const event of log.read(pipelineStream(pipeline))) {
       const { type, data } = decodeEvent(event);

@@ -29,7 +29,7 @@ import type { HistoryWindow } from "./history-window.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
 import { chosenIn, chosenInFork, selectedRecords, tells } from "./replay-selection.ts";
 import { openForkTargets } from "./run-outputs.ts";
-import type { ForkRequest, WhatIfReport } from "./what-if-types.ts";
+import type { ForkRequest, GoneEffects, WhatIfReport } from "./what-if-types.ts";
 
 /** A fork that is to be run, or gone on with. */
 export interface ForkToRun {
@@ -179,8 +179,17 @@ export async function compareFork(
     putBack: putBack.first === undefined ? undefined : { records: putBack.records, first: putBack.first },
     gone:
       gone.first === undefined ? undefined : { records: gone.records, first: gone.first, asked: fork.since },
+    effectsGone: await effectsGoneIn(log, run),
     quarantined: refused && reportRefused(refused),
   };
+}
+
+async function effectsGoneIn(
+  log: EventLog,
+  { history, window: { from }, fork: { effectsGone: first, since: asked } }: ForkToRun,
+): Promise<GoneEffects | undefined> {
+  if (first === undefined || asked === undefined) return undefined;
+  return { first, asked, records: await recordsIn(log, history, { from: asked, to: from - 1 }) };
 }
 
 /** How many records the sources have accepted in a window. */

@@ -1,4 +1,5 @@
 import type { DeployedParameters, DeployedSelection } from "../core/events.ts";
+import type { ReplayReport } from "./replay-types.ts";
 import type { WhatIfReport } from "./what-if-types.ts";
 
 /** Which replay of those in a log. */
@@ -14,28 +15,43 @@ export interface ForkQuery {
  */
 export type ForkStatus = "running" | "paused" | "stopped" | "interrupted" | "done";
 
-/** A replay that has a fork in the log. */
-export interface ForkSummary {
+/** What every replay that is in the log says of itself. */
+interface CommonSummary {
   readonly id: string;
-  readonly mode: "what-if";
   readonly pipeline: string;
   readonly status: ForkStatus;
   /** When it was begun, in milliseconds since 1970. */
   readonly begun: number;
   readonly from: number;
   readonly to: number;
-  /** Records of the window that are through, of so many. */
+  /** Records of the window that are through, of so many. Of a verification that is the share of its work. */
   readonly records: number;
   readonly of: number;
-  /** The module that it runs, and its parameters. */
-  readonly module: string | undefined;
-  readonly parameters: DeployedParameters;
-  readonly newEffects: "refused" | "called";
   /** What it tells of, if that is not everything. */
   readonly only: DeployedSelection | undefined;
 }
 
-/** A replay as it is, and what came of it if it is done. */
-export interface ForkDetails extends ForkSummary {
-  readonly report: Omit<WhatIfReport, "seconds"> | undefined;
+/** A replay that compares history with what was recorded, and that was given an id. */
+export interface VerificationSummary extends CommonSummary {
+  readonly mode: "verify";
+  /** Steps that were compared, and such that did not give what was recorded. */
+  readonly steps: number;
+  readonly diverged: number;
 }
+
+/** A replay that has a fork in the log. */
+export interface ForkSummary extends CommonSummary {
+  readonly mode: "what-if";
+  /** The module that it runs, and its parameters. */
+  readonly module: string | undefined;
+  readonly parameters: DeployedParameters;
+  readonly newEffects: "refused" | "called";
+}
+
+/** A replay that is in the log. */
+export type ReplaySummary = ForkSummary | VerificationSummary;
+
+/** A replay as it is, and what came of it if it is done. */
+export type ReplayDetails =
+  | (ForkSummary & { readonly report: Omit<WhatIfReport, "seconds"> | undefined })
+  | (VerificationSummary & { readonly report: ReplayReport | undefined });

@@ -10,19 +10,31 @@ import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { askedOf, askOf } from "../runtime/fork-asks.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
 import { processAtWork } from "../runtime/supervision.ts";
+import { readVerification } from "../runtime/verification.ts";
 import { compareFork, recordsIn, runAndCompare } from "./fork-replay.ts";
-import type { ForkDetails, ForkQuery, ForkStatus, ForkSummary } from "./forks-types.ts";
+import type { ForkQuery, ForkSummary, ReplayDetails, ReplaySummary } from "./forks-types.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
+import { statusOf } from "./replay-status.ts";
+import type { ReplayProgress, ReplayReport } from "./replay-types.ts";
+import { resumeVerification, showVerification, verificationSummary } from "./verifications.ts";
 import type { ForkRequest, WhatIfReport } from "./what-if-types.ts";
 
-/** The replays that have a fork in the log, in the order of their names: `headwater replay list`. */
-export async function listForks({ log: spec }: Pick<ForkQuery, "log">): Promise<readonly ForkSummary[]> {
+/** What is to be gone on with. `diff` and `outputs` are of replays with a fork alone. */
+export type ResumeRequest = ForkQuery &
+  ForkRequest & { readonly onVerifyProgress?: (progress: ReplayProgress) => void };
+
+/** The replays that are in the log, in the order of their names: `headwater replay list`. */
+export async function listReplays({ log: spec }: Pick<ForkQuery, "log">): Promise<readonly ReplaySummary[]> {
   const surroundings = createSurroundings();
   const log = await openLog(spec, { readOnly: true });
   try {
-    const found: ForkSummary[] = [];
-    for (const name of await forkNames(log))
-      found.push(await summaryOf(surroundings, log, await forkIn(surroundings, log, name)));
+    const found: ReplaySummary[] = [];
+    for (const name of await replayNames(log)) {
+      found.push(
+        (await verificationSummary(surroundings, log, name)) ??
+          (await summaryOf(surroundings, log, await forkIn(surroundings, log, name))),
+      );
+    }
     return found;
   } finally {
     await log.close();
@@ -30,11 +42,14 @@ export async function listForks({ log: spec }: Pick<ForkQuery, "log">): Promise<
 }
 
 /** How a replay is, and what came of it: `headwater replay show`. Throws `BadUsage` for an id that is not there. */
-export async function showFork({ log: spec, id }: ForkQuery): Promise<ForkDetails> {
+export async function showReplay({ log: spec, id }: ForkQuery): Promise<ReplayDetails> {
   const surroundings = createSurroundings();
   const log = await openLog(spec, { readOnly: true });
   try {
-    const fork = await forkIn(surroundings, log, await nameOf(log, id));
+    const name = await nameOf(log, id);
+    const verification = await showVerification(surroundings, log, name);
+    if (verification !== undefined) return verification;
+    const fork = await forkIn(surroundings, log, name);
     const summary = await summaryOf(surroundings, log, fork);
     if (summary.status !== "done") return { ...summary, report: undefined };
     const signal = new AbortController().signal;
@@ -48,30 +63,41 @@ export async function showFork({ log: spec, id }: ForkQuery): Promise<ForkDetail
 }
 
 /**
- * Goes on with a replay, from where it is in the log, and compares: `headwater replay resume`. One that is done is
- * compared once more. Throws as `whatIf`; `BadUsage` for one that another process is at, or that was stopped for good.
+ * Goes on with a replay, from where it is in the log: `headwater replay resume`. One with a fork is compared at the end,
+ * and once more if it is done. Throws as `whatIf` or `replay`; `BadUsage` for one that another process is at, or that was
+ * stopped for good.
  */
-export async function resumeFork(request: ForkQuery & ForkRequest): Promise<WhatIfReport> {
+export async function resumeReplay(request: ResumeRequest): Promise<WhatIfReport | ReplayReport> {
   const surroundings = createSurroundings();
   const log = await openLog(request.log, { create: false, courteous: true });
   try {
-    const fork = await forkIn(surroundings, log, await nameOf(log, request.id));
-    const { clock, processes } = surroundings;
-    const other = await processAtWork({ log, clock, processes, pipeline: fork.name });
-    if (other !== undefined) {
-      throw refused(
-        fork,
-        `process ${other.pid} on ${other.host} is at it`,
-        "Pause it there first: headwater replay pause.",
-      );
+    const name = await nameOf(log, request.id);
+    await mustBeFree(surroundings, log, name);
+    const { onVerifyProgress, ...more } = request;
+    if ((await readVerification(log, name)) !== undefined) {
+      const { onProgress: _, ...rest } = more;
+      return await resumeVerification(surroundings, log, name, { ...rest, onProgress: onVerifyProgress });
     }
-    if ((await askedOf(log, fork.name)) === "stop") {
-      throw refused(fork, "it was stopped for good", "Begin another one, with another id.");
-    }
-    await askOf(log, clock, processes, fork.name, "resume");
-    return await runAndCompare(surroundings, log, await toRun(surroundings, log, fork), request);
+    const fork = await forkIn(surroundings, log, name);
+    await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
+    return await runAndCompare(surroundings, log, await toRun(surroundings, log, fork), more);
   } finally {
     await log.close();
+  }
+}
+
+/** Throws `BadUsage` where a replay cannot be gone on with. */
+async function mustBeFree({ clock, processes }: Surroundings, log: EventLog, name: string): Promise<void> {
+  const other = await processAtWork({ log, clock, processes, pipeline: name });
+  if (other !== undefined) {
+    throw refused(
+      name,
+      `process ${other.pid} on ${other.host} is at it`,
+      "Pause it there first: headwater replay pause.",
+    );
+  }
+  if ((await askedOf(log, name)) === "stop") {
+    throw refused(name, "it was stopped for good", "Begin another one, with another id.");
   }
 }
 
@@ -79,17 +105,22 @@ export async function resumeFork(request: ForkQuery & ForkRequest): Promise<What
  * Asks whoever is at a replay to stand still, or to end it for good: `headwater replay pause`, `stop`. Answers how it is
  * when it was asked. Throws `BadUsage` for an id that is not there.
  */
-export async function askFork({
+export async function askReplay({
   log: spec,
   id,
   ask,
-}: ForkQuery & { readonly ask: ReplayAsk }): Promise<ForkSummary> {
+}: ForkQuery & { readonly ask: ReplayAsk }): Promise<ReplaySummary> {
   const surroundings = createSurroundings();
   const log = await openLog(spec, { create: false });
   try {
-    const fork = await forkIn(surroundings, log, await nameOf(log, id));
-    await askOf(log, surroundings.clock, surroundings.processes, fork.name, ask);
-    return await summaryOf(surroundings, log, fork);
+    const name = await nameOf(log, id);
+    const fork =
+      (await readVerification(log, name)) === undefined ? await forkIn(surroundings, log, name) : undefined;
+    await askOf(log, surroundings.clock, surroundings.processes, name, ask);
+    if (fork !== undefined) return await summaryOf(surroundings, log, fork);
+    const summary = await verificationSummary(surroundings, log, name);
+    if (summary === undefined) throw unknownPipeline(name);
+    return summary;
   } finally {
     await log.close();
   }
@@ -107,7 +138,7 @@ interface Fork {
   readonly history: DeploymentHistory;
 }
 
-async function forkNames(log: EventLog): Promise<string[]> {
+async function replayNames(log: EventLog): Promise<string[]> {
   const names: string[] = [];
   const prefix = pipelineStream("");
   for await (const { stream } of log.streams({ prefixes: [prefix] })) {
@@ -118,7 +149,7 @@ async function forkNames(log: EventLog): Promise<string[]> {
 }
 
 async function nameOf(log: EventLog, id: string): Promise<string> {
-  const names = await forkNames(log);
+  const names = await replayNames(log);
   const [found, another] = names.filter((name) => name === id || forkOf(name)?.id === id);
   if (found !== undefined && another === undefined) return found;
   throw new HeadwaterError(
@@ -148,18 +179,7 @@ async function summaryOf({ clock, processes }: Surroundings, log: EventLog, of: 
   const { name, id, deployed, fork, history } = of;
   const window = { from: deployed.from, to: fork.to };
   const through = Math.min(await throughOf(log, of), fork.to);
-  const asked = await askedOf(log, name);
-  const running = async () => (await processAtWork({ log, clock, processes, pipeline: name })) !== undefined;
-  const status: ForkStatus =
-    through >= fork.to
-      ? "done"
-      : (await running())
-        ? "running"
-        : asked === "stop"
-          ? "stopped"
-          : asked === "pause"
-            ? "paused"
-            : "interrupted";
+  const status = await statusOf(log, { clock, processes }, name, through >= fork.to);
   return {
     id,
     mode: "what-if",
@@ -199,6 +219,6 @@ async function toRun(
   return { history, plan, bundle, fork, window, id, selection: undefined };
 }
 
-function refused({ name }: Fork, message: string, hint: string): HeadwaterError {
+function refused(name: string, message: string, hint: string): HeadwaterError {
   return new HeadwaterError("BadUsage", message, { where: `replay ${name}`, hint });
 }

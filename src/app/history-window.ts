@@ -4,7 +4,7 @@ import { sourceStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { highestThrough } from "../runtime/completed.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
-import { ordinalOfLaterIn } from "../runtime/seek-time.ts";
+import { firstFromOrdinal, ordinalOfLaterIn } from "../runtime/seek-time.ts";
 import type { HistoryPoint } from "./history-point.ts";
 
 /** Records with ordinals from `from` up to and with `to`. */
@@ -79,4 +79,18 @@ async function firstLater(
   }
   const streams = timed.map(({ name }) => sourceStream(pipeline, name));
   return ordinalOfLaterIn(log, streams, time);
+}
+
+/** The ordinal of the first record that sources have in a window; `undefined`: they have none. */
+export async function firstRecordIn(
+  log: EventLog,
+  { pipeline, all }: Pick<DeploymentHistory, "pipeline" | "all">,
+  { from, to }: HistoryWindow,
+): Promise<number | undefined> {
+  let first: number | undefined;
+  for (const source of new Set(all.flatMap(({ sources }) => sources.map(({ name }) => name)))) {
+    const place = await firstFromOrdinal(log, sourceStream(pipeline, source), from);
+    if (place !== undefined && place.ordinal <= to) first = Math.min(first ?? place.ordinal, place.ordinal);
+  }
+  return first;
 }

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { decodeCanonical, type Value } from "../core/canonical.ts";
+import { sha256 } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -39,6 +40,7 @@ import type {
   RetryReport,
   RetryRequest,
 } from "./quarantine-types.ts";
+import { mustHaveEffect, mustSayNothingOfRun } from "./retry-beside.ts";
 import { run } from "./run.ts";
 
 /** What is in a pipeline's quarantine: `headwater quarantine list`. Throws `UnknownPipeline`. */
@@ -83,7 +85,11 @@ export async function showRefused(request: {
  */
 export async function retryRefused(request: RetryRequest): Promise<RetryReport> {
   const surroundings = createSurroundings();
-  const asked = await withPipeline(request, "change", async ({ log, pipeline, there }) => {
+  const asked = await withPipeline(request, "change", async ({ log, pipeline, there, code }) => {
+    const atWork = await processAtWork({ ...surroundings, log, pipeline });
+    if (atWork !== undefined) await mustHaveEffect(log, pipeline, request, code, atWork);
+    else if (request.later)
+      mustSayNothingOfRun(request, "the next run puts the records back as it is told to");
     let impossible = 0;
     const count = await decide({ ...surroundings, log, pipeline }, async (before) => {
       const chosen = await choose(log, pipeline, request, before);
@@ -149,6 +155,8 @@ interface OpenPipeline {
   readonly log: EventLog;
   readonly pipeline: string;
   readonly there: There;
+  /** Digest of the code of the module that was named; absent where a deployed pipeline was. */
+  readonly code: Uint8Array | undefined;
 }
 
 async function withPipeline<T>(
@@ -156,9 +164,10 @@ async function withPipeline<T>(
   access: "look" | "change",
   use: (open: OpenPipeline) => Promise<T>,
 ): Promise<T> {
-  const definition = isModulePath(request.pipeline)
+  const module = isModulePath(request.pipeline)
     ? await loadDefinition(createSurroundings(), request.pipeline)
     : undefined;
+  const definition = module?.definition;
   const pipeline = definition?.name ?? request.pipeline;
   const log = await openLog(request.log, access === "look" ? { readOnly: true } : { create: false });
   try {
@@ -172,7 +181,7 @@ async function withPipeline<T>(
             ...deployed.stages.map(({ name, segment }) => `steps_${pipeline}.${segment}/${name}`),
           ])
         : placesOf(definition);
-    return await use({ log, pipeline, there });
+    return await use({ log, pipeline, there, code: module?.code });
   } finally {
     await log.close();
   }
@@ -206,8 +215,12 @@ async function mustBeKnown(
   }
 }
 
-async function loadDefinition({ bundler }: Surroundings, path: string): Promise<PipelineDefinition> {
-  return definitionOf(bundler.load(await bundler.bundle(resolve(path))), path);
+async function loadDefinition(
+  { bundler }: Surroundings,
+  path: string,
+): Promise<{ readonly definition: PipelineDefinition; readonly code: Uint8Array }> {
+  const bundle = await bundler.bundle(resolve(path));
+  return { definition: definitionOf(bundler.load(bundle), path), code: sha256(bundle.code) };
 }
 
 function placesOf(definition: PipelineDefinition): There {

@@ -1,6 +1,7 @@
 import type { DeployedSelection } from "../core/events.ts";
 import type { DivergenceDetails } from "../runtime/divergence-details.ts";
 import type { Divergence } from "../runtime/history-check.ts";
+import type { Rate } from "../runtime/pace.ts";
 import type { GoneInputs } from "../runtime/reexecution.ts";
 import type { RefusedReport } from "../runtime/refused-again.ts";
 import type { HistoryPoint } from "./history-point.ts";
@@ -19,7 +20,16 @@ export interface ReplayRequest extends ReplaySelection {
   readonly from?: HistoryPoint;
   /** Records up to this point; the end of the log if absent. */
   readonly to?: HistoryPoint;
-  /** Aborting it rejects with `Stopped`. */
+  /**
+   * Small letters, digits and inner hyphens. It is then listed under this id, can be paused, and gone on with after it was
+   * stopped or killed: how far it is is written to the log, and nothing else. Without one nothing is written.
+   */
+  readonly id?: string;
+  /**
+   * So that all of it takes as long as the records of the window take at this rate; as fast as it goes, if absent.
+   */
+  readonly rate?: Rate;
+  /** Aborting it rejects with `Stopped`; with an `id` it can be gone on with. */
   readonly signal?: AbortSignal;
   onProgress?(progress: ReplayProgress): void;
 }

@@ -1,8 +1,10 @@
 import { HeadwaterError } from "../core/errors.ts";
+import type { Files } from "../ports/files.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { FileIntake } from "../runtime/file-intake.ts";
-import { type FileNotice, FilesIntake } from "../runtime/files-intake.ts";
+import { FilesIntake } from "../runtime/files-intake.ts";
 import type { Intake } from "../runtime/intake.ts";
+import type { FileNotice } from "../runtime/watched-files.ts";
 import { looksLikeAddress } from "./run-outputs.ts";
 import type { RunRequest } from "./run-types.ts";
 
@@ -34,14 +36,19 @@ async function openIntake(
   const format = request.formats?.get(source);
   const again = request.again ?? false;
   const follow = request.follow ?? false;
-  const watched = (await files.filesIn(path)) !== undefined || (follow && (await files.identify(path)));
+  const watched = (await files.filesIn(path)) !== undefined || (follow && (await canBeFollowed(files, path)));
   const onFile = (notice: FileNotice) => request.onNotice?.({ kind: "file", source, ...notice });
-  // What is no regular file gives its bytes once: there is nothing to follow it by.
   if (!watched) {
     const isThere = async (name: string) => (await files.identify(name)) !== undefined;
     return FileIntake.open({ open: () => files.openInput(path, format), again, isThere, onFile });
   }
   return FilesIntake.open({ files, clock, path, format, again, follow, onFile });
+}
+
+/** A file can, and one that is not there yet; what is no regular file gives its bytes once. */
+async function canBeFollowed(files: Files, path: string): Promise<boolean> {
+  if (path === "-") return false;
+  return (await files.identify(path)) !== undefined || !(await files.isThere(path));
 }
 
 function mustHaveInputs({ formats, inputs }: RunRequest): void {

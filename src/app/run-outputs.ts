@@ -9,13 +9,13 @@ import type { Surroundings } from "../runtime/compose.ts";
 import { FileTarget } from "../runtime/file-target.ts";
 import { HttpTarget } from "../runtime/http-target.ts";
 import { RotatingTarget } from "../runtime/rotating-target.ts";
-import { sinkHistory } from "../runtime/sink-history.ts";
+import { otherDivision, sinkHistory } from "../runtime/sink-history.ts";
 import { isFilledAnew, mustReachBack } from "../runtime/sink-reach.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { StdoutTarget } from "../runtime/sink-targets.ts";
 import { mustKnow } from "./pipeline-name.ts";
 import { parseRotation } from "./rotation.ts";
-import type { RunRequest } from "./run-types.ts";
+import type { RunNotice, RunRequest } from "./run-types.ts";
 
 const STDIO = "-";
 
@@ -192,11 +192,26 @@ export async function checkOutputs(
   log: EventLog,
   plan: Plan,
   targets: ReadonlyMap<string, SinkTarget>,
+  onNotice?: (notice: RunNotice) => void,
 ): Promise<void> {
   for (const [sink, target] of targets) {
     const history = await sinkHistory(log, plan.fork?.name ?? plan.definition.name, sink, target);
-    if (history === undefined) await mustNotBeForeign(target);
+    if (history === undefined) await mustNotBeForeign(target, await otherRotation(log, plan, sink, target));
     else if (await target.hasContent()) await target.mustHold(history.place, history.last);
     if (await isFilledAnew(target, history)) await mustReachBack(log, clock, plan, sink);
+    const file = history && (await target.missing?.(history.place));
+    if (file !== undefined)
+      onNotice?.({ kind: "output-missing", sink, file, bytes: history?.place.bytes ?? 0 });
   }
+}
+
+/** How the files of a target are divided, if they were written with another `--rotate`. */
+async function otherRotation(
+  log: EventLog,
+  { fork, definition }: Plan,
+  sink: string,
+  target: SinkTarget,
+): Promise<string | undefined> {
+  if (!(await target.hasContent())) return undefined;
+  return otherDivision(log, fork?.name ?? definition.name, sink, target);
 }

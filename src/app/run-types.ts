@@ -1,7 +1,7 @@
 import type { HeadwaterError } from "../core/errors.ts";
 import type { ParameterInForce, ParameterSettings } from "../pipeline/parameter-overrides.ts";
 import type { InputFormat } from "../ports/files.ts";
-import type { FileNotice } from "../runtime/files-intake.ts";
+import type { FileNotice } from "../runtime/watched-files.ts";
 import type { CheckpointTimes } from "./checkpoint-types.ts";
 
 /** What `headwater run` is asked to do. */
@@ -46,6 +46,11 @@ export interface RunRequest {
   readonly again?: boolean;
   /** Checkpoints that are signed while it runs, and at its end. */
   readonly checkpoints?: CheckpointTimes;
+  /**
+   * Says on standard error when a function of the pipeline lets nothing else in this thread go on: what is called here,
+   * and who listens to signals, could not.
+   */
+  readonly tellsStalls?: boolean;
   /** When it aborts nothing more is taken in, what was accepted is brought to its end, and then the run ends. */
   readonly signal?: AbortSignal;
   /** How long that may take, in milliseconds; then it stops at once. 30,000 if absent. */
@@ -102,6 +107,8 @@ export type RunNotice =
   | { readonly kind: "drain-timeout"; readonly drainMs: number }
   /** The receiver of a sink does not take a batch for now, or (without a reason) does so again. */
   | { readonly kind: "output-waits"; readonly sink: string; readonly reason: string | undefined }
+  /** The last of a sink's files, of so many bytes, is gone, and may not have been complete. */
+  | { readonly kind: "output-missing"; readonly sink: string; readonly file: string; readonly bytes: number }
   /**
    * A stage has waited so long for what its function promised for one record; `what` names both. `why`: it, or one of its
    * effects, failed and is tried again, or waits for its turn.

@@ -6,7 +6,7 @@ import { overridesOf, overridesOfTexts } from "../pipeline/parameter-overrides.t
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
 import type { Bundle } from "../ports/bundler.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
+import { createRunWatchdog, createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { currentDeployment, definitionOf, loadDeployedCode } from "../runtime/deployment.ts";
 import { probeFromEnvironment } from "../runtime/fail-points.ts";
 import type { Intake } from "../runtime/intake.ts";
@@ -94,11 +94,17 @@ async function runLoaded(
     if (!request.inputs.has(name)) request.onNotice?.({ kind: "no-input", source: name });
   }
   const probe = probeFromEnvironment();
-  await checkOutputs(surroundings, log, plan, targets);
+  await checkOutputs(surroundings, log, plan, targets, request.onNotice);
   const stopProgress = reportProgress(surroundings, request, plan, board, [...intakes.values()]);
   try {
     const end = await runPipeline(
-      { ...surroundings, log, runtime: runtimeVersions(), ...(probe !== undefined && { probe }) },
+      {
+        ...surroundings,
+        log,
+        runtime: runtimeVersions(),
+        ...(request.tellsStalls && { watchdog: createRunWatchdog() }),
+        ...(probe !== undefined && { probe }),
+      },
       {
         plan,
         bundle,

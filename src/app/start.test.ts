@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { RESTARTS_MOST } from "../../actors/supervisor.ts";
 import { LIMITS } from "../core/limits.ts";
 import { count } from "../pipeline/aggregates.ts";
 import { pipeline } from "../pipeline/pipeline.ts";
@@ -171,7 +172,11 @@ describe("start", () => {
   });
 
   test.each([
-    ["a sink", { sinks: { out: () => Promise.reject() } }],
+    [
+      "a sink",
+      { sinks: { out: () => Promise.reject() } },
+      "the function of the sink out failed: undefined was thrown, not an Error: undefined",
+    ],
     [
       "a source",
       {
@@ -179,11 +184,46 @@ describe("start", () => {
           in: { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject() }) },
         },
       },
+      "failed with a value that is no Error: undefined",
     ],
-  ])("fails where %s fails with nothing at all", async (_, options) => {
+  ])("fails where %s fails with nothing at all", async (_, options, message) => {
     const running = await start(numbers(), { log: "memory:", ...options });
     running.offer("in", { id: 1 }).catch(() => {});
-    await expect(running.finished).rejects.toThrow("failed with a value that is no Error: undefined");
+    await expect(running.finished).rejects.toThrow(message);
+  });
+
+  test("calls a function of a sink that fails again, and then fails with an error that names it", async () => {
+    const log = `lmdb:${dir}`;
+    const seen: number[] = [];
+    const inputs = { in: Array.from({ length: 10 }, (_, id) => ({ id })) };
+    let calls = 0;
+    const notices: string[] = [];
+    const failing = await start(numbers(), {
+      log,
+      inputs,
+      onNotice: (notice) => notices.push("message" in notice ? notice.message : notice.kind),
+      sinks: {
+        out: ({ n }: { n: number }) => {
+          if (n === 4 && ++calls > 0) throw new Error("no room");
+          seen.push(n);
+        },
+      },
+    });
+    const failure = { code: "SinkFailed", message: "the function of the sink out failed: no room" };
+    await expect(failing.finished).rejects.toMatchObject({
+      ...failure,
+      where: expect.stringMatching(/^record source_numbers\.in@3/),
+    });
+    expect(calls).toBe(1 + RESTARTS_MOST);
+    expect(notices.filter((message) => message.includes(failure.message))).toHaveLength(RESTARTS_MOST);
+    // What was taken before is given again: at least once.
+    expect(new Set(seen)).toEqual(new Set([1, 2, 3]));
+    const again: number[] = [];
+    const sinks = { out: ({ n }: { n: number }) => void again.push(n) };
+    const running = await start(numbers(), { log, sinks });
+    running.end();
+    await running.finished;
+    expect(again).toEqual(expect.arrayContaining([4, 5, 6, 7, 8, 9, 10]));
   });
 
   test("takes in what a function gave before it failed, and then fails with it", async () => {
@@ -204,6 +244,32 @@ describe("start", () => {
     });
     expect(seen).toEqual([1]);
   });
+
+  test.each(["at once", "one by one"])(
+    "takes all that an iterable has given %s when it is stopped",
+    async (how) => {
+      let given = 0;
+      const next = () => ({ done: false as const, value: { id: given++ } });
+      const slowly = async () => {
+        if (given % 10 === 0) await pause(0);
+        return next();
+      };
+      const seen: number[] = [];
+      const running = await start(numbers(), {
+        log: `lmdb:${dir}`,
+        inputs: {
+          in:
+            how === "at once"
+              ? { [Symbol.iterator]: () => ({ next }) }
+              : { [Symbol.asyncIterator]: () => ({ next: slowly }) },
+        },
+        sinks: { out: ({ n }: { n: number }) => void seen.push(n) },
+      });
+      await vi.waitUntil(() => seen.length > 20, PATIENT);
+      const { records } = await running.stop();
+      expect(records).toMatchObject({ accepted: given, pending: 0 });
+    },
+  );
 
   test("tells a function that gives records when it stops", async () => {
     let stopped = false;

@@ -255,12 +255,12 @@ async function targetOf(
 ): Promise<SinkTarget> {
   if (typeof binding === "function") {
     const deliver = binding as (record: unknown, delivery: Delivery) => void | Promise<void>;
-    return new CallbackTarget(({ value, key, ordinal }) => deliver(value, { key, ordinal }));
+    return new CallbackTarget(name, ({ value, key, ordinal }) => deliver(value, { key, ordinal }));
   }
   mustBind(`sinks.${name}`, binding);
   if ("batch" in binding) {
     const deliver = binding.batch as (records: readonly unknown[], delivery: BatchDelivery) => void;
-    return new BatchCallbackTarget((records, key) =>
+    return new BatchCallbackTarget(name, (records, key) =>
       deliver(
         records.map(({ value }) => value),
         { key, records: records.map((record) => ({ key: record.key, ordinal: record.ordinal })) },

@@ -1,17 +1,10 @@
-import { type Address, parseAddress } from "../core/address.ts";
-import { decodeCanonical } from "../core/canonical.ts";
-import { sha256, toHex } from "../core/digest.ts";
-import { describeThrown, HeadwaterError } from "../core/errors.ts";
-import { decodeEvidence, type Evidence, faultOfProven } from "../core/evidence.ts";
-import { LIMITS } from "../core/limits.ts";
+import { HeadwaterError } from "../core/errors.ts";
+import { decodeEvidence, type Evidence } from "../core/evidence.ts";
 import { parseVerifier } from "../core/signed-note.ts";
 import { createEvidenceSurroundings } from "../runtime/compose.ts";
-import { evidenceLog } from "../runtime/evidence-log.ts";
-import type { GonePlace, RecordPlace } from "../runtime/lineage-places.ts";
-import { LineageReader } from "../runtime/lineage-reader.ts";
-import { type Trace, traceBack } from "../runtime/lineage-trace.ts";
 import { checkNote } from "./checkpoint-file.ts";
-import type { ProvenRecord, VerifyReport, VerifyRequest } from "./evidence-types.ts";
+import { checkEvidence } from "./evidence-check.ts";
+import type { VerifyReport, VerifyRequest } from "./evidence-types.ts";
 
 /**
  * Checks a file of evidence without the log that it is of: that the checkpoint was signed with one of the keys, that
@@ -24,27 +17,19 @@ export async function verify(request: VerifyRequest): Promise<VerifyReport> {
   const verifiers = request.verifiers.map(parseVerifier);
   const evidence = decodeAt(await files.readBytes(request.file), request.file);
   const { size, root, origin, signer } = checkNote(evidence.note, request.file, verifiers, evidence.log);
-  const failures: { address: string; message: string }[] = [];
-  for (const event of evidence.events) {
-    const fault = faultOfProven(event, size, root);
-    if (fault !== undefined) failures.push({ address: `${event.stream}@${event.revision}`, message: fault });
-  }
-  const reader = new LineageReader(evidenceLog(evidence.log, evidence.events), bundler);
-  const trace = failures.length > 0 ? undefined : await follow(reader, evidence, failures);
-  const records = trace === undefined ? [] : await checkRecords(reader, evidence, trace, failures);
+  const { records, edges, failures } = await checkEvidence(evidence, { size, root }, bundler);
   return {
     ok: failures.length === 0,
     record: evidence.record,
     log: evidence.log,
     checkpoint: { origin, size, signer: signer.verifierKey },
     events: evidence.events.length,
+    values: evidence.records.length,
     records,
-    edges: trace?.edges ?? [],
+    edges,
     failures,
   };
 }
-
-type Failures = { address: string; message: string }[];
 
 function decodeAt(bytes: Uint8Array, where: string): Evidence {
   try {
@@ -58,78 +43,4 @@ function decodeAt(bytes: Uint8Array, where: string): Evidence {
       cause,
     });
   }
-}
-
-/** The record's way, as the events of the evidence alone have it; `undefined` where they do not have all of it. */
-async function follow(
-  reader: LineageReader,
-  { record }: Evidence,
-  failures: Failures,
-): Promise<Trace | undefined> {
-  try {
-    const address: Address = parseAddress(record);
-    const trace = await traceBack(reader, address, { limit: LIMITS.evidenceRecords });
-    if (!trace.cut && trace.gone.length === 0) return trace;
-    const [first] = trace.gone;
-    failures.push({ address: first?.address ?? record, message: "the evidence does not have the whole way" });
-  } catch (error) {
-    const where = error instanceof HeadwaterError ? error.where : undefined;
-    const message = `the evidence does not have the whole way: ${describeThrown(error)}`;
-    failures.push({ address: where ?? record, message });
-  }
-  return undefined;
-}
-
-/** The canonical bytes of a record that was refused, or of one that was put back. */
-async function refusedRecord(
-  reader: LineageReader,
-  place: RecordPlace | GonePlace,
-): Promise<Uint8Array | undefined> {
-  switch (place.kind) {
-    case "retry":
-      return refusedRecord(reader, await reader.refusedAs(place));
-    case "quarantined":
-      return place.record.firing === undefined ? place.record.record : undefined;
-    case "rejected":
-      return place.record.value;
-    default:
-      return undefined;
-  }
-}
-
-async function checkRecords(
-  reader: LineageReader,
-  evidence: Evidence,
-  trace: Trace,
-  failures: Failures,
-): Promise<ProvenRecord[]> {
-  const values = new Map(evidence.records);
-  // What was refused is in the events themselves.
-  const refused = new Map<string, Uint8Array>();
-  for (const { place } of trace.records) {
-    const bytes = await refusedRecord(reader, place);
-    if (bytes !== undefined) refused.set(place.address, bytes);
-  }
-  // A record that left a stage as it came in is that of the stage further up which made it.
-  const byDigest = new Map(
-    [...refused, ...evidence.records].map(([, bytes]) => [toHex(sha256(bytes)), bytes]),
-  );
-  const records: ProvenRecord[] = [];
-  for (const { place } of trace.records) {
-    const { address } = place;
-    const digest = await reader.digestOf(place);
-    const hex = digest === undefined ? null : toHex(digest);
-    const own = refused.get(address);
-    const bytes = values.get(address) ?? (digest === undefined ? undefined : own);
-    values.delete(address);
-    if (bytes !== undefined && digest === undefined) {
-      failures.push({ address, message: "the record cannot be checked: no digest is kept of it" });
-    } else if (bytes !== undefined && hex !== toHex(sha256(bytes))) {
-      failures.push({ address, message: "the record is not the one that was processed: it was changed" });
-    }
-    const found = hex === null ? own : byDigest.get(hex);
-    records.push({ address, digest: hex, ...(found !== undefined && { value: decodeCanonical(found) }) });
-  }
-  for (const address of values.keys()) failures.push({ address, message: "the record is not on the way" });
-  return records;
 }

@@ -72,6 +72,16 @@ export interface GoneRecords {
   readonly asked: number | undefined;
 }
 
+/** Results of effects that were let go of: the replay begins behind the records that they were for. */
+export interface GoneEffects {
+  /** The first input of a partition whose effects have no results any more. */
+  readonly first: string;
+  /** The first ordinal that was asked for. */
+  readonly asked: number;
+  /** Records of sources that are not run because of it, or of what else was not there. */
+  readonly records: number;
+}
+
 /** A difference, and the sink that it would reach. */
 export interface SinkDifference extends OutputDifference {
   readonly sink: string;
@@ -125,6 +135,8 @@ export interface WhatIfReport {
   readonly putBack: { readonly records: number; readonly first: string } | undefined;
   /** What of the window was not there any more; `undefined`: all was. */
   readonly gone: GoneRecords | undefined;
+  /** Whether it begins later than was asked for because results of effects are not there any more. */
+  readonly effectsGone: GoneEffects | undefined;
   /** Of `quarantined`: what becomes of the refused records. */
   readonly quarantined: RefusedReport | undefined;
   readonly seconds: number;

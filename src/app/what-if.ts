@@ -12,14 +12,16 @@ import { createSurroundings, openLog, type Surroundings } from "../runtime/compo
 import { definitionOf, loadDeployedCode } from "../runtime/deployment.ts";
 import { DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts";
 import { mustFit } from "../runtime/fork-fit.ts";
-import { firstBeginning, isBroken } from "../runtime/fork-gaps.ts";
+import { firstBeginning, isBroken, isGone, recordedFrom } from "../runtime/fork-gaps.ts";
 import { type Reuse, reusableSegments } from "../runtime/fork-reuse.ts";
+import { lostEffects } from "../runtime/lost-effects.ts";
 import { lostRecords } from "../runtime/lost-records.ts";
 import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import { idInUse } from "./replay-id.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
 
@@ -52,19 +54,24 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
     const asking = await settledWindow(surroundings, log, history, request);
     const { plan, bundle } = await candidate(surroundings, log, history, request);
     const { signal = new AbortController().signal } = request;
-    const { window, gaps } = await keptWindow(surroundings, log, history, plan, asking, signal);
-    // What chooses nothing is told before anything is run.
-    const selection = await chosenIn({ surroundings, log, history, window, signal }, asked);
-    const only = resolved(asked, selection);
-    mustFit(history, plan, window);
+    const kept = await keptWindow(surroundings, log, history, plan, asking, signal);
+    const { gaps } = kept;
+    mustFit(history, plan, kept.window);
     const of = forkName(name, id);
     if ((await log.streamInfo(pipelineStream(of))) !== undefined) throw idInUse(id, name);
     const reuse = request.full
       ? NOTHING_REUSED
       : await reusableSegments({
-          ...{ log, history, plan, bundle, ...window },
+          ...{ log, history, plan, bundle, ...kept.window },
           sameFunctions: sameFunctions(bundler),
         });
+    const { window, effectsGone } =
+      request.newEffects === "called"
+        ? { window: kept.window, effectsGone: undefined }
+        : await servedWindow(surroundings, log, history, plan, { ...kept, ...reuse }, signal);
+    // What chooses nothing is told before anything is run.
+    const selection = await chosenIn({ surroundings, log, history, window, signal }, asked);
+    const only = resolved(asked, selection);
     const fork: DeployedFork = {
       pipeline: name,
       to: window.to,
@@ -72,6 +79,7 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
       newEffects: request.newEffects ?? "refused",
       ...(gaps && { gaps }),
       ...(window.from !== asking.from && { since: asking.from }),
+      ...(effectsGone !== undefined && { effectsGone }),
       ...(only !== undefined && { only }),
     };
     const forked = forkedPlan(plan, of, fork);
@@ -121,22 +129,55 @@ async function keptWindow(
   if (!(await letsGo(log, pipeline))) return { window };
   const sources = plan.sources.map(({ name }) => name);
   const lost = await lostRecords({ log, pipeline, sources, ...window, signal });
-  const first = lost.first ?? "";
-  if (lost.begin > window.to) {
+  const begin = await recordedFrom(log, history, lost.begin);
+  if (begin > window.to) {
     throw new HeadwaterError("RecordGone", "nothing of the window can be run: its records were let go of", {
-      where: first,
+      where: lost.first ?? `ordinals ${window.from} to ${window.to}`,
       hint: 'See "How long history is kept" in the README.',
     });
   }
   // In the middle of records that are missing there is no state to begin with.
-  if (isBroken(lost)) return { window: { ...window, from: lost.begin }, gaps: true };
-  const from = await firstBeginning({ log, clock, history, plan, ...window, from: lost.begin, signal });
+  if (isBroken(lost)) return { window: { ...window, from: begin }, gaps: true };
+  const from = await firstBeginning({ log, clock, history, plan, ...window, from: begin, signal });
   return { window: { ...window, from } };
+}
+
+/** The part of a window for which the results of effects are kept. Throws `RecordGone` where that is nothing. */
+async function servedWindow(
+  { clock }: Surroundings,
+  log: EventLog,
+  history: DeploymentHistory,
+  plan: Plan,
+  { window, gaps, reused }: { readonly window: HistoryWindow; readonly gaps?: true } & Reuse,
+  signal: AbortSignal,
+): Promise<{ readonly window: HistoryWindow; readonly effectsGone?: string }> {
+  const lost = await lostEffects({ log, history, plan, reused, ...window, signal });
+  if (lost === undefined) return { window };
+  const nothing = (cause?: HeadwaterError) =>
+    new HeadwaterError(
+      "RecordGone",
+      "nothing of the window can be run: results of its effects were let go of",
+      {
+        where: lost.first,
+        hint: "A replay calls nothing unless it is told to: --new-effects call lets it call them again.",
+        cause,
+      },
+    );
+  if (lost.begin > window.to) throw nothing();
+  if (gaps) return { window: { ...window, from: lost.begin }, effectsGone: lost.first };
+  try {
+    const from = await firstBeginning({ log, clock, history, plan, ...window, from: lost.begin, signal });
+    return { window: { ...window, from }, effectsGone: lost.first };
+  } catch (error) {
+    throw isGone(error) ? nothing(error) : error;
+  }
 }
 
 /** Whether something of a pipeline's records or states was let go of. */
 async function letsGo(log: EventLog, pipeline: string): Promise<boolean> {
-  const prefixes = ["source", "payload", "transit", "steps", "state"].map((kind) => `${kind}_${pipeline}.`);
+  const prefixes = ["source", "payload", "transit", "steps", "state", "effects"].map(
+    (kind) => `${kind}_${pipeline}.`,
+  );
   for await (const { firstRevision } of log.streams({ prefixes })) if (firstRevision > 0) return true;
   return false;
 }
@@ -179,12 +220,5 @@ function versionOf(history: DeploymentHistory, version: number): PipelineDeploye
   throw new HeadwaterError("BadUsage", `pipeline ${history.pipeline} has no version ${version} in this log`, {
     where: "--what-if",
     hint: `It has versions 1 to ${history.current.version}. A module's path ends in .ts or .js.`,
-  });
-}
-
-function idInUse(id: string, pipeline: string): HeadwaterError {
-  return new HeadwaterError("BadUsage", "a replay of this id is there already", {
-    where: `${id}, pipeline ${pipeline}`,
-    hint: `Give another --id; headwater replay resume ${id} goes on with it, or shows what came of it.`,
   });
 }

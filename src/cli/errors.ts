@@ -44,6 +44,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   InputFailed: EXIT.failed,
   OutputFailed: EXIT.failed,
   OutputRefused: EXIT.failed,
+  SinkFailed: EXIT.failed,
   StageFailed: EXIT.failed,
   BadEffect: EXIT.failed,
   EffectFailed: EXIT.failed,

@@ -71,12 +71,12 @@ function shown(_key: string, value: unknown): unknown {
 }
 
 function lines(io: Io, report: VerifyReport): string[] {
-  const { checkpoint, record, events, records, failures } = report;
+  const { checkpoint, record, events, values, records, failures } = report;
   if (!report.ok) {
     return failures.map(({ address, message }) => `${paint(io, io.stdout, "red", address)}: ${message}`);
   }
   return [
-    `${record} is proven: ${formatNumber(events)} events, all among the ${formatNumber(checkpoint.size)} that ${checkpoint.signer.split("+")[0]} has signed`,
+    `${record} is proven: ${formatNumber(events)} events, all among the ${formatNumber(checkpoint.size)} that ${checkpoint.signer.split("+")[0]} has signed; ${formatNumber(values)} of ${formatNumber(records.length)} records have their values`,
     ...records.map(({ address, digest, value }) =>
       [`  ${address}`, digest ?? "", value === undefined ? "" : JSON.stringify(value, shown)]
         .join("  ")

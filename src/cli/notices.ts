@@ -24,6 +24,7 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   "no-input": "sources without input",
   "time-ahead": "records whose time is far ahead",
   "output-waits": "messages of outputs that wait",
+  "output-missing": "output files that are gone",
   "stage-waits": "messages of stages that wait",
   "drain-timeout": "stops before all was finished",
   file: "messages about input files",
@@ -84,6 +85,8 @@ function describe(notice: RunNotice): string {
       return notice.reason === undefined
         ? `the receiver of the sink ${notice.sink} takes records again`
         : `the sink ${notice.sink} is kept waiting, and tries again: ${notice.reason}`;
+    case "output-missing":
+      return `${notice.file} is gone, the last file of the sink ${notice.sink}, of ${formatNumber(notice.bytes)} bytes, and may not have been complete: what comes now goes into the next one. If nobody has it, put it back from a copy before; or give --output ${notice.sink}= another name, under which all is written anew`;
     case "stage-waits":
       return `${notice.what}, and has for ${notice.ms / MS_PER_SECOND} s: ${notice.why ?? "what its function promised has not come"}`;
     case "drain-timeout":
@@ -112,6 +115,12 @@ function aboutFile(notice: Extract<RunNotice, { readonly kind: "file" }>): strin
     case "empty-folder":
       return `there are no files in the folder ${notice.file}${notice.follow ? " yet; those that come are read" : ""}`;
     case "left-out":
-      return `${notice.file} is left out: ${notice.reason}`;
+      return `${notice.file} is left out${notice.follow ? " until it changes" : ""}: ${notice.reason}`;
+    case "awaited":
+      return `${notice.file} is not there yet: it is read when it comes`;
+    case "unreadable":
+      return `${notice.file} cannot be read, and is tried again: ${notice.reason}`;
+    case "many-files":
+      return `the folder ${notice.file} has ${formatNumber(notice.files)} files: at most ${formatNumber(notice.most)} are read. Move those that were taken in to another folder`;
   }
 }

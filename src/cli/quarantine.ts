@@ -254,7 +254,8 @@ async function retry(
   const out = [...outputs.values()].includes("-") ? io.stderr : io.stdout;
   if (common.json) await out.write(`${JSON.stringify(report)}\n`);
   else if (!common.quiet) await out.write(`${retryLines(report).join("\n")}\n`);
-  return interrupt.signal.aborted ? EXIT.stopped : EXIT.ok;
+  if (interrupt.signal.aborted) return EXIT.stopped;
+  return report.asked === 0 && report.impossible > 0 ? EXIT.problem : EXIT.ok;
 }
 
 function retryLines({ asked, impossible, by, process, run }: RetryReport): string[] {
@@ -286,8 +287,11 @@ async function discard(
   if (common.json) await io.stdout.write(`${JSON.stringify(report)}\n`);
   else if (!common.quiet) {
     const { discarded } = report;
+    const many = `${formatNumber(discarded)} ${discarded === 1 ? "record" : "records"}`;
     await io.stdout.write(
-      `discarded  ${formatNumber(discarded)} ${discarded === 1 ? "record" : "records"}\n`,
+      discarded === 0
+        ? "Nothing waits in quarantine.\n"
+        : `discarded   ${many}: not to be put back any more\n`,
     );
   }
 }

@@ -1,22 +1,18 @@
 import { Command, Option } from "commander";
-import type { Divergence, ExplainedDivergence, ReplayReport } from "../app/replay-types.ts";
-import type { Value } from "../core/canonical.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber, formatSeconds, jsonable } from "./format.ts";
+import { jsonable } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { type CommonOptions, collect, commonOptions, parameterTexts } from "./options.ts";
-import { type ForkOptions, forkCommands, forkRequest, withForkOptions } from "./replays.ts";
+import { type ForkOptions, forkCommands, forkRequest, rateOf, withForkOptions } from "./replays.ts";
 import {
-  refusedLines,
   SELECTION_HELP,
   type SelectionOptions,
-  selectionLines,
   selectionRequest,
-  unknownKeyLines,
   withSelectionOptions,
 } from "./selection.ts";
-import { ReplayProgress, VerifyProgress, whatIfLines } from "./what-if.ts";
+import { VerifyProgress, verifyExit, verifyLines } from "./verify-lines.ts";
+import { ReplayProgress, whatIfLines } from "./what-if.ts";
 
 interface ReplayOptions extends ForkOptions, SelectionOptions {
   readonly from?: string;
@@ -31,8 +27,9 @@ interface ReplayOptions extends ForkOptions, SelectionOptions {
 
 const HELP = `
 Every record of the window is run through the stages again, by the code of the version that ran then, from the state
-that there was then; what each stage makes of it has to have the digest that was recorded. Nothing is written and no
-sink is reached; another process may run the pipeline meanwhile. Exit code 1: something came out differently.
+that there was then; what each stage makes of it has to have the digest that was recorded. No sink is reached, and
+nothing is written; with --id only how far it is, so that it can be paused, and gone on with after it was stopped or
+killed. Another process may run the pipeline meanwhile. Exit code 1: something came out differently.
 
 --from and --to take an ordinal, an ISO 8601 time or a relative time (-2h), and belong to the window. Times are event
 times of records; with --log-time, those at which they were accepted.
@@ -76,7 +73,10 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
         .default("refuse"),
     )
     .option("--full", "what-if: run everything, also stages that would give what was recorded")
-    .option("--id <id>", "what-if: the id of the replay (default: made up)");
+    .option(
+      "--id <id>",
+      "the id of the replay, by which it can be paused and gone on with (what-if: made up if absent)",
+    );
   withForkOptions(command, "what-if: ")
     .addHelpText("after", HELP)
     .action(async (pipeline: string, own: ReplayOptions, command: Command) => {
@@ -108,13 +108,14 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
     if (!changes) {
       const report = await app.replay({
         ...window,
+        ...(own.id !== undefined && { id: own.id }),
+        ...(own.rate !== undefined && { rate: rateOf(own.rate) }),
         signal,
         onProgress: (now) => verifying.update(now),
       });
       verifying.stop();
-      await print(io, common, report, lines);
-      const { otherError = 0 } = report.quarantined ?? {};
-      return report.diverged + otherError > 0 ? EXIT.problem : EXIT.ok;
+      await print(io, common, report, verifyLines);
+      return verifyExit(report);
     }
     const report = await app.whatIf({
       ...window,
@@ -147,67 +148,13 @@ async function print<T>(
 }
 
 /** Throws `BadUsage` for an option that says how another version is run, where none is. */
-function mustBeWhatIf({ id, full, diff, output, rate }: ReplayOptions): void {
+function mustBeWhatIf({ full, diff, output }: ReplayOptions): void {
   for (const [option, value] of [
-    ["--id", id],
     ["--full", full],
     ["--diff", diff],
     ["--output", output],
-    ["--rate", rate],
   ] as const) {
     if (value === undefined) continue;
     throw badUsage("there is nothing to compare with", option, "Add --what-if or --set, or leave it out.");
   }
 }
-
-function lines(report: ReplayReport): string[] {
-  const { firstDivergence: first, firstGone: gone } = report;
-  return [
-    `pipeline   ${report.pipeline}  verify  ordinals ${report.from} to ${report.to}`,
-    ...selectionLines(report.only),
-    `records    ${formatNumber(report.records)}`,
-    ...unknownKeyLines(report),
-    ...refusedLines(report.quarantined),
-    `steps      ${formatNumber(report.steps)}: ${formatNumber(report.matched)} as recorded, ${formatNumber(report.diverged)} not`,
-    ...(first === undefined ? [] : divergenceLines(first)),
-    ...(gone === undefined
-      ? []
-      : [
-          `gone       ${formatNumber(report.unverifiable)} inputs cannot be run again, the first is ${gone.address}`,
-          `  ${gone.reason}`,
-        ]),
-    `time       ${formatSeconds(report.seconds)}`,
-  ];
-}
-
-const WHAT: Readonly<Record<Divergence["kind"], string>> = {
-  input: "the input is another record",
-  failed: "it fails and had not, or did and does not",
-  results: "it gives another number of results",
-  digest: "a result is another record",
-  label: "a result goes to another output",
-  previous: "it goes on from another step of its key",
-  timed: "a result is of another kind or made of other records, or another record is late",
-};
-
-function divergenceLines(first: ExplainedDivergence): string[] {
-  const shown = (value: unknown) => JSON.stringify(jsonable(value as Value, true));
-  const recorded = first.expectedValue === undefined ? "" : `  ${shown(first.expectedValue)}`;
-  const named = first.fields?.map((field) => (field === "" ? "(the record)" : field));
-  return [
-    `first      ${first.address}${first.stage === undefined ? "" : ` at stage ${first.stage}`} (version ${first.version}, ordinal ${first.ordinal}): ${WHAT[first.kind]}`,
-    ...(first.expected === undefined ? [] : [`  recorded ${first.expected}${recorded}`]),
-    ...(first.actual === undefined ? [] : [`  now      ${first.actual}  ${shown(first.value)}`]),
-    ...(named === undefined || named.length === 0 ? [] : [`  in       ${named.join(", ")}`]),
-    ...first.causes.map(
-      ({ kind, where }) => `  why      ${WHY[kind]}${where === undefined ? "" : ` (${where})`}`,
-    ),
-  ];
-}
-
-const WHY: Readonly<Record<ExplainedDivergence["causes"][number]["kind"], string>> = {
-  clock: "the pipeline's code reads the clock; ctx.now() is the same in every run",
-  random: "the pipeline's code draws random numbers; ctx.random() and ctx.uuid() are the same in every run",
-  "module-state": "it gives something else each time: its module keeps something between calls",
-  elsewhere: "it gives the same each time now: it depends on something that is another than it was then",
-};

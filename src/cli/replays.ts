@@ -1,11 +1,12 @@
 import { Command } from "commander";
-import type { ForkDetails, ForkSummary } from "../app/forks-types.ts";
+import type { ReplayDetails, ReplaySummary } from "../app/forks-types.ts";
 import type { ForkRequest } from "../app/what-if-types.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, jsonable, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { type CommonOptions, collect, commonOptions, namedFiles } from "./options.ts";
+import { VerifyProgress, verifyExit, verifyLines } from "./verify-lines.ts";
 import { ReplayProgress, whatIfLines } from "./what-if.ts";
 
 /** Options of whoever runs a replay with a fork. */
@@ -17,14 +18,17 @@ export interface ForkOptions {
 
 /** Adds the options of whoever runs a replay with a fork. */
 export function withForkOptions(command: Command, prefix = ""): Command {
-  return command
+  return withRate(command)
     .option("--diff <file>", `${prefix}all differences as JSON lines; the file is replaced`)
     .option(
       "-o, --output <SINK=FILE|URL>",
       `${prefix}where what the sink would get is written, or POSTed to`,
       collect,
-    )
-    .option("--rate <rate>", `${prefix}records a second, or 2x: so many times as fast as it was`);
+    );
+}
+
+function withRate(command: Command): Command {
+  return command.option("--rate <rate>", "records a second, or 2x: so many times as fast as it was");
 }
 
 /** {@link ForkOptions} as the application wants them. Throws `BadUsage`. */
@@ -36,7 +40,7 @@ export function forkRequest(own: ForkOptions): Pick<ForkRequest, "diff" | "outpu
   };
 }
 
-function rateOf(text: string): NonNullable<ForkRequest["rate"]> {
+export function rateOf(text: string): NonNullable<ForkRequest["rate"]> {
   const [, digits = "", times] = /^(\d+(?:\.\d+)?)(x)?$/.exec(text) ?? [];
   const value = Number(digits);
   if (digits === "" || !(value > 0)) {
@@ -53,11 +57,13 @@ function rateOf(text: string): NonNullable<ForkRequest["rate"]> {
 export function forkCommands(io: Io, done: (code: number) => void): Command[] {
   const common = (command: Command) => commonOptions(command.optsWithGlobals(), io);
   const list = new Command("list")
-    .description("Lists the replays of other versions that the log has, and how they are.")
+    .description(
+      "Lists the replays that the log has, and how they are: of other versions, and those that were given an id.",
+    )
     .action(async (_own: unknown, command: Command) => {
       const options = common(command);
       const app = await io.loadReplay();
-      await print(io, options, await app.listForks({ log: options.log }), listLines);
+      await print(io, options, await app.listReplays({ log: options.log }), listLines);
       done(EXIT.ok);
     });
   const show = new Command("show")
@@ -66,11 +72,13 @@ export function forkCommands(io: Io, done: (code: number) => void): Command[] {
     .action(async (id: string, _own: unknown, command: Command) => {
       const options = common(command);
       const app = await io.loadReplay();
-      await print(io, options, await app.showFork({ log: options.log, id }), showLines);
+      await print(io, options, await app.showReplay({ log: options.log, id }), showLines);
       done(EXIT.ok);
     });
   const resume = withForkOptions(new Command("resume"))
-    .description("Goes on with a replay where it is, and compares. One that is done is compared once more.")
+    .description(
+      "Goes on with a replay where it is, and compares. Of one that is done it tells once more what came of it.",
+    )
     .argument("<id>", "its id, or PIPELINE~ID")
     .action(async (id: string, _own: unknown, command: Command) => {
       const options = common(command);
@@ -80,20 +88,29 @@ export function forkCommands(io: Io, done: (code: number) => void): Command[] {
       await io.lowerPriority("writing");
       const interrupt = listenForInterrupt(io);
       const progress = new ReplayProgress(io, options.quiet);
+      const verifying = new VerifyProgress(io, options.quiet);
       try {
         const { signal } = interrupt;
-        const report = await app.resumeFork({
+        const report = await app.resumeReplay({
           ...request,
           signal,
           onProgress: (now) => progress.update(now),
+          onVerifyProgress: (now) => verifying.update(now),
         });
         progress.stop();
-        await print(io, options, report, whatIfLines);
+        verifying.stop();
+        if (report.mode === "verify") {
+          await print(io, options, report, verifyLines);
+          done(verifyExit(report));
+        } else {
+          await print(io, options, report, whatIfLines);
+          done(EXIT.ok);
+        }
       } finally {
         progress.stop();
+        verifying.stop();
         interrupt.release();
       }
-      done(EXIT.ok);
     });
   const asking = (name: "pause" | "stop", description: string) =>
     new Command(name)
@@ -102,7 +119,7 @@ export function forkCommands(io: Io, done: (code: number) => void): Command[] {
       .action(async (id: string, _own: unknown, command: Command) => {
         const options = common(command);
         const app = await io.loadReplay();
-        await print(io, options, await app.askFork({ log: options.log, id, ask: name }), (summary) =>
+        await print(io, options, await app.askReplay({ log: options.log, id, ask: name }), (summary) =>
           listLines([summary]),
         );
         done(EXIT.ok);
@@ -126,22 +143,26 @@ async function print<T>(
   else if (!quiet) await io.stdout.write(`${people(found).join("\n")}\n`);
 }
 
-function listLines(found: readonly ForkSummary[]): string[] {
+function listLines(found: readonly ReplaySummary[]): string[] {
   if (found.length === 0) return ["no replays"];
   return table(
-    ["id", "pipeline", "status", "records", "of", "begun"],
-    found.map(({ id, pipeline, status, records, of, begun }) => [
+    ["id", "mode", "pipeline", "status", "records", "of", "begun"],
+    found.map(({ id, mode, pipeline, status, records, of, begun }) => [
       id,
+      mode,
       pipeline,
       status,
       formatNumber(records),
       formatNumber(of),
       new Date(begun).toISOString(),
     ]),
-    new Set([3, 4]),
+    new Set([4, 5]),
   );
 }
 
-function showLines({ report, ...summary }: ForkDetails): string[] {
-  return [...listLines([summary]), ...(report === undefined ? [] : ["", ...whatIfLines(report)])];
+function showLines(details: ReplayDetails): string[] {
+  const lines = listLines([details]);
+  if (details.report === undefined) return lines;
+  const report = details.mode === "verify" ? verifyLines(details.report) : whatIfLines(details.report);
+  return [...lines, "", ...report];
 }

@@ -76,7 +76,14 @@ describe("headwater run", () => {
   it("says what becomes of files and receivers while it runs", async () => {
     const run = ({ onNotice }: RunRequest) => {
       onNotice?.({ kind: "file", source: "s", event: "rotated", file: "a.log" });
-      onNotice?.({ kind: "file", source: "s", event: "left-out", file: "b", reason: "no text" });
+      onNotice?.({
+        kind: "file",
+        source: "s",
+        event: "left-out",
+        follow: false,
+        file: "b",
+        reason: "no text",
+      });
       onNotice?.({ kind: "output-waits", sink: "requests", reason: "HTTP 503" });
       onNotice?.({ kind: "output-waits", sink: "requests", reason: undefined });
       onNotice?.({ kind: "drain-timeout", drainMs: 30_000 });

@@ -132,6 +132,7 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
     report = await app.run({
       ...request,
       signal: interrupt.signal,
+      tellsStalls: !common.quiet,
       onProgress: (now) => progress.update(now),
       onNotice: (notice) => {
         const line = notices.line(notice);

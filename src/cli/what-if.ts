@@ -1,4 +1,3 @@
-import type { ReplayProgress as VerifiedSoFar } from "../app/replay-types.ts";
 import type { DiffTotals, ForkProgress, OutputsDiff, WhatIfReport } from "../app/what-if-types.ts";
 import type { Value } from "../core/canonical.ts";
 import { formatNumber, formatSeconds, jsonable, table } from "./format.ts";
@@ -27,30 +26,6 @@ export class ReplayProgress {
   }
 }
 
-/** Of the thousandths of a bar. */
-const PARTS = 1_000;
-
-/** Says how far history that is verified is. */
-export class VerifyProgress {
-  readonly #bar: Bar;
-
-  constructor(io: Io, quiet: boolean) {
-    this.#bar = new Bar(io, quiet, "{steps} steps, {rate} steps/s{left}");
-  }
-
-  update({ steps, share, stepsPerSecond, secondsLeft }: VerifiedSoFar): void {
-    this.#bar.update(Math.round(share * PARTS), PARTS, {
-      steps: formatNumber(steps),
-      rate: formatNumber(Math.round(stepsPerSecond)),
-      left: secondsLeft === undefined ? "" : `, ${formatSeconds(secondsLeft)} left`,
-    });
-  }
-
-  stop(): void {
-    this.#bar.stop();
-  }
-}
-
 /** Differences that are shown to people. */
 const SHOWN_EXAMPLES = 3;
 /** Fields that are named to people. */
@@ -66,6 +41,7 @@ export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly s
     `records    ${formatNumber(report.records)}`,
     ...unknownKeyLines(report),
     ...goneLines(report),
+    ...effectsGoneLines(report),
     ...putBackLines(report),
     ...refusedLines(report.quarantined),
     `steps      ${formatNumber(report.reexecuted)} run${reused}`,
@@ -91,6 +67,15 @@ function goneLines({ gone, from }: Omit<WhatIfReport, "seconds">): string[] {
     gone.asked === undefined ? "" : `, so that it begins at ordinal ${from}, not at ${gone.asked}`;
   return [
     `let go of  ${formatNumber(gone.records)} records are not kept, the first is ${gone.first}${begun}`,
+  ];
+}
+
+function effectsGoneLines({ effectsGone, from }: Omit<WhatIfReport, "seconds">): string[] {
+  if (effectsGone === undefined) return [];
+  const { first, asked, records } = effectsGone;
+  return [
+    `let go of  results of effects are not kept, the first are those of ${first}: it begins at ordinal ${from}, not at ${asked}, ${formatNumber(records)} records later`,
+    "  --new-effects call runs all, and calls them again",
   ];
 }
 

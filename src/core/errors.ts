@@ -41,6 +41,7 @@ export const ERROR_CODES = {
   InputFailed: { retryable: false },
   OutputFailed: { retryable: true },
   OutputRefused: { retryable: false },
+  SinkFailed: { retryable: true },
   StageFailed: { retryable: false },
   BadEffect: { retryable: false },
   EffectFailed: { retryable: false },

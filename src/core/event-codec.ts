@@ -27,6 +27,8 @@ const VERSIONS = {
   RetentionSet: 1,
   RetentionAdvanced: 1,
   ReplayAsked: 1,
+  VerificationBegun: 1,
+  VerificationProgressed: 1,
   CodeChunk: 1,
   SupervisorClaimed: 1,
   SupervisorReleased: 1,

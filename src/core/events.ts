@@ -468,6 +468,8 @@ export interface DeployedFork {
   readonly gaps?: true;
   /** The first ordinal that was asked for, where what is needed to begin there was let go of. */
   readonly since?: number;
+  /** The first input, `steps_P.G.Q@N`, whose effects have no results any more: then it begins behind all of those. */
+  readonly effectsGone?: string;
   /** Which records are told of when it is compared; all if absent. All are run. */
   readonly only?: DeployedSelection;
 }
@@ -486,7 +488,39 @@ export interface DeployedSelection {
   readonly stage?: string;
 }
 
-/** What is wanted of a fork, beside its deployment: the last one holds. */
+/** The first event of a replay that compares and writes nothing else: what it is of. */
+export interface VerificationBegun extends Common {
+  /** The pipeline whose history is run again. */
+  readonly pipeline: string;
+  /** The ordinals of its window. */
+  readonly begin: number;
+  readonly end: number;
+  /** What it tells of; everything if absent. */
+  readonly only?: DeployedSelection;
+}
+
+/** How far such a replay is and what has come of it by then: the last one holds. */
+export interface VerificationProgressed extends Common {
+  /** The first input that is not compared yet, in the order in which partitions are; absent: it is through. */
+  readonly at?: { readonly segment: string; readonly partition: number; readonly next: number };
+  readonly steps: number;
+  readonly diverged: number;
+  /** Canonical bytes of the first divergence, without a value that has too many. */
+  readonly firstDivergence?: Uint8Array;
+  /** Inputs that could not be run again, and the first of them. */
+  readonly gone: number;
+  readonly firstGone?: { readonly address: string; readonly inputs: number; readonly reason: string };
+  /** From 0 to 1. */
+  readonly share: number;
+  /** Time that it has taken, in seconds. */
+  readonly seconds: number;
+  /** What had been asked by then. */
+  readonly ask?: ReplayAsk;
+  /** Canonical bytes of the report, of one that is through. */
+  readonly report?: Uint8Array;
+}
+
+/** What is wanted of a replay that is in the log, beside how it was begun: the last one holds. */
 export interface ReplayAsked extends Common {
   readonly host: string;
   readonly pid: number;
@@ -569,6 +603,8 @@ export interface EventTypes {
   RetentionSet: RetentionSet;
   RetentionAdvanced: RetentionAdvanced;
   ReplayAsked: ReplayAsked;
+  VerificationBegun: VerificationBegun;
+  VerificationProgressed: VerificationProgressed;
   CodeChunk: Chunk;
   SupervisorClaimed: SupervisorClaimed;
   SupervisorReleased: SupervisorReleased;

@@ -34,6 +34,8 @@ export interface Evidence {
 }
 
 const VERSION = 1;
+const KEYS = ["headwater", "v", "log", "record", "note", "events", "records"];
+const EVENT_KEYS = ["stream", "revision", "id", "type", "data", "previous", "leaf", "proof"];
 
 /** The bytes of a file with evidence. */
 export function encodeEvidence({ log, record, note, events, records }: Evidence): Uint8Array {
@@ -43,7 +45,10 @@ export function encodeEvidence({ log, record, note, events, records }: Evidence)
   );
 }
 
-/** Throws `BadInput` for bytes that are none, such as those of a file that was cut, or of a newer version. */
+/**
+ * Throws `BadInput` for bytes that are none, such as those of a file that was cut, or of a newer version. What would be
+ * proven by nothing is refused: other keys than there are, and an event or a record that is there twice.
+ */
 export function decodeEvidence(bytes: Uint8Array): Evidence {
   let found: unknown;
   try {
@@ -69,8 +74,15 @@ export function decodeEvidence(bytes: Uint8Array): Evidence {
     Array.isArray(events) &&
     events.every(isProven) &&
     Array.isArray(records) &&
-    records.every((pair) => Array.isArray(pair) && isText(pair[0]) && pair[1] instanceof Uint8Array);
-  if (!whole) throw refuse("the evidence does not have all its parts");
+    records.every(isPair) &&
+    hasKeys(evidence, KEYS);
+  if (!whole) throw refuse("the evidence does not have its parts, and these alone");
+  const places = events.map(({ stream, revision }) => `${stream}@${revision}`);
+  for (const addresses of [places, records.map(([address]) => address)]) {
+    const seen = new Set<string>();
+    const twice = addresses.find((address) => seen.size === seen.add(address).size);
+    if (twice !== undefined) throw refuse(`the evidence has ${twice} twice`);
+  }
   return evidence as Evidence;
 }
 
@@ -88,6 +100,7 @@ function isProven(value: unknown): value is ProvenEvent {
   const { stream, revision, id, type, data, previous, leaf, proof } = value as Partial<ProvenEvent>;
   const isDigest = (bytes: unknown) => bytes instanceof Uint8Array && bytes.length === DIGEST_BYTES;
   return (
+    hasKeys(value, EVENT_KEYS) &&
     [stream, id, type].every((text) => typeof text === "string") &&
     [revision, leaf].every((n) => Number.isSafeInteger(n) && (n as number) >= 0) &&
     data instanceof Uint8Array &&
@@ -95,6 +108,15 @@ function isProven(value: unknown): value is ProvenEvent {
     Array.isArray(proof) &&
     proof.every(isDigest)
   );
+}
+
+function isPair(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length !== 2) return false;
+  return typeof value[0] === "string" && value[1] instanceof Uint8Array;
+}
+
+function hasKeys(value: object, keys: readonly string[]): boolean {
+  return Object.keys(value).length === keys.length && keys.every((key) => Object.hasOwn(value, key));
 }
 
 function refuse(message: string, cause?: unknown): HeadwaterError {

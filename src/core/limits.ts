@@ -38,13 +38,26 @@ export const LIMITS = {
   inFlightRecords: 16_384,
   /** Sender's ids that a door remembers to find duplicates. */
   duplicateHorizonIds: 131_072,
-  /** Inputs whose progress a door keeps in mind, and inputs after which it says all of them again. */
-  knownInputs: 2_048,
-  inputsPerClaim: 64,
-  /** Files that one folder may have. */
-  filesPerFolder: 1_024,
-  /** How often a followed file or folder is looked at. */
+  /** Inputs whose progress a door keeps in mind. */
+  knownInputs: 32_768,
+  /** Claims after which it says all of them again, at least, or a claim for so many of them; bytes of one such claim. */
+  claimsPerListing: 64,
+  inputsPerClaim: 16,
+  claimInputBytes: 256 * 1024,
+  /** Files that one folder may have; at so many a run that follows it says that there will soon be too many. */
+  filesPerFolder: 16_384,
+  filesPerFolderMany: 14_336,
+  /** Files that are kept open while they are followed: what has more rests, if it was quiet for longest. */
+  openFiles: 256,
+  /** How often a followed file or folder is looked at, unless one look takes longer than this part of that. */
   followMs: 200,
+  followShare: 1 / 4,
+  /** Of files of a folder so many first bytes are kept, by which it is found out which of them may be copies. */
+  startBytes: 64,
+  /** A file that has so much of the beginning of another one, and nothing else, is a copy, however long it rests. */
+  copiedBytes: 4 * 1024,
+  /** One that has less counts as one of its own, if it is still like that after this long. */
+  copyRestMs: 3_000,
   /** A followed file that no name stands for any more is looked at for so long after it was written last. */
   rotatedWatchMs: 60_000,
   /** At most so many of them, and so many are looked through for the one in which the last run stopped. */
@@ -114,6 +127,9 @@ export const LIMITS = {
   hangAfterMs: 10_000,
   hangAfterMsLeast: 500,
   hangAfterMsMost: 24 * 3_600_000,
+  /** Without threads it is said that a function has kept everything for so long, and looked for that this often. */
+  stallToldMs: 10_000,
+  stallLookMs: 500,
   /** MiB of a thread's heap unless a run says otherwise. */
   threadMemoryMb: 1_024,
   threadMemoryMbLeast: 32,
@@ -254,6 +270,9 @@ export const LIMITS = {
   diffFields: 256,
   /** How often a replay says how far it is, in milliseconds. */
   replayProgressMs: 500,
+  /** How often a replay that only compares writes down how far it is, in milliseconds, and bytes of a value that it keeps there. */
+  verificationKeptMs: 1_000,
+  verificationValueBytes: 128 * 1024,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

@@ -47,6 +47,20 @@ describe("the reason that is kept of what was thrown", () => {
     expect(messageOf(new Error("hidden", { cause: refusing }))).toContain("hidden");
   });
 
+  test("has of the failure of an effect what its call threw, and not once more by what name", () => {
+    const cause = { name: "TypeError", code: "ECONNREFUSED" };
+    const failed = new HeadwaterError("EffectFailed", "the effect ask failed: fetch failed", { cause });
+    expect(reasonOf(failed).message).toBe("the effect ask failed: fetch failed");
+    expect(reasonOf(new Error("asked in vain", { cause: failed })).message).toBe(
+      "asked in vain: the effect ask failed: fetch failed",
+    );
+  });
+
+  test("has the name of an error that says nothing", () => {
+    expect(reasonOf(new RangeError()).message).toBe("RangeError without a message");
+    expect(reasonOf(Object.assign(new Error(), { name: "" })).message).toBe("Error without a message");
+  });
+
   test("has an own error's code and place, and no stack", () => {
     const error = new HeadwaterError("NotCanonical", "a Date", { where: "$.at" });
     expect(reasonOf(error)).toEqual({ code: "NotCanonical", message: "a Date", where: "$.at" });

@@ -27,7 +27,12 @@ export function messageOf(thrown: unknown): string {
   for (const message of causesOf(thrown)) {
     if (message !== "" && !whole.includes(message)) whole = whole === "" ? message : `${whole}: ${message}`;
   }
-  return whole;
+  return whole === "" ? `${nameOf(thrown)} without a message` : whole;
+}
+
+function nameOf(error: Error): string {
+  const name = read(error, "name");
+  return typeof name === "string" && name !== "" ? name : "Error";
 }
 
 /** So many causes of an error are told, one behind the other, and of each so many that stand side by side. */
@@ -39,6 +44,8 @@ function* causesOf(error: Error): Iterable<string> {
   for (let depth = 0; depth < CAUSES_MOST && at !== undefined; depth++) {
     const several = read(at, "errors");
     if (Array.isArray(several)) yield several.slice(0, CAUSES_MOST).map(causeText).join("; ");
+    // Of the failure of an effect the message says what its call threw; the cause has only the name and code of that.
+    if (isOwn(at) && at.code === "EffectFailed") return;
     at = read(at, "cause");
     if (at !== undefined) yield causeText(at);
   }

@@ -20,6 +20,12 @@ export interface InputRecord {
  */
 export type InputFormat = "jsonl" | "json" | "csv" | "lines";
 
+/** What a content begins with: the SHA-256 of so many of its bytes. */
+export interface Beginning {
+  readonly bytes: number;
+  readonly digest: Uint8Array;
+}
+
 /** A finite or growing sequence of records from outside. */
 export interface Input {
   /** For messages: the path as the user wrote it, or `standard input`. */
@@ -31,10 +37,13 @@ export interface Input {
   /** Whether it can be read a second time from its beginning: a file can, standard input cannot. */
   readonly repeatable: boolean;
   /**
-   * SHA-256 of the first `end` bytes of the decompressed content, for each of the ascending `ends`; `undefined`
-   * where the content is shorter. Reads the content from its beginning; only for a repeatable input.
+   * Whether the decompressed content begins so, for each of `beginnings`, which ascend in their bytes. Reads the content
+   * from its start as far as the last of them; only for a repeatable input. {@link read} goes on behind one of those
+   * that it begins with without what comes before.
    */
-  digestsAt(ends: readonly number[]): Promise<readonly (Uint8Array | undefined)[]>;
+  beginsWith(beginnings: readonly Beginning[]): Promise<readonly boolean[]>;
+  /** The first bytes of the decompressed content, at most so many; fewer where it is shorter, or breaks off. */
+  start(bytes: number): Promise<Uint8Array>;
   /** SHA-256 of the content up to `end`, which is the `end` of a record that {@link read} has yielded, ascending. */
   digestUpTo(end: number): Uint8Array;
   /**
@@ -52,18 +61,22 @@ export interface Input {
 
 /** A file that is kept open while it grows, whatever becomes of its name. */
 export interface GrowingFile {
-  /** The path that it was opened by. */
+  /** The path that it has now: whoever finds it under another one says so with {@link moved}. */
   readonly name: string;
-  /** The same for the same file under any name, for as long as it is open. */
+  /** The same for the same file under any name. What is deleted may leave it to another one, unless it is open. */
   readonly identity: string;
   readonly format: InputFormat;
   /**
    * What became of its content since it was read last: *replaced* when what was read is not there any more, because
-   * it was truncated or written anew. It is then as one that was never read. *empty*: there is nothing to read.
+   * it was truncated or written anew. It is then as one that was never read. *empty*: there is nothing to read. One
+   * that rested, and is not found under its name, is the *same* until it is.
    */
   look(): Promise<"empty" | "same" | "grown" | "replaced">;
   /** Its content as it is now, to be read once. */
   input(): Promise<Input>;
+  moved(path: string): void;
+  /** Lets go of the file itself, but not of how far it was read: it is opened by its name when it is asked for. */
+  rest(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -74,6 +87,8 @@ export interface FoundFile {
   readonly identity: string;
   /** When it was written last, in milliseconds since 1970. */
   readonly writtenMs: number;
+  /** Its length. */
+  readonly bytes: number;
 }
 
 /** A file that a sink writes at positions, never in append mode. */
@@ -102,6 +117,8 @@ export interface Files {
   openInput(path: string, format?: InputFormat): Promise<Input>;
   /** Opens a regular file to follow it. Throws as {@link openInput}. */
   openGrowing(path: string, format?: InputFormat): Promise<GrowingFile>;
+  /** Whether there is anything at `path`, or may be, where that cannot be looked at. */
+  isThere(path: string): Promise<boolean>;
   /** Which file there is at `path` now: see {@link GrowingFile.identity}. `undefined`: none, or not a regular one. */
   identify(path: string): Promise<string | undefined>;
   /**

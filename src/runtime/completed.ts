@@ -31,7 +31,7 @@ export async function completedDeployment(
   if (current === undefined || !isDeployed(describeDeployment({ ...options, runtime }), current, name))
     return undefined;
   for (const [source, intake] of intakes) {
-    const taken = await intake.exhausted(await knownInputs(log, sourceStream(name, source)), signal);
+    const taken = await intake.exhausted((await knownInputs(log, sourceStream(name, source))).inputs, signal);
     if (taken === undefined) return undefined;
     if (taken > 0) known.push(() => onResumed(source, intake.name, taken));
   }

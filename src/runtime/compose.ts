@@ -16,9 +16,10 @@ import { lowerPriority } from "../adapters/system/priority.ts";
 import { createProcesses } from "../adapters/system/processes.ts";
 import { createSecrets } from "../adapters/system/secrets.ts";
 import { createThreads } from "../adapters/threads/threads.ts";
+import { createWatchdog } from "../adapters/threads/watchdog.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
-import * as library from "../pipeline/library.ts";
+import { moduleLibrary } from "../pipeline/module-library.ts";
 import type { Bundler, NameFinder } from "../ports/bundler.ts";
 import type { Children } from "../ports/children.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -32,6 +33,7 @@ import type { Secrets } from "../ports/secrets.ts";
 import type { SmallFiles } from "../ports/small-files.ts";
 import type { Threads } from "../ports/threads.ts";
 import type { ViewStore } from "../ports/view-store.ts";
+import type { Watchdog } from "../ports/watchdog.ts";
 
 export { lowerPriority };
 
@@ -118,14 +120,11 @@ export interface Surroundings {
   readonly threads: Threads;
 }
 
-/**
- * The program of a node's thread, as it was built: beside this module where that was built, too, else (in tests) in
- * `dist`.
- */
-const THREAD_MAIN = new URL(
-  import.meta.url.endsWith(".ts") ? "../../dist/src/runtime/thread-main.js" : "./thread-main.js",
-  import.meta.url,
-);
+/** The program of a thread, as it was built: beside this module where that was built, too, else (in tests) in `dist`. */
+function programOf(name: string): URL {
+  const folder = import.meta.url.endsWith(".ts") ? "../../dist/src/runtime" : ".";
+  return new URL(`${folder}/${name}.js`, import.meta.url);
+}
 
 export function createSurroundings(): Surroundings {
   const clock = createSystemClock();
@@ -135,9 +134,14 @@ export function createSurroundings(): Surroundings {
     files: createFiles(),
     http: createHttpClient(clock),
     processes: createProcesses(),
-    bundler: createBundler(library),
-    threads: createThreads(THREAD_MAIN),
+    bundler: createBundler(moduleLibrary),
+    threads: createThreads(programOf("thread-main")),
   };
+}
+
+/** Watches a run of a command: see `RunEnvironment.watchdog`. A program that runs a pipeline has its own standard error. */
+export function createRunWatchdog(): Watchdog {
+  return createWatchdog(programOf("watchdog-main"));
 }
 
 /** What keys, checkpoints and audits need from outside. */
@@ -152,7 +156,7 @@ export interface ProofSurroundings {
 
 export function createProofSurroundings(): ProofSurroundings {
   return {
-    bundler: createBundler(library),
+    bundler: createBundler(moduleLibrary),
     children: createChildren(),
     commands: createCommands(),
     clock: createSystemClock(),

@@ -20,6 +20,8 @@ export interface DoorPlace {
   retry: number;
   readonly eventTime: EventTimePlace;
   readonly inputs: readonly InputProgress[];
+  /** The epoch of the first claim that says them; absent if there is none. */
+  readonly listedIn?: number;
 }
 
 /** Reads where a door goes on. Throws `LogDamaged` for a stream that is no source's. */
@@ -39,9 +41,9 @@ export async function readDoorPlace(log: EventLog, { stream, last }: StreamTail)
   }
   const { epoch, first, through, maxTime, ahead, watermark, retry = 0 } = last.data;
   const next = first + ("count" in last.data ? last.data.count : 0);
-  const inputs = await knownInputs(log, stream);
+  const { inputs, since: listedIn } = await knownInputs(log, stream);
   const eventTime = { maxTime, ahead, watermark: lastWatermark(watermark) };
-  return { epoch, next, through, retry, eventTime, inputs };
+  return { epoch, next, through, retry, eventTime, inputs, ...(listedIn !== undefined && { listedIn }) };
 }
 
 /** The ids of the last records of a source's stream. */

@@ -3,6 +3,7 @@ import { Arena } from "../core/arena.ts";
 import { encodeDeltas, encodeTexts } from "../core/columns.ts";
 import { sha256 } from "../core/digest.ts";
 import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
 import type { DoorClaimed, InputProgress, RecordsAccepted } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
@@ -22,11 +23,12 @@ import type { HostContext } from "./host-context.ts";
 import { type Intake, type IntakeStep, isRefusedAlready } from "./intake.ts";
 import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
 import { OpenBatch } from "./open-batch.ts";
-import { otherInputs } from "./other-inputs.ts";
+import { claimPieces, otherInputs } from "./other-inputs.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
 import { loadRejected, readableValue } from "./rejected-records.ts";
 import { RetryReader } from "./retry-reader.ts";
+import { readUnlessGone } from "./seek.ts";
 import { UnitLog } from "./unit-log.ts";
 
 const NOTHING_KNOWN: EventTimePlace = { maxTime: undefined, ahead: undefined, watermark: undefined };
@@ -108,9 +110,38 @@ export class DoorWorker {
     this.#input = input;
     if (taken > 0) this.#options.onResumed(intake.name, taken);
     await probe?.("door-claim:before");
-    this.#listedIn = place.epoch;
-    await this.#appendClaim({ inputs: this.#others });
+    await this.#claimAll(place.listedIn ?? place.epoch);
+    // Nothing of the door before can come into the log from here on.
+    await this.#settleUnderWay();
     await probe?.("door-claim:after");
+  }
+
+  /** What the door before this one was about to append, and did not hear of, may be in the log. */
+  async #settleUnderWay(): Promise<void> {
+    const { intake } = this.#options;
+    const { underWay } = intake;
+    if (underWay === undefined) return;
+    const recorded = await readUnlessGone(this.#context.log, this.#stream, underWay.revision);
+    const data = recorded && decodeEvent(recorded).data;
+    if (data !== undefined && "epoch" in data && data.epoch === underWay.epoch) underWay.accepted();
+    intake.underWay = undefined;
+  }
+
+  /**
+   * Says all that is known of inputs, in one claim where that has room in it. `listedIn`: where all was said before,
+   * which counts until all is said anew.
+   */
+  async #claimAll(listedIn: number): Promise<void> {
+    const place = this.#claimed();
+    const pieces = claimPieces(this.#others);
+    const first = place.epoch;
+    for (const [index, inputs] of pieces.entries()) {
+      if (index > 0) place.epoch++;
+      const isLast = index === pieces.length - 1;
+      if (pieces.length === 1) await this.#appendClaim({ inputs });
+      else await this.#appendClaim({ inputs, inputsSince: isLast ? first : listedIn });
+    }
+    this.#listedIn = first;
   }
 
   async #appendClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): Promise<void> {
@@ -144,11 +175,15 @@ export class DoorWorker {
     const place = this.#claimed();
     this.#others = otherInputs(this.#others, more, input);
     this.#input = input;
-    place.epoch++;
-    const all = place.epoch - this.#listedIn >= LIMITS.inputsPerClaim;
-    if (all) this.#listedIn = place.epoch;
-    const inputs = all ? this.#others : otherInputs([], more, input);
-    await this.#appendClaim(all ? { inputs } : { inputs, inputsSince: this.#listedIn });
+    const claims = Math.max(LIMITS.claimsPerListing, this.#others.length / LIMITS.inputsPerClaim);
+    if (place.epoch + 1 - this.#listedIn >= claims) {
+      place.epoch++;
+      return this.#claimAll(this.#listedIn);
+    }
+    for (const inputs of claimPieces(otherInputs([], more, input))) {
+      place.epoch++;
+      await this.#appendClaim({ inputs, inputsSince: this.#listedIn });
+    }
   }
 
   /**
@@ -165,8 +200,7 @@ export class DoorWorker {
     const place = this.#claimed();
     this.#claimedNext = place.next;
     place.epoch++;
-    this.#listedIn = place.epoch;
-    await this.#appendClaim({ inputs: this.#others });
+    await this.#claimAll(this.#listedIn);
   }
 
   /** Brings back which ids were taken before. */
@@ -258,7 +292,7 @@ export class DoorWorker {
         this.#injected ||= record.ordinal !== undefined;
         await this.#take(record);
         if (this.#full()) await this.#flushAhead(steps, signal);
-        if (signal.aborted) break;
+        if (signal.aborted && !this.#mustTake) break;
       }
       if (this.#overdue()) await this.#flush(signal);
       // Ordinals from outside are not to be overtaken by those, and promises, of this door's own.
@@ -268,7 +302,23 @@ export class DoorWorker {
       if (this.#batch.empty) await this.#takeRetries(signal);
       await this.#claimAnew(signal);
     }
+    if (this.#mustTake) await this.#takeGiven(steps, signal);
     await this.#flush(signal);
+  }
+
+  /** What nothing identifies cannot be given again: a door that is closed takes what it was given. */
+  get #mustTake(): boolean {
+    return this.#input === undefined && this.#options.closing.aborted && !this.#stop.signal.aborted;
+  }
+
+  /** What was asked for ahead, and is there. */
+  async #takeGiven(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
+    const given = await steps.given();
+    if (given === undefined || given.done || given.value.kind !== "records") return;
+    for (const record of given.value.records) {
+      await this.#take(record);
+      if (this.#full()) await this.#flushAhead(steps, signal);
+    }
   }
 
   /** Takes what was rejected and is put back, each in a batch of nothing else. */
@@ -572,6 +622,20 @@ export class DoorWorker {
     this.#arena.reset();
     place.next += count;
     place.through = through;
+    const { intake } = this.#options;
+    const accepted = () => {
+      intake.underWay = undefined;
+      const { totals } = board;
+      const door = this.#order.unit;
+      if (count > 0) board.accept({ door, ordinal: through, records: count, bytes });
+      totals.duplicate += batch.duplicate;
+      totals.rejected += batch.rejected.length;
+      if (retried === undefined) intake.taken(batch.read);
+      for (const settle of batch.settle) settle();
+    };
+    if (input === undefined && retried === undefined) {
+      intake.underWay = { epoch, revision: main.revision + 1, accepted };
+    }
     await this.#unitLog().append(
       type,
       (places) => ({
@@ -606,14 +670,8 @@ export class DoorWorker {
       },
       probe && ((point) => probe(`door:${point}`)),
     );
-    const { totals } = board;
-    const door = this.#order.unit;
-    if (count > 0) board.accept({ door, ordinal: through, records: count, bytes });
-    totals.duplicate += batch.duplicate;
-    totals.rejected += batch.rejected.length;
+    accepted();
     board.reportDoor(this.#order.unit, through);
-    if (retried === undefined) this.#options.intake.taken(batch.read);
-    for (const settle of batch.settle) settle();
   }
 
   #stored(count: number): StoredBlocks {

@@ -1,9 +1,9 @@
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { type HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { InputProgress } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import { type Clock, sleep } from "../ports/clock.ts";
-import type { Files, InputFormat } from "../ports/files.ts";
+import { sleep } from "../ports/clock.ts";
 import { copiedFiles } from "./copied-files.ts";
+import { halfCopied } from "./half-copies.ts";
 import {
   type Intake,
   type IntakeStep,
@@ -12,37 +12,11 @@ import {
   type Located,
   NO_BYTES,
 } from "./intake.ts";
-import { isChanged, type LocatedNotice, mustBegin, newInput } from "./located-input.ts";
-import { sameProgress } from "./other-inputs.ts";
+import { isChanged, mustBegin, newInput } from "./located-input.ts";
+import { isBegun, notAmong } from "./other-inputs.ts";
 import { rotatedFiles } from "./rotated-files.ts";
-import { WatchedFile } from "./watched-file.ts";
-
-/** Something about a file that a person should hear of. */
-export type FileNotice =
-  /** The name stands for another file now. The one before is read to its end, and watched for a while. */
-  | { readonly event: "rotated"; readonly file: string }
-  /** What was read of it is not there any more: it is read from its beginning. */
-  | { readonly event: "truncated"; readonly file: string }
-  /** The file that the name stood for in the last run has this name now, and is read on first. */
-  | { readonly event: "found-rotated"; readonly file: string }
-  | LocatedNotice
-  /** A folder in which there is nothing to read. */
-  | { readonly event: "empty-folder"; readonly file: string; readonly follow: boolean }
-  /** A file of a folder that cannot be read. */
-  | { readonly event: "left-out"; readonly file: string; readonly reason: string };
-
-export interface FilesIntakeOptions {
-  readonly files: Files;
-  readonly clock: Clock;
-  /** A folder, or a file that is followed. */
-  readonly path: string;
-  readonly format: InputFormat | undefined;
-  /** Take in again what was taken before. */
-  readonly again: boolean;
-  /** Wait for what is added when the end of all files is reached. */
-  readonly follow: boolean;
-  onFile(notice: FileNotice): void;
-}
+import type { WatchedFile } from "./watched-file.ts";
+import { type FilesIntakeOptions, mustNotBeTooMany, WatchedFiles } from "./watched-files.ts";
 
 /**
  * The files of a folder, or one that is followed under its name, whatever becomes of it. Each file is an input of its
@@ -51,35 +25,44 @@ export interface FilesIntakeOptions {
  */
 export class FilesIntake implements Intake {
   readonly #options: FilesIntakeOptions;
-  readonly #folder: boolean;
-  /** In the order in which they are read. */
-  #watched: WatchedFile[] = [];
-  /** Files that cannot be read, by identity. */
-  readonly #leftOut = new Set<string>();
-  /** Files of which something was told when they were located, by identity. */
-  readonly #told = new Set<string>();
+  readonly #files: WatchedFiles;
   #current: WatchedFile | undefined;
   /** What kept a file of a folder from being read to its end; told when the others are read. */
   #failure: HeadwaterError | undefined;
-  /** A file that the name stands for from now on came while this one looked. */
+  /** It was found out what was taken of its files; those that the name stands for from now on came while it looked. */
   #began = false;
+  /** There was nothing under the name yet. */
+  #awaited = false;
 
   private constructor(options: FilesIntakeOptions, folder: boolean) {
     this.#options = options;
-    this.#folder = folder;
+    this.#files = new WatchedFiles(options, folder);
   }
 
   /** Throws `BadInput` for what cannot be begun. */
   static async open(options: FilesIntakeOptions): Promise<FilesIntake> {
     const { files, path, format } = options;
     const found = await files.filesIn(path);
-    if (found === undefined) await mustBegin(await files.openInput(path, format));
-    else mustNotBeTooMany(path, found.length);
-    if (found?.length === 0) options.onFile({ event: "empty-folder", file: path, follow: options.follow });
     const intake = new FilesIntake(options, found !== undefined);
-    // From now on it is known what the name stood for, however long it takes until it is read.
-    if (found === undefined) await intake.#discover();
+    if (found !== undefined) {
+      mustNotBeTooMany(path, found.length);
+      if (found.length === 0) options.onFile({ event: "empty-folder", file: path, follow: options.follow });
+    } else if (options.follow && !(await files.isThere(path))) {
+      options.onFile({ event: "awaited", file: path });
+    } else {
+      await mustBegin(await files.openInput(path, format));
+      // From now on it is known what the name stood for, however long it takes until it is read.
+      await intake.#files.discover(false);
+    }
     return intake;
+  }
+
+  get #folder(): boolean {
+    return this.#files.folder;
+  }
+
+  get #watched(): readonly WatchedFile[] {
+    return this.#files.all;
   }
 
   get name(): string {
@@ -87,19 +70,18 @@ export class FilesIntake implements Intake {
   }
 
   async locate(known: readonly InputProgress[]): Promise<Located> {
-    await this.#discover();
+    await this.#files.discover(this.#began);
     await this.#locate(this.#watched, known, this.#options.again);
     this.#began = true;
+    this.#awaited = this.#watched.length === 0;
     this.#failure = undefined;
     this.#current = undefined;
     if (this.#folder) {
       const taken = this.#watched.reduce((sum, { progress }) => sum + (progress?.read ?? 0), 0);
       return { inputs: this.#inputs(this.#watched), taken };
     }
-    await this.#findEarlier(known);
-    const [current] = this.#watched;
+    const current = await this.#locateName(known);
     this.#current = current;
-    if (current?.unnamedSince === undefined) await this.#part(current);
     const input = current?.progress;
     return input === undefined ? { taken: 0 } : { input, taken: input.read };
   }
@@ -110,21 +92,79 @@ export class FilesIntake implements Intake {
     known: readonly InputProgress[],
     again: boolean,
   ): Promise<void> {
+    const isNew = notAmong(known.filter(isBegun));
+    const unknown: WatchedFile[] = [];
     for (const watched of files) {
-      const progress = await watched.locate(known, again);
-      if (!this.#options.follow) await watched.close();
+      watched.undecided = undefined;
+      const progress = await this.#outlasting(watched, () => watched.locate(known, again));
+      if (progress === undefined) continue;
+      await this.#files.used(watched);
+      if (!watched.decided && !again && progress.bytes === 0 && isNew(progress)) unknown.push(watched);
       // What is followed may become another file.
       if (!this.#folder || again || this.#options.follow) continue;
       if (isChanged(watched.path, progress, known))
-        this.#tell(watched, { event: "changed", file: watched.path });
+        this.#files.tell(watched.identity, { event: "changed", file: watched.path });
     }
     if (!this.#folder) return;
+    const taken = this.#taken();
+    for (const watched of unknown) {
+      await this.#outlasting(watched, () => this.#decide(watched, taken));
+    }
     for (const { copy, of } of copiedFiles(this.#watched)) {
       const { progress } = of;
       if (progress !== undefined) copy.becomeCopyOf(progress);
-      if (!(await copy.hasMore())) this.#tell(copy, { event: "same-content", file: copy.path, as: of.path });
-      if (!this.#options.follow) await copy.close();
+      if (!(await copy.hasMore())) this.#tellCopy(copy, of);
+      await this.#files.used(copy);
     }
+  }
+
+  /** Whether a file of which nothing is known may be a copy that is still being written: it is not read until it is not. */
+  async #decide(watched: WatchedFile, taken: readonly WatchedFile[], signal?: AbortSignal): Promise<void> {
+    const { clock, follow } = this.#options;
+    const began = clock.monotonic();
+    const { undecided } = watched;
+    const bytes = await watched.length();
+    const since = undecided?.bytes === bytes ? undecided.since : began;
+    const restedMs = follow ? began - since : Number.POSITIVE_INFINITY;
+    const used = (file: WatchedFile) => this.#files.used(file);
+    const found = taken.length === 0 ? "own" : await halfCopied(watched, taken, restedMs, used, signal);
+    await this.#files.used(watched);
+    watched.decided = found === "own" && (bytes > 0 || !follow);
+    watched.undecided = undefined;
+    if (watched.decided) return;
+    const now = clock.monotonic();
+    const isCopy = typeof found !== "string" && restedMs >= LIMITS.copyRestMs;
+    watched.undecided = { bytes, since, again: now + (now - began) / LIMITS.followShare, isCopy };
+    if (typeof found !== "string" && isCopy) this.#tellCopy(watched, found);
+  }
+
+  /** Those of which something was taken: others may be copies of them. */
+  #taken(): readonly WatchedFile[] {
+    return this.#watched.filter(({ taken }) => taken > 0);
+  }
+
+  /** `undefined` if a file of a followed folder could not be looked at: it is found again if it can. */
+  async #outlasting<T>(watched: WatchedFile, look: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await look();
+    } catch (error) {
+      if (!this.#folder || !this.#options.follow || !isHeadwaterError(error, "InputFailed")) throw error;
+      this.#files.remove(watched);
+      await watched.close();
+      return undefined;
+    }
+  }
+
+  #tellCopy({ identity, path }: WatchedFile, of: WatchedFile): void {
+    this.#files.tell(identity, { event: "same-content", file: path, as: of.path });
+  }
+
+  /** What the name of one file stands for, and ahead of it what it stood for in the last run; answers the first of them. */
+  async #locateName(known: readonly InputProgress[]): Promise<WatchedFile | undefined> {
+    await this.#findEarlier(known);
+    const [first] = this.#watched;
+    if (first?.unnamedSince === undefined) await this.#part(first);
+    return first;
   }
 
   /** What the name of one file stands for is a copy, if what it is known by has another name that is there. */
@@ -136,17 +176,12 @@ export class FilesIntake implements Intake {
     }
   }
 
-  /** Says once of a file what is not as it may be expected. */
-  #tell(watched: WatchedFile, notice: FileNotice): void {
-    if (this.#told.has(watched.identity)) return;
-    this.#told.add(watched.identity);
-    this.#options.onFile(notice);
-  }
-
-  /** What files are known as from now on. What is put into an empty one may be a copy, and is not known yet. */
+  /** What files are known as from now on. What is, or will be put into an empty one, may be a copy, and is not known yet. */
   #inputs(files: readonly WatchedFile[]): readonly InputProgress[] {
     return files.flatMap((watched) =>
-      watched.progress === undefined || watched.extent().bytes === 0 ? [] : [watched.progress],
+      watched.progress === undefined || watched.undecided !== undefined || watched.extent().bytes === 0
+        ? []
+        : [watched.progress],
     );
   }
 
@@ -172,7 +207,7 @@ export class FilesIntake implements Intake {
   async #readFirst(watched: WatchedFile, known: readonly InputProgress[]): Promise<readonly WatchedFile[]> {
     const not = new Set(this.#watched.map(({ identity }) => identity));
     const found = await rotatedFiles(this.#options, watched, known, not);
-    this.#watched.unshift(...found);
+    this.#files.putFirst(found);
     const [oldest] = found;
     if (oldest !== undefined && (found.length > 1 || oldest.extent().bytes > (oldest.progress?.bytes ?? 0))) {
       this.#options.onFile({ event: "found-rotated", file: oldest.path });
@@ -185,9 +220,9 @@ export class FilesIntake implements Intake {
     const { inputs = [], input, taken } = await this.locate(known);
     // A copy has to become known: what it is known by does not stay when the other grows.
     const own = input === undefined ? inputs : [input];
-    if (own.some((one) => one.bytes > 0 && !known.some((other) => sameProgress(other, one))))
-      return undefined;
+    if (own.filter(({ bytes }) => bytes > 0).some(notAmong(known))) return undefined;
     for (const watched of this.#watched) {
+      if (watched.undecided !== undefined) continue;
       const more = await watched.hasMore(signal);
       await watched.close();
       if (more) return undefined;
@@ -202,6 +237,7 @@ export class FilesIntake implements Intake {
   ): AsyncIterable<IntakeStep> {
     const { follow, clock } = this.#options;
     for (;;) {
+      const began = clock.monotonic();
       for (const watched of [...this.#watched]) {
         if (signal.aborted) return;
         yield* this.#visit(watched, known, signal);
@@ -210,10 +246,14 @@ export class FilesIntake implements Intake {
       if (!follow) break;
       yield* this.#letGo(known, signal);
       const before = new Set(this.#watched);
-      await this.#discover();
+      await this.#files.discover(true);
       const found = this.#watched.filter((watched) => !before.has(watched));
-      if (found.length === 0) await sleep(clock, LIMITS.followMs, signal);
-      else yield* this.#begin(found, known);
+      const decided = await this.#decideOthers(signal);
+      if (found.length + decided.length > 0) yield* this.#begin([...found, ...decided], known);
+      else {
+        const tookMs = clock.monotonic() - began;
+        await sleep(clock, Math.max(LIMITS.followMs, tookMs / LIMITS.followShare), signal);
+      }
     }
     if (this.#failure !== undefined) throw this.#failure;
   }
@@ -241,9 +281,9 @@ export class FilesIntake implements Intake {
 
   /** Gives what a file has that was not given yet. */
   async *#visit(watched: WatchedFile, known: Known, signal: AbortSignal): AsyncIterable<IntakeStep> {
-    if (watched.final) return;
-    const found = await watched.look();
-    if (found === "same") return;
+    if (watched.final || watched.undecided !== undefined) return;
+    const found = await this.#outlasting(watched, () => watched.look(this.#files.sizeOf(watched)));
+    if (found === undefined || found === "same") return;
     if (found === "replaced") {
       this.#options.onFile({ event: "truncated", file: watched.path });
       if (watched === this.#current) yield* this.#leave(known);
@@ -259,6 +299,12 @@ export class FilesIntake implements Intake {
 
   /** Files that came while this one looked. */
   async *#begin(found: readonly WatchedFile[], known: Known): AsyncIterable<IntakeStep> {
+    if (!this.#folder && this.#awaited) {
+      this.#awaited = false;
+      await this.#locate(found, known(), this.#options.again);
+      await this.#locateName(known());
+      return;
+    }
     if (!this.#folder) {
       for (const watched of found) {
         watched.beginAnew(newInput(watched.path, nextRound(known()), watched.identity));
@@ -268,10 +314,24 @@ export class FilesIntake implements Intake {
     // A copy of a file is known by what was taken of that.
     yield* this.#leave(known);
     await this.#locate(found, known(), false);
-    const inputs = this.#inputs(this.#watched).filter(
-      (one) => !known().some((other) => sameProgress(other, one)),
-    );
+    const inputs = this.#inputs(this.#watched).filter(notAmong(known()));
     if (inputs.length > 0) yield { kind: "found", inputs };
+  }
+
+  /** Those of which it can be told by now that they are inputs of their own, or copies. */
+  async #decideOthers(signal: AbortSignal): Promise<readonly WatchedFile[]> {
+    const { clock } = this.#options;
+    const decided: WatchedFile[] = [];
+    for (const watched of this.#watched) {
+      const { undecided } = watched;
+      if (undecided === undefined || clock.monotonic() < undecided.again) continue;
+      const rests = undecided.bytes === (this.#files.sizeOf(watched)?.bytes ?? undecided.bytes);
+      const isYoung = clock.monotonic() - undecided.since < LIMITS.copyRestMs;
+      if (rests && (undecided.bytes === 0 || undecided.isCopy || isYoung)) continue;
+      await this.#outlasting(watched, () => this.#decide(watched, this.#taken(), signal));
+      if (watched.undecided === undefined) decided.push(watched);
+    }
+    return decided;
   }
 
   /** What was given becomes durable, and the file that it was of remembers how much that is. */
@@ -309,23 +369,19 @@ export class FilesIntake implements Intake {
     }
     watched.final = !growing && !signal.aborted;
     if (watched.final) await watched.close();
+    else await this.#files.used(watched);
   }
 
   /** A file of a folder that cannot be read to its end must not keep the others from being read. */
   #outlast(watched: WatchedFile, error: unknown): void {
     if (!this.#folder) throw error;
     if (isHeadwaterError(error, "BadInput")) {
-      this.#leaveOut(watched.path, watched.identity, error);
-      this.#watched = this.#watched.filter((other) => other !== watched);
+      this.#files.leaveOut(watched.path, watched.identity, error);
+      this.#files.remove(watched);
     } else if (isHeadwaterError(error, "InputFailed")) {
       // Of a file that is followed the rest may still be on its way.
       if (!this.#options.follow) this.#failure ??= error;
     } else throw error;
-  }
-
-  #leaveOut(file: string, identity: string, error: HeadwaterError): void {
-    this.#leftOut.add(identity);
-    this.#options.onFile({ event: "left-out", file, reason: error.message });
   }
 
   /** Lets go of files that no name stands for, and that have been quiet for long; their last lines end here. */
@@ -336,63 +392,16 @@ export class FilesIntake implements Intake {
       const quietMs = clock.monotonic() - Math.max(watched.unnamedSince ?? 0, watched.readAt);
       const many = unnamed.length - index > LIMITS.rotatedFiles;
       if (quietMs < LIMITS.rotatedWatchMs && !many) continue;
-      yield* this.#read(watched, false, known, signal);
-      if (!watched.final) return;
-      this.#watched = this.#watched.filter((other) => other !== watched);
-    }
-  }
-
-  /** Notices files that are new, and those that no name stands for any more. */
-  async #discover(): Promise<void> {
-    const { files, path, format, clock } = this.#options;
-    const found = await this.#found();
-    // Between a rename and a new file there is none; the old one stands for it until then.
-    if (found === undefined) return;
-    for (const watched of this.#watched) {
-      const now = found.get(watched.identity);
-      found.delete(watched.identity);
-      if (now !== undefined) watched.path = now;
-      watched.unnamedSince = now === undefined ? (watched.unnamedSince ?? clock.monotonic()) : undefined;
-    }
-    mustNotBeTooMany(path, this.#watched.length + found.size);
-    for (const [identity, file] of found) {
-      if (this.#leftOut.has(identity)) continue;
-      try {
-        const open = (at: string) => files.openGrowing(at, format);
-        const watched = await WatchedFile.open(file, open, clock);
-        this.#watched.push(watched);
-        if (this.#folder || this.#watched.length === 1) continue;
-        this.#options.onFile({ event: "rotated", file });
-      } catch (error) {
-        if (!isHeadwaterError(error, "BadInput")) throw error;
-        if (this.#folder) this.#leaveOut(file, identity, error);
-        else if (!this.#began) throw error;
+      if (watched.undecided === undefined) {
+        yield* this.#read(watched, false, known, signal);
+        if (!watched.final) return;
       }
+      this.#files.remove(watched);
+      await watched.close();
     }
-    if (this.#folder) this.#watched.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
-  }
-
-  /** Identity → path of what there is now. */
-  async #found(): Promise<Map<string, string> | undefined> {
-    const { files, path } = this.#options;
-    if (this.#folder) {
-      const listed = (await files.filesIn(path)) ?? [];
-      return new Map(listed.map((file) => [file.identity, file.path]));
-    }
-    const identity = await files.identify(path);
-    return identity === undefined ? undefined : new Map([[identity, path]]);
   }
 }
 
 function nextRound(known: readonly InputProgress[]): number {
   return 1 + Math.max(0, ...known.map(({ round }) => round));
-}
-
-function mustNotBeTooMany(path: string, files: number): void {
-  if (files <= LIMITS.filesPerFolder) return;
-  throw new HeadwaterError(
-    "BadInput",
-    `the folder has ${files} files, and at most ${LIMITS.filesPerFolder} can be read`,
-    { where: path, hint: "Move those that were taken in to another folder." },
-  );
 }

@@ -6,15 +6,13 @@ import { pipelineStream } from "../core/streams.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Processes } from "../ports/processes.ts";
-import { StreamTail } from "./stream-tail.ts";
+import { lastEvent, StreamTail } from "./stream-tail.ts";
+import { askIn } from "./verification.ts";
 
-/** What is wanted of a fork: what was asked last; `undefined` if nothing was. */
+/** What is wanted of a replay: what was asked last; `undefined` if nothing was. */
 export async function askedOf(log: EventLog, fork: string): Promise<ReplayAsk | undefined> {
-  for await (const recorded of log.read(pipelineStream(fork), { direction: "backwards" })) {
-    const { type, data } = decodeEvent(recorded);
-    return type === "ReplayAsked" ? data.ask : undefined;
-  }
-  return undefined;
+  const last = await lastEvent(log, pipelineStream(fork));
+  return last && askIn(decodeEvent(last));
 }
 
 /** Says what is wanted of a fork, if that is not what was asked last. */

@@ -3,9 +3,11 @@ import { decodeEvent } from "../core/event-codec.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
 import { isStateful, type PipelineDefinition } from "../pipeline/definition.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import type { DeploymentHistory } from "./deployment-history.ts";
 import { type ForkStart, stateAt } from "./fork-start.ts";
 import type { LostRecords } from "./lost-records.ts";
-import { seekThrough } from "./seek.ts";
+import { readOne, seekThrough } from "./seek.ts";
 import { recordsBefore } from "./seek-time.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
@@ -44,6 +46,32 @@ export async function firstBeginning(beginning: ForkBeginning): Promise<number> 
       // The others have to have their state there, too.
       at = 0;
     }
+  }
+  return from;
+}
+
+/**
+ * The first ordinal, from the one that is wanted on, before which nothing is asked of partitions' events that were let go
+ * of: how far each has come there is known, and what it recorded from there on.
+ */
+export async function recordedFrom(
+  log: EventLog,
+  { pipeline, all }: Pick<DeploymentHistory, "pipeline" | "all">,
+  wanted: number,
+): Promise<number> {
+  const streams = new Set(
+    all.flatMap(({ stages, partitions }) =>
+      stages.flatMap(({ segment }) =>
+        Array.from({ length: partitions }, (_, partition) => stepsStream(pipeline, segment, partition)),
+      ),
+    ),
+  );
+  let from = wanted;
+  for (const stream of streams) {
+    const info = await log.streamInfo(stream);
+    if (info === undefined || info.firstRevision === 0) continue;
+    const { data } = decodeEvent(await readOne(log, stream, info.firstRevision));
+    if ("through" in data && typeof data.through === "number") from = Math.max(from, data.through + 1);
   }
   return from;
 }

@@ -72,6 +72,13 @@ async function beginPartition(
   const cursors = await forkCursors(start, segment, partition);
   const stages =
     segment.stateful && next > 0 ? await stateOrEmpty(start, segment, partition, recorded, next) : undefined;
+  if (segment.stateful && next > 0 && stages === undefined) {
+    // Whoever owns the partition would wait for its first inputs for ever.
+    throw new HeadwaterError("RecordGone", "the state that there was is not kept", {
+      where: `${recorded}, ordinal ${deployed.from}`,
+      hint: "Begin at a later point, behind a snapshot, or at one from which on everything is kept.",
+    });
+  }
   const snapshot = stages && snapshotBytes({ next, cursors, through, watermark, stages });
   const wall = clock.now();
   const unit = await UnitLog.open(log, stream);

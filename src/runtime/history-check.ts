@@ -40,10 +40,14 @@ export interface Divergence {
 export interface CheckedPiece {
   /** The ordinal of the last of them. */
   readonly ordinal: number;
+  /** The N of the input that follows it. */
+  readonly next: number;
   /** Steps that were recorded for them. */
   readonly steps: number;
   readonly diverged: number;
   readonly first: Divergence | undefined;
+  /** What comes later depends on the state that these have left. */
+  readonly stateful: boolean;
 }
 
 /** What is run again, and which of it is compared. */
@@ -52,17 +56,19 @@ export interface CheckQuery extends ReexecutionQuery {
   readonly source?: string | undefined;
   /** Only these; everything if absent. */
   readonly chosen?: Chosen | undefined;
+  /** Only inputs from this N on. */
+  readonly begin?: number;
   /** Told of each piece that was run. */
   onPiece?(piece: ReexecutedPiece, first: number): void;
 }
 
 /** Which steps of a piece are asked for, all if `undefined`; its first input is N = `first`. */
 function wantedIn(
-  { from, to, source, chosen }: CheckQuery,
+  { from, to, source, chosen, begin = 0 }: CheckQuery,
   { rows, origins, deployed, segment, stream }: ReexecutedPiece,
   first: number,
 ): WantedStep | undefined {
-  const isWithin = (rows.ordinals[0] ?? from) >= from && (rows.ordinals.at(-1) ?? to) <= to;
+  const isWithin = first >= begin && (rows.ordinals[0] ?? from) >= from && (rows.ordinals.at(-1) ?? to) <= to;
   if (isWithin && source === undefined && chosen === undefined) return undefined;
   const isOf = descendsFrom(deployed, source);
   const names = segment.stages.map(({ definition }) => definition.name);
@@ -75,6 +81,7 @@ function wantedIn(
   return (row, stage) => {
     const ordinal = rows.ordinals[row] as number;
     return (
+      first + row >= begin &&
       from <= ordinal &&
       ordinal <= to &&
       isOf(originName(origins, rows.sources?.[row] ?? 0)) &&
@@ -97,7 +104,16 @@ export async function* checkPartition(query: CheckQuery): AsyncGenerator<Checked
     query.onPiece?.(piece, next);
     const [first] = divergences;
     const ordinal = piece.rows.ordinals.at(-1) ?? query.from;
-    yield { ordinal, steps, diverged: divergences.length, first: first && describe(piece, first) };
+    const end = next + piece.rows.count;
+    const { stateful } = piece.segment;
+    yield {
+      stateful,
+      ordinal,
+      next: end,
+      steps,
+      diverged: divergences.length,
+      first: first && describe(piece, first),
+    };
   }
 }
 

@@ -47,6 +47,8 @@ export interface HostContext {
   onOutputWaits(sink: string, reason: string | undefined): void;
   /** Where the workers of a thread say what they are at, and wait for each other; absent outside of threads. */
   readonly thread?: ThreadPlace;
+  /** Where the workers say what they are at, if this thread is watched though it is not a node's. */
+  readonly marks?: WorkMarks;
   onQuarantined(stage: string, address: string, message: string): void;
   /** Makes of a stack of the pipeline's code one that names its files and lines. */
   places(stack: string): string;

@@ -29,6 +29,15 @@ export interface Located {
   readonly taken: number;
 }
 
+/** A batch that a door has on its way to the log. */
+export interface UnderWay {
+  /** The epoch of the door, and where in its stream the event of the batch is to be: no other door writes that there. */
+  readonly epoch: number;
+  readonly revision: number;
+  /** To be called once it is known to be there. */
+  accepted(): void;
+}
+
 /** What feeds a door. */
 export interface Intake {
   /** For messages: the file's name, `standard input`, `the program`. */
@@ -44,6 +53,11 @@ export interface Intake {
   exhausted(known: readonly InputProgress[], signal: AbortSignal): Promise<number | undefined>;
   /** What comes after `from`, the input that {@link locate} has found. Ends when there will be no more. */
   steps(from: InputProgress | undefined, known: Known, signal: AbortSignal): AsyncIterable<IntakeStep>;
+  /**
+   * Of records that nothing identifies: the batch of them of which the last door did not hear whether it was appended.
+   * The next door in this process finds out, so that they are not taken twice.
+   */
+  underWay?: UnderWay | undefined;
   /** The first `records` of those that were given and not said to be taken are durable, or refused for good. */
   taken(records: number): void;
   /** Digest of the content of the input that is being read, up to a record's `end`; only for an identified one. */

@@ -6,6 +6,9 @@ import type { EventLog, StreamFilter } from "../ports/event-log.ts";
 
 type StreamItem = Extract<AuditItem, { readonly kind: "stream" }>;
 
+/** What is said is said before it is done: who hears nothing twice in a row has heard of all that was done before. */
+const QUIET_LOOKS = 2;
+
 /**
  * From which revision on each stream of a log is kept, while others may let go of more: what they are about to let go of
  * they say before. Whoever has read something, and then looks again, knows whether what was missing was let go of.
@@ -17,6 +20,8 @@ export class KeptNow {
   readonly #seen = new Map<string, number>();
   /** Streams of which it was said, and where they are to begin; until they do. */
   readonly #announced = new Map<string, number>();
+  /** Of each stream, up to where it is said most that it is let go of. */
+  readonly #said = new Map<string, number>();
   #news: StreamItem[] = [];
 
   private constructor(log: EventLog) {
@@ -43,7 +48,7 @@ export class KeptNow {
 
   /** All streams, as they were last looked at. */
   streams(): Iterable<StreamItem> {
-    return this.#streams.values();
+    return [...this.#streams.values()].map((item) => this.#withSaid(item));
   }
 
   /** The first revision that is kept; 0 of a stream that is not known. */
@@ -51,14 +56,31 @@ export class KeptNow {
     return this.#streams.get(stream)?.first ?? 0;
   }
 
-  /** Looks again. */
+  /** Looks again, until what is gone is what was heard of, or there is nothing more to hear. */
   async look(): Promise<void> {
+    for (let quiet = 0; quiet < QUIET_LOOKS; ) {
+      const heard = await this.#hearMore();
+      quiet = heard ? 0 : quiet + 1;
+      await this.#lookAtStreams();
+      const isSaid = ({ stream, first }: StreamItem) => first <= (this.#said.get(stream) ?? 0);
+      if (this.#news.every(isSaid)) return;
+    }
+  }
+
+  /** Whether there was more to hear. */
+  async #hearMore(): Promise<boolean> {
+    let heard = false;
     for (const [stream, seen] of this.#seen) {
       const last = (await this.#log.streamInfo(stream))?.lastRevision ?? seen;
       if (last <= seen) continue;
+      heard = true;
       this.#seen.set(stream, last);
       await this.#hear(stream, seen + 1);
     }
+    return heard;
+  }
+
+  async #lookAtStreams(): Promise<void> {
     for (const [stream, before] of this.#announced) {
       const known = this.#streams.get(stream);
       const first = known && (await this.#log.streamInfo(stream))?.firstRevision;
@@ -78,7 +100,12 @@ export class KeptNow {
   takeNews(): StreamItem[] {
     const news = this.#news;
     this.#news = [];
-    return news;
+    return news.map((item) => this.#withSaid(item));
+  }
+
+  #withSaid(item: StreamItem): StreamItem {
+    const said = this.#said.get(item.stream);
+    return said === undefined ? item : { ...item, said };
   }
 
   /** What was said last may not have been done yet. */
@@ -96,7 +123,10 @@ export class KeptNow {
       for await (const recorded of this.#log.read(stream, { from, ...(limit !== undefined && { limit }) })) {
         const { type, data } = decodeEvent(recorded);
         if (type !== "RetentionAdvanced") continue;
-        for (const { stream: cut, before } of data.streams) this.#announced.set(cut, before);
+        for (const { stream: cut, before } of data.streams) {
+          this.#announced.set(cut, before);
+          this.#said.set(cut, Math.max(before, this.#said.get(cut) ?? 0));
+        }
       }
     } catch (error) {
       // What is wrong with an event is told when it has its turn.

@@ -6,23 +6,32 @@ import { otherInputs } from "./other-inputs.ts";
 import { readOne, seekEpoch } from "./seek.ts";
 import { lastEvent } from "./stream-tail.ts";
 
-/** How much of which inputs a source has taken, the latest last: what its last claims say, and what was taken since. */
-export async function knownInputs(log: EventLog, stream: string): Promise<InputProgress[]> {
+export interface KnownInputs {
+  /** The latest come last. */
+  readonly inputs: readonly InputProgress[];
+  /** The epoch of the first of the claims that say them. */
+  readonly since?: number;
+}
+
+/** How much of which inputs a source has taken: what its last claims say, and what was taken since. */
+export async function knownInputs(log: EventLog, stream: string): Promise<KnownInputs> {
   const last = await lastEvent(log, stream);
-  if (last === undefined) return [];
+  if (last === undefined) return { inputs: [] };
   const { data } = decodeEvent(last);
-  if (!("epoch" in data)) return [];
+  if (!("epoch" in data)) return { inputs: [] };
   const claim = await claimOf(log, stream, data.epoch);
   let known: readonly InputProgress[] = [];
   const goOn = ({ inputs, input }: DoorClaimed) => {
     known = otherInputs(known, inputs, input);
   };
-  for (let epoch = claim.inputsSince ?? claim.epoch; epoch < claim.epoch; epoch++) {
+  const since = claim.inputsSince ?? claim.epoch;
+  for (let epoch = since; epoch < claim.epoch; epoch++) {
     goOn(await claimOf(log, stream, epoch));
   }
   goOn(claim);
   const latest = "input" in data ? data.input : undefined;
-  return [...known, ...(latest === undefined ? [] : [latest])].slice(-LIMITS.knownInputs);
+  const inputs = [...known, ...(latest === undefined ? [] : [latest])].slice(-LIMITS.knownInputs);
+  return { inputs, since };
 }
 
 async function claimOf(log: EventLog, stream: string, epoch: number): Promise<DoorClaimed> {

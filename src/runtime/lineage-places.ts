@@ -10,6 +10,12 @@ import type {
 import type { StepGraph, StepRow } from "../engine/step-graph.ts";
 import type { RecordedEvent } from "../ports/event-log.ts";
 
+/** Where an event is. */
+export interface EventPlace {
+  readonly stream: string;
+  readonly revision: number;
+}
+
 /** A record that a source has accepted, found in its event. */
 export interface AcceptedPlace {
   readonly kind: "source";
@@ -96,7 +102,16 @@ export interface RejectedPlace {
 /** A record that was refused, by a stage or by a door. */
 export type RefusedPlace = QuarantinedPlace | RejectedPlace;
 
-export type RecordPlace = AcceptedPlace | ResultPlace | FiringPlace | RetryPlace | RefusedPlace;
+/** What led to a place. */
+interface Passing {
+  /**
+   * The step event that was passed by: its input was asked for, as an address or as a member of a window or join, and
+   * stands for the record that came in.
+   */
+  readonly passed?: EventPlace;
+}
+
+export type RecordPlace = (AcceptedPlace | ResultPlace | FiringPlace | RetryPlace | RefusedPlace) & Passing;
 
 /** A record whose event has been let go of. */
 export interface GonePlace {

@@ -362,7 +362,11 @@ export class LineageReader {
     const { stream, n, k, stage: name } = address;
     const input = await this.#input(stream, n, event);
     const { graph, row, deployed } = input;
-    if (k === undefined) return this.inputOf(input, row);
+    if (k === undefined) {
+      const { stream: unit, revision } = event.recorded;
+      const came = await this.inputOf(input, row);
+      return came.kind === "gone" ? came : { ...came, passed: { stream: unit, revision } };
+    }
     const stages = stagesOf(deployed, segmentOf(stream));
     if (name === undefined) {
       const output = graph.output(row, k);

@@ -61,18 +61,24 @@ export async function traceBack(
   const known = new Set([start.address]);
   const edges: TracedEdge[] = [];
   const events = new Map<string, EventsAt>();
+  const rests = (range: EventsAt) => events.set(`${range.stream}@${range.revision}`, range);
+  const passes = (place: RecordPlace | GonePlace) => {
+    if ("passed" in place && place.passed !== undefined) rests({ ...place.passed, events: 1 });
+  };
+  passes(start);
   let cut = false;
   for (let next = 0; next < records.length; next++) {
     if (signal?.aborted) throw new HeadwaterError("Stopped", "stopped before the lineage was complete");
     const { place, depth: at } = records[next] as TracedRecord;
     if (place.kind === "gone") continue;
-    for (const range of eventsOf(place)) events.set(`${range.stream}@${range.revision}`, range);
+    for (const range of eventsOf(place)) rests(range);
     if (!reader.hasParents(place)) continue;
     if (at >= depth) {
       cut = true;
       continue;
     }
     for await (const parent of reader.parents(place)) {
+      passes(parent);
       if (!known.has(parent.address)) {
         if (records.length >= limit) {
           cut = true;

@@ -1,4 +1,3 @@
-import { equalBytes } from "../core/digest.ts";
 import { isHeadwaterError } from "../core/errors.ts";
 import type { InputProgress } from "../core/events.ts";
 import type { Input } from "../ports/files.ts";
@@ -18,30 +17,36 @@ export async function locateInput(
 ): Promise<InputProgress> {
   const isOwn = (progress: InputProgress) =>
     progress.name === input.name && (identity ?? progress.identity) === (progress.identity ?? identity);
-  const taken = known
-    .filter((progress) => progress.bytes > 0)
-    .sort((a, b) => a.bytes - b.bytes || a.round - b.round);
-  const digests = await input.digestsAt(taken.map((progress) => progress.bytes));
-  const matching = taken.filter((progress, index) => {
-    const digest = digests[index];
-    return digest !== undefined && equalBytes(digest, progress.digest);
-  });
-  const longest = matching.at(-1);
-  const round = Math.max(0, ...matching.map((progress) => progress.round));
   // Without content to be known by, a name says nothing where it may stand for another file.
   const begun = known.filter((progress) => isBegun(progress) && progress.identity === identity);
-  const latest =
-    latestOf([...begun, ...matching].filter(isOwn)) ??
-    latestOf([
-      ...matching.filter(({ name }) => name !== input.name),
-      ...matching.filter(({ name }) => name === input.name),
-    ]);
+  // Of many files each looks for its own first, and for those of all others only if that is not there.
+  const own = again
+    ? undefined
+    : latestOf([...begun, ...(await matchingOf(input, known.filter(isOwn)))].filter(isOwn));
+  if (own !== undefined) return own;
+  const matching = await matchingOf(input, known);
+  const longest = matching.at(-1);
+  const round = matching.reduce((most, progress) => Math.max(most, progress.round), 0);
+  const latest = latestOf([
+    ...matching.filter(({ name }) => name !== input.name),
+    ...matching.filter(({ name }) => name === input.name),
+  ]);
   if (latest !== undefined && !again) return latest;
   return {
     ...newInput(input.name, longest === undefined ? 0 : round + 1, identity),
     // An input without a record has no content to be known by; that it ended is all that is known.
     ended: longest === undefined && known.some((progress) => progress.bytes === 0 && progress.ended),
   };
+}
+
+/** Those whose content an input begins with, in the order of their lengths. */
+async function matchingOf(input: Input, known: readonly InputProgress[]): Promise<readonly InputProgress[]> {
+  const taken = known
+    .filter((progress) => progress.bytes > 0)
+    .sort((a, b) => a.bytes - b.bytes || a.round - b.round);
+  if (taken.length === 0) return [];
+  const begins = await input.beginsWith(taken);
+  return taken.filter((_, index) => begins[index]);
 }
 
 /** What a person should hear of an input that was located, because it may not be what they expect. */

@@ -6,7 +6,7 @@ import { NumberSet } from "../core/number-set.ts";
 import { besideStream, sourceStream } from "../core/streams.ts";
 import { acceptedRows } from "../engine/outlet-decoder.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { seekRecord } from "./seek.ts";
+import { readOne, seekRecord } from "./seek.ts";
 import { firstFromOrdinal } from "./seek-time.ts";
 
 /** Records that a source has accepted in a window and that are not kept any more. */
@@ -47,7 +47,6 @@ export async function lostRecords(query: LostQuery): Promise<LostRecords> {
     const stream = sourceStream(pipeline, source);
     const lost: LostEvent[] = [];
     for await (const event of lostIn(query, stream)) {
-      if (event.lost.length === 0 && event.missing === 0) continue;
       lost.push(event);
       records += event.lost.length + event.missing;
     }
@@ -82,7 +81,7 @@ interface LostEvent {
   /** N's of lost records, and their ordinals. */
   readonly lost: readonly number[];
   readonly ordinals: readonly number[];
-  /** Records before it whose events are gone, too. */
+  /** Records whose events are gone, too, of which the N is not in `lost`. */
   readonly missing: number;
   /** Whether nothing of it is kept, and nothing before it in the window. */
   readonly prefix: boolean;
@@ -106,15 +105,14 @@ async function* lostIn({ log, from, to, signal }: LostQuery, stream: string): As
   const nothingGone = kept.payload === 0 && kept.transit === 0 && info.firstRevision === 0;
   const begin = await firstFromOrdinal(log, stream, from);
   if (nothingGone || begin === undefined) return;
+  const goneBefore = await goneAtBeginning(log, stream, info.firstRevision, from);
+  if (goneBefore !== undefined) yield goneBefore;
   let prefix = true;
-  let known = info.firstRevision === 0 || from > 0;
   for await (const recorded of log.read(stream, { from: await seekRecord(log, stream, begin.n) })) {
     if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while what is kept was looked for");
     const { type, data } = decodeEvent(recorded);
     if (type !== "RecordsAccepted" || data.count === 0) continue;
     const ordinals = decodeDeltas(data.ordinals ?? new Uint8Array(0), data.count);
-    const missing = known ? 0 : data.first;
-    known = true;
     if ((ordinals[0] ?? 0) > to) return;
     const isKept = keptRows(data, kept);
     const lost = [...ordinals.keys()].filter((row) => {
@@ -123,12 +121,38 @@ async function* lostIn({ log, from, to, signal }: LostQuery, stream: string): As
     });
     prefix &&= lost.length === ordinals.filter((ordinal) => from <= ordinal && ordinal <= to).length;
     const at = lost.map((row) => ordinals[row] as number);
-    const first = missing > 0 ? 0 : data.first + (lost[0] ?? 0);
+    if (lost.length === 0) continue;
     yield {
-      ...{ first, missing, prefix, ordinal: at[0] ?? (ordinals[0] as number), ordinals: at },
-      ...{ lost: lost.map((row) => data.first + row), last: at.at(-1) ?? (ordinals[0] as number) - 1 },
+      ...{
+        first: data.first + (lost[0] as number),
+        missing: 0,
+        prefix,
+        ordinal: at[0] as number,
+        ordinals: at,
+      },
+      ...{ lost: lost.map((row) => data.first + row), last: at.at(-1) as number },
     };
   }
+}
+
+/**
+ * The part of a window whose records' events are gone, too, as the first one that is left tells it. Where the window does
+ * not begin with the history it is not known how many they were: then the last of them stands for all.
+ */
+async function goneAtBeginning(
+  log: EventLog,
+  stream: string,
+  revision: number,
+  from: number,
+): Promise<LostEvent | undefined> {
+  if (revision === 0) return undefined;
+  const { data } = decodeEvent(await readOne(log, stream, revision));
+  if (!("first" in data) || !("through" in data) || data.first === 0) return undefined;
+  const ordinals = "ordinals" in data && data.ordinals !== undefined ? decodeDeltas(data.ordinals) : [];
+  const last = ordinals[0] === undefined ? data.through : ordinals[0] - 1;
+  if (last < from) return undefined;
+  const missing = from === 0 ? data.first : 1;
+  return { first: data.first - missing, missing, prefix: true, ordinal: from, lost: [], ordinals: [], last };
 }
 
 /** From which revision on the records beside a stream are kept. */

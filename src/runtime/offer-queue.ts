@@ -121,8 +121,8 @@ export class OfferQueue implements AsyncIterable<readonly IntakeRecord[]> {
 }
 
 /**
- * Records of a program's iterable, in groups. When `over` aborts, the iterator is told that nothing more is taken of it:
- * what it gives after that is no end of the input, which goes on another time.
+ * Records of a program's iterable, in groups. When `over` aborts, the iterator is told that nothing more is asked of it:
+ * that is no end of the input, which goes on another time.
  */
 export async function* groupRecords(
   records: Iterable<unknown> | AsyncIterable<unknown>,
@@ -136,9 +136,12 @@ export async function* groupRecords(
   let group: IntakeRecord[] = [];
   for (let line = 1; ; line++) {
     const next = slow === undefined ? (iterator as Iterator<unknown>).next() : await slow.next();
-    if (over.aborted) await new Promise<never>(() => {});
+    if (!next.done) group.push({ value: next.value, line });
+    if (over.aborted) {
+      if (group.length > 0) yield group;
+      await new Promise<never>(() => {});
+    }
     if (next.done) break;
-    group.push({ value: next.value, line });
     if (slow === undefined && group.length < size) continue;
     yield group;
     group = [];

@@ -11,10 +11,47 @@ export function otherInputs(
   more: readonly InputProgress[],
   input: InputProgress | undefined,
 ): readonly InputProgress[] {
-  return [...known.filter((other) => !more.some((one) => sameProgress(other, one))), ...more]
+  const isNew = notAmong(more);
+  return [...known.filter(isNew), ...more]
     .filter((other) => other.bytes > 0 || isBegun(other))
     .filter((other) => input === undefined || !sameProgress(other, input))
     .slice(-LIMITS.knownInputs);
+}
+
+/** Bytes of a progress in an event, without its texts, at most. */
+const PROGRESS_BYTES = 256;
+
+/** What one claim says of inputs has to fit into an event. There is always a piece, if only an empty one. */
+export function claimPieces(inputs: readonly InputProgress[]): readonly (readonly InputProgress[])[] {
+  const pieces: InputProgress[][] = [[]];
+  let bytes = 0;
+  for (const input of inputs) {
+    const more = PROGRESS_BYTES + Buffer.byteLength(input.name);
+    if (bytes > 0 && bytes + more > LIMITS.claimInputBytes) {
+      pieces.push([]);
+      bytes = 0;
+    }
+    pieces.at(-1)?.push(input);
+    bytes += more;
+  }
+  return pieces;
+}
+
+/** Of so few each is looked at. */
+const FEW = 8;
+
+/** Whether what it is asked says the same of an input as none of `others` does, however many they are. */
+export function notAmong(others: readonly InputProgress[]): (one: InputProgress) => boolean {
+  if (others.length <= FEW) return (one) => !others.some((other) => sameProgress(other, one));
+  const byPlace = new Map<string, InputProgress[]>();
+  const placeOf = ({ bytes, round, name }: InputProgress) => `${bytes} ${round} ${name}`;
+  for (const other of others) {
+    const place = placeOf(other);
+    const same = byPlace.get(place);
+    if (same === undefined) byPlace.set(place, [other]);
+    else same.push(other);
+  }
+  return (one) => !byPlace.get(placeOf(one))?.some((other) => sameProgress(other, one));
 }
 
 /** Whether two say the same of one input. One that has another name now is gone on with under the one it had. */

@@ -11,6 +11,7 @@ import { MemoryLog } from "../adapters/memory/log.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
 import { createIds } from "../adapters/system/ids.ts";
 import { type ErrorCode, HeadwaterError } from "../core/errors.ts";
+import { decodeEvent } from "../core/event-codec.ts";
 import { pipeline } from "../pipeline/pipeline.ts";
 import { planPipeline } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -52,7 +53,7 @@ function follow(log: EventLog, follows = true) {
     bundle: undefined,
     intakes: new Map([["s", new ProgramIntake(offered)]]),
     targets: new Map([
-      ["out", new CallbackTarget(({ value }) => void delivered.push((value as { n: number }).n))],
+      ["out", new CallbackTarget("out", ({ value }) => void delivered.push((value as { n: number }).n))],
     ]),
     nodes: 1,
     batchRecords: BATCH,
@@ -129,6 +130,31 @@ describe("a run that follows its input", () => {
     await run.done;
     expect(firsts(run.delivered)).toEqual(numbers(2 * BATCH));
   });
+
+  it("takes nothing twice of which it was appended, and the answer lost", async () => {
+    let lost = 0;
+    const log = withAppends(MemoryLog.create({ id: randomUUID(), clock }), async ({ stream }, make) => {
+      const appended = await make();
+      if (stream.startsWith("source_") && lost < 40 && ++lost % 4 === 0) throw unavailable();
+      return appended;
+    });
+    const run = follow(log);
+    const taken: (string | undefined)[] = [];
+    for (let at = 0; at < 60; at += 3) taken.push(...(await run.offer(at, at + 3)));
+    await vi.waitUntil(() => firsts(run.delivered).length >= 60);
+    run.stop();
+    await run.done;
+    expect(run.restarted.length).toBeGreaterThan(3);
+    // Each was told where it is kept, and is there once.
+    expect(taken).toEqual(numbers(60).map((n) => `source_outage.s@${n}`));
+    let accepted = 0;
+    for await (const event of log.read("source_outage.s")) {
+      const { type, data } = decodeEvent(event);
+      if (type === "RecordsAccepted") accepted += data.count;
+    }
+    expect(accepted).toBe(60);
+    expect(firsts(run.delivered)).toEqual(numbers(60));
+  }, 120_000);
 
   it("keeps what it owns when heartbeats were made, and their answers lost", async () => {
     let beats = 0;

@@ -56,3 +56,34 @@ class TimePace implements Pace {
     if (due > now) await sleep(this.#clock, due - now, signal);
   }
 }
+
+/** How long the records of a window take at a rate, in milliseconds; their ordinals are `first` to `last`. */
+export function durationAt(rate: Rate, records: number, first: number, last: number): number {
+  if ("recordsPerSecond" in rate) return (records / rate.recordsPerSecond) * SECOND_MS;
+  return Math.max(0, ordinalToTime(last) - ordinalToTime(first)) / rate.timesRealTime;
+}
+
+/**
+ * Holds back whoever goes over a window more than once, partition by partition, so that all of it together takes as long
+ * as it should. Who is late does not catch up for more than a second.
+ */
+export class WindowPace {
+  readonly #millis: number;
+  readonly #clock: Clock;
+  #begun: { readonly at: number; readonly share: number };
+
+  /** `share` is done already, now that it is made. */
+  constructor(millis: number, clock: Clock, share: number) {
+    this.#millis = millis;
+    this.#clock = clock;
+    this.#begun = { at: clock.monotonic(), share };
+  }
+
+  /** Resolves when a share of the work, from 0 to 1, may be done; or when `signal` aborts. */
+  async reach(share: number, signal: AbortSignal): Promise<void> {
+    const now = this.#clock.monotonic();
+    const due = this.#begun.at + (share - this.#begun.share) * this.#millis;
+    if (due > now) await sleep(this.#clock, due - now, signal);
+    else if (due < now - SECOND_MS) this.#begun = { at: now - SECOND_MS, share };
+  }
+}

@@ -91,7 +91,7 @@ export class PartitionWorker {
   ) {
     this.#context = context;
     this.#care = care;
-    this.#marks = context.thread?.marks.of(order.unit);
+    this.#marks = (context.thread ?? context).marks?.of(order.unit);
     this.#order = order;
     this.#batchMost = Math.min(batchMost, context.batchRecords);
     const { segment, partition } = partitionOfUnit(context.plan, order.unit);
@@ -303,6 +303,17 @@ export class PartitionWorker {
     board.pressure.enters(this.#order.unit, activity, clock.monotonic());
   }
 
+  /** What is done before `work` answers is done in one go: nothing else in this thread goes on meanwhile. */
+  #computed<T>(work: () => T): T {
+    const { board, clock } = this.#context;
+    const from = clock.monotonic();
+    try {
+      return work();
+    } finally {
+      board.pressure.computed(this.#order.unit, from, clock.monotonic());
+    }
+  }
+
   async #record(merged: MergedBatch): Promise<void> {
     const engine = this.#engine as SegmentEngine;
     const { next, cursors, through } = this.#claimed();
@@ -314,7 +325,7 @@ export class PartitionWorker {
         await this.#append(batch, undefined, undefined);
       return;
     }
-    const result = await engine.process(batch.rows, next, this.#effects);
+    const result = await this.#computed(() => engine.process(batch.rows, next, this.#effects));
     // Whoever was let go of while functions were waiting leaves the batch to the next owner.
     this.#stop.signal.throwIfAborted();
     this.#failIfAsked(this.#segment, batch.rows, next, result);

@@ -31,6 +31,7 @@ import {
 import { DoorWorker } from "./door-worker.ts";
 import { EffectGates } from "./effect-gates.ts";
 import type { HostContext } from "./host-context.ts";
+import { type InlineWatch, watchInline } from "./inline-watch.ts";
 import { ProgramIntake } from "./intake.ts";
 import { keepStates } from "./keep-states.ts";
 import { moduleMissing, NodeThreads } from "./node-threads.ts";
@@ -268,7 +269,11 @@ export async function operate(environment: RunEnvironment, operation: Operation)
     inputFailure ??= failure;
     lookForEnd();
   };
-  const context = hostContext(environment, operation);
+  const watched = inlineWatch(environment, operation);
+  const context = {
+    ...hostContext(environment, operation),
+    ...(watched !== undefined && { marks: watched.marks }),
+  };
   let spawned = operation.nodes;
   const threads = nodeThreads(environment, operation, (node, error, progressed) => {
     spawned++;
@@ -360,6 +365,7 @@ export async function operate(environment: RunEnvironment, operation: Operation)
       await retention?.advance().catch(tellRetention);
     }
   } finally {
+    watched?.stop();
     finished.abort();
     signal.removeEventListener("abort", onStop);
     await watch;
@@ -375,6 +381,13 @@ export async function operate(environment: RunEnvironment, operation: Operation)
     await threads?.close(late ? 0 : LIMITS.threadEndMs);
   }
   return !late;
+}
+
+/** Threads are watched by the one that began them. */
+function inlineWatch(environment: RunEnvironment, { threads, plan }: Operation): InlineWatch | undefined {
+  const { watchdog, clock, processes } = environment;
+  if (watchdog === undefined || threads !== undefined) return undefined;
+  return watchInline(watchdog, clock, plan, processes.pid);
 }
 
 function retentionOf({ log, clock, processes }: RunEnvironment, operation: Operation): Retention {

@@ -17,8 +17,8 @@ describe("who holds back whom", () => {
     pressure.enters("door:web", { kind: "working" }, 400);
     pressure.enters("sink:slow", { kind: "waiting" }, 900);
     expect(pressure.holdUps(1_000)).toEqual([
-      { by: "sink slow", reason: "HTTP 503", ms: 240 },
-      { by: "segment parse", reason: undefined, ms: 50 },
+      { by: "sink slow", reason: "HTTP 503", ms: 240, computedMs: 0 },
+      { by: "segment parse", reason: undefined, ms: 50, computedMs: 0 },
     ]);
   });
 
@@ -31,9 +31,9 @@ describe("who holds back whom", () => {
     pressure.enters("door:web", { kind: "ended" }, 100);
     expect(pressure.holdUps(200)).toEqual([]);
     pressure.enters("door:app", { kind: "ended" }, 200);
-    expect(pressure.holdUps(500)).toEqual([{ by: "sink slow", reason: undefined, ms: 300 }]);
+    expect(pressure.holdUps(500)).toEqual([{ by: "sink slow", reason: undefined, ms: 300, computedMs: 0 }]);
     behind.clear();
-    expect(pressure.holdUps(900)).toEqual([{ by: "sink slow", reason: undefined, ms: 300 }]);
+    expect(pressure.holdUps(900)).toEqual([{ by: "sink slow", reason: undefined, ms: 300, computedMs: 0 }]);
   });
 
   test("is not the log once it has answered, whoever has not heard of it yet", () => {
@@ -45,8 +45,8 @@ describe("who holds back whom", () => {
     pressure.enters("partition:a.1", { kind: "working" }, 10);
     pressure.answered("partition:a.1", 20);
     expect(pressure.holdUps(100)).toEqual([
-      { by: "segment a", reason: undefined, ms: 90 },
-      { by: "log", reason: undefined, ms: 10 },
+      { by: "segment a", reason: undefined, ms: 90, computedMs: 0 },
+      { by: "log", reason: undefined, ms: 10, computedMs: 0 },
     ]);
   });
 
@@ -57,10 +57,25 @@ describe("who holds back whom", () => {
     pressure.enters("partition:a.1", { kind: "log" }, 0);
     pressure.enters("partition:b.0", { kind: "working" }, 0);
     expect(pressure.holdUps(100)).toEqual([
-      { by: "log", reason: undefined, ms: 50 },
-      { by: "segment b", reason: undefined, ms: 50 },
+      { by: "log", reason: undefined, ms: 50, computedMs: 0 },
+      { by: "segment b", reason: undefined, ms: 50, computedMs: 0 },
     ]);
     pressure.leaves("partition:b.0", 100);
     expect(pressure.holdUps(200).find(({ by }) => by === "log")?.ms).toBe(150);
+  });
+
+  test("is who computes in the thread of all, and nobody else in that time", () => {
+    const pressure = new Pressure(() => true);
+    pressure.enters("door:web", { kind: "working" }, 0);
+    pressure.enters("partition:a.0", { kind: "log" }, 0);
+    pressure.enters("partition:a.1", { kind: "working" }, 0);
+    pressure.computed("partition:a.1", 0, 80);
+    pressure.enters("partition:a.1", { kind: "log" }, 80);
+    pressure.enters("door:web", { kind: "held" }, 100);
+    pressure.computed("partition:a.1", 100, 150);
+    expect(pressure.holdUps(160)).toEqual([
+      { by: "segment a", reason: undefined, ms: 50, computedMs: 80 },
+      { by: "log", reason: undefined, ms: 10, computedMs: 0 },
+    ]);
   });
 });

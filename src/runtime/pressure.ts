@@ -19,6 +19,8 @@ export interface HoldUp {
   /** What it waited for last, if that was outside. */
   readonly reason: string | undefined;
   readonly ms: number;
+  /** For how long it has let nothing else in this thread do anything meanwhile, beside that. */
+  readonly computedMs: number;
 }
 
 /**
@@ -36,6 +38,7 @@ export class Pressure {
   /** Doors whose input is through. */
   readonly #ended = new Set<string>();
   readonly #ms = new Map<string, number>();
+  readonly #computedMs = new Map<string, number>();
   readonly #reasons = new Map<string, string>();
   #accountedAt = 0;
 
@@ -67,6 +70,18 @@ export class Pressure {
     if (this.#now.get(unit)?.kind === "log") this.enters(unit, { kind: "waiting" }, now);
   }
 
+  /**
+   * A unit has kept this thread for itself until `now`. Doors in it took nothing in for all that time, though none of
+   * them had to wait for room.
+   */
+  computed(unit: string, from: number, now: number): void {
+    this.#account(from);
+    this.#accountedAt = now;
+    const group = groupOf(unit, { kind: "working" });
+    const total = this.#isHolding ? this.#ms : this.#computedMs;
+    total.set(group, (total.get(group) ?? 0) + now - from);
+  }
+
   /** A unit is let go of. */
   leaves(unit: string, now: number): void {
     this.#account(now);
@@ -88,16 +103,25 @@ export class Pressure {
   /** Who held doors back until `now`, and how long; the worst first. */
   holdUps(now: number): readonly HoldUp[] {
     this.#account(now);
-    return [...this.#ms]
-      .map(([by, ms]) => ({ by, ms, reason: this.#reasons.get(by) }))
-      .sort((a, b) => b.ms - a.ms);
+    return [...new Set([...this.#ms.keys(), ...this.#computedMs.keys()])]
+      .map((by) => ({
+        by,
+        ms: this.#ms.get(by) ?? 0,
+        computedMs: this.#computedMs.get(by) ?? 0,
+        reason: this.#reasons.get(by),
+      }))
+      .sort((a, b) => b.ms + b.computedMs - a.ms - a.computedMs);
+  }
+
+  /** Whether a door waits for room, or all inputs are through. */
+  get #isHolding(): boolean {
+    return this.#held.size > 0 || (this.#ended.size > 0 && this.#open.size === 0);
   }
 
   #account(now: number): void {
     const ms = now - this.#accountedAt;
     this.#accountedAt = now;
-    const through = this.#ended.size > 0 && this.#open.size === 0;
-    if ((this.#held.size === 0 && !through) || ms <= 0) return;
+    if (!this.#isHolding || ms <= 0) return;
     const guilty = new Set<string>();
     for (const [unit, activity] of this.#now) {
       const busy = activity.kind !== "waiting" && !unit.startsWith(DOOR);

@@ -37,6 +37,12 @@ export class PullAhead<T> {
     return outcome.result;
   }
 
+  /** The item that was asked for ahead, if it is there by the end of this turn; no other one is asked for. */
+  async given(): Promise<IteratorResult<T> | undefined> {
+    if (!this.#pulling && this.#outcome === undefined) return undefined;
+    return this.next(0);
+  }
+
   /** Ends a wait that is under way. */
   interrupt(): void {
     this.#wake?.();

@@ -186,7 +186,7 @@ async function* keptOf(
   const segment = plan.segments.find((one) => one.name === name);
   if (segment === undefined) return;
   const context = rerunContext(log, clock, plan, deployed.provenance);
-  const effects = new ServedEffects({ log, clock, steps: stream, signal });
+  const effects = new ServedEffects({ log, clock, steps: stream, signal, unknown: "failed" });
   const kept = { context, plan, deployed, segment, partition, stream, event, from, effects, signal };
   const first = { ...{ stream, revision, event, deployed, segment }, origins: originsOf(plan) };
   let next = from;
@@ -264,7 +264,7 @@ class RunningAgain {
     this.#signal = signal;
     this.#at = at;
     const { batchRecords } = replay.context.plan.definition;
-    const effects = new ServedEffects({ log, clock, steps: stream, signal });
+    const effects = new ServedEffects({ log, clock, steps: stream, signal, unknown: "failed" });
     this.#replay = { ...replay, effects, batchRecords };
   }
 

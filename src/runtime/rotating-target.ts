@@ -111,6 +111,15 @@ export class RotatingTarget implements SinkTarget {
     return true;
   }
 
+  async missing({ part, bytes, through }: TargetPlace & { readonly through: number }) {
+    if (part === undefined || bytes === 0) return undefined;
+    const { by } = this.#rotation;
+    // Of a time that is over nothing more can come.
+    if (by === "time" && part < timeOf(Math.max(0, through), this.#rotation.ms)) return undefined;
+    const path = this.#pathOf(part);
+    return (await this.#files.hasContent(path)) ? undefined : path;
+  }
+
   async flush() {
     const { bytes, digest } = (await this.#target?.flush()) ?? { bytes: 0, digest: undefined };
     return {

@@ -7,6 +7,7 @@ import type { EventLog } from "../ports/event-log.ts";
 import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
 import type { Threads } from "../ports/threads.ts";
+import type { Watchdog } from "../ports/watchdog.ts";
 import type { RuntimeVersions } from "./deployment.ts";
 import type { Probe } from "./host-context.ts";
 import type { Intake } from "./intake.ts";
@@ -24,6 +25,8 @@ export interface RunEnvironment {
   readonly runtime: RuntimeVersions;
   /** Where nodes run if they are to run in threads. */
   readonly threads?: Threads;
+  /** Tells on standard error if a function keeps this thread, where nodes run in it. */
+  readonly watchdog?: Watchdog;
   readonly probe?: Probe;
   /** How fast history is let go of; as `LIMITS` has it, if absent. In milliseconds. */
   readonly pace?: { readonly retentionTickMs: number; readonly snapshotEveryMs: number };

@@ -1,3 +1,4 @@
+import { encodeCanonical } from "../core/canonical.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { EffectOutcome, EffectRequest, Outside } from "../engine/outside.ts";
@@ -12,6 +13,11 @@ export interface ServedEffectsOptions {
   /** The partition's own stream, whose inputs are run again. */
   readonly steps: string;
   readonly signal: AbortSignal;
+  /**
+   * What was never asked for then counts as failed: it may be asked for now because a stage ahead gives something else,
+   * which is what is looked for. Absent: that is an error.
+   */
+  readonly unknown?: "failed";
 }
 
 /** Where the outcomes of one step event's inputs are, by input, key and turn. */
@@ -34,7 +40,7 @@ const STEPS_KEPT = 4;
 /**
  * The outside of whoever runs recorded inputs again: serves effects from the log and calls nothing. What is asked for
  * together is given in the order in which it was kept, so that of two effects the same comes first. Rejects with
- * `RecordGone` for what was let go of, and with `EffectMissing` for what was never there.
+ * `RecordGone` for what was let go of, and with `EffectMissing` for what was never there, unless that counts as failed.
  */
 export class ServedEffects implements Outside {
   readonly signal: AbortSignal;
@@ -66,7 +72,12 @@ export class ServedEffects implements Outside {
     this.#asked = [];
     try {
       const found: { readonly one: Asked; readonly place: EffectPlace }[] = [];
-      for (const one of asked) found.push({ one, place: await this.#placeOf(one.request) });
+      const unknown: { readonly one: Asked; readonly outcome: EffectOutcome }[] = [];
+      for (const one of asked) {
+        const place = await this.#placeOf(one.request);
+        if (place !== undefined) found.push({ one, place });
+        else unknown.push({ one, outcome: this.#unknown(one.request) });
+      }
       found.sort(({ place: a }, { place: b }) => a.revision - b.revision || a.row - b.row);
       const outcomes: EffectOutcome[] = [];
       for (const { place } of found) {
@@ -74,16 +85,24 @@ export class ServedEffects implements Outside {
         outcomes.push({ kind, bytes, calls, served: true });
       }
       for (const [at, { one }] of found.entries()) one.resolve(outcomes[at] as EffectOutcome);
+      for (const { one, outcome } of unknown) one.resolve(outcome);
     } catch (error) {
       for (const { reject } of asked) reject(error);
     }
   }
 
-  async #placeOf({ n, key, turn, stage, name }: EffectRequest): Promise<EffectPlace> {
+  async #placeOf({ n, key, turn }: EffectRequest): Promise<EffectPlace | undefined> {
     const steps = this.#steps.find(({ first, end }) => first <= n && n < end) ?? (await this.#load(n));
-    const place = steps.places.get(idOf(n, key, turn));
-    if (place !== undefined) return place;
-    throw new HeadwaterError("EffectMissing", `the result of the effect ${name} is not in the log`, {
+    return steps.places.get(idOf(n, key, turn));
+  }
+
+  /** The outcome of what was never asked for. */
+  #unknown({ n, stage, name }: EffectRequest): EffectOutcome {
+    const message = `the result of the effect ${name} is not in the log`;
+    if (this.#options.unknown === "failed") {
+      return { kind: "failed", bytes: encodeCanonical({ message }), calls: 1, served: true };
+    }
+    throw new HeadwaterError("EffectMissing", message, {
       where: `stage ${stage}, input ${this.#options.steps}@${n}`,
       hint: "What was recorded is run again and calls nothing. The stage now uses an effect that it did not use then, or under another name: give it the name that it had.",
     });
@@ -93,25 +112,26 @@ export class ServedEffects implements Outside {
   async #load(n: number): Promise<StepEffects> {
     const { log, steps: stream } = this.#options;
     const event = decodeEvent(await readOne(log, stream, await seekRecord(log, stream, n)));
+    if ("first" in event.data && event.data.first > n) {
+      throw new HeadwaterError(
+        "RecordGone",
+        `an input that is to be run again was let go of: ${stream}@${n}`,
+      );
+    }
     if (event.type !== "StepsRecorded" || event.data.first + event.data.count <= n) {
       throw new HeadwaterError("Internal", "an input is run again that was not recorded", {
         where: `${stream}@${n}`,
       });
     }
     const { first, count, effects } = event.data;
-    if (first > n) {
-      throw new HeadwaterError(
-        "RecordGone",
-        `an input that is to be run again was let go of: ${stream}@${n}`,
-      );
-    }
     const end = first + count;
     const places = new Map<string, EffectPlace>();
     if (effects !== undefined) {
       const { revision: begin, events } = effects;
       let next = begin;
       for await (const { revision, rows } of this.#events.read(begin, begin + events)) {
-        if (revision !== next++) break;
+        if (revision !== next) break;
+        next++;
         for (const [row, { n: input, key, turn }] of rows.entries()) {
           if (input >= first && input < end) places.set(idOf(input, key, turn), { revision, row });
         }

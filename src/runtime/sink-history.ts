@@ -70,6 +70,31 @@ export async function sinkHistory(
   };
 }
 
+/** Of a target with several files: what tells it from one with the same files that are divided in another way. */
+const DIVIDED = /^(files:.*) \(([^()]*)\)$/s;
+
+/**
+ * How the files were divided that a sink wrote under the same name as it is to write now in another way; `undefined` if
+ * it wrote none.
+ */
+export async function otherDivision(
+  log: EventLog,
+  pipeline: string,
+  sink: string,
+  target: SinkTarget,
+): Promise<string | undefined> {
+  const stream = sinkStream(pipeline, sink);
+  const files = DIVIDED.exec(target.id)?.[1];
+  if (files === undefined || (await lastEvent(log, stream)) === undefined) return undefined;
+  for await (const recorded of log.read(stream, { direction: "backwards" })) {
+    const { type, data } = decodeEvent(recorded);
+    if (type !== "SinkOpened" && type !== "OutputsDelivered") continue;
+    const [, other, division] = DIVIDED.exec(data.target) ?? [];
+    if (other === files) return division;
+  }
+  return undefined;
+}
+
 function historyOf(
   { first, count, to, through, bytes, digest, part }: OutputsDelivered,
   before: OutputsDelivered | undefined,

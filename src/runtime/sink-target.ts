@@ -72,13 +72,31 @@ export interface SinkTarget {
   write(batch: OutputBatch, signal: AbortSignal, waits: Waits): Promise<boolean>;
   /** Makes durable what was written; answers the place after it and the digest since the last flush. */
   flush(): Promise<TargetPlace & { readonly digest?: Uint8Array }>;
+  /**
+   * The file that is gone, of a target whose last file may not be complete, and may be gone nevertheless; `undefined` if
+   * it is there, or complete.
+   */
+  missing?(place: TargetPlace & { readonly through: number }): Promise<string | undefined>;
   /** Lets go of everything, also of what is being sent. */
   close(): Promise<void>;
 }
 
-/** Throws `ForeignOutput` for a target with content, of which nothing here knows. */
-export async function mustNotBeForeign(target: SinkTarget): Promise<void> {
+/**
+ * Throws `ForeignOutput` for a target with content, of which nothing here knows. `otherDivision`: how its files are
+ * divided, if they are this sink's, and divided in another way.
+ */
+export async function mustNotBeForeign(target: SinkTarget, otherDivision?: string): Promise<void> {
   if (!(await target.hasContent())) return;
+  if (otherDivision !== undefined) {
+    throw new HeadwaterError(
+      "ForeignOutput",
+      `the files that are there were begun anew after ${otherDivision} each, and cannot be gone on with in another way`,
+      {
+        where: target.id.slice(target.id.indexOf(":") + 1),
+        hint: "Keep the --rotate that there was. With another name, or when the files were moved away, all is written anew, divided as you say.",
+      },
+    );
+  }
   throw new HeadwaterError(
     "ForeignOutput",
     "the output has content that this pipeline's log knows nothing of",

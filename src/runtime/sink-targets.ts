@@ -1,4 +1,6 @@
+import { HeadwaterError } from "../core/errors.ts";
 import { isThenable } from "../engine/promises.ts";
+import { messageOf } from "../engine/thrown.ts";
 import type { Files } from "../ports/files.ts";
 import {
   type OutputBatch,
@@ -64,18 +66,25 @@ export class StdoutTarget extends StreamTarget {
 export class CallbackTarget extends StreamTarget {
   readonly id = "callback:";
   readonly wantsRecords = true;
+  readonly #sink: string;
   readonly #callback: (record: OutputRecord) => void | Promise<void>;
 
-  constructor(callback: (record: OutputRecord) => void | Promise<void>) {
+  constructor(sink: string, callback: (record: OutputRecord) => void | Promise<void>) {
     super();
+    this.#sink = sink;
     this.#callback = callback;
   }
 
+  /** Throws `SinkFailed`. */
   override async write({ records }: OutputBatch): Promise<boolean> {
     for (const record of records) {
-      const done = this.#callback(record);
-      // A query builder does its work only when it is awaited; what has nothing to wait for need not cost a turn.
-      if (isThenable(done)) await done;
+      try {
+        const done = this.#callback(record);
+        // A query builder does its work only when it is awaited; what has nothing to wait for need not cost a turn.
+        if (isThenable(done)) await done;
+      } catch (thrown) {
+        throw sinkFailed(this.#sink, `record ${record.key}`, thrown);
+      }
     }
     return true;
   }
@@ -85,10 +94,15 @@ export class CallbackTarget extends StreamTarget {
 export class BatchCallbackTarget extends StreamTarget {
   readonly id = "callback:batches";
   readonly wantsRecords = true;
+  readonly #sink: string;
   readonly #callback: (records: readonly OutputRecord[], key: string) => void | Promise<void>;
 
-  constructor(callback: (records: readonly OutputRecord[], key: string) => void | Promise<void>) {
+  constructor(
+    sink: string,
+    callback: (records: readonly OutputRecord[], key: string) => void | Promise<void>,
+  ) {
     super();
+    this.#sink = sink;
     this.#callback = callback;
   }
 
@@ -96,10 +110,24 @@ export class BatchCallbackTarget extends StreamTarget {
     return Promise.resolve({});
   }
 
+  /** Throws `SinkFailed`. */
   override async write({ records, key }: OutputBatch): Promise<boolean> {
-    await this.#callback(records, key(0, records.length));
+    const batch = key(0, records.length);
+    try {
+      await this.#callback(records, batch);
+    } catch (thrown) {
+      throw sinkFailed(this.#sink, `batch ${batch}`, thrown);
+    }
     return true;
   }
+}
+
+function sinkFailed(sink: string, what: string, thrown: unknown): HeadwaterError {
+  return new HeadwaterError("SinkFailed", `the function of the sink ${sink} failed: ${messageOf(thrown)}`, {
+    where: what,
+    hint: "It is called again a few times, and then the pipeline ends. What it was given is in the log: the next start gives it again.",
+    cause: thrown,
+  });
 }
 
 /** Nobody wants the records; they stay in the log and are counted. */

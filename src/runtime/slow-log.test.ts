@@ -103,7 +103,7 @@ async function flood(held: (stream: string) => boolean) {
       bundle: undefined,
       intakes: new Map([["s", new ProgramIntake(records())]]),
       targets: new Map([
-        ["out", new CallbackTarget(({ value }) => void delivered.push((value as { n: number }).n))],
+        ["out", new CallbackTarget("out", ({ value }) => void delivered.push((value as { n: number }).n))],
       ]),
       nodes: 1,
       batchRecords: BATCH,

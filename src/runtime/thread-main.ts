@@ -5,7 +5,7 @@
 import { createBundler } from "../adapters/esbuild/bundler.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
 import { inside } from "../adapters/threads/inside.ts";
-import * as library from "../pipeline/library.ts";
+import { moduleLibrary } from "../pipeline/module-library.ts";
 import { probeFromEnvironment } from "./fail-points.ts";
 import { hostNode } from "./node-host.ts";
 import type { NodeSeed, ToNode } from "./thread-messages.ts";
@@ -17,6 +17,6 @@ hostNode({
   seed: place.seed as NodeSeed,
   listen: (hear) => place.listen((message) => hear(message as ToNode)),
   clock: createSystemClock(),
-  bundler: createBundler(library),
+  bundler: createBundler(moduleLibrary),
   probe: probeFromEnvironment(),
 });

@@ -121,6 +121,9 @@ class ToldPressure extends Pressure {
     this.#told(unit, activity);
   }
 
+  /** What a thread computes keeps no door. */
+  override computed(): void {}
+
   override leaves(unit: string): void {
     this.#told(unit, undefined);
   }

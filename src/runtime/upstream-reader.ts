@@ -99,6 +99,7 @@ export class UpstreamReader {
   #lastStep = THROUGH_NOTHING - 1;
   /** The N after what has been received; before that the cursor. */
   #received: number;
+  #begun = false;
   #queued = 0;
   #queuedBytes = 0;
   /** Row of the first queued chunk that is next. */
@@ -241,6 +242,7 @@ export class UpstreamReader {
   }): Promise<Received> {
     const typed = decodeEvent(event);
     this.#mustNotSkip(typed, event);
+    this.#mustNotSkipSteps(typed, event);
     const { from, origins, partition } = this.selection;
     let rows: UpstreamRows | undefined;
     if (typed.type === "RecordsAccepted" && "source" in from) {
@@ -268,6 +270,24 @@ export class UpstreamReader {
     if (data.first <= cursor) return;
     throw new HeadwaterError("RecordGone", "records that are to be read were let go of", {
       where: `${stream}@${cursor}`,
+      hint: `The stream begins with its event ${revision} now: see "How long history is kept" in the README.`,
+    });
+  }
+
+  /**
+   * Where recorded history is read, steps of the watermark must not be missing before the first event: the one that was
+   * in force before it is one that is known, or the next.
+   */
+  #mustNotSkipSteps({ data }: TypedEvent, { stream, revision }: RecordedEvent): void {
+    const isFirst = !this.#begun;
+    this.#begun = true;
+    const { watched, gone, upTo = this.#bounds.upTo } = this.selection;
+    if (!isFirst || revision === 0 || !watched || gone !== undefined || upTo === undefined) return;
+    const { through } = this.#bounds;
+    const [inForce] = "watermark" in data && data.watermark ? decodeWatermarks(data.watermark) : [];
+    if (inForce === undefined || inForce.ordinal <= through + 1) return;
+    throw new HeadwaterError("RecordGone", "steps of event time that are to be taken again were let go of", {
+      where: `${stream}@${revision - 1}`,
       hint: `The stream begins with its event ${revision} now: see "How long history is kept" in the README.`,
     });
   }

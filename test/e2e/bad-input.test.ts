@@ -62,6 +62,16 @@ function output(name = "out.jsonl"): unknown[] {
 
 const log = () => join(cwd, ".headwater");
 
+/** A module that makes a pipeline, and uses it itself in its fifth line. */
+function program(name: string, use: string): string {
+  return `import { pipeline, start } from "headwater";
+const p = pipeline("${name}");
+p.source("in").sink("out");
+export default p;
+${use}
+`;
+}
+
 describe("records that a source refuses", () => {
   const cases: readonly {
     readonly what: string;
@@ -470,6 +480,22 @@ describe("what cannot be begun", () => {
       hint: /--verbose/,
     },
     {
+      what: "a pipeline that is a program, too, and waits for it",
+      args: file("waits.ts"),
+      code: "BadPipeline",
+      message: /only makes the pipeline, and cannot wait/,
+      where: /^waits\.ts:5:\d+$/,
+      hint: /a program of its own, which imports this module/,
+    },
+    {
+      what: "a pipeline that is a program, too",
+      args: file("starts.ts"),
+      code: "BadPipeline",
+      message: /only makes the pipeline, and cannot call start/,
+      where: "starts.ts",
+      hint: /a program of its own, which imports the module/,
+    },
+    {
       what: "a missing pipeline file",
       args: file("nothing.ts"),
       code: "BadPipeline",
@@ -571,6 +597,8 @@ describe("what cannot be begun", () => {
     "no-default.ts": "export const p = 1;\n",
     "something-else.ts": "export default { name: 'p' };\n",
     "throws.ts": 'throw new Error("boom");\n',
+    "waits.ts": program("waits", "const running = await start(p, {});\nrunning.end();"),
+    "starts.ts": program("starts", "start(p, {}).then((running) => running.end());"),
     "empty.ts": 'import { pipeline } from "headwater";\nexport default pipeline("empty");\n',
     "misplaced.ts": `import { pipeline } from "headwater";
 const p = pipeline("misplaced");

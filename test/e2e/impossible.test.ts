@@ -7,7 +7,7 @@ import { decodeEvent } from "../../src/core/event-codec.ts";
 import type { RecordedEvent } from "../../src/ports/event-log.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { arrayLog, copyEvents } from "../array-log.ts";
-import { addressOf, type Data, rewritten } from "../simulation/faults.ts";
+import { addressOf, announced, type Data, rewritten } from "../simulation/faults.ts";
 import { headwater, projectFile, Workplace } from "./command.ts";
 import { Receiver } from "./receiver.ts";
 
@@ -674,7 +674,8 @@ describe("a log of which something was let go", () => {
     for (const stream of new Set(events.map((event) => event.stream))) {
       const { length } = events.filter((event) => event.stream === stream);
       for (const first of new Set([1, Math.floor(length / 2), length - 1].filter((at) => at > 0))) {
-        const left = events.filter((event) => event.stream !== stream || event.revision >= first);
+        const said = announced(events, "eventful", { stream, before: first });
+        const left = said.filter((event) => event.stream !== stream || event.revision >= first);
         const log = arrayLog(id, left, new Map([[stream, first]]));
         const { checks } = await auditLog(log, { checkpoints: [] });
         for (const { name, failures, unverifiable } of checks) {

@@ -313,6 +313,10 @@ describe("headwater quarantine", () => {
     await firstRun();
     write("readings.ts", parser("-?"));
     const args = ["quarantine", "retry", "readings", "--all", "--later"];
+    const unheeded = await refused(...args, "--output", "out=out.jsonl");
+    expect(unheeded.message).toBe(
+      "--output has no effect: the next run puts the records back as it is told to",
+    );
     const reports = await Promise.all([
       json<Retried>(...args),
       json<Retried>(...args),
@@ -335,7 +339,25 @@ describe("headwater quarantine", () => {
       { cwd },
     );
     await running.says("quarantined in parse");
-    const report = await json<Retried>("quarantine", "retry", "readings", "--all");
+    // What that process does not heed is refused, and nothing asked for.
+    const options = [
+      ["readings", "--all", "--output", "out=other.jsonl"],
+      ["readings", "--all", "--executor", "threads"],
+      ["readings", "--all", "--nodes", "2"],
+      ["readings", "--all", "--set", "parse.sign=true"],
+    ];
+    for (const given of options) {
+      const error = await refused("quarantine", "retry", ...given);
+      expect(error).toMatchObject({ code: "BadUsage", where: "command line" });
+      expect(error.message).toMatch(new RegExp(`^${given[2]} has no effect: process ${running.pid} on `));
+    }
+    write("mended.ts", parser("[a-z]*"));
+    const mended = await refused("quarantine", "retry", "mended.ts", "--all");
+    expect(mended).toMatchObject({ code: "BadUsage", where: "mended.ts" });
+    expect(mended.message).toContain("by another version of the pipeline than this module is");
+    expect((await list()).counts["asked"]).toBe(0);
+    // The same module says nothing else than the pipeline's name.
+    const report = await json<Retried>("quarantine", "retry", "readings.ts", "--all");
     expect(report).toMatchObject({ asked: 1, by: "another process", run: null });
     while ((await list()).counts["retried"] !== 1) await running.says("quarantined in parse");
     running.kill("SIGINT");
@@ -400,10 +422,10 @@ export default p;
     });
     const impossible = await refused("quarantine", "retry", "minutes.ts", address);
     expect(impossible).toMatchObject({ code: "NotRetryable", where: address });
-    expect(await json<Retried>("quarantine", "retry", "minutes.ts", "--all")).toMatchObject({
-      asked: 0,
-      impossible: 1,
-    });
+    const all = await headwater(["quarantine", "retry", "minutes.ts", "--all", "--json"], { cwd });
+    expect(JSON.parse(all.stdout)).toMatchObject({ asked: 0, impossible: 1 });
+    // Nothing of what was asked for could be done.
+    expect(all.code).toBe(1);
   });
 
   it("puts back what a window takes, and closes it once more", async () => {

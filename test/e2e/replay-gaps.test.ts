@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { headwater, jsonError, Workplace } from "./command.ts";
@@ -146,6 +146,17 @@ describe("a replay over records of which some were let go of", () => {
     expect(middle.report.diff.sinks[1]).toMatchObject({ same: 0, changed: 0, added: 0, gone: 0 });
   });
 
+  it("verifies totals again from the next state on that was kept", async () => {
+    define("p.ts", "return n", "sample: 0.3");
+    await run("p.ts", 0, 100);
+    define("p.ts", "return n");
+    await run("p.ts", 100, 200);
+    const { code, report } = await replay();
+    expect(code).toBe(0);
+    // Of the first hundred some are gone, and with them all totals up to the state at the end of the run.
+    expect(report).toMatchObject({ records: 200, steps: 200, matched: 200, unverifiable: 100 });
+  });
+
   it("compares digests where records are not kept", async () => {
     define("p.ts", "return n === 31 ? -n : n");
     writeFileSync(
@@ -172,5 +183,96 @@ export default p;
     const [first] = report.diff.examples;
     expect(first).toMatchObject({ kind: "changed", after: 1 });
     expect(first).not.toHaveProperty("before");
+  });
+
+  it("begins where events of sources and partitions are kept, and names what is before", async () => {
+    define("p.ts", "return n");
+    await run("p.ts", 0, 100);
+    await run("p.ts", 100, 200);
+    const set = await headwater(["log", "retain", "weights", "--steps", "events=40"], { cwd });
+    expect(set.code, set.stderr).toBe(0);
+    await run("p.ts", 200, 300);
+    define("q.ts", "return n === 298 ? -n : n");
+    const { code, report } = await replay("--what-if", "q.ts");
+    expect(code).toBe(0);
+    expect(report.gone).toMatchObject({ first: "source_weights.in@0", asked: 0 });
+    expect(report.gone.records).toBeGreaterThanOrEqual(200);
+    expect(report.records).toBeGreaterThan(5);
+    expect(report.records).toBeLessThanOrEqual(300 - report.gone.records);
+    // Totals go on from the state of then.
+    expect(report.diff.sinks).toEqual([
+      { sink: "weighed", same: report.records - 1, changed: 1, added: 0, gone: 0, fields: { "": 1 } },
+      { sink: "out", same: report.records - 1, changed: 1, added: 0, gone: 0, fields: { sum: 1 } },
+    ]);
+    // The same where a point is named of which the events are gone.
+    const named = await replay("--what-if", "q.ts", "--from", "1");
+    expect(named.report).toMatchObject({ from: report.from, diff: { sinks: report.diff.sinks } });
+    expect(named.report.gone).toMatchObject({ asked: 1 });
+  });
+
+  it("begins behind results of effects that were let go of, or calls them again", async () => {
+    const weigh = (more: string) =>
+      `return ctx.effect("look-up", () => { calls++; return n; }).then((found) => (found as number)${more});`;
+    const defineCalling = (file: string, more: string) => {
+      define(file, weigh(more));
+      const text = readFileSync(join(cwd, file), "utf8");
+      writeFileSync(
+        join(cwd, file),
+        `let calls = 0;\n${text.replace('"weigh", (row)', '"weigh", (row, ctx)')}`,
+      );
+    };
+    defineCalling("p.ts", "");
+    await run("p.ts", 0, 100);
+    await run("p.ts", 100, 200);
+    const set = await headwater(["log", "retain", "weights", "--effects", "events=12"], { cwd });
+    expect(set.code, set.stderr).toBe(0);
+    await run("p.ts", 200, 260);
+    await run("p.ts", 260, 300);
+    defineCalling("q.ts", " + (n === 298 ? 1 : 0)");
+    const { code, report } = await replay("--what-if", "q.ts", "--id", "a");
+    expect(code).toBe(0);
+    const { effectsGone, from, records, diff, gone } = report;
+    expect(gone).toBe(null);
+    expect(effectsGone).toMatchObject({
+      first: expect.stringMatching(/^steps_weights\.weigh\.000[01]@0$/),
+      asked: 0,
+    });
+    expect(from).toBeGreaterThan(0);
+    expect(records).toBeGreaterThan(5);
+    expect(effectsGone.records + records).toBe(300);
+    expect(
+      diff.sinks.map(({ same, changed, added, gone: none }: Record<string, number>) => [
+        same,
+        changed,
+        added,
+        none,
+      ]),
+    ).toEqual([
+      [records - 1, 1, 0, 0],
+      [records - 1, 1, 0, 0],
+    ]);
+    const shown = JSON.parse((await headwater(["replay", "show", "a", "--json"], { cwd })).stdout);
+    expect(shown.report).toMatchObject({ effectsGone, diff });
+    const nothing = await headwater(
+      ["replay", "weights", "--what-if", "q.ts", "--to", String(from - 1), "--json"],
+      { cwd },
+    );
+    expect([nothing.code, jsonError(nothing)]).toEqual([
+      2,
+      expect.objectContaining({
+        code: "RecordGone",
+        message: "nothing of the window can be run: results of its effects were let go of",
+      }),
+    ]);
+    const called = await replay("--what-if", "q.ts", "--new-effects", "call");
+    expect(called.report).toMatchObject({ from: 0, records: 300, effectsGone: null });
+    expect(called.report.diff.sinks[0]).toMatchObject({ same: 299, changed: 1 });
+    const people = await headwater(["replay", "weights", "--what-if", "q.ts"], { cwd });
+    expect(people.stdout).toContain(`${effectsGone.records} records later`);
+    // What is verified needs them, too, and counts those that are gone.
+    const verified = await replay();
+    expect(verified.code).toBe(0);
+    expect(verified.report.unverifiable).toBeGreaterThan(0);
+    expect(verified.report.steps).toBeGreaterThan(10);
   });
 });

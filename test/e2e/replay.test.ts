@@ -227,4 +227,25 @@ describe("headwater audit --reexecute", () => {
     expect(check).toMatchObject({ ok: false, checked: 60, failed: 10 });
     expect(check).not.toHaveProperty("assurance");
   });
+
+  it("names the stage that differs also where one behind it then asks for what was never asked for", async () => {
+    const text = `import { pipeline } from "headwater";
+const p = pipeline("weights", { partitions: 1 });
+p.source("in")
+  .filter("some", (row) => (row as { n: number }).n % 5 !== 2 || !process.argv.includes("run"))
+  .map("ask", async (row, ctx) => ctx.effect("look", () => (row as { n: number }).n))
+  .sink("out");
+export default p;
+`;
+    writeFileSync(join(cwd, "p.ts"), text);
+    await run(0, 40);
+    const { code, report } = await replay();
+    expect(code).toBe(1);
+    expect(report).toMatchObject({
+      records: 40,
+      diverged: 8 + 8,
+      firstDivergence: { address: "steps_weights.some.0000@2", stage: "some", kind: "results" },
+      unverifiable: 0,
+    });
+  });
 });

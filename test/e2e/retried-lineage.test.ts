@@ -237,7 +237,11 @@ describe("evidence of what was put back", () => {
     if (python === undefined) skip("no python3 has the packages cryptography and msgpack");
     else {
       await make(`out#${outputOf(80)}`);
-      const told = python([projectFile("examples/verify-evidence.py"), join(cwd, "e.evidence"), verifier]);
+      const told = python.run([
+        projectFile("examples/verify-evidence.py"),
+        join(cwd, "e.evidence"),
+        verifier,
+      ]);
       expect(told).toContain(": proven by");
       expect(told).toMatch(/^quarantine_pq\.tenfold\.0000@\d+\.0\/parse .* not 8$/m);
     }

@@ -41,6 +41,44 @@ function output(): string[] {
   return existsSync(path) ? linesOf(readFileSync(path, "utf8")) : [];
 }
 
+describe("what is followed and is not there, or is very much", () => {
+  it("a file that comes later is waited for, and that is said", async () => {
+    const command = place.start(args("late/app.log", "--follow"), { cwd });
+    await command.says("late/app.log is not there yet: it is read when it comes");
+    mkdirSync(join(cwd, "late"));
+    appendFileSync(join(cwd, "late/app.log"), "line 1\nline 2\n");
+    await until(() => output().length >= 2 || command.exited);
+    command.kill("SIGTERM");
+    const { code, stderr } = await command.ended;
+    expect(code, stderr).toBe(0);
+    expect(output()).toEqual(["line 1", "line 2"]);
+  }, 60_000);
+
+  it("a folder goes on being followed when it has more than a thousand files, whose names are long", async () => {
+    // What is known of so many files does not fit into one event.
+    const deep = Array.from({ length: 10 }, (_, index) => `${index}`.repeat(200)).join("/");
+    const folder = join("in", deep);
+    mkdirSync(join(cwd, folder), { recursive: true });
+    const write = (from: number, to: number) => {
+      for (let index = from; index < to; index++)
+        writeFileSync(join(cwd, folder, `${index}.log`), `line ${index}\n`);
+    };
+    write(0, 600);
+    const run = (...more: readonly string[]) => place.start(args(folder, ...more), { cwd });
+    const first = run("--follow");
+    await until(() => output().length >= 600 || first.exited);
+    write(600, 1_100);
+    await until(() => output().length >= 1_100 || first.exited);
+    first.kill("SIGKILL");
+    await first.ended;
+    write(1_100, 1_101);
+    const { code, stderr } = await run().ended;
+    expect(code, stderr).toBe(0);
+    expect(output()).toHaveLength(1_101);
+    expect(new Set(output())).toEqual(new Set(Array.from({ length: 1_101 }, (_, index) => `line ${index}`)));
+  }, 300_000);
+});
+
 describe("a log file that is followed", () => {
   it.each([
     ["renamed twice", "SIGTERM"],
@@ -237,10 +275,38 @@ describe("an output that is rotated", () => {
     const before = parts();
     for (const name of before) rmSync(join(cwd, name));
     appendFileSync(join(cwd, "in.txt"), "one more\n");
-    expect((await run()).code).toBe(0);
+    const again = await run();
+    expect(again.code).toBe(0);
+    // The last one may not have been complete: who has deleted it should know.
+    expect(again.stderr).toContain(`${before.at(-1)} is gone, the last file of the sink out, of `);
     expect(parts()).toHaveLength(1);
     expect((parts()[0] ?? "") > (before.at(-1) ?? "")).toBe(true);
     expect(content(parts())).toEqual(["one more"]);
+  });
+
+  it("says nothing of files that were complete when they were taken away", async () => {
+    expect((await run()).code).toBe(0);
+    for (const name of parts().slice(0, -1)) rmSync(join(cwd, name));
+    appendFileSync(join(cwd, "in.txt"), "one more\n");
+    expect((await run()).stderr).not.toContain("is gone");
+  });
+
+  it("is not divided in another way, and that is said as it is", async () => {
+    expect((await run()).code).toBe(0);
+    const before = new Map(parts().map((name) => [name, readFileSync(join(cwd, name), "utf8")]));
+    const divided = () => headwater(args("in.txt", "--rotate", "8KiB", "--json"), { cwd });
+    const refused = await divided();
+    expect(refused.code).toBe(2);
+    expect(jsonError(refused)).toMatchObject({
+      code: "ForeignOutput",
+      message: expect.stringContaining("were begun anew after 4096 bytes each"),
+      hint: expect.stringContaining("Keep the --rotate that there was"),
+    });
+    for (const [name, text] of before) expect(readFileSync(join(cwd, name), "utf8")).toBe(text);
+    for (const name of before.keys()) rmSync(join(cwd, name));
+    expect((await divided()).code).toBe(0);
+    expect(content(parts())).toEqual(LINES);
+    expect(parts().length).toBeLessThan(before.size);
   });
 
   it("does not write over a file that is not its own", async () => {

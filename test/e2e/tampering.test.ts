@@ -73,8 +73,9 @@ describe.each(DATA)("a log of real data: $name", ({ pipeline, source, there }) =
           what,
           events: tampered,
           affected,
+          first,
         } = (kinds[fault % kinds.length] as (random: Random) => Fault)(random);
-        const report = await auditLog(arrayLog(id, tampered), { checkpoints });
+        const report = await auditLog(arrayLog(id, tampered, first), { checkpoints });
         const named = report.checks.flatMap(({ failures: [first] }) => (first === undefined ? [] : [first]));
         const seen = JSON.stringify({ fault, what, affected, named });
         expect(report.ok, seen).toBe(false);

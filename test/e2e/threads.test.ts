@@ -69,7 +69,10 @@ describe("a run in threads", () => {
 });
 
 describe("a stage that computes", () => {
-  it("is named as the one that holds back the rest, and not the log, which it keeps waiting", async () => {
+  it.each([
+    ["in a thread", ["--executor", "threads", "--nodes", "1"]],
+    ["in the thread of all", []],
+  ])("is named as the one that holds back the rest, and not the log: %s", async (_, executor) => {
     writeFileSync(
       join(cwd, "computes.mjs"),
       `import { pipeline } from "headwater";
@@ -85,8 +88,8 @@ export default p;
     );
     const numbers = Array.from({ length: 6_000 }, (_, n) => `{"n":${n}}\n`);
     writeFileSync(join(cwd, "in.jsonl"), numbers.join(""));
-    const args = ["run", "computes.mjs", "--input", "in=in.jsonl", "--json", "--executor", "threads"];
-    const ended = await headwater([...args, "--nodes", "1"], { cwd });
+    const args = ["run", "computes.mjs", "--input", "in=in.jsonl", "--json"];
+    const ended = await headwater([...args, ...executor], { cwd });
     expect(ended.code, ended.stderr).toBe(0);
     const { backpressure } = JSON.parse(ended.stdout);
     expect(backpressure[0]).toMatchObject({ by: "stage slow", chain: ["stage slow", "source in"] });
@@ -116,4 +119,37 @@ describe("a stage that ends its thread", () => {
     });
     expect(error.where).toMatch(/^stage strict, record source_faulty\.deeds@20, input \d+$/);
   });
+
+  it("inline, a stage that never returns is named from beside it, and killing the process loses nothing", async () => {
+    const module = (loops: string) => `import { pipeline } from "headwater";
+const p = pipeline("loops", { partitions: 2 });
+p.source("in", { key: () => "all" })
+  .map("slow", (r) => {
+    while (${loops} && r.n === 3);
+    return r;
+  })
+  .sink("out");
+export default p;
+`;
+    writeFileSync(join(cwd, "loops.mjs"), module("true"));
+    writeFileSync(join(cwd, "in.jsonl"), Array.from({ length: 5 }, (_, n) => `{"n":${n}}\n`).join(""));
+    const args = ["run", "loops.mjs", "--input", "in=in.jsonl", "--output", "out=out.jsonl"];
+    const command = place.start(args, { cwd });
+    await command.says("stage slow has been at input 3 of steps_loops.slow.");
+    await command.says("lets nothing else go on");
+    expect(command.said).toContain(`kill -9 ${command.pid} does, and loses nothing`);
+    command.kill("SIGTERM");
+    expect(command.exited).toBe(false);
+    command.kill("SIGKILL");
+    await command.ended;
+    writeFileSync(join(cwd, "loops.mjs"), module("false"));
+    // The version before cannot bring its record to its end.
+    const mended = place.start(args, { cwd });
+    await mended.says("stage slow has been at input 3 of steps_loops.slow.");
+    mended.kill("SIGKILL");
+    await mended.ended;
+    const threads = await headwater([...args, "--executor", "threads", "--hang-after", "1s"], { cwd });
+    expect(threads.code, threads.stderr).toBe(0);
+    expect(readFileSync(join(cwd, "out.jsonl"), "utf8").trimEnd().split("\n")).toHaveLength(4);
+  }, 120_000);
 });

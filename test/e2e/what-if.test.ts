@@ -252,7 +252,7 @@ describe("headwater replay --what-if", () => {
       [["--what-if", "p.ts", "--from", "9", "--to", "3"], "BadUsage", "ends before it begins"],
       [["--what-if", "p.ts", "--output", "nowhere=x.jsonl"], "UnknownSink", "nowhere"],
       [["--set", "weigh.none=1"], "BadParameter", "has no parameters"],
-      [["--id", "x"], "BadUsage", "nothing to compare with"],
+      [["--diff", "x.jsonl"], "BadUsage", "nothing to compare with"],
     ] as const) {
       const ended = await headwater(["replay", "weights", ...args, "--json"], { cwd });
       const error = jsonError(ended);

@@ -50,7 +50,10 @@ export async function runWithOrdinals(
       targets: new Map(
         definition.sinks.map(({ name }) => [
           name,
-          new CallbackTarget(({ key, ordinal, value }) => void outputs[name]?.push({ key, ordinal, value })),
+          new CallbackTarget(
+            "out",
+            ({ key, ordinal, value }) => void outputs[name]?.push({ key, ordinal, value }),
+          ),
         ]),
       ),
       nodes: 2,

@@ -1,5 +1,11 @@
 import { decodeCanonical, encodeCanonical, type Value } from "../../src/core/canonical.ts";
-import { eventDigest, eventId, eventMetadata, linkInMetadata } from "../../src/core/chain.ts";
+import {
+  digestInMetadata,
+  eventDigest,
+  eventId,
+  eventMetadata,
+  linkInMetadata,
+} from "../../src/core/chain.ts";
 import type { EventType, EventTypes } from "../../src/core/events.ts";
 import type { RecordedEvent } from "../../src/ports/event-log.ts";
 import { type Random, upTo } from "./virtual-world.ts";
@@ -9,6 +15,8 @@ export interface Fault {
   readonly what: string;
   readonly events: readonly RecordedEvent[];
   readonly affected: readonly string[];
+  /** Where streams begin of which the store says that what is below is gone. */
+  readonly first?: ReadonlyMap<string, number>;
 }
 
 function flipped(bytes: Uint8Array, random: Random): Uint8Array {
@@ -41,6 +49,25 @@ export function rewritten(
     previous = digest;
     return { ...event, id: newId, data: bytes, metadata };
   });
+}
+
+/** The events with one more, which says that retention lets go of what is below `before` in a stream of a pipeline. */
+export function announced(
+  events: readonly RecordedEvent[],
+  pipeline: string,
+  { stream, before }: { readonly stream: string; readonly before: number },
+): RecordedEvent[] {
+  const last = events.findLast((event) => event.stream === `pipeline_${pipeline}`) as RecordedEvent;
+  const gone = events.find((event) => event.stream === stream && event.revision === before - 1);
+  const digest = digestInMetadata((gone as RecordedEvent).metadata) as Uint8Array;
+  const data = { v: 1, wall: 0, streams: [{ stream, before, digest }] };
+  const bytes = encodeCanonical(data as unknown as Value, Number.MAX_SAFE_INTEGER);
+  const event = { ...last, revision: last.revision + 1, type: "RetentionAdvanced", data: bytes };
+  const previous = digestInMetadata(last.metadata) as Uint8Array;
+  const newId = eventId(event, bytes);
+  const linked = eventDigest(previous, event, newId, event.type, bytes);
+  const metadata = eventMetadata(data as unknown as EventTypes[EventType], previous, linked);
+  return [...events, { ...event, id: newId, metadata }];
 }
 
 export const covered = (event: RecordedEvent) => event.stream !== "audit_log";
@@ -148,6 +175,33 @@ export function faultKinds(events: readonly RecordedEvent[]): readonly ((random:
         what: "a stream cut",
         events: events.filter((event) => event.stream !== stream || event.revision < revision),
         affected: [`${stream}@${revision}`, ...(stream === "audit_log" ? ["audit_log"] : [])],
+      };
+    },
+    (random) => {
+      const { stream, revision } = events[pick(random)] as RecordedEvent;
+      return {
+        what: "the beginning of a stream cut off, as the store's own interface does",
+        events: events.filter((event) => event.stream !== stream || event.revision > revision),
+        affected: [`${stream}@0`],
+        first: new Map([[stream, revision + 1]]),
+      };
+    },
+    (random) => {
+      const at = pick(random, ({ type }) => type === "LeavesSequenced");
+      const node = (data: Data) => ({ ...data, edge: flipped(data["edge"] as Uint8Array, random) });
+      return {
+        what: "a node of the tree replaced, its chain made anew",
+        events: rewritten(events, at, node),
+        affected: [addressOf(events[at] as RecordedEvent)],
+      };
+    },
+    (random) => {
+      const at = pick(random, ({ type }) => type === "CheckpointSigned");
+      const root = (data: Data) => ({ ...data, root: flipped(data["root"] as Uint8Array, random) });
+      return {
+        what: "a root that was signed replaced, its chain made anew",
+        events: rewritten(events, at, root),
+        affected: [addressOf(events[at] as RecordedEvent)],
       };
     },
     (random) => ({

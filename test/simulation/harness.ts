@@ -297,7 +297,9 @@ function targetOf(into: Delivery[], { inBatches }: Circumstances): SinkTarget {
   const take = ({ key, ordinal, value }: OutputRecord) => {
     into.push({ key, ordinal, value });
   };
-  return inBatches ? new BatchCallbackTarget((records) => records.forEach(take)) : new CallbackTarget(take);
+  return inBatches
+    ? new BatchCallbackTarget("out", (records) => records.forEach(take))
+    : new CallbackTarget("out", take);
 }
 
 /** Runs a pipeline over its inputs, through all interruptions, until everything is through; on a new log, or on `on`. */

@@ -54,8 +54,11 @@ let id = "";
 let events: RecordedEvent[] = [];
 let checkpoints: AuditedCheckpoint[] = [];
 
-const audit = (found: readonly RecordedEvent[], given = checkpoints) =>
-  auditLog(arrayLog(id, found), { checkpoints: given });
+const audit = (
+  found: readonly RecordedEvent[],
+  given = checkpoints,
+  first: ReadonlyMap<string, number> = new Map(),
+) => auditLog(arrayLog(id, found, first), { checkpoints: given });
 const check = (report: AuditReport, name: string) => report.checks.find((one) => one.name === name);
 const firsts = (report: AuditReport) =>
   report.checks.flatMap(({ failures }) => failures.slice(0, 1).map(({ address }) => address));
@@ -122,8 +125,8 @@ test(
     const kinds = faultKinds(events);
     for (let fault = 0; fault < FAULTS; fault++) {
       const kind = kinds[fault % kinds.length] as (random: Random) => Fault;
-      const { what, events: tampered, affected } = kind(random);
-      const report = await audit(tampered);
+      const { what, events: tampered, affected, first } = kind(random);
+      const report = await audit(tampered, checkpoints, first);
       const named = firsts(report);
       const seen = JSON.stringify({
         fault,

@@ -74,7 +74,7 @@ export async function runThreads(options: ThreadRunOptions): Promise<ThreadRun> 
       targets: new Map(
         [...outputs].map(([sink, records]) => [
           sink,
-          new CallbackTarget(({ key, value }) => {
+          new CallbackTarget(sink, ({ key, value }) => {
             // What is not known to be delivered comes again.
             if (!records.has(key)) records.set(key, value);
           }),

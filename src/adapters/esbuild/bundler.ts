@@ -79,12 +79,22 @@ const MEND = "Mend the module, and run again.";
 const CANNOT_BE_KEPT =
   "The pipeline's code is kept in the log as one text: import what it needs by fixed names, and no native modules.";
 
+/** What esbuild says of \`await\` outside of functions. */
+const WAITS = /^Top-level await/;
+const MUST_NOT_WAIT =
+  'What starts the pipeline belongs in a program of its own, which imports this module: see "In a program" in README.md. What has to be waited for belongs in a stage.';
+
 function refusal(message: Message, hint: string): HeadwaterError {
-  const { location } = message;
-  return new HeadwaterError("BadPipeline", message.text, {
-    ...(location !== null && { where: `${location.file}:${location.line}:${location.column + 1}` }),
-    hint,
-  });
+  const { location, text } = message;
+  const waits = WAITS.test(text);
+  return new HeadwaterError(
+    "BadPipeline",
+    waits ? "a pipeline's module only makes the pipeline, and cannot wait for anything (await)" : text,
+    {
+      ...(location !== null && { where: `${location.file}:${location.line}:${location.column + 1}` }),
+      hint: waits ? MUST_NOT_WAIT : hint,
+    },
+  );
 }
 
 function load(from: Bundle, library: Readonly<Record<string, unknown>>): unknown {
@@ -103,7 +113,7 @@ function load(from: Bundle, library: Readonly<Record<string, unknown>>): unknown
     });
     run(importer, module, module.exports);
   } catch (error) {
-    if (error instanceof HeadwaterError) throw error;
+    if (error instanceof HeadwaterError) throw placed(error, from.module);
     throw new HeadwaterError(
       "BadPipeline",
       `the module failed while it was loaded: ${describeThrown(error)}`,
@@ -115,6 +125,13 @@ function load(from: Bundle, library: Readonly<Record<string, unknown>>): unknown
     );
   }
   return module.exports["default"];
+}
+
+/** An error that names its place, which is `where` if it names none. */
+function placed(error: HeadwaterError, where: string): HeadwaterError {
+  if (error.where !== undefined) return error;
+  const { code, message, hint, cause } = error;
+  return new HeadwaterError(code, message, { where, cause, ...(hint !== undefined && { hint }) });
 }
 
 const IDENTIFIER = /[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*/gu;

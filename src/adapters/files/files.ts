@@ -21,6 +21,11 @@ export function createFiles(options: FilesOptions = {}): Files {
     openInput: async (path, format) =>
       path === "-" ? openStream(options.stdin ?? process.stdin, format) : openFile(path, known, format),
     openGrowing: openGrowingFile,
+    isThere: (path) =>
+      stat(path).then(
+        () => true,
+        (error: unknown) => systemCode(error) !== "ENOENT",
+      ),
     identify: async (path) => {
       const found = await stat(path).catch(() => undefined);
       return found?.isFile() ? identityOf(found) : undefined;
@@ -61,7 +66,9 @@ async function filesIn(path: string): Promise<readonly FoundFile[] | undefined> 
       const file = join(path, name);
       // What is gone again by now is not there.
       const info = await stat(file).catch(() => undefined);
-      if (info?.isFile()) found.push({ path: file, identity: identityOf(info), writtenMs: info.mtimeMs });
+      if (info?.isFile()) {
+        found.push({ path: file, identity: identityOf(info), writtenMs: info.mtimeMs, bytes: info.size });
+      }
     }
   } catch (error) {
     throw fileError("BadInput", "cannot read the folder", path, error);

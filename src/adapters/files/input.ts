@@ -3,8 +3,9 @@ import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Readable } from "node:stream";
+import { equalBytes } from "../../core/digest.ts";
 import { HeadwaterError } from "../../core/errors.ts";
-import type { Input, InputFormat, InputRecord } from "../../ports/files.ts";
+import type { Beginning, Input, InputFormat, InputRecord } from "../../ports/files.ts";
 import { type Chunks, type Count, fileChunks, gunzip, streamChunks } from "./chunks.ts";
 import { ContentDigest, type DigestState } from "./content-digest.ts";
 import { CsvFramer } from "./csv.ts";
@@ -115,27 +116,42 @@ export class FileInput implements Input {
     return this.content.upTo(end);
   }
 
-  async digestsAt(ends: readonly number[]): Promise<readonly (Uint8Array | undefined)[]> {
+  async beginsWith(beginnings: readonly Beginning[]): Promise<readonly boolean[]> {
     const { places, zipped } = this.options;
-    places.clear();
-    const reachable = zipped ? ends : ends.filter((end) => end <= (this.bytes ?? 0));
-    const last = reachable.at(-1) ?? 0;
+    const reachable = beginnings.filter(({ bytes }) => zipped || bytes <= (this.bytes ?? 0));
+    const last = reachable.at(-1)?.bytes ?? 0;
     const hash = createHash("sha256");
+    const found = new Set<Beginning>();
     let at = 0;
-    const mark = () => places.set(at, { state: { at, hash: hash.copy() } });
-    mark();
     let next = 0;
+    /** Sees to all that end here. */
+    const mark = () => {
+      const digest = hash.copy().digest();
+      let matches = false;
+      for (let one = reachable[next]; one?.bytes === at; one = reachable[++next]) {
+        if (!equalBytes(one.digest, digest)) continue;
+        matches = true;
+        found.add(one);
+      }
+      const known = places.get(at);
+      if (!matches) places.delete(at);
+      else places.set(at, { ...known, state: { at, hash: hash.copy() } });
+    };
+    if (reachable[0]?.bytes === 0) mark();
     try {
       if (last > 0) {
         for await (const chunk of this.chunks(() => {})) {
           let used = 0;
-          for (let end = reachable[next]; end !== undefined && end <= at + chunk.length - used; ) {
+          for (
+            let end = reachable[next]?.bytes;
+            end !== undefined && end <= at + chunk.length - used;
+            end = reachable[next]?.bytes
+          ) {
             const part = chunk.subarray(used, used + end - at);
             hash.update(part);
             used += part.length;
             at = end;
             mark();
-            end = reachable[++next];
           }
           hash.update(chunk.subarray(used));
           at += chunk.length - used;
@@ -146,7 +162,22 @@ export class FileInput implements Input {
       // A content that breaks off is one that is shorter; reading it will tell.
       if (!(error instanceof HeadwaterError)) throw error;
     }
-    return ends.map((end) => places.get(end)?.state.hash.copy().digest());
+    return beginnings.map((one) => found.has(one));
+  }
+
+  async start(bytes: number): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    try {
+      for await (const chunk of this.chunks(() => {})) {
+        parts.push(chunk.subarray(0, bytes - length));
+        length += chunk.length;
+        if (length >= bytes) break;
+      }
+    } catch (error) {
+      if (!(error instanceof HeadwaterError)) throw error;
+    }
+    return Uint8Array.from(Buffer.concat(parts));
   }
 
   read(
@@ -266,7 +297,8 @@ export function openStream(stream: Readable, format: InputFormat = "jsonl"): Inp
     bytes: undefined,
     repeatable: false,
     bytesRead: () => taken,
-    digestsAt: (ends) => Promise.resolve(ends.map(() => undefined)),
+    beginsWith: (beginnings) => Promise.resolve(beginnings.map(() => false)),
+    start: () => Promise.resolve(new Uint8Array(0)),
     digestUpTo: () => new Uint8Array(0),
     read: async function* (options = {}) {
       const framer: Framer =

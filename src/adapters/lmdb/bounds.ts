@@ -10,11 +10,14 @@ export const BOUNDS = {
   /** What one commit takes. */
   commitJobs: 1_024,
   commitBytes: 16 * 1024 * 1024,
-  /** What a courteous writer takes into one while others commit; so many times as long as it had the lock it rests. */
-  courtesyBytes: 128 * 1024,
-  courtesyTimes: 9,
-  courtesyMs: 10,
-  courtesyMsMost: 250,
+  /**
+   * What a courteous writer takes into one while others commit; so many times as long as it had the lock it rests. What
+   * others wait is by how often it has the lock rather than for how long: most of that is the flush.
+   */
+  courtesyBytes: 256 * 1024,
+  courtesyTimes: 40,
+  courtesyMs: 200,
+  courtesyMsMost: 500,
   /** Others that have committed so long ago at most are at work. */
   courtesyForMs: 1_000,
   /** Free space that has to be left on the medium beside what a commit writes. */

@@ -18,7 +18,7 @@ describe("a courteous writer", () => {
     expect(courtesy.ends(10, 4, 0)).toBe(0);
     courtesy.begins(12, 100);
     expect(courtesy.bytesAt(100)).toBe(BOUNDS.courtesyBytes);
-    expect(courtesy.ends(14, 4, 104)).toBe(4 * BOUNDS.courtesyTimes);
+    expect(courtesy.ends(14, 8, 108)).toBe(8 * BOUNDS.courtesyTimes);
     // Nothing came in between, but it is not long ago.
     courtesy.begins(14, 150);
     expect(courtesy.ends(16, 0, 150)).toBe(BOUNDS.courtesyMs);
