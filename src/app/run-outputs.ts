@@ -198,10 +198,10 @@ export async function checkOutputs(
     const history = await sinkHistory(log, plan.fork?.name ?? plan.definition.name, sink, target);
     if (history === undefined) await mustNotBeForeign(target, await otherRotation(log, plan, sink, target));
     else if (await target.hasContent()) await target.mustHold(history.place, history.last);
+    if (await isFilledAnew(target, history)) await mustReachBack(log, clock, plan, sink);
     const file = history && (await target.missing?.(history.place));
     if (file !== undefined)
       onNotice?.({ kind: "output-missing", sink, file, bytes: history?.place.bytes ?? 0 });
-    if (await isFilledAnew(target, history)) await mustReachBack(log, clock, plan, sink);
   }
 }
 
