@@ -524,7 +524,7 @@ describe("what cannot be begun", () => {
       args: file("bad-name.ts"),
       code: "BadName",
       message: /"Not_Allowed"/,
-      where: null,
+      where: "bad-name.ts",
       hint: /1 to 64 lower-case letters, digits and inner hyphens/,
     },
     {
@@ -532,7 +532,7 @@ describe("what cannot be begun", () => {
       args: file("bad-stage.ts"),
       code: "BadName",
       message: /stage.*"a\.b"/,
-      where: null,
+      where: "bad-stage.ts",
       hint: /1 to 64 lower-case letters/,
     },
     {
