@@ -7,6 +7,7 @@ import { checkEnds } from "./conservation-stages.ts";
 import {
   beginsWhere,
   type ConservationState,
+  countGone,
   eventAddress,
   forgetUnit,
   goOn,
@@ -24,17 +25,18 @@ import { addressOf, TakenRecords } from "./taken-records.ts";
  * Every accepted record comes to an end, and none twice: the records that a source or partition hands on are those that
  * the partitions and sinks after it take, each once and in logical order, with nothing passed over; what goes into a
  * stage comes out, or is said to have failed, to be late or to be let go; outputs are counted without a gap. Counts the
- * records accepted, the inputs of partitions and the outputs of sinks.
+ * records accepted, the inputs of partitions and the outputs of sinks, and says how many of each were let go of.
  */
 export const conservationAudit: Audit<ConservationState> = {
   name: "conservation",
-  version: 2,
+  version: 3,
   init: ({ pipeline }) => {
     const kept = new KeptStreams();
     return {
       ...emptyTally(),
       pipeline,
       counts: noCounts(),
+      gone: { accepted: 0, inputs: 0, delivered: 0 },
       kept,
       taken: new TakenRecords(kept),
       putBack: new PutBackRecords(),
@@ -55,6 +57,7 @@ export const conservationAudit: Audit<ConservationState> = {
     if (item.kind === "end") applyEnd(state);
     if (item.kind === "event") {
       if (state.kept.isAfterGap(item)) forgetUnit(state, item.stream);
+      countGone(state, item);
       applyEvent(state, item);
       state.taken.release(item);
     }

@@ -39,11 +39,11 @@ interface State extends Tally {
  * Each step goes on from the one before it: an input has the ordinal, root, path and event time that its parent has, and
  * its digest is the one after the parent's last stage, which is also that of what is kept of it further down or in
  * quarantine; within a segment each row has its digest, its row in the stage ahead, and members and previous steps that
- * were there before it. Counts inputs.
+ * were there before it. Counts inputs; of those that were let go of, it is known how many there were.
  */
 export const continuityAudit: Audit<State> = {
   name: "continuity",
-  version: 3,
+  version: 4,
   init: ({ pipeline }) => {
     const kept = new KeptStreams();
     return {
@@ -80,6 +80,7 @@ export const continuityAudit: Audit<State> = {
     } else if (typed?.type === "EffectsRecorded") {
       state.effects.add(stream, item.revision, typed.data);
     } else if (typed?.type === "PartitionClaimed") {
+      state.unverifiable += state.kept.goneBefore(stream, typed.data);
       checkEffects(state, item, typed.data.effects, undefined);
     } else if (typed?.type === "RecordsAccepted") {
       for (const beside of ["payload", "transit"] as const) {
@@ -88,6 +89,7 @@ export const continuityAudit: Audit<State> = {
         if (range !== undefined) state.beside.take(stream, beside, range);
       }
     } else if (typed?.type === "StepsRecorded") {
+      state.unverifiable += state.kept.goneBefore(stream, typed.data);
       const back = state.putBack.take(stream);
       checkEffects(state, item, typed.data.effects, typed.data);
       if (typed.data.count > 0) applySteps(state, item, typed.data, back);

@@ -151,6 +151,8 @@ export interface Tally {
   readonly failures: AuditFailure[];
   /** What became of what was looked at, by names of the audit's own. */
   readonly counts?: Record<string, number>;
+  /** How many there were that were let go of, by names of the audit's own; they are unverifiable. */
+  readonly gone?: Record<string, number>;
   /** Of which sources and stages (`pipeline/name`) only a share of the records is kept, and which. */
   readonly samples?: Record<string, number>;
 }

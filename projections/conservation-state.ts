@@ -5,7 +5,7 @@ import {
   TAKEN_OF_GROUP,
 } from "../src/core/events.ts";
 import { isForkStream, isRetryStream } from "../src/core/streams.ts";
-import { type AuditedEvent, fail, type Tally } from "./audit.ts";
+import { type AuditedEvent, fail, sinkTaker, type Tally } from "./audit.ts";
 import type { EventsBeside } from "./events-beside.ts";
 import type { IntervalSet } from "./interval-set.ts";
 import type { KeptStreams } from "./kept-streams.ts";
@@ -16,6 +16,7 @@ import type { TakenRecords } from "./taken-records.ts";
 export interface ConservationState extends Tally {
   readonly pipeline: string | undefined;
   readonly counts: Counts;
+  readonly gone: Record<"accepted" | "inputs" | "delivered", number>;
   readonly kept: KeptStreams;
   readonly taken: TakenRecords;
   readonly putBack: PutBackRecords;
@@ -90,6 +91,29 @@ export function noCounts(): Counts {
     delivered: 0,
     pending: 0,
   };
+}
+
+/** Counts what was let go of before an event. */
+export function countGone(state: ConservationState, { stream, typed }: AuditedEvent): void {
+  const count = (what: keyof ConservationState["gone"], at: Pick<Extent, "first">, unit?: string) => {
+    const gone = state.kept.goneBefore(stream, at, unit);
+    state.gone[what] += gone;
+    state.unverifiable += gone;
+  };
+  switch (typed?.type) {
+    case "DoorClaimed":
+    case "RecordsAccepted":
+    case "InputEnded":
+      count("accepted", typed.data);
+      break;
+    case "PartitionClaimed":
+    case "StepsRecorded":
+      count("inputs", typed.data);
+      break;
+    case "OutputsDelivered":
+      count("delivered", typed.data, sinkTaker(stream, typed.data.target));
+      break;
+  }
 }
 
 export function eventAddress({ stream, revision }: AuditedEvent): string {

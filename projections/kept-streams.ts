@@ -1,3 +1,4 @@
+import { isForkStream } from "../src/core/streams.ts";
 import type { AuditedEvent, AuditItem } from "./audit.ts";
 
 /**
@@ -11,6 +12,8 @@ export class KeptStreams {
   /** The last revision that has come. */
   readonly #last = new Map<string, number>();
   #afterGap: AuditItem | undefined;
+  /** By unit, the N that comes after what has come. */
+  readonly #after = new Map<string, number>();
 
   /** To be told of every item. */
   see(item: AuditItem): void {
@@ -43,6 +46,21 @@ export class KeptStreams {
   /** Whether the record, or input, N = `n` of a stream was let go. */
   isRecordGone(stream: string, n: number): boolean {
     return n < (this.#next.get(stream) ?? 0);
+  }
+
+  /**
+   * How many records, or inputs, of a unit were let go of before an event that begins with the N `first`: since the one
+   * that came before it, or all that there were. To be asked once for every event that has an N.
+   */
+  goneBefore(
+    stream: string,
+    { first, count = 0 }: { readonly first: number; readonly count?: number },
+    unit = stream,
+  ): number {
+    // A fork begins where it was put.
+    const after = this.#after.get(unit) ?? (isForkStream(stream) ? first : 0);
+    this.#after.set(unit, first + count);
+    return this.isCut(stream) && first > after ? first - after : 0;
   }
 
   /** Whether the beginning of a stream was let go. */

@@ -42,6 +42,8 @@ export interface CheckReport {
   readonly failures: readonly AuditFailure[];
   /** What became of what was looked at, by names of the check's own. */
   readonly counts?: Readonly<Record<string, number>>;
+  /** How many there were that were let go of, by names of the check's own; they are among the unverifiable. */
+  readonly gone?: Readonly<Record<string, number>>;
   /** The least share of the records that was kept, of the sources and stages (`pipeline/name`) of which a sample is. */
   readonly samples?: Readonly<Record<string, number>>;
   /** Of a check that looks at a sample, and has found nothing wrong. */
@@ -53,6 +55,7 @@ export interface CheckAssurance {
   /** How sure it is that at least `share` of them are right. */
   readonly confidence: number;
   readonly share: number;
+  /** About how many, where some cannot be looked at: nothing is said of those. */
   readonly of: number;
 }
 

@@ -126,10 +126,13 @@ function mustBeEvidence(bytes: Uint8Array, where: string): void {
 }
 
 async function mustHold(tree: MerkleReader, { size, root }: Checkpoint, where: string): Promise<void> {
-  if (size > 0 && equalBytes(await tree.root(size), root)) return;
-  throw new HeadwaterError("LogDamaged", `the log is not the one whose first ${size} events were signed`, {
+  const there = await tree.size();
+  if (size > 0 && size <= there && equalBytes(await tree.root(size), root)) return;
+  const rolledBack = size > there ? `: it has ${there}, and was rolled back or cut` : "";
+  const message = `the log is not the one whose first ${size} events were signed${rolledBack}`;
+  throw new HeadwaterError("LogDamaged", message, {
     where,
-    hint: '"headwater audit --checkpoint" says more.',
+    hint: '"headwater audit --checkpoint NOTE --verifier KEY" says more, and whether it was the note that was changed.',
   });
 }
 

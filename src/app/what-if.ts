@@ -12,10 +12,8 @@ import { createSurroundings, openLog, type Surroundings } from "../runtime/compo
 import { definitionOf, loadDeployedCode } from "../runtime/deployment.ts";
 import { DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts";
 import { mustFit } from "../runtime/fork-fit.ts";
-import { firstBeginning, isBroken, isGone, recordedFrom } from "../runtime/fork-gaps.ts";
 import { type Reuse, reusableSegments } from "../runtime/fork-reuse.ts";
-import { lostEffects } from "../runtime/lost-effects.ts";
-import { lostRecords } from "../runtime/lost-records.ts";
+import { keptWindow, servedWindow } from "../runtime/fork-window.ts";
 import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { runAndCompare } from "./fork-replay.ts";
@@ -40,7 +38,7 @@ const ID_CHARS = 8;
  */
 export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   const surroundings = createSurroundings();
-  const { bundler, ids } = surroundings;
+  const { bundler, clock, ids } = surroundings;
   const id = request.id ?? ids.uuid().slice(0, ID_CHARS);
   checkName("replay", id);
   const name = isModulePath(request.pipeline)
@@ -54,11 +52,12 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
     const asking = await settledWindow(surroundings, log, history, request);
     const { plan, bundle } = await candidate(surroundings, log, history, request);
     const { signal = new AbortController().signal } = request;
-    const kept = await keptWindow(surroundings, log, history, plan, asking, signal);
+    const of = { log, clock, history, plan, signal };
+    const kept = await keptWindow(of, asking);
     const { gaps } = kept;
     mustFit(history, plan, kept.window);
-    const of = forkName(name, id);
-    if ((await log.streamInfo(pipelineStream(of))) !== undefined) throw idInUse(id, name);
+    const forkedName = forkName(name, id);
+    if ((await log.streamInfo(pipelineStream(forkedName))) !== undefined) throw idInUse(id, name);
     const reuse = request.full
       ? NOTHING_REUSED
       : await reusableSegments({
@@ -68,7 +67,7 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
     const { window, effectsGone } =
       request.newEffects === "called"
         ? { window: kept.window, effectsGone: undefined }
-        : await servedWindow(surroundings, log, history, plan, { ...kept, ...reuse }, signal);
+        : await servedWindow(of, kept, reuse.reused);
     // What chooses nothing is told before anything is run.
     const selection = await chosenIn({ surroundings, log, history, window, signal }, asked);
     const only = resolved(asked, selection);
@@ -82,7 +81,7 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
       ...(effectsGone !== undefined && { effectsGone }),
       ...(only !== undefined && { only }),
     };
-    const forked = forkedPlan(plan, of, fork);
+    const forked = forkedPlan(plan, forkedName, fork);
     return await runAndCompare(
       surroundings,
       log,
@@ -111,75 +110,6 @@ async function settledWindow(
   if (end < window.from)
     throw nothingIn(pipeline, { ...window, to: end }, "the pipeline has not come to it yet");
   return { from: window.from, to: end };
-}
-
-/**
- * The part of a window that can be run: where it begins, records are kept, and the state of then can be brought back.
- * Throws `RecordGone` where that is nowhere.
- */
-async function keptWindow(
-  { clock }: Surroundings,
-  log: EventLog,
-  history: DeploymentHistory,
-  plan: Plan,
-  window: HistoryWindow,
-  signal: AbortSignal,
-): Promise<{ readonly window: HistoryWindow; readonly gaps?: true }> {
-  const { pipeline } = history;
-  if (!(await letsGo(log, pipeline))) return { window };
-  const sources = plan.sources.map(({ name }) => name);
-  const lost = await lostRecords({ log, pipeline, sources, ...window, signal });
-  const begin = await recordedFrom(log, history, lost.begin);
-  if (begin > window.to) {
-    throw new HeadwaterError("RecordGone", "nothing of the window can be run: its records were let go of", {
-      where: lost.first ?? `ordinals ${window.from} to ${window.to}`,
-      hint: 'See "How long history is kept" in the README.',
-    });
-  }
-  // In the middle of records that are missing there is no state to begin with.
-  if (isBroken(lost)) return { window: { ...window, from: begin }, gaps: true };
-  const from = await firstBeginning({ log, clock, history, plan, ...window, from: begin, signal });
-  return { window: { ...window, from } };
-}
-
-/** The part of a window for which the results of effects are kept. Throws `RecordGone` where that is nothing. */
-async function servedWindow(
-  { clock }: Surroundings,
-  log: EventLog,
-  history: DeploymentHistory,
-  plan: Plan,
-  { window, gaps, reused }: { readonly window: HistoryWindow; readonly gaps?: true } & Reuse,
-  signal: AbortSignal,
-): Promise<{ readonly window: HistoryWindow; readonly effectsGone?: string }> {
-  const lost = await lostEffects({ log, history, plan, reused, ...window, signal });
-  if (lost === undefined) return { window };
-  const nothing = (cause?: HeadwaterError) =>
-    new HeadwaterError(
-      "RecordGone",
-      "nothing of the window can be run: results of its effects were let go of",
-      {
-        where: lost.first,
-        hint: "A replay calls nothing unless it is told to: --new-effects call lets it call them again.",
-        cause,
-      },
-    );
-  if (lost.begin > window.to) throw nothing();
-  if (gaps) return { window: { ...window, from: lost.begin }, effectsGone: lost.first };
-  try {
-    const from = await firstBeginning({ log, clock, history, plan, ...window, from: lost.begin, signal });
-    return { window: { ...window, from }, effectsGone: lost.first };
-  } catch (error) {
-    throw isGone(error) ? nothing(error) : error;
-  }
-}
-
-/** Whether something of a pipeline's records or states was let go of. */
-async function letsGo(log: EventLog, pipeline: string): Promise<boolean> {
-  const prefixes = ["source", "payload", "transit", "steps", "state", "effects"].map(
-    (kind) => `${kind}_${pipeline}.`,
-  );
-  for await (const { firstRevision } of log.streams({ prefixes })) if (firstRevision > 0) return true;
-  return false;
 }
 
 /** Up to which ordinal everything is accepted, and through. */

@@ -100,20 +100,21 @@ function reportLines(io: Io, report: AuditReport, signed: boolean): string[] {
   const failures = report.checks.flatMap(({ name, failures: [first] }) =>
     first === undefined ? [] : [`${paint(io, io.stdout, "red", first.address)}: ${first.message} (${name})`],
   );
-  const counts = report.checks.flatMap(({ counts: found = {} }) =>
-    Object.entries(found).flatMap(([name, count]) => (count === 0 ? [] : [`${formatNumber(count)} ${name}`])),
-  );
+  const counts = report.checks.flatMap(({ counts: found = {} }) => countTexts(found));
+  const gone = report.checks.flatMap(({ gone: found = {} }) => countTexts(found));
   const samples = report.checks.flatMap(({ samples: found = {} }) =>
     Object.entries(found).map(([name, rate]) => `${formatNumber(rate * 100, 2)} % of ${name}`),
   );
-  const sure = report.checks.flatMap(({ assurance }) =>
-    assurance === undefined ? [] : [assuranceLine(assurance)],
+  const sure = report.checks.flatMap(({ assurance, unverifiable }) =>
+    assurance === undefined ? [] : [assuranceLine(assurance, unverifiable)],
   );
+  const kept = gone.length === 0 ? "" : " that are kept";
   return [
     paint(io, io.stdout, "dim", head),
     ...lines,
     ...(sure.length === 0 ? [] : ["", ...sure]),
-    ...(counts.length === 0 ? [] : ["", `What became of the records: ${counts.join(", ")}.`]),
+    ...(counts.length === 0 ? [] : ["", `What became of the records${kept}: ${counts.join(", ")}.`]),
+    ...(gone.length === 0 ? [] : [`Before them, and let go of: ${gone.join(", ")}.`]),
     ...(samples.length === 0 ? [] : ["", `Samples are kept, and checked: ${samples.join(", ")}.`]),
     ...(failures.length === 0 ? [] : ["", "The first failure of each check:", ...failures]),
     ...(signed
@@ -122,9 +123,16 @@ function reportLines(io: Io, report: AuditReport, signed: boolean): string[] {
   ];
 }
 
-function assuranceLine({ confidence, share, of }: CheckAssurance): string {
-  if (share === 1) return `All ${formatNumber(of)} inputs give in every step what was recorded.`;
+function countTexts(counts: Readonly<Record<string, number>>): string[] {
+  return Object.entries(counts).flatMap(([name, count]) =>
+    count === 0 ? [] : [`${formatNumber(count)} ${name}`],
+  );
+}
+
+function assuranceLine({ confidence, share, of }: CheckAssurance, unverifiable: number): string {
+  const which = unverifiable === 0 ? "inputs" : "inputs that can be run again";
+  if (share === 1) return `All ${formatNumber(of)} ${which} give in every step what was recorded.`;
   // Rounded down: what is not sure is not said.
   const percent = Math.floor(share * 1e6) / 1e4;
-  return `It is ${formatNumber(confidence * 100, 2)} % sure that at least ${formatNumber(percent, 4)} % of ${formatNumber(of)} inputs give in every step what was recorded.`;
+  return `It is ${formatNumber(confidence * 100, 2)} % sure that at least ${formatNumber(percent, 4)} % of ${formatNumber(of)} ${which} give in every step what was recorded.`;
 }

@@ -42,7 +42,7 @@ export async function firstBeginning(beginning: ForkBeginning): Promise<number> 
     } catch (error) {
       if (!isGone(error)) throw error;
       from = await afterSnapshot(beginning, stream, from, error);
-      if (from > to) throw error;
+      if (from > to) throw stateGone(stream, error);
       // The others have to have their state there, too.
       at = 0;
     }
@@ -103,10 +103,19 @@ async function afterSnapshot(
       }
     }
   }
-  throw new HeadwaterError("RecordGone", "the state that there was is not kept for any point of the window", {
-    where: error.where ?? stream,
-    hint: "Begin at a later point, behind a snapshot, or at one from which on everything is kept.",
-  });
+  throw stateGone(stream, error);
+}
+
+function stateGone(stream: string, cause: HeadwaterError): HeadwaterError {
+  return new HeadwaterError(
+    "RecordGone",
+    "the state that there was is not kept for any point of the window",
+    {
+      where: cause.where ?? stream,
+      hint: "Begin at a later point, behind a snapshot, or at one from which on everything is kept.",
+      cause,
+    },
+  );
 }
 
 /** What of a fork's results cannot be compared, because it is made of records that were let go of. */

@@ -1,5 +1,5 @@
 import { HeadwaterError } from "../core/errors.ts";
-import { decodeEventAs } from "../core/event-codec.ts";
+import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { LeavesSequenced } from "../core/events.ts";
 import { decodeLeaves, hashLeaf, KEPT_LEVEL, keptNode, type Leaf } from "../core/leaves.ts";
 import {
@@ -23,6 +23,15 @@ export class MerkleReader {
 
   constructor(log: EventLog) {
     this.#log = log;
+  }
+
+  /** How many leaves the tree has. */
+  async size(): Promise<number> {
+    for await (const event of this.#log.read(AUDIT_STREAM, { direction: "backwards", limit: 1 })) {
+      const { type, data } = decodeEvent(event);
+      if (type === "LeavesSequenced" || type === "CheckpointSigned") return data.first + data.count;
+    }
+    return 0;
   }
 
   /** What leaf `index` says. Throws `StreamNotFound` or `LogDamaged` when the tree is not as large. */

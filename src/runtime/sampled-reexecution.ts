@@ -25,20 +25,29 @@ export interface SampleQuery {
   readonly signal: AbortSignal;
 }
 
+/** How many inputs there are of which the steps are kept, and how many of them were in the sample. */
+export interface SampledInputs {
+  readonly kept: number;
+  readonly tried: number;
+}
+
 const HASHES = 2 ** 32;
 
 /**
  * Runs a sample of a pipeline's inputs again, each by the code that ran then and in the state of then, and holds every
- * step of theirs to what was recorded; adds what it finds to `tally`, and answers how many inputs there are. Where there
- * is no state, only the events are run that have inputs of the sample. What cannot be run, because code or records are
- * not there any more, counts as unverifiable. Throws `Stopped`.
+ * step of theirs to what was recorded; adds what it finds to `tally`. Where there is no state, only the events are run
+ * that have inputs of the sample. What cannot be run, because steps, code or records are not there any more, counts as
+ * unverifiable. Throws `Stopped`.
  */
-export async function reexecuteSample(query: SampleQuery, tally: Tally): Promise<number> {
-  let inputs = 0;
+export async function reexecuteSample(query: SampleQuery, tally: Tally): Promise<SampledInputs> {
+  let kept = 0;
+  let tried = 0;
   for (const { segment, partition, stateful } of unitsOf(query.history)) {
     const stream = stepsStream(query.history.pipeline, segment, partition);
     const chosen = await choose(query, stream);
-    inputs += chosen.inputs;
+    kept += chosen.kept;
+    for (const { ns } of chosen.events.values()) tried += ns.size;
+    tally.unverifiable += chosen.gone;
     if (stateful) await runWindow(query, tally, segment, partition, chosen.events);
     else {
       for (const [revision, event] of chosen.events) {
@@ -46,7 +55,7 @@ export async function reexecuteSample(query: SampleQuery, tally: Tally): Promise
       }
     }
   }
-  return inputs;
+  return { kept, tried };
 }
 
 function unitsOf(history: DeploymentHistory) {
@@ -69,26 +78,35 @@ interface Chosen {
   readonly to: number;
 }
 
-async function choose(
-  { log, rate, seed }: SampleQuery,
-  stream: string,
-): Promise<{ readonly inputs: number; readonly events: ReadonlyMap<number, Chosen> }> {
+interface ChosenOfPartition {
+  /** Inputs of which the step is kept. */
+  readonly kept: number;
+  /** Inputs of the sample of which it was let go of. */
+  readonly gone: number;
+  readonly events: ReadonlyMap<number, Chosen>;
+}
+
+async function choose({ log, rate, seed }: SampleQuery, stream: string): Promise<ChosenOfPartition> {
   const events = new Map<number, Chosen>();
-  let inputs = 0;
-  if ((await log.streamInfo(stream)) === undefined) return { inputs, events };
+  const isChosen = (n: number) => hashKey(`${seed} ${stream}@${n}`) < rate * HASHES;
+  let kept = 0;
+  let gone = 0;
+  if ((await log.streamInfo(stream)) === undefined) return { kept, gone, events };
+  let next = 0;
   for await (const recorded of log.read(stream)) {
     const { type, data } = decodeEvent(recorded);
+    if (type !== "StepsRecorded" && type !== "PartitionClaimed") continue;
+    // Of what was let go of, the N of what comes after it says how much it was.
+    for (; next < data.first; next++) if (isChosen(next)) gone++;
     if (type !== "StepsRecorded" || data.count === 0 || data.ordinals === undefined) continue;
-    inputs += data.count;
+    kept += data.count;
     const ns = new Set<number>();
-    for (let n = data.first; n < data.first + data.count; n++) {
-      if (hashKey(`${seed} ${stream}@${n}`) < rate * HASHES) ns.add(n);
-    }
+    for (; next < data.first + data.count; next++) if (isChosen(next)) ns.add(next);
     if (ns.size === 0) continue;
     const ordinals = decodeDeltas(data.ordinals, data.count);
     events.set(recorded.revision, { ns, from: ordinals[0] ?? 0, to: ordinals.at(-1) ?? 0 });
   }
-  return { inputs, events };
+  return { kept, gone, events };
 }
 
 async function runWindow(

@@ -112,18 +112,18 @@ export class ServedEffects implements Outside {
   async #load(n: number): Promise<StepEffects> {
     const { log, steps: stream } = this.#options;
     const event = decodeEvent(await readOne(log, stream, await seekRecord(log, stream, n)));
+    if ("first" in event.data && event.data.first > n) {
+      throw new HeadwaterError(
+        "RecordGone",
+        `an input that is to be run again was let go of: ${stream}@${n}`,
+      );
+    }
     if (event.type !== "StepsRecorded" || event.data.first + event.data.count <= n) {
       throw new HeadwaterError("Internal", "an input is run again that was not recorded", {
         where: `${stream}@${n}`,
       });
     }
     const { first, count, effects } = event.data;
-    if (first > n) {
-      throw new HeadwaterError(
-        "RecordGone",
-        `an input that is to be run again was let go of: ${stream}@${n}`,
-      );
-    }
     const end = first + count;
     const places = new Map<string, EffectPlace>();
     if (effects !== undefined) {

@@ -658,7 +658,7 @@ describe("logs and outputs that cannot be used", () => {
     const plain = await run(...args);
     expect(plain).toMatchObject({ code: 3, stdout: "" });
     expect(plain.stderr).toMatch(
-      /^headwater: the log cannot be used: ENOTDIR.*: file\/log\nCheck that the folder/,
+      /^headwater: the log cannot be used: it is a file, or in one, and no folder: file\/log\nName the folder/,
     );
     expect(jsonError(await run(...args, "--json"))).toMatchObject({
       code: "LogUnavailable",

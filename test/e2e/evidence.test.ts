@@ -30,6 +30,7 @@ beforeAll(async () => {
   verifier = (await run("keygen", "k")).stdout.trimEnd();
   await run("run", pairs, "--input", `usgs=${input}`, "--quiet");
   await run("checkpoint", "--key", "k.key", "--out", "old.note");
+  await run("log", "backup", "older");
   await run("run", projectFile("examples/earthquakes.ts"), "--input", `usgs=${input}`, "--quiet");
   await run("checkpoint", "--key", "k.key", "--out", "now.note");
 });
@@ -52,6 +53,38 @@ describe("evidence of a record", () => {
     expect(source.value.properties.mag).toBeGreaterThanOrEqual(5);
     expect(report.edges.at(-1).from).toBe(source.address);
   });
+
+  it("is not made of a log that was rolled back behind the checkpoint, which is told", async () => {
+    const refused = await make("earthquake-pairs/pairs#3", "--log", "lmdb:older");
+    expect(refused.code).toBe(3);
+    expect(jsonError(refused)).toMatchObject({
+      code: "LogDamaged",
+      message: expect.stringMatching(
+        /is not the one whose first \d+ events were signed: it has \d+, and was rolled back/,
+      ),
+    });
+  });
+
+  it.each(["earthquake-pairs/pairs#3", "earthquake-pairs/pairs#8"])(
+    "holds where members of a join came in with other batches: %s",
+    async (record) => {
+      const elsewhere = await place.folder();
+      const at = (...args: string[]) => headwater(args, { cwd: elsewhere });
+      const input = projectFile("node_modules/vega-datasets/data/earthquakes.json");
+      await at(
+        "run",
+        projectFile("examples/earthquake-pairs.ts"),
+        "--input",
+        `usgs=${input}`,
+        "--batch",
+        "20",
+        "--quiet",
+      );
+      await at("checkpoint", "--key", join(folder, "k.key"), "--out", "n");
+      expect((await at("evidence", record, "--checkpoint", "n", "--out", "e")).code).toBe(0);
+      expect((await at("verify", "e", "--verifier", verifier)).code).toBe(0);
+    },
+  );
 
   it("is verified by a script in another language", async ({ skip }) => {
     const python = pythonWithLibraries();

@@ -39,6 +39,16 @@ async function gone(where: string | RegExp, ...args: readonly string[]): Promise
   expect(error.where).toMatch(where);
 }
 
+interface Check {
+  readonly name: string;
+  readonly checked: number;
+  readonly unverifiable: number;
+  readonly failures: readonly { readonly message: string }[];
+  readonly counts?: Readonly<Record<string, number>>;
+  readonly gone?: Readonly<Record<string, number>>;
+  readonly assurance?: { readonly of: number };
+}
+
 describe("what was let go of", () => {
   it("is told by lineage, of each way to name a record, and by evidence, which makes no file", async () => {
     await gone(/^source_cut-short\.readings@0$/, "lineage", "source_cut-short.readings@0");
@@ -53,6 +63,16 @@ describe("what was let go of", () => {
     await gone(/@0$/, ...evidence("source_cut-short.readings@0"));
     await gone(/sums#0$/, ...evidence("sums#0"));
     expect(existsSync(join(cwd, "proof"))).toBe(false);
+    const nowhere = await ask(
+      "evidence",
+      "sums#979",
+      "--checkpoint",
+      "note",
+      "--out",
+      "nope/proof",
+      "--json",
+    );
+    expect([nowhere.code, jsonError(nowhere).where]).toEqual([2, "nope/proof"]);
   });
 
   it("is told by log show, of an event; what was never there is something else", async () => {
@@ -123,18 +143,45 @@ describe("what was let go of", () => {
     expect(none.stderr).toMatch(/^headwater: of \d+ it cannot be told whether they have the key: they are/m);
   });
 
+  it("is counted by an audit, as what cannot be checked, before the space is usable again and after", async () => {
+    const inputs = 2 * RECORDS - RECORDS / 50;
+    const all = { accepted: RECORDS, delivered: RECORDS - RECORDS / 50 };
+    for (const scavenged of [false, true]) {
+      if (scavenged) expect((await ask("log", "scavenge")).code).toBe(0);
+      const audited = await ask("audit", "--reexecute", "1", "--json");
+      expect(audited.code, audited.stdout).toBe(0);
+      const checks = new Map<string, Check>(
+        (JSON.parse(audited.stdout).checks as Check[]).map((check) => [check.name, check]),
+      );
+      const [continuity, conservation, reexecution] = ["continuity", "conservation", "reexecution"].map(
+        (name) => checks.get(name),
+      );
+      for (const check of [continuity, reexecution]) {
+        expect((check?.checked ?? 0) + (check?.unverifiable ?? 0), check?.name).toBe(inputs);
+        expect(check?.unverifiable, check?.name).toBeGreaterThan(0);
+      }
+      const { counts = {}, gone = {} } = conservation ?? {};
+      for (const [name, count] of Object.entries(all))
+        expect((counts[name] ?? 0) + (gone[name] ?? 0), name).toBe(count);
+      const total = 2 * RECORDS - RECORDS / 50 + inputs;
+      expect((conservation?.checked ?? 0) + (conservation?.unverifiable ?? 0)).toBe(total);
+      // Nothing is said of what was not run: so little is kept here that nothing can be.
+      expect(reexecution?.assurance?.of ?? 0).toBe(reexecution?.checked);
+      expect((gone["accepted"] ?? 0) > 0).toBe(scavenged);
+      const { stdout } = await ask("audit", "--reexecute", "1");
+      expect(stdout).not.toMatch(/^All [\d,]+ inputs give/m);
+      const said = /^Before them, and let go of: [\d,]+ accepted, [\d,]+ inputs, [\d,]+ delivered\.$/m;
+      if (scavenged) expect(stdout).toMatch(said);
+      else expect(stdout).not.toMatch(said);
+    }
+  });
+
   it("is not held against what is left, by a check that compares what is refused with inputs", async () => {
     const check = projectFile("examples/few-failures.ts");
     for (const scavenged of [false, true]) {
       if (scavenged) expect((await ask("log", "scavenge")).code).toBe(0);
-      const { checks } = JSON.parse((await ask("audit", "--check", check, "--json")).stdout) as {
-        readonly checks: readonly {
-          readonly name: string;
-          readonly checked: number;
-          readonly unverifiable: number;
-          readonly failures: readonly { readonly message: string }[];
-        }[];
-      };
+      const audited = await ask("audit", "--check", check, "--json");
+      const checks = JSON.parse(audited.stdout).checks as Check[];
       const own = checks.find(({ name }) => name === "few-failures");
       expect(own?.checked).toBeLessThan(RECORDS);
       let left = RECORDS / 50 - (own?.unverifiable ?? 0);
@@ -146,6 +193,18 @@ describe("what was let go of", () => {
         left -= refused;
       }
       expect(left).toBeGreaterThanOrEqual(0);
+    }
+  });
+
+  it("is told by a run that would have to fill an output with it, before it makes the output", async () => {
+    const streams = async () => (await ask("log", "streams", "--json")).stdout;
+    const before = await streams();
+    const io = ["--input", "readings=in.jsonl", "--output", "sums=new.jsonl"];
+    for (const module of [PIPELINE, "cut-short"]) {
+      const ended = await ask("run", module, ...io, "--json");
+      expect([ended.code, jsonError(ended).code]).toEqual([2, "RecordGone"]);
+      expect(existsSync(join(cwd, "new.jsonl"))).toBe(false);
+      expect(await streams()).toBe(before);
     }
   });
 

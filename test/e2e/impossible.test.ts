@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
 import { decodeDeltas, decodePlain, decodeRuns, encodeDeltas, encodePlain } from "../../src/core/columns.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
-import type { RecordedEvent } from "../../src/ports/event-log.ts";
+import type { EventLog, RecordedEvent } from "../../src/ports/event-log.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { arrayLog, copyEvents } from "../array-log.ts";
 import { addressOf, announced, type Data, rewritten } from "../simulation/faults.ts";
@@ -688,6 +688,35 @@ describe("a log of which something was let go", () => {
       }
     }
     expect(wrong).toEqual([]);
+  });
+});
+
+describe("a log of which somebody else than retention let something go", () => {
+  const cut = (all: readonly RecordedEvent[], stream: string, first: number) =>
+    arrayLog(
+      id,
+      all.filter((event) => event.stream !== stream || event.revision >= first),
+      new Map([[stream, first]]),
+    );
+  const chainOf = async (log: EventLog) => {
+    const { checks } = await auditLog(log, { checkpoints: [] });
+    return checks.find(({ name }) => name === "chain")?.failures.map(({ address, code }) => [address, code]);
+  };
+  const source = "source_eventful.in";
+
+  it("is told where its first event is missing, also if retention let go of less", async () => {
+    expect(await chainOf(cut(events, source, 2))).toEqual([[`${source}@0`, "Missing"]]);
+    const said = announced(events, "eventful", { stream: source, before: 1 });
+    expect(await chainOf(cut(said, source, 1))).toEqual([]);
+    expect(await chainOf(cut(said, source, 2))).toEqual([[`${source}@1`, "Missing"]]);
+  });
+
+  it("is told if the first event that is left does not follow the last that was let go of", async () => {
+    const said = announced(events, "eventful", { stream: source, before: 1 });
+    const at = said.findIndex((event) => event.stream === source && event.revision === 0);
+    // Everything after it is made anew, too; what retention said of it stays.
+    const other = rewritten(said, at);
+    expect(await chainOf(cut(other, source, 1))).toEqual([[`${source}@1`, "BadLink"]]);
   });
 });
 

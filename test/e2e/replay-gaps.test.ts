@@ -95,6 +95,17 @@ describe("a replay over records of which some were let go of", () => {
     expect(report.steps).toBeGreaterThanOrEqual(200);
     expect(report.steps / 2 + report.unverifiable).toBe(300);
     expect(report.firstGone.address).toMatch(/^steps_weights\.weigh\.000[01]@0$/);
+
+    // An audit that runs them again says nothing of what it cannot run.
+    const audited = await headwater(["audit", "--reexecute", "1", "--json"], { cwd });
+    const [sample] = JSON.parse(audited.stdout).checks.slice(-1);
+    expect(sample).toMatchObject({ name: "reexecution", ok: true });
+    expect(sample.unverifiable).toBeGreaterThan(0);
+    expect(sample.assurance).toMatchObject({ share: 1, of: sample.checked });
+    const people = await headwater(["audit", "--reexecute", "1"], { cwd });
+    expect(people.stdout).toContain(
+      `All ${sample.checked} inputs that can be run again give in every step what was recorded.`,
+    );
   });
 
   it("runs a sample through stages without state, each record by itself", async () => {

@@ -120,7 +120,7 @@ describe("a pipeline that is followed and keeps little", () => {
       const audited = JSON.parse((await ask("audit")).stdout);
       expect(audited.ok).toBe(true);
       for (const { name, unverifiable } of audited.checks) {
-        if (name !== "checkpoint" && name !== "continuity") expect(unverifiable, name).toBeGreaterThan(0);
+        if (name !== "checkpoint") expect(unverifiable, name).toBeGreaterThan(0);
       }
       const first = await ask("lineage", "source_retained.readings@0");
       expect(first.code).toBe(2);

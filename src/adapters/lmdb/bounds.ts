@@ -17,7 +17,9 @@ export const BOUNDS = {
   courtesyBytes: 256 * 1024,
   courtesyTimes: 40,
   courtesyMs: 200,
-  courtesyMsMost: 500,
+  courtesyMsMost: 300,
+  /** Or this part of what waits, if that is more: so even its own sign of life waits for a few seconds at most. */
+  courtesyPart: 1 / 16,
   /** Others that have committed so long ago at most are at work. */
   courtesyForMs: 1_000,
   /** Free space that has to be left on the medium beside what a commit writes. */

@@ -3,7 +3,7 @@ import { BOUNDS } from "./bounds.ts";
 /**
  * How a writer that is in no hurry makes room for others: all processes that write to a log wait for one lock, and the
  * one that has it keeps it until its commit is on the medium. While others commit, too, it takes little into a commit,
- * and rests for several times as long as it had the lock. Alone it does as any writer does.
+ * and rests for many times as long as it had the lock. Alone it does as any writer does.
  */
 export class Courtesy {
   /** Position after the last commit of this writer; `undefined` before the first. */
@@ -27,8 +27,9 @@ export class Courtesy {
     return now - this.#seenAt < BOUNDS.courtesyForMs;
   }
 
-  /** Bytes that a commit may take. */
-  bytesAt(now: number): number {
-    return this.othersAt(now) ? BOUNDS.courtesyBytes : BOUNDS.commitBytes;
+  /** Bytes that a commit may take where `queued` wait. */
+  bytesAt(now: number, queued: number): number {
+    if (!this.othersAt(now)) return BOUNDS.commitBytes;
+    return Math.min(Math.max(BOUNDS.courtesyBytes, queued * BOUNDS.courtesyPart), BOUNDS.commitBytes);
   }
 }

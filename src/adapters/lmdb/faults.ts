@@ -4,6 +4,11 @@ import { describeThrown, HeadwaterError } from "../../core/errors.ts";
 /** What LMDB and the system call the errors that mean something to a caller. */
 const FULL = new Set<unknown>([27, 28, 122, -30792, "ENOSPC", "EDQUOT", "EFBIG"]);
 const DAMAGED = new Set<unknown>([-30797, -30796, -30793]);
+/**
+ * A transaction that LMDB gave up before (MDB_BAD_TXN), a tree deeper than any is (MDB_CURSOR_FULL): whoever only reads
+ * comes to that by pages that are not what they were.
+ */
+const DAMAGED_FOR_READERS = new Set<unknown>([-30782, -30787]);
 const TOO_NEW = new Set<unknown>([-30794]);
 /** LMDB reports a write that was cut short as this, whatever the reason. */
 const IO_ERROR = 5;
@@ -21,8 +26,18 @@ export function fault(thrown: unknown, dir: string): HeadwaterError {
   if (thrown instanceof HeadwaterError) return thrown;
   const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
   const details = { where: dir, cause: thrown };
+  if (code === "ENOTDIR") {
+    return new HeadwaterError(
+      "LogUnavailable",
+      "the log cannot be used: it is a file, or in one, and no folder",
+      {
+        ...details,
+        hint: "Name the folder that a log is in, such as lmdb:.headwater, or one that is to be made.",
+      },
+    );
+  }
   if (FULL.has(code)) return fullError(dir, thrown);
-  if (DAMAGED.has(code)) {
+  if (DAMAGED.has(code) || DAMAGED_FOR_READERS.has(code)) {
     return new HeadwaterError("LogDamaged", `the log cannot be read: ${describeThrown(thrown)}`, {
       ...details,
       hint: "Restore the folder from a copy.",
@@ -37,8 +52,13 @@ export function fault(thrown: unknown, dir: string): HeadwaterError {
   if (thrown instanceof TypeError || thrown instanceof RangeError) {
     return new HeadwaterError("Internal", `the log's adapter failed: ${describeThrown(thrown)}`, details);
   }
-  return new HeadwaterError("LogUnavailable", `the log cannot be used: ${describeThrown(thrown)}`, {
-    ...details,
+  return unavailable(thrown, dir);
+}
+
+function unavailable(cause: unknown, where: string): HeadwaterError {
+  return new HeadwaterError("LogUnavailable", `the log cannot be used: ${describeThrown(cause)}`, {
+    where,
+    cause,
     hint: "Check that the folder exists, that it can be written, and that its medium is sound and has space.",
   });
 }
@@ -48,7 +68,7 @@ export async function commitFault(thrown: unknown, dir: string, bytes: number): 
   const reason = await commitReason(thrown);
   const code = reason instanceof Error && "code" in reason ? reason.code : undefined;
   if (code === IO_ERROR && freeBytes(dir) < bytes) return fullError(dir, reason);
-  return fault(reason, dir);
+  return DAMAGED_FOR_READERS.has(code) ? unavailable(reason, dir) : fault(reason, dir);
 }
 
 /** lmdb rejects with an error whose `commitError` is a promise that is rejected with the reason. */

@@ -140,7 +140,7 @@ export class Writer {
         lockWatch.over();
         lockedAt = clock.monotonic();
         courtesy?.begins(store.tail().position, lockedAt);
-        group = this.#takeGroup(courtesy?.bytesAt(lockedAt) ?? BOUNDS.commitBytes);
+        group = this.#takeGroup(courtesy?.bytesAt(lockedAt, this.#queuedBytes) ?? BOUNDS.commitBytes);
         transaction = this.#run(group);
       });
     } catch (thrown) {
