@@ -48,7 +48,7 @@ interface SupervisorContext extends SupervisorInput {
   readonly alive: Readonly<Record<string, ActorRefFrom<typeof nodeMachine>>>;
   readonly doorRefs: Readonly<Record<string, ActorRefFrom<typeof doorMachine>>>;
   readonly sinkRefs: Readonly<Record<string, ActorRefFrom<typeof sinkMachine>>>;
-  /** Units that failed and wait to be assigned again, and how often each has failed. */
+  /** Units that failed and wait to be assigned again, and how often each has failed without getting on in between. */
   readonly homeless: readonly string[];
   readonly failures: Readonly<Record<string, number>>;
   /** Nodes that were lost one after the other without anything being recorded in between. */
@@ -56,7 +56,7 @@ interface SupervisorContext extends SupervisorInput {
   readonly error: unknown;
 }
 
-/** How often a unit may fail before the pipeline does. */
+/** How often in a row, without getting on in between, a unit may fail before the pipeline does. */
 export const RESTARTS_MOST = 5;
 /** How long to wait before units that failed are assigned again, in milliseconds. */
 const RESTART_DELAY_MS = 100;
@@ -65,8 +65,8 @@ const RESTART_DELAY_MS = 100;
  * Spawns the nodes, doors and sinks of a pipeline and assigns partitions to nodes. *starting*: claims the
  * supervision. *catchingUp*: records the assignment. *running*: watches; units that fail are assigned again, those
  * of a lost node to the others. *draining*: doors first, then nodes, then sinks. The runtime provides the actors
- * `claim`, `assignUnits`, `node`, `door` and `sink`, and the guard `fatal`, which tells failures that trying again
- * cannot mend.
+ * `claim`, `assignUnits`, `node`, `door` and `sink`, the guard `fatal`, which tells failures that trying again
+ * cannot mend, and the guard `gotOn`, which tells whether a unit that failed has got on since it failed before.
  */
 export const supervisorMachine = setup({
   types: {
@@ -165,6 +165,9 @@ export const supervisorMachine = setup({
         [params.unit]: (context.failures[params.unit] ?? 0) + 1,
       }),
     }),
+    forgetFailures: assign({
+      failures: ({ context }, params: { readonly unit: string }) => without(context.failures, params.unit),
+    }),
     loseNode: enqueueActions(({ enqueue, context }, params: NodeLost) => {
       const ref = context.alive[params.node];
       if (ref === undefined) return;
@@ -207,6 +210,7 @@ export const supervisorMachine = setup({
   },
   guards: {
     fatal: (_, _params: { readonly error: unknown }) => false,
+    gotOn: (_, _params: { readonly unit: string }) => false,
     tooOften: ({ context }, params: { readonly unit: string }) =>
       (context.failures[params.unit] ?? 0) >= RESTARTS_MOST,
     lostTooOften: ({ context }, params: NodeLost) =>
@@ -251,6 +255,15 @@ export const supervisorMachine = setup({
         guard: { type: "fatal", params: ({ event }) => event },
         target: ".failed",
         actions: { type: "keepError", params: ({ event }) => event },
+      },
+      {
+        guard: { type: "gotOn", params: ({ event }) => event },
+        actions: [
+          { type: "onRestart", params: ({ event }) => event },
+          { type: "dropUnit", params: ({ event }) => event },
+          { type: "forgetFailures", params: ({ event }) => event },
+          { type: "noteFailure", params: ({ event }) => event },
+        ],
       },
       {
         guard: { type: "tooOften", params: ({ event }) => event },
@@ -322,6 +335,17 @@ export const supervisorMachine = setup({
             guard: { type: "fatal", params: ({ event }) => event },
             target: "failed",
             actions: { type: "keepError", params: ({ event }) => event },
+          },
+          {
+            guard: { type: "gotOn", params: ({ event }) => event },
+            target: "running",
+            reenter: true,
+            actions: [
+              { type: "onRestart", params: ({ event }) => event },
+              { type: "dropUnit", params: ({ event }) => event },
+              { type: "forgetFailures", params: ({ event }) => event },
+              { type: "noteFailure", params: ({ event }) => event },
+            ],
           },
           {
             guard: { type: "tooOften", params: ({ event }) => event },

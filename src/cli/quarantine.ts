@@ -240,6 +240,7 @@ async function retry(
         ...(own.set === undefined ? {} : { parameterTexts: parameterTexts("--set", own.set) }),
         ...executor,
         signal: interrupt.signal,
+        tellsStalls: !common.quiet,
         onNotice: (notice) => {
           const line = notice.kind === "no-input" ? undefined : notices.line(notice);
           if (line !== undefined) say(line);

@@ -33,6 +33,7 @@ describe("headwater run", () => {
         follow: true,
         keepOpen: true,
         again: true,
+        tellsStalls: true,
         signal: expect.any(AbortSignal),
         onProgress: expect.any(Function),
         onNotice: expect.any(Function),

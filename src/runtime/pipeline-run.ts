@@ -284,6 +284,8 @@ export async function operate(environment: RunEnvironment, operation: Operation)
   const pool = new WorkerPool((order, attempt) =>
     makeWorker(context, operation, threads, order, attempt, onEnded),
   );
+  /** How far units were when they failed. */
+  const failedAt = new Map<string, number>();
   const machine = supervisorMachine.provide({
     actors: {
       claim: fromPromise(() => Promise.resolve({ version: supervision.version })),
@@ -298,8 +300,16 @@ export async function operate(environment: RunEnvironment, operation: Operation)
       door: pool.workerLogic,
       sink: pool.workerLogic,
     },
-    actions: { onRestart: (_, { unit, error }) => operation.onRestarted(unit, error) },
-    guards: { fatal: (_, { error }) => isFatal(error) },
+    actions: {
+      onRestart: (_, { unit, error }) => {
+        failedAt.set(unit, board.throughOf(unit));
+        operation.onRestarted(unit, error);
+      },
+    },
+    guards: {
+      fatal: (_, { error }) => isFatal(error),
+      gotOn: (_, { unit }) => board.throughOf(unit) > (failedAt.get(unit) ?? Number.POSITIVE_INFINITY),
+    },
   });
   const nodes = Array.from({ length: operation.nodes }, (_, index) => `node-${index + 1}`);
   const actor = createActor(machine, {

@@ -73,6 +73,11 @@ export class ProgressBoard {
     this.#changed();
   }
 
+  /** Up to which ordinal everything is through a unit. */
+  throughOf(unit: string): number {
+    return this.#through.get(unit) ?? THROUGH_NOTHING;
+  }
+
   cameLate(stage: string, records: number): void {
     if (records === 0) return;
     this.totals.late += records;
