@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createSystemClock } from "../../src/adapters/system/clock.ts";
 import { beginning, type Verification, type Verified, verifyFrom } from "../../src/app/verification.ts";
+import { isHeadwaterError } from "../../src/core/errors.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import {
   beginVerification,
@@ -86,7 +87,12 @@ describe("a verification", () => {
               one === changed ? { ...one, variant: (one.variant + 1 + variant) % CALLING_FROM } : one,
             );
             const history = await historyOf(log, "p", definitionOf({ ...ran, stages: other }));
-            const { seconds: _, ...whole } = await verify(log, history, beginning(history));
+            const verified = await verify(log, history, beginning(history)).catch((error: unknown) => {
+              if (!isHeadwaterError(error, "LogDamaged")) throw error;
+            });
+            // What other code is given then may not be what the events have room for: nothing is compared with that.
+            fc.pre(verified !== undefined);
+            const { seconds: _, ...whole } = verified as Verified;
             const clock = createSystemClock();
             expect(await beginVerification(log, clock, NAME, { pipeline: "p", begin: 0, end: 1 })).toBe(true);
             let state = beginning(history);
