@@ -9,6 +9,7 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY projections ./projections
 COPY actors ./actors
 COPY src ./src
+COPY scripts ./scripts
 RUN npm run build
 
 FROM node:24.11.1-bookworm-slim

@@ -12,7 +12,7 @@ export interface LineageRequest extends ViewOptions {
   readonly forward?: boolean;
   /** Steps to go at most; all of them if absent. */
   readonly depth?: number;
-  /** Records to show at most; 1,000 if absent. */
+  /** Records and deliveries to show at most; 1,000 if absent. */
   readonly limit?: number;
   /** Whether what is not stored may be made again by code from the log, which is then run; yes if absent. */
   readonly recompute?: boolean;
@@ -41,7 +41,7 @@ export interface Lineage {
   readonly value: LineageVertex["value"];
   /** Whether the value is not stored but was made again, by the deployed code, and has its digest. */
   readonly recomputed: boolean;
-  /** Whether all of its way is there. If not, vertices of kind `gone` say what is not kept, or `cut` is set. */
+  /** Whether all that was come by is kept. If not, vertices of kind `gone`, or their reasons, say what is not. */
   readonly complete: boolean;
   /** Whether there is more beyond the depth or the number of records asked for. */
   readonly cut: boolean;

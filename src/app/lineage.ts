@@ -1,4 +1,5 @@
 import { HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { ForwardReader } from "../runtime/lineage-forward.ts";
@@ -50,7 +51,26 @@ export async function lineageForward(
   const { reader, values, address } = await begin(outside, log, question, view);
   const deliveries = new SinkDeliveries(log, reader);
   const forward = new ForwardReader({ log, reader, index: view, deliveries });
-  return describe(reader, values, await traceForward(reader, forward, address, question));
+  const trace = await traceForward(reader, forward, address, question);
+  return describe(reader, values, within(trace, question.limit));
+}
+
+/** Records and deliveries together are at most so many: those that were come by first. */
+function within(trace: ForwardTrace, limit: number = LIMITS.lineageRecords): ForwardTrace {
+  const { records, deliveries, edges } = trace;
+  if (records.length + deliveries.size <= limit) return trace;
+  const [asked] = records;
+  const all = new Set([...(asked === undefined ? [] : [asked.place.address]), ...edges.map(({ to }) => to)]);
+  const shown = new Set([...all].slice(0, limit));
+  const left = records.filter(({ place }) => shown.has(place.address));
+  return {
+    ...trace,
+    records: left,
+    gone: left.flatMap(({ place }) => (place.kind === "gone" ? [place] : [])),
+    deliveries: new Map([...deliveries].filter(([address]) => shown.has(address))),
+    edges: edges.filter(({ from, to }) => shown.has(from) && shown.has(to)),
+    cut: true,
+  };
 }
 
 async function begin(
@@ -97,7 +117,7 @@ async function describe(
     record: asked?.address ?? "",
     value: asked?.value ?? null,
     recomputed: asked?.recomputed ?? false,
-    complete: trace.gone.length === 0 && !trace.cut && !("lost" in trace && trace.lost),
+    complete: trace.gone.length === 0 && !("lost" in trace && trace.lost),
     cut: trace.cut,
     vertices,
     edges: trace.edges,

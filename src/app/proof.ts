@@ -62,7 +62,7 @@ export async function checkpoints(request: CheckpointsRequest): Promise<void> {
   const surroundings = createProofSurroundings();
   const log = await openLog(request.log, { create: false });
   try {
-    const timer = await keepCheckpoints(log, surroundings, request);
+    const timer = await keepCheckpoints(log, surroundings, { ...request, everyOption: "--every" });
     await new Promise<void>((resolve) => {
       if (request.signal.aborted) resolve();
       else request.signal.addEventListener("abort", () => resolve());

@@ -10,6 +10,7 @@ import { FileTarget } from "../runtime/file-target.ts";
 import { HttpTarget } from "../runtime/http-target.ts";
 import { RotatingTarget } from "../runtime/rotating-target.ts";
 import { otherDivision, sinkHistory } from "../runtime/sink-history.ts";
+import { isFilledAnew, mustReachBack } from "../runtime/sink-reach.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { StdoutTarget } from "../runtime/sink-targets.ts";
 import { mustKnow } from "./pipeline-name.ts";
@@ -62,7 +63,7 @@ export async function openForkTargets(
   await checkOutputPaths({ outputs });
   mustKnow("UnknownSink", "sink", plan.definition, outputs, plan.definition.sinks);
   const targets = new Map([...outputs].map(([sink, path]) => [sink, targetOf(surroundings, {}, sink, path)]));
-  await checkOutputs(log, plan, targets);
+  await checkOutputs(surroundings, log, plan, targets);
   return targets;
 }
 
@@ -182,8 +183,12 @@ function mustRotateSome({ outputs, rotations }: Pick<RunRequest, "outputs" | "ro
   });
 }
 
-/** Refuses outputs with foreign content, and those that were changed, before anything is done. */
+/**
+ * Refuses outputs with foreign content, those that were changed, and those that are to be filled with what is not kept any
+ * more, before anything is done.
+ */
 export async function checkOutputs(
+  { clock }: Pick<Surroundings, "clock">,
   log: EventLog,
   plan: Plan,
   targets: ReadonlyMap<string, SinkTarget>,
@@ -193,6 +198,7 @@ export async function checkOutputs(
     const history = await sinkHistory(log, plan.fork?.name ?? plan.definition.name, sink, target);
     if (history === undefined) await mustNotBeForeign(target, await otherRotation(log, plan, sink, target));
     else if (await target.hasContent()) await target.mustHold(history.place, history.last);
+    if (await isFilledAnew(target, history)) await mustReachBack(log, clock, plan, sink);
     const file = history && (await target.missing?.(history.place));
     if (file !== undefined)
       onNotice?.({ kind: "output-missing", sink, file, bytes: history?.place.bytes ?? 0 });

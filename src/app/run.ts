@@ -16,7 +16,7 @@ import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { beginWork } from "./at-work.ts";
 import { HeldBack } from "./backpressure.ts";
-import { checkpointsOfRun } from "./checkpoint-timer.ts";
+import { checkpointsOfRun, mustBeTimes } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
 import { isModulePath, mustKnow, unknownPipeline } from "./pipeline-name.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
@@ -26,6 +26,7 @@ import type { RunReport, RunRequest } from "./run-types.ts";
 
 /** How often progress is told, in milliseconds. */
 const PROGRESS_MS = 100;
+const EVERY_OPTION = "--checkpoint-every";
 
 /**
  * Runs a pipeline from files to files: `headwater run`. Throws a `HeadwaterError`; what had been accepted by then
@@ -37,11 +38,12 @@ export async function run(request: RunRequest): Promise<RunReport> {
   const module = isModulePath(request.pipeline) ? await loadModule(surroundings, request) : undefined;
   const intakes = await openIntakes(surroundings, request);
   const targets = await openTargets(surroundings, request);
+  await mustBeTimes(request.checkpoints, EVERY_OPTION);
   const log = (await openLogThatIsThere(request)) ?? (await makeLog(request, targets));
   const endWork = beginWork();
   try {
     const loaded = module ?? (await loadDeployed(surroundings, log, request));
-    const timer = await checkpointsOfRun(log, request.checkpoints, request.onNotice);
+    const timer = await checkpointsOfRun(log, request.checkpoints, EVERY_OPTION, request.onNotice);
     try {
       return await runLoaded(surroundings, log, loaded, request, intakes, targets);
     } finally {
@@ -92,7 +94,7 @@ async function runLoaded(
     if (!request.inputs.has(name)) request.onNotice?.({ kind: "no-input", source: name });
   }
   const probe = probeFromEnvironment();
-  await checkOutputs(log, plan, targets, request.onNotice);
+  await checkOutputs(surroundings, log, plan, targets, request.onNotice);
   const stopProgress = reportProgress(surroundings, request, plan, board, [...intakes.values()]);
   try {
     const end = await runPipeline(

@@ -19,6 +19,11 @@ export interface SignedCheckpoint extends Checkpoint {
 export interface SignOptions extends SequencerOptions {
   /** File for the note; an older checkpoint of this log that is in it is replaced, nothing else is. */
   readonly out?: string;
+  /**
+   * Told where `out` cannot be looked at or written: the log is signed all the same, and the note is only answered.
+   * Without it that is thrown.
+   */
+  readonly onUnwritten?: (error: unknown) => void;
 }
 
 /**
@@ -33,12 +38,17 @@ export async function signCheckpoint(
   signer: NoteSigner,
   options: SignOptions,
 ): Promise<SignedCheckpoint> {
-  const { out } = options;
-  const before = out === undefined ? undefined : await replaceable(files, out, log.id);
+  const { out, onUnwritten } = options;
+  const missed = (error: unknown) => {
+    if (onUnwritten === undefined) throw error;
+    onUnwritten(error);
+    return undefined;
+  };
+  const before = out === undefined ? undefined : await mustBeReplaceable(files, out, log.id).catch(missed);
   const signed = await signLog(log, clock, signer, options, async (sequencer) => {
-    if (before !== undefined) await mustExtend(log, sequencer, before, out);
+    if (before?.checkpoint !== undefined) await mustExtend(log, sequencer, before.checkpoint, out);
   });
-  if (out !== undefined) await files.replace(out, signed.note);
+  if (out !== undefined && before !== undefined) await files.replace(out, signed.note).catch(missed);
   return signed;
 }
 
@@ -53,14 +63,22 @@ export async function readSigner(files: SmallFiles, path: string): Promise<NoteS
   }
 }
 
-/** The checkpoint in a file that is to be replaced; `undefined` if there is no such file. */
-async function replaceable(files: SmallFiles, path: string, logId: string): Promise<Checkpoint | undefined> {
+/**
+ * The checkpoint in a file that is to be replaced, if there is such a file. Throws `ForeignOutput` for one that holds
+ * something else, or a checkpoint of another log than `logId`, if that is given; `BadUsage` where there is no folder for
+ * it, `BadInput`.
+ */
+export async function mustBeReplaceable(
+  files: SmallFiles,
+  path: string,
+  logId?: string,
+): Promise<{ readonly checkpoint?: Checkpoint }> {
   const text = await files.find(path);
-  if (text === undefined) return undefined;
+  if (text === undefined) return {};
   let what = "the file holds something else than a checkpoint";
   try {
     const found = parseCheckpoint(parseNote(text).text);
-    if (found.origin === originOf(logId)) return found;
+    if (logId === undefined || found.origin === originOf(logId)) return { checkpoint: found };
     what = "the file holds a checkpoint of another log";
   } catch (error) {
     if (!isHeadwaterError(error, "BadInput")) throw error;

@@ -17,7 +17,7 @@ import type { SinkTarget } from "../runtime/sink-target.ts";
 import { BatchCallbackTarget, CallbackTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { beginWork } from "./at-work.ts";
-import { checkpointsOfRun } from "./checkpoint-timer.ts";
+import { checkpointsOfRun, mustBeTimes } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { fileTarget, mustBeAddress } from "./run-outputs.ts";
@@ -33,6 +33,8 @@ import type {
   StartOptions,
 } from "./start-types.ts";
 
+const EVERY_OPTION = "checkpoints.every";
+
 /** Runs a pipeline in this process. Throws `UnknownSource`, `UnknownSink`, `BadParameter`, and what opening the log throws. */
 export async function start(pipeline: Pipeline, options: StartOptions): Promise<RunningPipeline> {
   mustBeOptions(options);
@@ -47,11 +49,14 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   if (executor.threads !== undefined && options.module === undefined) throw moduleMissing(definition.name);
   const targets = await targetsOf(plan, options, surroundings);
   const bundle = await bundleOfModule(options, plan, surroundings.bundler);
+  await mustBeTimes(options.checkpoints, EVERY_OPTION);
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
-  const timer = await checkpointsOfRun(log, options.checkpoints, options.onNotice).catch(async (error) => {
-    await log.close();
-    throw error;
-  });
+  const timer = await checkpointsOfRun(log, options.checkpoints, EVERY_OPTION, options.onNotice).catch(
+    async (error) => {
+      await log.close();
+      throw error;
+    },
+  );
   const board = new ProgressBoard();
   const stop = new AbortController();
   let operating = false;

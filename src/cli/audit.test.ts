@@ -129,12 +129,19 @@ describe("headwater audit", () => {
       ],
       ["cut", (note: string) => note.slice(0, -10), "not a signed note"],
       ["empty", () => "", "not a signed note"],
+      [
+        "cut within a character",
+        (note: string) => Buffer.concat([Buffer.from(note), Buffer.of(0xe2, 0x80)]),
+        "the file is not text in UTF-8",
+      ],
     ])("a note that was %s", async (_, change, message) => {
       await writeFile(at("k.note"), change(await readFile(at("k.note"), "utf8")));
       const { code, stderr } = await audit("--checkpoint", at("k.note"), "--verifier", verifier);
       expect(code).toBe(2);
       expect(stderr).toContain(`headwater: ${message}`);
       expect(stderr).toContain(at("k.note"));
+      // What to do is said, too.
+      expect(stderr.trimEnd().split("\n")).toHaveLength(2);
     });
 
     it("a note of another log", async () => {
@@ -155,6 +162,11 @@ describe("headwater audit", () => {
     it("a file, a log or a pipeline that is not there", async () => {
       expect((await audit("--checkpoint", at("none"), "--verifier", verifier)).code).toBe(2);
       expect((await audit("--log", `lmdb:${at("none")}`)).code).toBe(3);
+      const file = await audit("--log", `lmdb:${at("k.note")}`);
+      expect(file.code).toBe(3);
+      expect(file.stderr).toContain(
+        "headwater: the log cannot be used: it is a file, or in one, and no folder",
+      );
       const { code, stderr } = await audit("nobody");
       expect({ code, stderr }).toMatchObject({
         code: 2,

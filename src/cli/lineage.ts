@@ -40,7 +40,8 @@ shows them, those that were put back retry_PIPELINE@I.
 
 What is not stored is made again by the deployed code, from the log, and shown only if it has the digest that was
 noted when it was made: open only logs that you trust, or say --no-recompute. Of a value that is not there the reason is
-told; where events have been let go of, a vertex of kind "gone" says so, and complete is false.
+told; where events have been let go of, a vertex of kind "gone" says so, and complete is false. Where --depth or --limit
+keep something back, cut is true.
 
 --json (or --format json) prints one object: record, value, recomputed, complete, cut, vertices [{address, kind, stage,
 node, deployment, version, function, time, eventTime, ordinal, before, after, outputs, id, input, label, firing, members,

@@ -44,8 +44,8 @@ describe("headwater keygen", () => {
   it("says what is wrong with a name or a folder", async () => {
     expect(await call(["keygen", "a b", "--out", folder])).toMatchObject({ code: 2 });
     const { code, stderr } = await call(["keygen", "a", "--out", join(folder, "none")]);
-    expect(code).toBe(3);
-    expect(stderr).toContain("there is no such folder");
+    expect(code).toBe(2);
+    expect(stderr).toContain(`there is no such folder for the file: ${join(folder, "none", "a.key")}`);
   });
 });
 
@@ -120,6 +120,13 @@ describe("headwater checkpoint", () => {
     await writeFile(at("note"), text);
     expect((await checkpoint("--out", at("note"))).code).toBe(2);
     expect(await readFile(at("note"), "utf8")).toBe(text);
+  });
+
+  it("signs nothing where there is no folder for the note", async () => {
+    const { code, stderr } = await checkpoint("--out", at("none/note"));
+    expect(code).toBe(2);
+    expect(stderr).toContain(`there is no such folder for the file: ${at("none/note")}`);
+    expect(await withLog((log) => log.streamInfo("audit_log"))).toBeUndefined();
   });
 
   it("says what is wrong with the key or the log", async () => {

@@ -36,6 +36,7 @@ describe("headwater run", () => {
         signal: expect.any(AbortSignal),
         onProgress: expect.any(Function),
         onNotice: expect.any(Function),
+        tellsStalls: true,
       },
     ]);
   });

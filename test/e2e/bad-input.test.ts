@@ -524,7 +524,7 @@ describe("what cannot be begun", () => {
       args: file("bad-name.ts"),
       code: "BadName",
       message: /"Not_Allowed"/,
-      where: null,
+      where: "bad-name.ts",
       hint: /1 to 64 lower-case letters, digits and inner hyphens/,
     },
     {
@@ -532,7 +532,7 @@ describe("what cannot be begun", () => {
       args: file("bad-stage.ts"),
       code: "BadName",
       message: /stage.*"a\.b"/,
-      where: null,
+      where: "bad-stage.ts",
       hint: /1 to 64 lower-case letters/,
     },
     {
@@ -658,7 +658,7 @@ describe("logs and outputs that cannot be used", () => {
     const plain = await run(...args);
     expect(plain).toMatchObject({ code: 3, stdout: "" });
     expect(plain.stderr).toMatch(
-      /^headwater: the log cannot be used: ENOTDIR.*: file\/log\nCheck that the folder/,
+      /^headwater: the log cannot be used: it is a file, or in one, and no folder: file\/log\nName the folder/,
     );
     expect(jsonError(await run(...args, "--json"))).toMatchObject({
       code: "LogUnavailable",

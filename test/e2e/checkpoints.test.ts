@@ -1,4 +1,5 @@
-import { chmod, readFile, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { parseCheckpoint } from "../../src/core/checkpoint.ts";
@@ -52,6 +53,46 @@ describe("a run that is told to sign", () => {
     expect([never.code, jsonError(never).code]).toEqual([2, "BadUsage"]);
     const noKey = await runs("--checkpoint-key", "missing.key");
     expect([noKey.code, jsonError(noKey).where]).toEqual([2, "missing.key"]);
+    await writeFile(join(folder, "letter"), "dear diary");
+    for (const [out, code] of [
+      ["nope/note", "BadUsage"],
+      [".", "BadInput"],
+      ["letter", "ForeignOutput"],
+    ] as const) {
+      const refused = await runs("--checkpoint-key", "k.key", "--checkpoint-out", out);
+      expect([refused.code, jsonError(refused).code, jsonError(refused).where]).toEqual([2, code, out]);
+    }
+    expect(existsSync(join(folder, ".headwater"))).toBe(false);
+    // A note of another log can be told only when there is a log.
+    await runs("--checkpoint-key", "k.key", "--checkpoint-out", "other.note", "--log", "lmdb:other");
+    const other = await runs("--checkpoint-key", "k.key", "--checkpoint-out", "other.note");
+    expect([other.code, jsonError(other).code]).toEqual([2, "ForeignOutput"]);
+    const often = await run("checkpoint", "--key", "k.key", "--every", "0s", "--json");
+    expect([often.code, jsonError(often).where]).toEqual([2, "--every"]);
+    const seldom = await runs("--checkpoint-key", "k.key", "--checkpoint-every", "0s");
+    expect(jsonError(seldom).where).toBe("--checkpoint-every");
+  });
+
+  it("goes on where the file for notes cannot be written any more, names it, and gives them to the command", async () => {
+    await runs();
+    await mkdir(join(folder, "notes"));
+    const signing = place.start(
+      [
+        ...["checkpoint", "--key", "k.key", "--every", "100ms", "--out", "notes/latest"],
+        ...["--command", "cat >> kept"],
+      ],
+      { cwd: folder },
+    );
+    await signing.says("signed");
+    await rm(join(folder, "notes"), { recursive: true });
+    const before = (await readFile(join(folder, "kept"), "utf8")).length;
+    expect((await runs("--again")).code).toBe(0);
+    await signing.says(
+      "the checkpoint was signed, and not kept: there is no such folder for the file: notes/latest",
+    );
+    signing.kill("SIGINT");
+    expect((await signing.ended).code).toBe(0);
+    expect((await readFile(join(folder, "kept"), "utf8")).length).toBeGreaterThan(before);
   });
 });
 

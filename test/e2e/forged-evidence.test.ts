@@ -11,8 +11,17 @@ import { pythonWithLibraries } from "./python.ts";
 const SCRIPT = projectFile("examples/verify-evidence.py");
 const MINUTES = 240_000;
 
-/** A record of each shape: made by filters and maps, of pairs that a join made, and put back after it had failed. */
-const RECORDS = ["earthquakes/strong#7", "earthquake-pairs/pairs#3", "mended/out#0"] as const;
+/**
+ * A record of each shape: made by filters and maps, of pairs that a join made, put back after it had failed, what had
+ * failed itself, and what came in.
+ */
+const RECORDS = [
+  "earthquakes/strong#7",
+  "earthquake-pairs/pairs#3",
+  "mended/out#0",
+  "quarantine_mended.double.0000@0.0/fussy",
+  "source_mended.in@0",
+] as const;
 
 const place = new Workplace();
 let cwd = "";

@@ -194,7 +194,8 @@ function* forgedAddresses(evidence: Evidence): Generator<Forgery> {
     all.push(`${stream}@${n}.99${rest.replace(/^\.\d+/, "")}`, `${stream}@99999999${rest}`);
     if (stream.startsWith("source_"))
       all.push(`${address}.0`, `${address}.3`, `${address}/x`, `${address}.0/x`);
-    else all.push(address.replace("steps_", "quarantine_"), `${stream}@${n}${rest}x`);
+    else all.push(`${stream}@${n}${rest}x`);
+    if (stream.startsWith("steps_")) all.push(address.replace("steps_", "quarantine_"));
     all.push(`quarantine_${stream.slice(stream.indexOf("_") + 1)}@0`, `retry_${stream}@0`, "", "x");
     return all;
   });
@@ -234,7 +235,7 @@ function* forgedRecords(evidence: Evidence): Generator<Forgery> {
     yield forged("a third part", at, [address, bytes, 1]);
     yield forged("no bytes", at, [address]);
     yield forged("text as bytes", at, [address, "text"]);
-    yield forged("as that of another", at, [other, bytes]);
+    if (other !== address) yield forged("as that of another", at, [other, bytes]);
     yield forged("of an output, and not of a stage", at, [
       `${address.split("/")[0]}${address.startsWith("source_") ? ".0" : ""}`,
       bytes,

@@ -63,6 +63,16 @@ describe("what was let go of", () => {
     await gone(/@0$/, ...evidence("source_cut-short.readings@0"));
     await gone(/sums#0$/, ...evidence("sums#0"));
     expect(existsSync(join(cwd, "proof"))).toBe(false);
+    const nowhere = await ask(
+      "evidence",
+      "sums#979",
+      "--checkpoint",
+      "note",
+      "--out",
+      "nope/proof",
+      "--json",
+    );
+    expect([nowhere.code, jsonError(nowhere).where]).toEqual([2, "nope/proof"]);
   });
 
   it("is told by log show, of an event; what was never there is something else", async () => {
@@ -183,6 +193,18 @@ describe("what was let go of", () => {
         left -= refused;
       }
       expect(left).toBeGreaterThanOrEqual(0);
+    }
+  });
+
+  it("is told by a run that would have to fill an output with it, before it makes the output", async () => {
+    const streams = async () => (await ask("log", "streams", "--json")).stdout;
+    const before = await streams();
+    const io = ["--input", "readings=in.jsonl", "--output", "sums=new.jsonl"];
+    for (const module of [PIPELINE, "cut-short"]) {
+      const ended = await ask("run", module, ...io, "--json");
+      expect([ended.code, jsonError(ended).code]).toEqual([2, "RecordGone"]);
+      expect(existsSync(join(cwd, "new.jsonl"))).toBe(false);
+      expect(await streams()).toBe(before);
     }
   });
 

@@ -1,4 +1,4 @@
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { HeadwaterError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
@@ -14,14 +14,15 @@ const EVERYBODY = 0o666;
 export function createSmallFiles(): SmallFiles {
   return {
     read: readText,
-    find: (path) => ifThere(readText(path)),
+    find: (path) => ifThere(path, readText(path)),
     readBytes: (path) => readWhole(path, LIMITS.evidenceBytes),
-    findBytes: (path) => ifThere(readWhole(path, LIMITS.evidenceBytes)),
+    findBytes: (path) => ifThere(path, readWhole(path, LIMITS.evidenceBytes)),
     create: async (path, text, { secret = false } = {}) => {
       try {
         await write(path, "wx", text, secret ? OWNER_ONLY : EVERYBODY);
         await syncFolder(path);
       } catch (error) {
+        if (!(await hasFolder(path))) throw folderMissing(path);
         if (systemCode(error) !== "EEXIST")
           throw fileError("OutputFailed", "cannot make the file", path, error);
         throw new HeadwaterError("ForeignOutput", "there is already a file, which is not overwritten", {
@@ -48,11 +49,26 @@ async function replace(path: string, content: string | Uint8Array): Promise<void
   }
 }
 
-function ifThere<T>(read: Promise<T>): Promise<T | undefined> {
-  return read.catch((error: unknown) => {
+/** What is to be replaced need not be there; its folder has to. */
+async function ifThere<T>(path: string, read: Promise<T>): Promise<T | undefined> {
+  try {
+    return await read;
+  } catch (error) {
     const { cause } = error as { readonly cause?: unknown };
-    if (systemCode(cause) === "ENOENT") return undefined;
-    throw error;
+    if (!["ENOENT", "ENOTDIR"].includes(systemCode(cause))) throw error;
+    if (!(await hasFolder(path))) throw folderMissing(path);
+    return undefined;
+  }
+}
+
+async function hasFolder(path: string): Promise<boolean> {
+  return (await stat(dirname(resolve(path))).catch(() => undefined))?.isDirectory() ?? false;
+}
+
+function folderMissing(path: string): HeadwaterError {
+  return new HeadwaterError("BadUsage", "there is no such folder for the file", {
+    where: path,
+    hint: "Make the folder, or name another one.",
   });
 }
 
@@ -69,7 +85,10 @@ async function readWhole(path: string, most: number): Promise<Uint8Array> {
     throw fileError("BadInput", "cannot read the file", path, error);
   }
   if (bytes.length <= most) return bytes;
-  throw new HeadwaterError("BadInput", `the file has more than ${most} bytes`, { where: path });
+  throw new HeadwaterError("BadInput", `the file has more than ${most} bytes`, {
+    where: path,
+    hint: "It is another file than it should be: check the path.",
+  });
 }
 
 async function readText(path: string): Promise<string> {
@@ -77,7 +96,10 @@ async function readText(path: string): Promise<string> {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new HeadwaterError("BadInput", "the file is not text in UTF-8", { where: path });
+    throw new HeadwaterError("BadInput", "the file is not text in UTF-8", {
+      where: path,
+      hint: "It was cut or changed, or is another file: check the path, or get it again from where it is kept.",
+    });
   }
 }
 

@@ -26,6 +26,16 @@ export function fault(thrown: unknown, dir: string): HeadwaterError {
   if (thrown instanceof HeadwaterError) return thrown;
   const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
   const details = { where: dir, cause: thrown };
+  if (code === "ENOTDIR") {
+    return new HeadwaterError(
+      "LogUnavailable",
+      "the log cannot be used: it is a file, or in one, and no folder",
+      {
+        ...details,
+        hint: "Name the folder that a log is in, such as lmdb:.headwater, or one that is to be made.",
+      },
+    );
+  }
   if (FULL.has(code)) return fullError(dir, thrown);
   if (DAMAGED.has(code) || DAMAGED_FOR_READERS.has(code)) {
     return new HeadwaterError("LogDamaged", `the log cannot be read: ${describeThrown(thrown)}`, {
