@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createSystemClock } from "../../src/adapters/system/clock.ts";
 import { beginning, type Verification, type Verified, verifyFrom } from "../../src/app/verification.ts";
+import { isHeadwaterError } from "../../src/core/errors.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import {
   beginVerification,
@@ -69,7 +70,7 @@ describe("a verification", () => {
           inputWords,
           circumstances,
           interruptions,
-          fc.record({ stage: fc.nat(8), variant: fc.nat(CALLING_FROM - 1) }),
+          fc.record({ stage: fc.nat(8), variant: fc.nat(CALLING_FROM - 2) }),
           fc.array(fc.nat({ max: 3 }), { maxLength: 12 }),
           async (words, input, how, befalls, { stage, variant }, stops) => {
             const ran = withoutCalls(withoutSamples(words));
@@ -80,11 +81,18 @@ describe("a verification", () => {
             });
             // History is verified by other code than ran, so that there is something to be found.
             const { stages } = ran;
-            const other = stages.map((one, at) =>
-              at === stage % stages.length && FUNCTIONS.has(one.kind) ? { ...one, variant } : one,
+            const changeable = stages.filter(({ kind }) => FUNCTIONS.has(kind));
+            const changed = changeable[stage % Math.max(1, changeable.length)];
+            const other = stages.map((one) =>
+              one === changed ? { ...one, variant: (one.variant + 1 + variant) % CALLING_FROM } : one,
             );
             const history = await historyOf(log, "p", definitionOf({ ...ran, stages: other }));
-            const { seconds: _, ...whole } = await verify(log, history, beginning(history));
+            const verified = await verify(log, history, beginning(history)).catch((error: unknown) => {
+              if (!isHeadwaterError(error, "LogDamaged")) throw error;
+            });
+            // What other code is given then may not be what the events have room for: nothing is compared with that.
+            fc.pre(verified !== undefined);
+            const { seconds: _, ...whole } = verified as Verified;
             const clock = createSystemClock();
             expect(await beginVerification(log, clock, NAME, { pipeline: "p", begin: 0, end: 1 })).toBe(true);
             let state = beginning(history);
@@ -110,7 +118,7 @@ describe("a verification", () => {
             diverged += whole.diverged;
           },
         ),
-        runs(25),
+        runs(30),
       );
       expect(stopped).toBeGreaterThan(0);
       expect(diverged).toBeGreaterThan(0);
