@@ -37,7 +37,6 @@ describe("headwater run", () => {
         signal: expect.any(AbortSignal),
         onProgress: expect.any(Function),
         onNotice: expect.any(Function),
-        tellsStalls: true,
       },
     ]);
   });
