@@ -13,6 +13,7 @@ import { untilAsked } from "../runtime/fork-asks.ts";
 import { doubtsOf, isBroken } from "../runtime/fork-gaps.ts";
 import { runFork } from "../runtime/fork-run.ts";
 import { type LostRecords, lostRecords } from "../runtime/lost-records.ts";
+import { newlyRefused } from "../runtime/newly-refused.ts";
 import { paceOf } from "../runtime/pace.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
 import { putBackIn } from "../runtime/put-back.ts";
@@ -149,12 +150,18 @@ export async function compareFork(
     ...history.all.map((deployed) => structureOf(deployed, history.pipeline).definition),
   ];
   const doubts = isBroken(lost) ? doubtsOf(lost, definitions, window.from) : undefined;
+  const told = only && {
+    before: tells(only.source, chosen?.before),
+    after: tells(only.source, chosen?.after),
+  };
   const diff = await diffFork(surroundings, {
     ...{ log, history, forked, plan, window, file, taken, signal },
     doubts,
-    ...(only !== undefined && {
-      told: { before: tells(only.source, chosen?.before), after: tells(only.source, chosen?.after) },
-    }),
+    ...(told !== undefined && { told }),
+  });
+  const newly = await newlyRefused({
+    ...{ log, history, forked, ...window, signal },
+    ...(told?.after !== undefined && { told: told.after }),
   });
   const refused =
     only?.quarantined && selection !== undefined
@@ -181,6 +188,7 @@ export async function compareFork(
       gone.first === undefined ? undefined : { records: gone.records, first: gone.first, asked: fork.since },
     effectsGone: await effectsGoneIn(log, run),
     quarantined: refused && reportRefused(refused),
+    newlyRefused: newly.length === 0 ? undefined : newly,
   };
 }
 

@@ -152,6 +152,46 @@ describe("headwater replay --what-if", () => {
     expect(people.stdout).toContain("outputs    176 same, 24 changed, 0 added, 0 gone");
   });
 
+  it("tells what the other code refuses that was not refused then, by stage, with the first reason", async () => {
+    define("p.ts", { weigh: 'if (n === 7) throw new Error("seven"); return n' });
+    await run("p.ts", 0, 100);
+    const fails =
+      'if (n >= 90 || n === 7) throw new Error("no " + n); return n === 50 ? new Date() as never : n';
+    define("fails.ts", { weigh: fails });
+    const report = await whatIf("--what-if", "fails.ts", "--id", "fails");
+    expect(report.newlyRefused).toEqual([
+      {
+        stage: "weigh",
+        records: 11,
+        first: {
+          address: expect.stringMatching(/^steps_weights~fails\.weigh\.000[01]@\d+\.0\/weigh$/),
+          code: "NotCanonical",
+          message: expect.stringContaining("Date"),
+        },
+      },
+    ]);
+    expect(report.diff.sinks[0]).toMatchObject({ sink: "weighed", same: 88, gone: 11 });
+    const { stdout } = await headwater(["replay", "show", "fails"], { cwd });
+    expect(stdout).toContain(
+      "refused    11 records that were not refused then: headwater quarantine list weights~fails",
+    );
+    expect(stdout).toContain(`  stage weigh: 11, the first is ${report.newlyRefused[0].first.address}: `);
+    // The totals of the other keys are those of then.
+    const key = await whatIf("--what-if", "fails.ts", "--key", "0");
+    expect(key.newlyRefused).toMatchObject([{ stage: "weigh", records: 4 }]);
+    // What was refused then is nothing new, and what is taken as it was recorded is not run.
+    const total = "emit: (sum, key) => ({ key, sum: -sum })";
+    writeFileSync(
+      join(cwd, "same.ts"),
+      readFileSync(join(cwd, "p.ts"), "utf8").replace("emit: (sum, key) => ({ key, sum })", total),
+    );
+    for (const more of [[], ["--full"]]) {
+      const same = await whatIf("--what-if", "same.ts", ...more);
+      expect(same.diff.changed).toBe(99);
+      expect(same.newlyRefused).toBeNull();
+    }
+  });
+
   it("begins in the middle from the state of then, by whatever version had made it", async () => {
     define("p.ts", { weigh: "return 10 * n" });
     await run("p.ts", 0, 60);
