@@ -64,7 +64,10 @@ export async function runAndCompare(
   try {
     await runTo(surroundings, log, run, request, targets, board, until.signal);
     stopProgress();
-    const report = await compareFork(surroundings, log, run, request.diff, until.signal);
+    until.end();
+    // Once it is through it is done: what is asked of it from then on changes nothing.
+    const signal = request.signal ?? new AbortController().signal;
+    const report = await compareFork(surroundings, log, run, request.diff ?? run.fork.diff, signal);
     return { ...report, seconds: (clock.monotonic() - begun) / 1_000 };
   } catch (error) {
     const { signal } = until;

@@ -35,7 +35,10 @@ export interface ForkRequest {
   readonly log: string;
   /** Sink → file, or address of a receiver, that gets what the fork has for it. Others hand out nothing. */
   readonly outputs?: ReadonlyMap<string, string>;
-  /** A file that gets all differences as JSON lines, instead of what is in it. */
+  /**
+   * A file that gets all differences as JSON lines, instead of what is in it. It is remembered: gone on with, the replay
+   * writes it unless another is named.
+   */
   readonly diff?: string;
   /** As fast as it goes, if absent. */
   readonly rate?: Rate;

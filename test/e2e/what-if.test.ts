@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openLog } from "../../src/runtime/compose.ts";
@@ -428,7 +428,8 @@ export default p;
     await run("p.ts", 0, 150);
     define("fixed.ts", {});
     const whole = await whatIf("--what-if", "fixed.ts", "--id", "whole", "--diff", "whole.jsonl");
-    const killed = await headwater(["replay", "weights", "--what-if", "fixed.ts", "--id", "part"], {
+    const asked = ["--what-if", "fixed.ts", "--id", "part", "--diff", "remembered.jsonl"];
+    const killed = await headwater(["replay", "weights", ...asked], {
       cwd,
       env: { HEADWATER_FAIL_AT: point },
     });
@@ -449,6 +450,19 @@ export default p;
       readFileSync(join(cwd, "whole.jsonl"), "utf8"),
     );
     expect(jsonLines("out.jsonl")).toHaveLength(150);
+    // It knows the file that it was told to write when it was begun; only looking at it writes nothing.
+    await replays("show", "part");
+    expect(existsSync(join(cwd, "remembered.jsonl"))).toBe(false);
+    const elsewhere = join(cwd, "elsewhere");
+    mkdirSync(elsewhere);
+    const again = await headwater(
+      ["replay", "resume", "part", "--log", `lmdb:${join(cwd, ".headwater")}`, "--json"],
+      { cwd: elsewhere },
+    );
+    expect(again.code, again.stderr).toBe(0);
+    expect(readFileSync(join(cwd, "remembered.jsonl"), "utf8")).toBe(
+      readFileSync(join(cwd, "whole.jsonl"), "utf8"),
+    );
     const { seconds: _, ...found } = report;
     expect(await replays("show", "part")).toMatchObject({
       status: "done",
@@ -483,8 +497,20 @@ export default p;
     expect(report).toMatchObject({ records: 400, steps: 800, diff: { same: 800 } });
 
     await whatIf("--what-if", "1", "--id", "other");
-    await replays("stop", "other");
-    const stopped = await headwater(["replay", "resume", "other", "--json"], { cwd });
+    // One that is done is done, whatever is asked of it.
+    const done = await replays("stop", "other");
+    expect(done.status).toBe("done");
+    expect(await replays("resume", "other")).toMatchObject({ records: 400, diff: { same: 800 } });
+    expect((await replays("list")).map(({ status }: { status: string }) => status)).toEqual(["done", "done"]);
+
+    const ended = place.start(
+      ["replay", "weights", "--what-if", "1", "--id", "third", "--rate", "40", "--full", "--json"],
+      { cwd },
+    );
+    await until(async () => (await replays("list")).at(-1)?.status === "running");
+    await replays("stop", "third");
+    expect(jsonError(await ended.ended)).toMatchObject({ message: "the replay was asked to stop" });
+    const stopped = await headwater(["replay", "resume", "third", "--json"], { cwd });
     expect(jsonError(stopped)).toMatchObject({ code: "BadUsage", message: "it was stopped for good" });
     const unknown = await headwater(["replay", "show", "nothing", "--json"], { cwd });
     expect(jsonError(unknown)).toMatchObject({ code: "BadUsage", where: "nothing" });
