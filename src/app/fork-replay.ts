@@ -14,6 +14,7 @@ import { doubtsOf, isBroken } from "../runtime/fork-gaps.ts";
 import { runFork } from "../runtime/fork-run.ts";
 import { type LostRecords, lostRecords } from "../runtime/lost-records.ts";
 import { newlyRefused } from "../runtime/newly-refused.ts";
+import { openWindows } from "../runtime/open-windows.ts";
 import { paceOf } from "../runtime/pace.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
 import { putBackIn } from "../runtime/put-back.ts";
@@ -170,6 +171,7 @@ export async function compareFork(
     only?.quarantined && selection !== undefined
       ? await refusedInFork(log, name, forked.current, selection.refused, doubts, signal)
       : undefined;
+  const open = await openWindows(log, history.pipeline, plan, window.to);
   const [reexecuted, reused] = [stepsOf(counts, false), stepsOf(counts, true)];
   return {
     id,
@@ -192,6 +194,7 @@ export async function compareFork(
     effectsGone: await effectsGoneIn(log, run),
     quarantined: refused && reportRefused(refused),
     newlyRefused: newly.length === 0 ? undefined : newly,
+    stillOpen: open.length === 0 ? undefined : open,
   };
 }
 

@@ -149,5 +149,10 @@ export interface WhatIfReport {
    * refuses some, in the order of the pipeline; `undefined`: there are none. `headwater quarantine list P~ID` has them all.
    */
   readonly newlyRefused: readonly NewlyRefused[] | undefined;
+  /**
+   * Stages with windows, or with records that wait to be joined, that may still be open at `to`: these have given nothing
+   * yet in the replay, and what they gave later is not compared. `undefined`: there are none, or all inputs had ended.
+   */
+  readonly stillOpen: readonly string[] | undefined;
   readonly seconds: number;
 }

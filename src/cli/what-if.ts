@@ -57,6 +57,7 @@ export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly s
     ).map((line) => `  ${line}`),
     ...diff.sinks.flatMap(fieldLines),
     ...exampleLines(diff),
+    ...stillOpenLines(report),
     ...(report.seconds === undefined ? [] : [`time       ${formatSeconds(report.seconds)}`]),
   ];
 }
@@ -85,6 +86,13 @@ function putBackLines({ putBack }: Omit<WhatIfReport, "seconds">): string[] {
   return [
     `put back   ${formatNumber(putBack.records)} refused records were put back then, and are not in the replay: what came of them is gone`,
     `  the first is ${putBack.first}; --quarantined tells which would pass`,
+  ];
+}
+
+function stillOpenLines({ stillOpen, to }: Omit<WhatIfReport, "seconds">): string[] {
+  if (stillOpen === undefined) return [];
+  return [
+    `open       ${stillOpen.join(", ")}: what was open at ordinal ${to} has given nothing yet, and is not compared`,
   ];
 }
 

@@ -192,6 +192,34 @@ describe("headwater replay --what-if", () => {
     }
   });
 
+  it("says that windows that are open where it ends are not compared", async () => {
+    const module = (result: string) => `import { pipeline, reducer, tumbling } from "headwater";
+const p = pipeline("weights", { partitions: 2 });
+p.source("in", { key: (r) => (r as { n: number }).n % 2, eventTime: (r) => (r as { n: number }).n * 1000 })
+  .window("minutes", tumbling("1m"), {
+    aggregate: reducer({ init: () => 0, step: (sum, r) => sum + (r as { n: number }).n, merge: (a, b) => a + b }),
+    emit: (sum, { key, start }) => ({ key, start, sum: ${result} }),
+  })
+  .sink("out");
+export default p;
+`;
+    writeFileSync(join(cwd, "p.ts"), module("sum"));
+    await run("p.ts", 0, 100);
+    writeFileSync(join(cwd, "q.ts"), module("-sum"));
+    const whole = await whatIf("--what-if", "q.ts");
+    expect(whole).toMatchObject({ stillOpen: null, diff: { changed: 4 } });
+    // The 51st is in the first minute, which is through only with the 61st.
+    const to = String((await ordinals())[50]);
+    const part = await whatIf("--what-if", "q.ts", "--to", to, "--id", "part");
+    expect(part).toMatchObject({ stillOpen: ["minutes"], diff: { same: 0, changed: 0 } });
+    const { stdout } = await headwater(["replay", "show", "part"], { cwd });
+    expect(stdout).toContain(
+      `open       minutes: what was open at ordinal ${to} has given nothing yet, and is not compared`,
+    );
+    await run("p.ts", 100, 120, "--keep-open");
+    expect(await whatIf("--what-if", "q.ts")).toMatchObject({ stillOpen: ["minutes"] });
+  });
+
   it("begins in the middle from the state of then, by whatever version had made it", async () => {
     define("p.ts", { weigh: "return 10 * n" });
     await run("p.ts", 0, 60);
