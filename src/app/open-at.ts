@@ -27,7 +27,8 @@ import { checkKey, checkPoint, pipelineNameOf, stateInHistory } from "./state.ts
  * has not come to, that is none, or in event time where there is none.
  */
 export async function openAt(request: OpenAtRequest): Promise<PipelineView> {
-  checkPoint(request.at);
+  // `undefined` would be the end of the log for others, and is a mistake here.
+  checkPoint(request.at ?? (null as never));
   const surroundings = createSurroundings();
   const pipeline = await pipelineNameOf(surroundings, request.pipeline);
   const log = await openLog(request.log, { readOnly: true });

@@ -7,6 +7,7 @@ import { windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
 import type { ReplayReport, ReplayRequest } from "./replay-types.ts";
+import { checkPoint } from "./state.ts";
 import { beginKept, verifyKept } from "./verification-kept.ts";
 import { verifyAll } from "./verification-report.ts";
 
@@ -22,6 +23,8 @@ export { whatIf } from "./what-if.ts";
  * `IncompatibleDeployment` where the code was not kept, `Stopped`.
  */
 export async function replay(request: ReplayRequest): Promise<ReplayReport> {
+  checkPoint(request.from, "from");
+  checkPoint(request.to, "to");
   const surroundings = createSurroundings();
   const { bundler, ids, clock } = surroundings;
   const { id } = request;

@@ -45,14 +45,14 @@ export async function stateAt(request: StateRequest): Promise<StageState> {
 }
 
 /** What the compiler sees to where there is one. Throws `BadUsage`. */
-export function checkPoint(at: HistoryPoint | undefined): void {
+export function checkPoint(at: HistoryPoint | undefined, name = "at"): void {
   const { ordinal, eventTime, logTime }: { ordinal?: number; eventTime?: number; logTime?: number } =
     at ?? {};
   const point = ordinal ?? eventTime ?? logTime;
   const bad = at !== undefined && !Number.isSafeInteger(point);
   if (bad || (ordinal ?? 0) < THROUGH_NOTHING) {
     throw new HeadwaterError("BadUsage", "the point that is asked for is neither an ordinal nor a time", {
-      where: "at",
+      where: name,
       hint: "Give { ordinal }, { eventTime } or { logTime }, a whole number; times in milliseconds since 1970.",
     });
   }

@@ -21,6 +21,7 @@ import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import { idInUse } from "./replay-id.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
+import { checkPoint } from "./state.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
 
 const NOTHING_REUSED: Reuse = { reused: [], cuts: [] };
@@ -37,6 +38,9 @@ const ID_CHARS = 8;
  * which it can be resumed.
  */
 export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
+  checkPoint(request.from, "from");
+  checkPoint(request.to, "to");
+  mustChangeSomething(request);
   const surroundings = createSurroundings();
   const { bundler, clock, ids } = surroundings;
   const id = request.id ?? ids.uuid().slice(0, ID_CHARS);
@@ -92,6 +96,15 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   } finally {
     await log.close();
   }
+}
+
+/** What the compiler does not see to: without either it would be compared with itself. */
+function mustChangeSomething({ whatIf: other, parameters }: WhatIfRequest): void {
+  if (other !== undefined || (parameters?.size ?? 0) > 0) return;
+  throw new HeadwaterError("BadUsage", "there is no other code, and no other parameters, to compare with", {
+    where: "whatIf",
+    hint: "Give whatIf (a module's path, or the number of a version), or parameters.",
+  });
 }
 
 /** A window up to where its history can have no more records, and where all of it has gone through the pipeline. */

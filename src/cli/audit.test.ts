@@ -35,6 +35,12 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 describe("headwater audit", () => {
+  it.each(["x", "", "0", "1.5", "-1", "1%"])("says what was typed where %j is no share", async (text) => {
+    const { code, stderr } = await audit("--reexecute", text);
+    expect(code).toBe(2);
+    expect(stderr).toContain(`not a share of all inputs: ${JSON.stringify(text)}: --reexecute`);
+  });
+
   it("finds a log that goes on from its checkpoints good", async () => {
     const [one, two] = [await key("one"), await key("two")];
     await sign("one", "first.note");

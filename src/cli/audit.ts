@@ -11,7 +11,7 @@ interface AuditOptions {
   readonly checkpoint?: readonly string[];
   readonly verifier?: readonly string[];
   readonly check?: readonly string[];
-  readonly reexecute?: number;
+  readonly reexecute?: string;
   readonly seed?: string;
 }
 
@@ -40,12 +40,19 @@ export function auditCommand(io: Io, done: (code: number) => void): Command {
     .option("--checkpoint <file>", "a note that headwater checkpoint signed; repeat it for several", collect)
     .option("--verifier <key>", "whose notes are believed: name+id+base64; repeat it for several", collect)
     .option("--check <module>", "a check of your own, run besides; repeat it for several", collect)
-    .option("--reexecute <rate>", "run this share of all inputs again, such as 0.01, and compare", Number)
+    .option("--reexecute <rate>", "run this share of all inputs again, such as 0.01, and compare")
     .option("--seed <text>", "reexecute: decides which inputs (default: the log's id)")
     .addHelpText("after", EXAMPLES)
     .action(async (pipeline: string | undefined, own: AuditOptions, command: Command) => {
       done(await audit(io, pipeline, own, commonOptions(command.optsWithGlobals(), io)));
     });
+}
+
+function shareOf(text: string): number {
+  const share = Number(text);
+  if (text.trim() !== "" && share > 0 && share <= 1) return share;
+  const hint = "Give a number above 0, and at most 1: 0.01 is one in a hundred.";
+  throw badUsage(`not a share of all inputs: ${JSON.stringify(text)}`, "--reexecute", hint);
 }
 
 async function audit(
@@ -58,6 +65,7 @@ async function audit(
     const hint = "Give the key that headwater keygen printed: without it the note proves nothing.";
     throw badUsage("a checkpoint needs the key that verifies it", "--verifier", hint);
   }
+  const share = reexecute === undefined ? undefined : shareOf(reexecute);
   const app = await io.loadAudit();
   const bar = new Bar(io, common.quiet, "{events} events read");
   const interrupt = listenForInterrupt(io, { second: () => bar.stop() });
@@ -69,7 +77,7 @@ async function audit(
       checkpoints: checkpoint,
       verifiers: verifier,
       checks: check,
-      ...(reexecute !== undefined && { reexecute }),
+      ...(share !== undefined && { reexecute: share }),
       ...(seed !== undefined && { seed }),
       signal: interrupt.signal,
       onProgress: (events, of) => bar.update(events, of, { events: formatNumber(events) }),

@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { jsonable } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
@@ -130,11 +131,25 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
     });
     await print(io, common, report, whatIfLines);
     return EXIT.ok;
+  } catch (error) {
+    throw ofOldRecords(error, own);
   } finally {
     progress.stop();
     verifying.stop();
     interrupt.release();
   }
+}
+
+/** Nothing is there of the last hours, by event time: perhaps it was accepted then, and happened long ago. */
+function ofOldRecords(error: unknown, { from, to, logTime }: ReplayOptions): unknown {
+  const relative = [from, to].some((text) => text?.startsWith("-"));
+  if (!relative || logTime || !isHeadwaterError(error, "BadUsage")) return error;
+  if (error.where?.startsWith("ordinals ") !== true) return error;
+  return new HeadwaterError("BadUsage", error.message, {
+    where: error.where,
+    hint: `${error.hint} Times are those of the records themselves; with --log-time, those at which they were accepted.`,
+    cause: error,
+  });
 }
 
 async function print<T>(

@@ -246,7 +246,10 @@ export async function loadDeployedCode(
   const info = await log.streamInfo(stream);
   const code = await readChunks(log, stream, "CodeChunk", 0, (info?.lastRevision ?? -1) + 1);
   if (!equalBytes(sha256(code), deployed.code)) {
-    throw new HeadwaterError("LogDamaged", "deployed code does not have its digest", { where: stream });
+    throw new HeadwaterError("LogDamaged", "deployed code does not have its digest", {
+      where: stream,
+      hint: "It cannot be run. headwater audit shows whether more is damaged; go on from a copy of the log that is whole.",
+    });
   }
   const bundle = { code, module: deployed.module ?? "pipeline.js" };
   return { bundle, exported: bundler.load(bundle) };

@@ -1,7 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { replay as replayIn } from "../../src/app/replay.ts";
+import { openAt } from "../../src/app/open-at.ts";
+import { replay as replayIn, whatIf } from "../../src/app/replay.ts";
 import type { ReplayProgress } from "../../src/app/replay-types.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { acceptedOrdinals } from "../simulation/log-content.ts";
@@ -174,6 +175,49 @@ export default p;
       expect(ended.code, args.join(" ")).toBe(exit);
     }
   });
+});
+
+it("says which times are meant where nothing is recent", async () => {
+  const text = `import { pipeline } from "headwater";
+const p = pipeline("weights");
+p.source("in", { eventTime: (row) => (row as { n: number }).n * 1000 }).map("weigh", (row) => row).sink("out");
+export default p;
+`;
+  writeFileSync(join(cwd, "p.ts"), text);
+  await run(0, 10);
+  for (const more of [[], ["--what-if", "1", "--full"]]) {
+    const old = await headwater(["replay", "weights", "--from", "-2h", ...more, "--json"], { cwd });
+    expect(jsonError(old)).toMatchObject({ code: "BadUsage", hint: expect.stringContaining("--log-time") });
+    const recent = await headwater(["replay", "weights", "--from", "-2h", "--log-time", ...more, "--json"], {
+      cwd,
+    });
+    expect(JSON.parse(recent.stdout)).toMatchObject({ records: 10 });
+  }
+  const ahead = await headwater(["replay", "weights", "--from", "2020-01-01T00:00:00Z", "--json"], { cwd });
+  expect(jsonError(ahead).hint).not.toContain("--log-time");
+});
+
+it("tells a program what is wrong with what it asks", async () => {
+  define("return n");
+  await run(0, 10);
+  const of = { log: `lmdb:${join(cwd, ".headwater")}`, pipeline: "weights" };
+  const points = ["2015-09-12T12:00:00Z", { foo: 1 }, { ordinal: "7" }, { eventTime: 0.5 }, null];
+  for (const point of points as never[]) {
+    for (const end of ["from", "to"]) {
+      const bad = { code: "BadUsage", where: end, hint: expect.stringContaining("{ eventTime }") };
+      await expect(replayIn({ ...of, [end]: point })).rejects.toMatchObject(bad);
+      await expect(whatIf({ ...of, whatIf: "1", [end]: point })).rejects.toMatchObject(bad);
+    }
+  }
+  for (const at of [undefined, ...points] as never[]) {
+    await expect(openAt({ ...of, at })).rejects.toMatchObject({ code: "BadUsage", where: "at" });
+  }
+  for (const more of [{}, { parameters: new Map() }]) {
+    await expect(whatIf({ ...of, ...more })).rejects.toMatchObject({
+      code: "BadUsage",
+      message: expect.stringContaining("no other code"),
+    });
+  }
 });
 
 describe("headwater audit --reexecute", () => {

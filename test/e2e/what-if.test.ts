@@ -387,7 +387,11 @@ export default p;
     writeFileSync(file, data);
     for (const args of [[], ["--what-if", "1"], ["--set", "weigh.none=1"]]) {
       const ended = await headwater(["replay", "weights", ...args, "--json"], { cwd });
-      expect(jsonError(ended)).toMatchObject({ code: "LogDamaged", where: expect.stringMatching(/^code_/) });
+      expect(jsonError(ended)).toMatchObject({
+        code: "LogDamaged",
+        where: expect.stringMatching(/^code_/),
+        hint: expect.stringContaining("headwater audit"),
+      });
       expect(ended.code).toBe(3);
     }
     await place.clear();
