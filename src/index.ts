@@ -44,6 +44,7 @@ export type {
 } from "./app/state-types.ts";
 export type {
   ForkProgress,
+  NewlyRefused,
   OutputsDiff,
   SinkDifference,
   WhatIfReport,
