@@ -9,13 +9,14 @@ import type { Bundle } from "../ports/bundler.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { highestThrough, lastThrough, lowestThrough } from "../runtime/completed.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
-import { definitionOf, loadDeployedCode } from "../runtime/deployment.ts";
+import { definitionOf, loadDeployedCode, readDeployedCode } from "../runtime/deployment.ts";
 import { DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts";
 import { mustFit } from "../runtime/fork-fit.ts";
-import { type Reuse, reusableSegments } from "../runtime/fork-reuse.ts";
+import { deploymentsIn, type Reuse, reusableSegments } from "../runtime/fork-reuse.ts";
 import { keptWindow, servedWindow } from "../runtime/fork-window.ts";
 import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
+import { runtimeVersions } from "../runtime/versions.ts";
 import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
@@ -62,7 +63,11 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
       ? NOTHING_REUSED
       : await reusableSegments({
           ...{ log, history, plan, bundle, ...kept.window },
-          sameFunctions: sameFunctions(bundler),
+          runtime: runtimeVersions(),
+          sameFunctions: sameFunctions(bundler, async () => {
+            const ran = deploymentsIn({ history, ...kept.window });
+            return [bundle, ...(await Promise.all(ran.map((one) => readDeployedCode(log, one))))];
+          }),
         });
     const { window, effectsGone } =
       request.newEffects === "called"
