@@ -52,7 +52,14 @@ describe("what a bundle makes something else of", () => {
     ["Object.assign(JSON, { stringify: () => 'x' });", ["JSON"]],
     ["if (Number.EPSILON === 1) {}", []],
     ["Number.prototype.twice = function () { return 2; };", [...NAMES].sort()],
-    ["Object.defineProperty(Number, 'x', {});", [...NAMES].sort()],
+    ["Object.defineProperty(Number, 'x', {});", ["Number"]],
+    ["Object.defineProperty(Number.prototype, 'x', {});", [...NAMES].sort()],
+    ["const all = Array.prototype; all.first = 1;", [...NAMES].sort()],
+    ["globalThis.Map = class {};", ["Map"]],
+    ["const g = globalThis; g.Map = 1;", [...NAMES].sort()],
+    ["(1).constructor.prototype.x = 1;", [...NAMES].sort()],
+    ["const has = Object.prototype.hasOwnProperty; if (a === Object.prototype) b();", []],
+    ["a.Map = 1; a.b.JSON();", []],
     ["Map = class {};", ["Map"]],
   ])("%s", async (text, others) => {
     expect(await of(text)).toEqual(others);

@@ -35,27 +35,46 @@ export async function namesOutside(text: string): Promise<ReadonlySet<string> | 
   return undefined;
 }
 
-/** What changes what every value has, or may: but for what esbuild itself puts into each bundle. */
-const PATCHES = /\bprototype\b|__proto__|setPrototypeOf|defineProperty|globalThis|\bglobal\b/;
-const ESBUILDS_OWN =
-  /(?<=var __hasOwnProp = )Object\.prototype\.hasOwnProperty;|(?<=var __defProp = )Object\.defineProperty;/g;
-const ASSIGNED = new RegExp(
-  `${MARK}(\\w+)\\s*(?:\\.[\\w$]+|\\[[^\\]]*\\])*\\s*(?:[-+*/%&|^?]|\\*\\*|&&|\\|\\|)?=(?![=>])`,
-  "g",
+const MEMBERS = "(?:\\.[\\w$]+|\\[[^\\]]*\\])";
+const ASSIGNS = "\\s*(?:[-+*/%&^|?]|\\*\\*|&&|\\|\\||\\?\\?|<<|>>>?)?=(?![=>])";
+const CHANGES = "\\b(?:define(?:Property|Properties)|assign|setPrototypeOf|set)\\(\\s*";
+/** A global, or something that it has, is made another. */
+const CHANGED = [`${MARK}(\\w+)${MEMBERS}*${ASSIGNS}`, `${CHANGES}${MARK}(\\w+)`].map(
+  (pattern) => new RegExp(pattern, "g"),
 );
-const HANDED_ON = new RegExp(`\\bassign\\(\\s*${MARK}(\\w+)`, "g");
+/** What all values of a kind have is made another, or given to who may do so; or globals, by a name that is computed. */
+const CHANGED_FOR_ALL = [
+  `${MARK}\\w+\\.prototype${MEMBERS}+${ASSIGNS}`,
+  `${CHANGES}${MARK}\\w+\\.prototype`,
+  `(?:[^=!]=|\\(|return)\\s*${MARK}\\w+\\.prototype\\s*[;,)}\\n]`,
+  `\\.(?:__proto__|constructor\\.prototype)${MEMBERS}+${ASSIGNS}`,
+  `\\[\\s*"(?:__proto__|prototype)"\\s*\\]`,
+  `\\bglobal(?:This)?\\s*\\[`,
+  `(?:[^=!]=|[(,:[]|return)\\s*global(?:This)?\\s*[;,)\\]}\\n]`,
+].map((pattern) => new RegExp(pattern));
+/** How esbuild writes `globalThis.name ??= value` for older engines. */
+const LOWERED = /\((_\w+) = globalThis\)\.(\w+) (?:\?\?|\|\|) \(\1\.\2 = /g;
+const CHANGED_BY_NAME = new RegExp(`\\bglobal(?:This)?\\.(\\w+)${MEMBERS}*${ASSIGNS}`, "g");
+/** Whose kinds values may be of. */
+const KINDS = "Array BigInt Boolean Function Map Number Object RegExp Set String Symbol".split(" ");
 
 /** See `NameFinder`. What cannot be told counts as another. */
 export async function othersIn(bundle: Bundle, names: ReadonlySet<string>): Promise<ReadonlySet<string>> {
   const { transform } = await import("esbuild");
-  const text = new TextDecoder().decode(bundle.code).replace(ESBUILDS_OWN, "0;");
-  if (PATCHES.test(text) || text.includes(MARK)) return names;
+  const text = new TextDecoder().decode(bundle.code);
+  if (text.includes(MARK)) return names;
   try {
-    const { code, warnings } = await transform(text, { ...markOf([...names]), target: "node20" });
+    const marked = await transform(text, { ...markOf([...names, ...KINDS]), target: "node20" });
+    const { warnings } = marked;
+    const code = marked.code.replace(LOWERED, "(globalThis.$2 = ");
     if (warnings.some(({ id }) => id === "assign-to-define")) return names;
-    // What is left as it was is declared somewhere, or only looks like a name.
-    const others = new Set((code.match(IDENTIFIER) ?? []).filter((name) => names.has(name)));
-    for (const pattern of [ASSIGNED, HANDED_ON]) {
+    if (CHANGED_FOR_ALL.some((pattern) => pattern.test(code))) return names;
+    // What is left as it was is declared somewhere, or only looks like a name; not what stands behind a dot.
+    const others = new Set<string>();
+    for (const { 0: name, index } of code.matchAll(IDENTIFIER)) {
+      if (names.has(name) && code[index - 1] !== ".") others.add(name);
+    }
+    for (const pattern of [...CHANGED, CHANGED_BY_NAME]) {
       for (const [, name = ""] of code.matchAll(pattern)) others.add(name);
     }
     return others;
