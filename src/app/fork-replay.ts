@@ -13,6 +13,7 @@ import { untilAsked } from "../runtime/fork-asks.ts";
 import { doubtsOf, isBroken, recordedFrom } from "../runtime/fork-gaps.ts";
 import { runFork } from "../runtime/fork-run.ts";
 import { type LostRecords, lostRecords } from "../runtime/lost-records.ts";
+import { newlyRefused } from "../runtime/newly-refused.ts";
 import { paceOf } from "../runtime/pace.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
 import { putBackIn } from "../runtime/put-back.ts";
@@ -63,7 +64,10 @@ export async function runAndCompare(
   try {
     await runTo(surroundings, log, run, request, targets, board, until.signal);
     stopProgress();
-    const report = await compareFork(surroundings, log, run, request.diff, until.signal);
+    until.end();
+    // Once it is through it is done: what is asked of it from then on changes nothing.
+    const signal = request.signal ?? new AbortController().signal;
+    const report = await compareFork(surroundings, log, run, request.diff ?? run.fork.diff, signal);
     return { ...report, seconds: (clock.monotonic() - begun) / 1_000 };
   } catch (error) {
     const { signal } = until;
@@ -150,12 +154,18 @@ export async function compareFork(
     ...history.all.map((deployed) => structureOf(deployed, history.pipeline).definition),
   ];
   const doubts = isBroken(lost) ? doubtsOf(lost, definitions, window.from) : undefined;
+  const told = only && {
+    before: tells(only.source, chosen?.before),
+    after: tells(only.source, chosen?.after),
+  };
   const diff = await diffFork(surroundings, {
     ...{ log, history, forked, plan, window, file, taken, signal },
     doubts,
-    ...(only !== undefined && {
-      told: { before: tells(only.source, chosen?.before), after: tells(only.source, chosen?.after) },
-    }),
+    ...(told !== undefined && { told }),
+  });
+  const newly = await newlyRefused({
+    ...{ log, history, forked, ...window, signal },
+    ...(told?.after !== undefined && { told: told.after }),
   });
   const refused =
     only?.quarantined && selection !== undefined
@@ -184,6 +194,7 @@ export async function compareFork(
       gone.first === undefined ? undefined : { records: gone.records, first: gone.first, asked: fork.since },
     effectsGone: await effectsGoneIn(log, run),
     quarantined: refused && reportRefused(refused),
+    newlyRefused: newly.length === 0 ? undefined : newly,
   };
 }
 

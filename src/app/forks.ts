@@ -86,8 +86,9 @@ export async function resumeReplay(request: ResumeRequest): Promise<WhatIfReport
   }
 }
 
-/** Throws `BadUsage` where a replay cannot be gone on with. */
-async function mustBeFree({ clock, processes }: Surroundings, log: EventLog, name: string): Promise<void> {
+/** Throws `BadUsage` where a replay cannot be gone on with. One that is through is done, whatever was asked of it then. */
+async function mustBeFree(surroundings: Surroundings, log: EventLog, name: string): Promise<void> {
+  const { clock, processes } = surroundings;
   const other = await processAtWork({ log, clock, processes, pipeline: name });
   if (other !== undefined) {
     throw refused(
@@ -96,14 +97,22 @@ async function mustBeFree({ clock, processes }: Surroundings, log: EventLog, nam
       "Pause it there first: headwater replay pause.",
     );
   }
-  if ((await askedOf(log, name)) === "stop") {
+  if ((await askedOf(log, name)) === "stop" && !(await isDone(surroundings, log, name))) {
     throw refused(name, "it was stopped for good", "Begin another one, with another id.");
   }
 }
 
+/** Whether a replay is through, so that nothing can be asked of it any more. */
+async function isDone(surroundings: Surroundings, log: EventLog, name: string): Promise<boolean> {
+  const verification = await readVerification(log, name);
+  if (verification !== undefined) return verification.report !== undefined;
+  const fork = await forkIn(surroundings, log, name);
+  return (await throughOf(log, fork)) >= fork.fork.to;
+}
+
 /**
  * Asks whoever is at a replay to stand still, or to end it for good: `headwater replay pause`, `stop`. Answers how it is
- * when it was asked. Throws `BadUsage` for an id that is not there.
+ * when it was asked; nothing is asked of one that is done. Throws `BadUsage` for an id that is not there.
  */
 export async function askReplay({
   log: spec,
@@ -116,7 +125,9 @@ export async function askReplay({
     const name = await nameOf(log, id);
     const fork =
       (await readVerification(log, name)) === undefined ? await forkIn(surroundings, log, name) : undefined;
-    await askOf(log, surroundings.clock, surroundings.processes, name, ask);
+    if (!(await isDone(surroundings, log, name))) {
+      await askOf(log, surroundings.clock, surroundings.processes, name, ask);
+    }
     if (fork !== undefined) return await summaryOf(surroundings, log, fork);
     const summary = await verificationSummary(surroundings, log, name);
     if (summary === undefined) throw unknownPipeline(name);

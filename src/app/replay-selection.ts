@@ -66,7 +66,7 @@ export interface SelectedHistory {
 
 /**
  * What a selection chooses in a window; `undefined` where it says no more than a source, or nothing. Throws `BadUsage`
- * where it chooses nothing, and as `select`.
+ * where it chooses nothing, `RecordGone` where that cannot be told, and as `select`.
  */
 export async function chosenIn(
   within: SelectedHistory,
@@ -82,6 +82,14 @@ export async function chosenIn(
     throw new HeadwaterError("BadUsage", "no stage has refused a record there", {
       where: only.stage === undefined ? where : `stage ${only.stage}, ${where}`,
       hint: `headwater quarantine list ${pipeline} shows what was refused. What sources rejected never ran.`,
+    });
+  }
+  const unknown = selection.unknown ?? 0;
+  if (unknown > 0) {
+    const message = `no record has the key ${keyText(only.key)} there but maybe some of ${unknown} that were let go of`;
+    throw new HeadwaterError("RecordGone", message, {
+      where: only.source === undefined ? where : `source ${only.source}, ${where}`,
+      hint: 'See "How long history is kept" in the README.',
     });
   }
   throw new HeadwaterError("BadUsage", `no record has the key ${keyText(only.key)} there`, {

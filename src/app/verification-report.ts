@@ -1,5 +1,8 @@
+import { HeadwaterError } from "../core/errors.ts";
 import type { DeployedSelection } from "../core/events.ts";
 import { detailsOf } from "../runtime/divergence-details.ts";
+import { lostRecords } from "../runtime/lost-records.ts";
+import type { GoneInputs } from "../runtime/reexecution.ts";
 import { reportRefused } from "../runtime/refused-again.ts";
 import type { Selection } from "../runtime/selection.ts";
 import type { VerificationState } from "../runtime/verification.ts";
@@ -35,7 +38,7 @@ export async function verifyAll(
     ...(onProgress !== undefined && { onProgress: (progress) => onProgress(progress) }),
   });
   const { steps, diverged, first, gone, refused, seconds } = verified;
-  if (selected === 0 && steps === 0 && gone.inputs === 0) throw nothingIn(history.pipeline, window);
+  if (steps === 0) await mustHaveSomething(of, selected, gone.first);
   return {
     id,
     mode: "verify",
@@ -55,6 +58,26 @@ export async function verifyAll(
     reused: 0,
     seconds,
   };
+}
+
+/** Throws `RecordGone` where nothing was compared because nothing is kept, and `BadUsage` where nothing ever was. */
+async function mustHaveSomething(
+  { log, history: { pipeline, current }, window, signal }: ToVerify,
+  selected: number,
+  gone: GoneInputs | undefined,
+): Promise<void> {
+  const sources = current.sources.map(({ name }) => name);
+  const lost =
+    gone === undefined ? await lostRecords({ log, pipeline, sources, ...window, signal }) : undefined;
+  const where = gone?.address ?? lost?.first;
+  if (where !== undefined) {
+    const reason = gone === undefined ? "records were let go of" : gone.reason;
+    throw new HeadwaterError("RecordGone", `nothing that is asked for can be run again: ${reason}`, {
+      where,
+      hint: 'See "How long history is kept" in the README.',
+    });
+  }
+  if (selected === 0) throw nothingIn(pipeline, window);
 }
 
 async function explained(

@@ -1,10 +1,12 @@
 import type { DeployedSelection } from "../core/events.ts";
+import type { NewlyRefused } from "../runtime/newly-refused.ts";
 import type { OutputDifference } from "../runtime/outputs-diff.ts";
 import type { Rate } from "../runtime/pace.ts";
 import type { RefusedReport } from "../runtime/refused-again.ts";
 import type { HistoryPoint } from "./history-point.ts";
 import type { ReplaySelection } from "./selection-types.ts";
 
+export type { NewlyRefused } from "../runtime/newly-refused.ts";
 export type { OutputDifference } from "../runtime/outputs-diff.ts";
 
 /** What another version of a pipeline is to be run over. At least one of `whatIf` and `parameters` is given. */
@@ -33,7 +35,10 @@ export interface ForkRequest {
   readonly log: string;
   /** Sink → file, or address of a receiver, that gets what the fork has for it. Others hand out nothing. */
   readonly outputs?: ReadonlyMap<string, string>;
-  /** A file that gets all differences as JSON lines, instead of what is in it. */
+  /**
+   * A file that gets all differences as JSON lines, instead of what is in it. It is remembered: gone on with, the replay
+   * writes it unless another is named.
+   */
   readonly diff?: string;
   /** As fast as it goes, if absent. */
   readonly rate?: Rate;
@@ -139,5 +144,10 @@ export interface WhatIfReport {
   readonly effectsGone: GoneEffects | undefined;
   /** Of `quarantined`: what becomes of the refused records. */
   readonly quarantined: RefusedReport | undefined;
+  /**
+   * Records that stages of the fork refuse, and that were not refused there: what came of them is `gone`. Each stage that
+   * refuses some, in the order of the pipeline; `undefined`: there are none. `headwater quarantine list P~ID` has them all.
+   */
+  readonly newlyRefused: readonly NewlyRefused[] | undefined;
   readonly seconds: number;
 }

@@ -85,6 +85,7 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
       ...(window.from !== asking.from && { since: asking.from }),
       ...(effectsGone !== undefined && { effectsGone }),
       ...(only !== undefined && { only }),
+      ...(request.diff !== undefined && { diff: resolve(request.diff) }),
     };
     const forked = forkedPlan(plan, forkedName, fork);
     return await runAndCompare(

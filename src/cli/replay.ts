@@ -48,7 +48,7 @@ Examples:
   headwater replay wikipedia-edits --key "#en.wikipedia" --stage totals
   headwater replay apache-log --quarantined --what-if apache-fixed.ts
   headwater replay wikipedia-edits --what-if pipelines/edits-fixed.ts --diff differences.jsonl
-  headwater replay wikipedia-edits --set large.least=100 --output channels=channels-100.jsonl
+  headwater replay earthquakes --set strong.least=6 --output strong=strong-6.jsonl
   headwater replay wikipedia-edits --what-if 3          (version 3, as it is in the log)`;
 
 /** The command `headwater replay`. `done` is told the exit code. */

@@ -44,6 +44,7 @@ export function whatIfLines(report: Omit<WhatIfReport, "seconds"> & { readonly s
     ...effectsGoneLines(report),
     ...putBackLines(report),
     ...refusedLines(report.quarantined),
+    ...newlyRefusedLines(report),
     `steps      ${formatNumber(report.reexecuted)} run${reused}`,
     `outputs    ${countsText(diff)}`,
     ...table(
@@ -84,6 +85,19 @@ function putBackLines({ putBack }: Omit<WhatIfReport, "seconds">): string[] {
   return [
     `put back   ${formatNumber(putBack.records)} refused records were put back then, and are not in the replay: what came of them is gone`,
     `  the first is ${putBack.first}; --quarantined tells which would pass`,
+  ];
+}
+
+/** What fails now, and had not. */
+function newlyRefusedLines({ newlyRefused, pipeline, id }: Omit<WhatIfReport, "seconds">): string[] {
+  if (newlyRefused === undefined) return [];
+  const records = newlyRefused.reduce((sum, one) => sum + one.records, 0);
+  return [
+    `refused    ${formatNumber(records)} records that were not refused then: headwater quarantine list ${pipeline}~${id}`,
+    ...newlyRefused.map(
+      ({ stage, records, first }) =>
+        `  stage ${stage}: ${formatNumber(records)}, the first is ${first.address}: ${first.message}`,
+    ),
   ];
 }
 

@@ -472,6 +472,8 @@ export interface DeployedFork {
   readonly effectsGone?: string;
   /** Which records are told of when it is compared; all if absent. All are run. */
   readonly only?: DeployedSelection;
+  /** The path of the file that gets all differences, unless another is named when it is gone on with. */
+  readonly diff?: string;
 }
 
 /** Which records of a history a replay tells of. */

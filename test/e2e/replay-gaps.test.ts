@@ -1,6 +1,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openLog } from "../../src/runtime/compose.ts";
+import { acceptedOrdinals } from "../simulation/log-content.ts";
 import { headwater, jsonError, Workplace } from "./command.ts";
 import { clearSound } from "./open-log.ts";
 
@@ -122,6 +124,45 @@ describe("a replay over records of which some were let go of", () => {
     expect(people.stdout).toContain(
       `All ${sample.checked} inputs that can be run again give in every step what was recorded.`,
     );
+  });
+
+  it("verifies nothing where nothing is left, and says so", async () => {
+    define("p.ts", "return n");
+    await runAndLetGo();
+    const { report } = await replay();
+    expect(report.unverifiable).toBeGreaterThan(10);
+    const first = report.firstGone.address;
+    const log = await openLog(`lmdb:${join(cwd, ".headwater")}`, { readOnly: true });
+    const end = String((await acceptedOrdinals(log, "weights", "in"))[5]);
+    await log.close();
+    for (const more of [
+      ["--to", end],
+      ["--record", "source_weights.in@0", "--to", end],
+      ["--key", "0", "--to", end],
+      ["--to", end, "--id", "kept"],
+    ]) {
+      const ended = await headwater(["replay", "weights", "--json", ...more], { cwd });
+      expect([ended.code, jsonError(ended).code], ended.stderr + ended.stdout).toEqual([2, "RecordGone"]);
+    }
+    const whole = await headwater(["replay", "weights", "--to", end], { cwd });
+    expect(whole.stderr).toContain("nothing that is asked for can be run again");
+    expect(whole.stderr).toContain(first.slice(0, -1));
+  });
+
+  it("says so, too, where the steps themselves were let go of", async () => {
+    define("p.ts", "return n");
+    await run("p.ts", 0, 100);
+    await run("p.ts", 100, 200);
+    const set = await headwater(["log", "retain", "weights", "--steps", "events=40"], { cwd });
+    expect(set.code, set.stderr).toBe(0);
+    await run("p.ts", 200, 300);
+    const whole = await headwater(["replay", "weights", "--what-if", "1", "--full", "--json"], { cwd });
+    const { gone, from } = JSON.parse(whole.stdout);
+    expect(gone.records).toBeGreaterThan(10);
+    const ended = await headwater(["replay", "weights", "--to", String(Math.floor(from / 2)), "--json"], {
+      cwd,
+    });
+    expect([ended.code, jsonError(ended).code], ended.stderr + ended.stdout).toEqual([2, "RecordGone"]);
   });
 
   it("runs a sample through stages without state, each record by itself", async () => {

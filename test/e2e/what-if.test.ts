@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openLog } from "../../src/runtime/compose.ts";
@@ -150,6 +150,46 @@ describe("headwater replay --what-if", () => {
     expect(await contentOfOriginal()).toEqual(before);
     const people = await headwater(["replay", "weights", "--what-if", "fixed.ts"], { cwd });
     expect(people.stdout).toContain("outputs    176 same, 24 changed, 0 added, 0 gone");
+  });
+
+  it("tells what the other code refuses that was not refused then, by stage, with the first reason", async () => {
+    define("p.ts", { weigh: 'if (n === 7) throw new Error("seven"); return n' });
+    await run("p.ts", 0, 100);
+    const fails =
+      'if (n >= 90 || n === 7) throw new Error("no " + n); return n === 50 ? new Date() as never : n';
+    define("fails.ts", { weigh: fails });
+    const report = await whatIf("--what-if", "fails.ts", "--id", "fails");
+    expect(report.newlyRefused).toEqual([
+      {
+        stage: "weigh",
+        records: 11,
+        first: {
+          address: expect.stringMatching(/^steps_weights~fails\.weigh\.000[01]@\d+\.0\/weigh$/),
+          code: "NotCanonical",
+          message: expect.stringContaining("Date"),
+        },
+      },
+    ]);
+    expect(report.diff.sinks[0]).toMatchObject({ sink: "weighed", same: 88, gone: 11 });
+    const { stdout } = await headwater(["replay", "show", "fails"], { cwd });
+    expect(stdout).toContain(
+      "refused    11 records that were not refused then: headwater quarantine list weights~fails",
+    );
+    expect(stdout).toContain(`  stage weigh: 11, the first is ${report.newlyRefused[0].first.address}: `);
+    // The totals of the other keys are those of then.
+    const key = await whatIf("--what-if", "fails.ts", "--key", "0");
+    expect(key.newlyRefused).toMatchObject([{ stage: "weigh", records: 4 }]);
+    // What was refused then is nothing new, and what is taken as it was recorded is not run.
+    const total = "emit: (sum, key) => ({ key, sum: -sum })";
+    writeFileSync(
+      join(cwd, "same.ts"),
+      readFileSync(join(cwd, "p.ts"), "utf8").replace("emit: (sum, key) => ({ key, sum })", total),
+    );
+    for (const more of [[], ["--full"]]) {
+      const same = await whatIf("--what-if", "same.ts", ...more);
+      expect(same.diff.changed).toBe(99);
+      expect(same.newlyRefused).toBeNull();
+    }
   });
 
   it("begins in the middle from the state of then, by whatever version had made it", async () => {
@@ -395,7 +435,8 @@ export default p;
     await run("p.ts", 0, 150);
     define("fixed.ts", {});
     const whole = await whatIf("--what-if", "fixed.ts", "--id", "whole", "--diff", "whole.jsonl");
-    const killed = await headwater(["replay", "weights", "--what-if", "fixed.ts", "--id", "part"], {
+    const asked = ["--what-if", "fixed.ts", "--id", "part", "--diff", "remembered.jsonl"];
+    const killed = await headwater(["replay", "weights", ...asked], {
       cwd,
       env: { HEADWATER_FAIL_AT: point },
     });
@@ -416,6 +457,19 @@ export default p;
       readFileSync(join(cwd, "whole.jsonl"), "utf8"),
     );
     expect(jsonLines("out.jsonl")).toHaveLength(150);
+    // It knows the file that it was told to write when it was begun; only looking at it writes nothing.
+    await replays("show", "part");
+    expect(existsSync(join(cwd, "remembered.jsonl"))).toBe(false);
+    const elsewhere = join(cwd, "elsewhere");
+    mkdirSync(elsewhere);
+    const again = await headwater(
+      ["replay", "resume", "part", "--log", `lmdb:${join(cwd, ".headwater")}`, "--json"],
+      { cwd: elsewhere },
+    );
+    expect(again.code, again.stderr).toBe(0);
+    expect(readFileSync(join(cwd, "remembered.jsonl"), "utf8")).toBe(
+      readFileSync(join(cwd, "whole.jsonl"), "utf8"),
+    );
     const { seconds: _, ...found } = report;
     expect(await replays("show", "part")).toMatchObject({
       status: "done",
@@ -450,8 +504,20 @@ export default p;
     expect(report).toMatchObject({ records: 400, steps: 800, diff: { same: 800 } });
 
     await whatIf("--what-if", "1", "--id", "other");
-    await replays("stop", "other");
-    const stopped = await headwater(["replay", "resume", "other", "--json"], { cwd });
+    // One that is done is done, whatever is asked of it.
+    const done = await replays("stop", "other");
+    expect(done.status).toBe("done");
+    expect(await replays("resume", "other")).toMatchObject({ records: 400, diff: { same: 800 } });
+    expect((await replays("list")).map(({ status }: { status: string }) => status)).toEqual(["done", "done"]);
+
+    const ended = place.start(
+      ["replay", "weights", "--what-if", "1", "--id", "third", "--rate", "40", "--full", "--json"],
+      { cwd },
+    );
+    await until(async () => (await replays("list")).at(-1)?.status === "running");
+    await replays("stop", "third");
+    expect(jsonError(await ended.ended)).toMatchObject({ message: "the replay was asked to stop" });
+    const stopped = await headwater(["replay", "resume", "third", "--json"], { cwd });
     expect(jsonError(stopped)).toMatchObject({ code: "BadUsage", message: "it was stopped for good" });
     const unknown = await headwater(["replay", "show", "nothing", "--json"], { cwd });
     expect(jsonError(unknown)).toMatchObject({ code: "BadUsage", where: "nothing" });
