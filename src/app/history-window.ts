@@ -26,9 +26,9 @@ export interface AskedWindow {
 
 /**
  * Events without a record of the window, in a row, after which {@link WindowSeek.soon} takes it that no more of its
- * records come. Reading so many takes about a millisecond.
+ * records come. Reading so many takes a fraction of a millisecond.
  */
-const QUIET_EVENTS = 16;
+const QUIET_EVENTS = 4;
 
 /**
  * Where the window lies that is asked for. Event times are looked for in all sources that have some, or in the one that
