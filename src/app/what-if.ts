@@ -18,7 +18,7 @@ import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { runAndCompare } from "./fork-replay.ts";
-import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
+import { type HistoryWindow, nothingIn, WindowSeek } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import { idInUse } from "./replay-id.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
@@ -50,9 +50,9 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
     const history = await DeploymentHistory.read(log, bundler, name);
     if (history === undefined) throw unknownPipeline(name);
     const asked = selectionOf(history, request);
-    const asking = await settledWindow(surroundings, log, history, request);
-    const { plan, bundle } = await candidate(surroundings, log, history, request);
     const { signal = new AbortController().signal } = request;
+    const asking = await settledWindow(surroundings, log, history, { ...request, signal });
+    const { plan, bundle } = await candidate(surroundings, log, history, request);
     const of = { log, clock, history, plan, signal };
     const kept = await keptWindow(of, asking);
     const { gaps } = kept;
@@ -104,10 +104,11 @@ async function settledWindow(
   surroundings: Surroundings,
   log: EventLog,
   history: DeploymentHistory,
-  { from, to }: WhatIfRequest,
+  request: WhatIfRequest & { readonly signal: AbortSignal },
 ): Promise<HistoryWindow> {
   const { pipeline, current } = history;
-  const window = await windowOf(log, history, from, to);
+  const { to, signal } = request;
+  const window = await (await WindowSeek.begin(log, history, request)).whole(signal);
   const through = await throughAll(log, pipeline, current);
   const behind = through < (await highestThrough(log, pipeline, current));
   // Of a pipeline that stands still, at a stage that fails, also what it has not come to can be run.
