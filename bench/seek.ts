@@ -1,6 +1,6 @@
 /**
  * How soon a replay has compared its first record, from the call of the library on: in a log of 100 thousand orders and
- * in a long one, from ordinals, event times and log times all over them. One process; both logs in turn. Arguments:
+ * in a long one, from ordinals and log times, and in windows of event times, all over them. One process; both logs in turn. Arguments:
  * records of the long one, seeks. HEADWATER_BENCH_FOLDER names a folder in which the logs are kept for the next time.
  */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -42,7 +42,10 @@ async function pointsIn(dir: string, records: number): Promise<HistoryPoint[]> {
   return points;
 }
 
-/** Milliseconds from the call to the first compared records. */
+/** Of an end in event time. */
+const WINDOW_MS = 1_000;
+
+/** Milliseconds from the call to the first compared records. From an event time it is a window that ends at another. */
 async function seek(dir: string, from: HistoryPoint): Promise<number> {
   const stop = new AbortController();
   let first: number | undefined;
@@ -52,6 +55,7 @@ async function seek(dir: string, from: HistoryPoint): Promise<number> {
       log: `lmdb:${dir}`,
       pipeline: "bench",
       from,
+      ...("eventTime" in from && { to: { eventTime: from.eventTime + WINDOW_MS } }),
       signal: stop.signal,
       onProgress({ steps }) {
         if (steps === 0) return;

@@ -6,6 +6,7 @@ import { takeBack } from "./conservation-retries.ts";
 import {
   beginsWhere,
   type ConservationState,
+  countsFor,
   eventAddress,
   goOn,
   type Unit,
@@ -31,7 +32,7 @@ export function applyAccepted(state: ConservationState, item: AuditedEvent, even
   const unit = unitOf(state, stream, event);
   const { first, count, through, ordinals, rejected } = event;
   goOn(state, item, unit, event);
-  state.counts.rejected += rejected?.count ?? 0;
+  countsFor(state, stream).rejected += rejected?.count ?? 0;
   const again = rejected === undefined ? [] : checkRejected(state, item, rejected);
   if (count > 0 && ordinals !== undefined) {
     let before = unit.through;
@@ -46,7 +47,7 @@ export function applyAccepted(state: ConservationState, item: AuditedEvent, even
     // Throws for a record that goes to no partition, or to two.
     sectionsOf(event.sections, count);
     state.checked += count;
-    state.counts.accepted += count;
+    countsFor(state, stream).accepted += count;
   }
   // What is put back is in batches of its own, and of no input.
   if (!checkRetried(state, item, unit, event, again)) checkInput(state, item, event);

@@ -6,10 +6,12 @@ import {
   type SinkOpened,
   TAKEN_OF_GROUP,
 } from "../src/core/events.ts";
+import { isForkStream } from "../src/core/streams.ts";
 import { type AuditedEvent, fail, isFilled, sinkTaker } from "./audit.ts";
 import {
   beginsWhere,
   type ConservationState,
+  countsFor,
   eventAddress,
   goOn,
   neverFalls,
@@ -39,7 +41,8 @@ export function applyOpened(
   state.sinks.set(stream, { taker, deployment });
   state.units.set(taker, { next: 0, through: -1, cursors, deployment });
   state.targets.delete(targetOf(stream, target));
-  if (!isFilled(target)) return;
+  // A replay's output begins where the replay does.
+  if (!isFilled(target) || isForkStream(stream)) return;
   for (const [upstream, n] of Object.entries(cursors)) {
     if (n === 0) continue;
     const message = `the output begins at ${upstream}@${n}, and not at the beginning of history`;
@@ -80,7 +83,7 @@ export function applyDelivered(state: ConservationState, item: AuditedEvent, eve
   neverFalls(state, item, event.from, event.to);
   countHandedOn(state, item, event, taker, deployment);
   checkContent(state, item, event);
-  state.counts.delivered += event.count;
+  countsFor(state, stream).delivered += event.count;
   const next = event.first + event.count;
   const through = Math.max(unit.through, event.through);
   state.units.set(taker, { next, through, cursors: event.to, deployment });

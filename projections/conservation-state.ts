@@ -16,6 +16,8 @@ import type { TakenRecords } from "./taken-records.ts";
 export interface ConservationState extends Tally {
   readonly pipeline: string | undefined;
   readonly counts: Counts;
+  /** The same of replays of other code. */
+  readonly forkCounts: Counts;
   readonly gone: Record<"accepted" | "inputs" | "delivered", number>;
   readonly kept: KeptStreams;
   readonly taken: TakenRecords;
@@ -75,6 +77,11 @@ export interface TargetState {
 export interface Extent {
   readonly first: number;
   readonly through: number;
+}
+
+/** Where it is counted what became of records in a stream. Those of replays, in forks of their own, are others. */
+export function countsFor({ counts, forkCounts }: ConservationState, stream: string): Counts {
+  return isForkStream(stream) ? forkCounts : counts;
 }
 
 export function noCounts(): Counts {

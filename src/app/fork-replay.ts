@@ -1,4 +1,4 @@
-import { isHeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { DeployedFork } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { sourceStream } from "../core/streams.ts";
@@ -10,7 +10,7 @@ import { structureOf } from "../runtime/deployed-plan.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { probeFromEnvironment } from "../runtime/fail-points.ts";
 import { untilAsked } from "../runtime/fork-asks.ts";
-import { doubtsOf, isBroken } from "../runtime/fork-gaps.ts";
+import { doubtsOf, isBroken, recordedFrom } from "../runtime/fork-gaps.ts";
 import { runFork } from "../runtime/fork-run.ts";
 import { type LostRecords, lostRecords } from "../runtime/lost-records.ts";
 import { newlyRefused } from "../runtime/newly-refused.ts";
@@ -134,6 +134,7 @@ export async function compareFork(
   const { history, plan, window, id, fork } = run;
   const { only } = fork;
   const name = plan.fork?.name ?? "";
+  await mustBeRecorded(log, run);
   const forked = await DeploymentHistory.read(log, surroundings.bundler, name);
   if (forked === undefined) throw unknownPipeline(name);
   const counts = await countSteps(log, plan, window);
@@ -173,6 +174,8 @@ export async function compareFork(
       : undefined;
   const open = await openWindows(log, history.pipeline, plan, window.to);
   const [reexecuted, reused] = [stepsOf(counts, false), stepsOf(counts, true)];
+  // Retention does not wait for comparisons.
+  await mustBeRecorded(log, run);
   return {
     id,
     mode: "what-if",
@@ -196,6 +199,15 @@ export async function compareFork(
     newlyRefused: newly.length === 0 ? undefined : newly,
     stillOpen: open.length === 0 ? undefined : open,
   };
+}
+
+/** What a fork is compared with, and began behind, may be let go of once it is through: then nothing can be said of it. */
+async function mustBeRecorded(log: EventLog, { history, window: { from } }: ForkToRun): Promise<void> {
+  if ((await recordedFrom(log, history, from)) <= from) return;
+  throw new HeadwaterError("RecordGone", "what the replay is to be compared with was let go of since", {
+    where: `${history.pipeline}, ordinal ${from}`,
+    hint: "Run it again, under another id: it begins behind what is gone.",
+  });
 }
 
 async function effectsGoneIn(

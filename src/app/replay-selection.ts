@@ -102,7 +102,8 @@ function keyText(key: DeployedSelection["key"]): string {
   return typeof key === "bigint" ? `${key}` : JSON.stringify(key);
 }
 
-function choosesRecords({ key, record, quarantined }: DeployedSelection): boolean {
+/** Whether a selection says more than a source. */
+export function choosesRecords({ key, record, quarantined }: DeployedSelection): boolean {
   return key !== undefined || record !== undefined || quarantined === true;
 }
 

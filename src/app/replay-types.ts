@@ -16,9 +16,12 @@ export interface ReplayRequest extends ReplaySelection {
   readonly log: string;
   /** The name of a pipeline that is deployed in the log, or its module's path. The code that runs is the log's. */
   readonly pipeline: string;
-  /** Records after this point; the beginning if absent. */
+  /** Records from this point on; the beginning if absent. Of an event time from the first record that is as late. */
   readonly from?: HistoryPoint;
-  /** Records up to this point; the end of the log if absent. */
+  /**
+   * Records up to this point; the end of the log if absent. Of an event time up to the last record of the window that is
+   * not later, however late it came.
+   */
   readonly to?: HistoryPoint;
   /**
    * Small letters, digits and inner hyphens. It is then listed under this id, can be paused, and gone on with after it was

@@ -3,13 +3,13 @@ import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings, openLog } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
-import { windowOf } from "./history-window.ts";
+import { WindowSeek } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
-import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
+import { choosesRecords, chosenIn, resolved, type SelectedHistory, selectionOf } from "./replay-selection.ts";
 import type { ReplayReport, ReplayRequest } from "./replay-types.ts";
 import { checkPoint } from "./state.ts";
 import { beginKept, verifyKept } from "./verification-kept.ts";
-import { verifyAll } from "./verification-report.ts";
+import { type ToVerify, verifyAll } from "./verification-report.ts";
 
 export { lowerPriority } from "../runtime/compose.ts";
 export { askReplay, listReplays, resumeReplay, showReplay } from "./forks.ts";
@@ -37,15 +37,29 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
     const history = await DeploymentHistory.read(log, bundler, name);
     if (history === undefined) throw unknownPipeline(name);
     const asked = selectionOf(history, request);
-    const window = await windowOf(log, history, request.from, request.to);
+    const seek = await WindowSeek.begin(log, history, request);
     const { signal = new AbortController().signal } = request;
-    const within = { surroundings, log, history, window, signal };
+    const verify = async (
+      within: SelectedHistory,
+      { only, selection }: Pick<ToVerify, "only" | "selection">,
+    ): Promise<ReplayReport> => {
+      const report = await verifyAll({ ...within, only, selection }, ids.uuid(), request);
+      return { ...report, seconds: (clock.monotonic() - begun) / 1_000 };
+    };
+    const begin = { surroundings, log, history, signal };
+    // What is compared at once does not wait for the end to be found.
+    const atOnce = id === undefined && request.rate === undefined && !(asked && choosesRecords(asked));
+    const soon = atOnce ? await seek.soon() : undefined;
+    const early = soon && (await verify({ ...begin, window: soon }, { only: asked, selection: undefined }));
+    const window = await seek.whole(signal);
+    // Some of the window's records came later than was looked for at first: all that is in it is gone through again.
+    if (early !== undefined && early.from === window.from && early.to === window.to) return early;
+    const within = { ...begin, window };
     // What chooses nothing is told before anything is written.
     const selection = await chosenIn(within, asked);
     const only = resolved(asked, selection);
     if (id === undefined) {
-      const report = await verifyAll({ ...within, only, selection }, ids.uuid(), request);
-      return { ...report, seconds: (clock.monotonic() - begun) / 1_000 };
+      return await verify(within, { only, selection });
     }
     const of = await beginKept({ ...within, only }, id);
     return await verifyKept({ ...within, only, selection }, { id, name: of }, request);

@@ -19,9 +19,12 @@ export interface WhatIfRequest extends ForkRequest, ReplaySelection {
   readonly parameters?: ReadonlyMap<string, string>;
   /** Of the replay: small letters, digits and inner hyphens; made up if absent. */
   readonly id?: string;
-  /** Records from this point on; the beginning if absent. */
+  /** Records from this point on; the beginning if absent. Of an event time from the first record that is as late. */
   readonly from?: HistoryPoint;
-  /** Records up to this point; as far as the pipeline has come, if absent. */
+  /**
+   * Records up to this point; as far as the pipeline has come, if absent. Of an event time up to the last record of the
+   * window that is not later, however late it came.
+   */
   readonly to?: HistoryPoint;
   /** Everything is run, also what would give what was recorded. */
   readonly full?: boolean;

@@ -9,15 +9,16 @@ import type { Bundle } from "../ports/bundler.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { highestThrough, lastThrough, lowestThrough } from "../runtime/completed.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
-import { definitionOf, loadDeployedCode } from "../runtime/deployment.ts";
+import { definitionOf, loadDeployedCode, readDeployedCode } from "../runtime/deployment.ts";
 import { DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts";
 import { mustFit } from "../runtime/fork-fit.ts";
-import { type Reuse, reusableSegments } from "../runtime/fork-reuse.ts";
+import { deploymentsIn, type Reuse, reusableSegments } from "../runtime/fork-reuse.ts";
 import { keptWindow, servedWindow } from "../runtime/fork-window.ts";
 import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
+import { runtimeVersions } from "../runtime/versions.ts";
 import { runAndCompare } from "./fork-replay.ts";
-import { type HistoryWindow, nothingIn, windowOf } from "./history-window.ts";
+import { type HistoryWindow, nothingIn, WindowSeek } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import { idInUse } from "./replay-id.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
@@ -53,9 +54,9 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
     const history = await DeploymentHistory.read(log, bundler, name);
     if (history === undefined) throw unknownPipeline(name);
     const asked = selectionOf(history, request);
-    const asking = await settledWindow(surroundings, log, history, request);
-    const { plan, bundle } = await candidate(surroundings, log, history, request);
     const { signal = new AbortController().signal } = request;
+    const asking = await settledWindow(surroundings, log, history, { ...request, signal });
+    const { plan, bundle } = await candidate(surroundings, log, history, request);
     const of = { log, clock, history, plan, signal };
     const kept = await keptWindow(of, asking);
     const { gaps } = kept;
@@ -66,7 +67,11 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
       ? NOTHING_REUSED
       : await reusableSegments({
           ...{ log, history, plan, bundle, ...kept.window },
-          sameFunctions: sameFunctions(bundler),
+          runtime: runtimeVersions(),
+          sameFunctions: sameFunctions(bundler, async () => {
+            const ran = deploymentsIn({ history, ...kept.window });
+            return [bundle, ...(await Promise.all(ran.map((one) => readDeployedCode(log, one))))];
+          }),
         });
     const { window, effectsGone } =
       request.newEffects === "called"
@@ -112,10 +117,11 @@ async function settledWindow(
   surroundings: Surroundings,
   log: EventLog,
   history: DeploymentHistory,
-  { from, to }: WhatIfRequest,
+  request: WhatIfRequest & { readonly signal: AbortSignal },
 ): Promise<HistoryWindow> {
   const { pipeline, current } = history;
-  const window = await windowOf(log, history, from, to);
+  const { to, signal } = request;
+  const window = await (await WindowSeek.begin(log, history, request)).whole(signal);
   const through = await throughAll(log, pipeline, current);
   const behind = through < (await highestThrough(log, pipeline, current));
   // Of a pipeline that stands still, at a stage that fails, also what it has not come to can be run.

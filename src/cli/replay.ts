@@ -33,7 +33,8 @@ nothing is written; with --id only how far it is, so that it can be paused, and 
 killed. Another process may run the pipeline meanwhile. Exit code 1: something came out differently.
 
 --from and --to take an ordinal, an ISO 8601 time or a relative time (-2h), and belong to the window. Times are event
-times of records; with --log-time, those at which they were accepted.
+times of records; with --log-time, those at which they were accepted. A window of event times has all records of these
+times, however late they came, and what came between them.
 
 ${SELECTION_HELP}
 

@@ -18,11 +18,17 @@ export interface Bundler {
   places?(bundle: Bundle): (stack: string) => string;
 }
 
-/** Looks into the source text of functions. */
+/** Looks into source text. */
 export interface NameFinder {
   /**
    * The names that the source text of a function refers to and does not itself declare, such as functions of its module
-   * and globals. `undefined`: that cannot be told of this text.
+   * and globals, and its own name where it is used for more than the declaration. `undefined`: that cannot be told of
+   * this text, as of one with `this`, which may be of what is around it.
    */
   namesOutside(text: string): Promise<ReadonlySet<string> | undefined>;
+  /**
+   * Those of `names` that may be something else than the globals of these names to some function of a bundle: it declares
+   * one itself, or changes what one has, or what all values have.
+   */
+  othersIn(bundle: Bundle, names: ReadonlySet<string>): Promise<ReadonlySet<string>>;
 }

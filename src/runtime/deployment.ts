@@ -237,6 +237,12 @@ export async function loadDeployedCode(
   bundler: Bundler,
   deployed: PipelineDeployed,
 ): Promise<{ readonly bundle: Bundle; readonly exported: unknown }> {
+  const bundle = await readDeployedCode(log, deployed);
+  return { bundle, exported: bundler.load(bundle) };
+}
+
+/** The code of a deployment as the log has it. Throws as {@link loadDeployedCode}. */
+export async function readDeployedCode(log: EventLog, deployed: PipelineDeployed): Promise<Bundle> {
   if (deployed.code === undefined) {
     throw new HeadwaterError("IncompatibleDeployment", "the code of this deployment is not in the log", {
       hint: "It was given as an object by a program. Run that program again.",
@@ -251,8 +257,7 @@ export async function loadDeployedCode(
       hint: "It cannot be run. headwater audit shows whether more is damaged; go on from a copy of the log that is whole.",
     });
   }
-  const bundle = { code, module: deployed.module ?? "pipeline.js" };
-  return { bundle, exported: bundler.load(bundle) };
+  return { code, module: deployed.module ?? "pipeline.js" };
 }
 
 /** What a module has to export by default: something made by `pipeline()`. Throws `BadPipeline`. */

@@ -9,7 +9,7 @@ import { addsIndex, type Plan, recordsOf, type Segment } from "../pipeline/plan.
 import type { Bundle } from "../ports/bundler.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { lastThrough } from "./completed.ts";
-import { describeDeployment } from "./deployment.ts";
+import { describeDeployment, type RuntimeVersions } from "./deployment.ts";
 import { type DeploymentHistory, deployedStage } from "./deployment-history.ts";
 
 /** What is to be run over history, and what tells whether it has to be. */
@@ -20,6 +20,8 @@ export interface ReuseQuery {
   readonly bundle: Bundle | undefined;
   readonly from: number;
   readonly to: number;
+  /** What runs it now. */
+  readonly runtime: RuntimeVersions;
   /**
    * Whether functions whose source text is the same are the same: asked of a stage or source whose module is another
    * than then.
@@ -106,7 +108,12 @@ function isKept(segment: Segment, stage: number): boolean {
   return stored >= 0 && segment.captures?.stages[stored]?.level === "all";
 }
 
-function deploymentsIn({ history, from, to }: ReuseQuery): readonly PipelineDeployed[] {
+/** The deployments that ran in a part of history. */
+export function deploymentsIn({
+  history,
+  from,
+  to,
+}: Pick<ReuseQuery, "history" | "from" | "to">): readonly PipelineDeployed[] {
   const first = history.at(from).version;
   const last = history.at(to).version;
   return history.all.filter(({ version }) => first <= version && version <= last);
@@ -153,8 +160,12 @@ async function unchangedStages(
   // Whoever reads it may have to know how far event time had come.
   if (segment.watched && !ran.watched) return 0;
   const now = describeDeployment({ plan, bundle, provenance: "full", runtime: deployed.runtime });
+  // The same text may give something else by another clock's zone, or another list of names of countries.
   const sameCode =
-    now.code !== undefined && deployed.code !== undefined && equalBytes(now.code, deployed.code);
+    now.code !== undefined &&
+    deployed.code !== undefined &&
+    equalBytes(now.code, deployed.code) &&
+    isDeepStrictEqual(placeOf(query.runtime), placeOf(deployed.runtime));
   for (const { from, key } of segment.upstreams) {
     // Of a keyBy that is asked where it stands.
     if (!segment.keyed || sameCode || !("source" in from) || typeof key !== "function") continue;
@@ -169,6 +180,10 @@ async function unchangedStages(
     if (!sameCode && !(await query.sameFunctions(plan, name))) return at;
   }
   return segment.stages.length;
+}
+
+function placeOf({ v8, icu, timeZone }: Pick<RuntimeVersions, "v8" | "icu" | "timeZone">) {
+  return { v8, icu, timeZone };
 }
 
 function sameValues(now: unknown, before: unknown): boolean {

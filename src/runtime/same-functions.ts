@@ -1,27 +1,42 @@
 import type { Plan } from "../pipeline/plan.ts";
-import type { NameFinder } from "../ports/bundler.ts";
+import type { Bundle, NameFinder } from "../ports/bundler.ts";
 import type { ReuseQuery } from "./fork-reuse.ts";
 
 /** Globals that are the same for everybody, and do not change. */
 const FIXED: ReadonlySet<string> = new Set(
   (
     "Array ArrayBuffer BigInt Boolean DataView Error JSON Map Number Object RangeError RegExp Set String SyntaxError " +
-    "Symbol TypeError Uint8Array WeakMap WeakSet decodeURIComponent encodeURIComponent isFinite isNaN parseFloat parseInt"
+    "Symbol TypeError Uint8Array WeakMap WeakSet decodeURIComponent encodeURIComponent isFinite isNaN parseFloat parseInt " +
+    "undefined NaN Infinity"
   ).split(" "),
 );
+/** What values give otherwise where somebody else lives. */
+const OF_PLACE = /toLocale|localeCompare/;
 
 /**
  * Answers of a stage or source whether its functions are what their source text says: they refer to nothing of their
- * module, and to no global that may be another at another time. Then the same text is the same function in every module;
- * of others the whole module counts.
+ * module, and to no global that may be another at another time, or that one of the `bundles` makes another. Then the same
+ * text is the same function in every one of these; of others the whole module counts.
  */
-export function sameFunctions(finder: NameFinder): ReuseQuery["sameFunctions"] {
+export function sameFunctions(
+  finder: NameFinder,
+  bundles: () => Promise<readonly Bundle[]>,
+): ReuseQuery["sameFunctions"] {
   const known = new Map<string, boolean>();
+  let others: Promise<ReadonlySet<string>> | undefined;
+  const othersInAll = async () => {
+    const found = await Promise.all((await bundles()).map((bundle) => finder.othersIn(bundle, FIXED)));
+    return new Set(found.flatMap((names) => [...names]));
+  };
   const isClosed = async (text: string) => {
     let closed = known.get(text);
     if (closed === undefined) {
-      const names = await finder.namesOutside(text);
-      closed = names !== undefined && [...names].every((name) => FIXED.has(name));
+      const names = OF_PLACE.test(text) ? undefined : await finder.namesOutside(text);
+      others ??= othersInAll();
+      const made = await others;
+      // Where values themselves are given other methods no text says what it does.
+      closed = names !== undefined && made.size < FIXED.size;
+      for (const name of names ?? []) closed &&= FIXED.has(name) && !made.has(name);
       known.set(text, closed);
     }
     return closed;

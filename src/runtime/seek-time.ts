@@ -1,6 +1,7 @@
 import { decodeDeltas } from "../core/columns.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { RecordsAccepted, TypedEvent } from "../core/events.ts";
+import { LIMITS } from "../core/limits.ts";
 import { timeToOrdinal } from "../core/ordinal.ts";
 import type { Position } from "../core/position.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -19,12 +20,13 @@ export async function ordinalOfLater(
 ): Promise<number | undefined> {
   const before = await seekLast(log, stream, (event) => highestTime(event) <= time);
   if (before === undefined) return undefined;
-  const found = await firstLaterEvent(log, stream, before, time);
+  const { ahead, found } = await firstLaterEvent(log, stream, before, time);
   const highest = found?.maxTime ?? Number.POSITIVE_INFINITY;
   // Of the very first record alone no event says a highest time: nothing was there to believe it by.
   const first = found?.first === 0 ? undefined : await loneFirst(log, stream);
   if (first !== undefined && first.time > time && first.time <= highest) return first.ordinal;
-  return found && ordinalIn(found, time, highest);
+  if (found === undefined) return undefined;
+  return (await ordinalOfRun(log, stream, found, ahead, time)) ?? ordinalIn(found, time, highest);
 }
 
 /** {@link ordinalOfLater}, of the first such record in any of several streams. */
@@ -45,17 +47,64 @@ function highestTime({ data }: TypedEvent): number {
   return ("maxTime" in data ? data.maxTime : undefined) ?? Number.NEGATIVE_INFINITY;
 }
 
-/** The event in which event time passes `time`, which is after revision `before` unless that is the first one. */
-async function firstLaterEvent(
-  log: EventLog,
-  stream: string,
-  before: number,
-  time: number,
-): Promise<RecordsAccepted | undefined> {
+/**
+ * The event in which event time passes `time`, which is after revision `before` unless that is the first one; and how
+ * many records in a row had come before it whose times were not believed.
+ */
+async function firstLaterEvent(log: EventLog, stream: string, before: number, time: number) {
+  let ahead = 0;
   for await (const recorded of log.read(stream, { from: before, limit: 2 })) {
     const event = decodeEvent(recorded);
     const accepted = event.type === "RecordsAccepted" || event.type === "InputEnded";
-    if (accepted && highestTime(event) > time) return event.data;
+    if (accepted && highestTime(event) > time) return { ahead, found: event.data };
+    ahead = ("ahead" in event.data ? event.data.ahead?.records : undefined) ?? 0;
+  }
+  return { ahead, found: undefined };
+}
+
+/**
+ * Where so many in a row were ahead that the next one made them believed, and none of the event was later before: the
+ * ordinal of the first of them that is later than `time`. `ahead` of them had come before the event.
+ */
+async function ordinalOfRun(
+  log: EventLog,
+  stream: string,
+  { first, times, aheadRows }: RecordsAccepted,
+  ahead: number,
+  time: number,
+): Promise<number | undefined> {
+  if (times === undefined || (ahead === 0 && aheadRows === undefined)) return undefined;
+  const most = LIMITS.timeAheadRecords - 1;
+  const notBelieved = new Set(aheadRows === undefined ? [] : decodeDeltas(aheadRows));
+  let run = ahead;
+  for (const [row, other] of decodeDeltas(times).entries()) {
+    if (notBelieved.has(row)) {
+      run++;
+      continue;
+    }
+    if (run === most) return laterAmong(log, stream, { from: first + row - most, to: first + row }, time);
+    if (other > time) return undefined;
+    run = 0;
+  }
+  return undefined;
+}
+
+/** The ordinal of the first of some records of a stream that is later than `time`. */
+async function laterAmong(
+  log: EventLog,
+  stream: string,
+  { from, to }: { readonly from: number; readonly to: number },
+  time: number,
+): Promise<number | undefined> {
+  for await (const recorded of log.read(stream, { from: await seekRecord(log, stream, from) })) {
+    const { type, data } = decodeEvent(recorded);
+    if (type !== "RecordsAccepted" && type !== "InputEnded") continue;
+    if (data.first > to) return undefined;
+    if (data.ordinals === undefined || data.times === undefined) continue;
+    const found = decodeDeltas(data.times).findIndex(
+      (other, row) => other > time && data.first + row >= from && data.first + row <= to,
+    );
+    if (found >= 0) return decodeDeltas(data.ordinals)[found];
   }
   return undefined;
 }

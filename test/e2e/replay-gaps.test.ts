@@ -88,6 +88,22 @@ describe("a replay over records of which some were let go of", () => {
     expect([nothing.code, jsonError(nothing)["code"]]).toEqual([2, "RecordGone"]);
   });
 
+  it("tells nothing of other code whose comparison was let go of since", async () => {
+    define("p.ts", "return n");
+    await run("p.ts", 0, 100);
+    define("q.ts", "return n === 50 ? -n : n");
+    const { report } = await replay("--what-if", "q.ts", "--id", "a");
+    expect(report.diff.sinks[0]).toMatchObject({ sink: "weighed", same: 99, changed: 1 });
+    for (const tier of ["--payload", "--steps"]) {
+      const set = await headwater(["log", "retain", "weights", tier, "events=2"], { cwd });
+      expect(set.code, set.stderr).toBe(0);
+    }
+    await run("p.ts", 100, 400);
+    const shown = await headwater(["replay", "show", "a", "--json"], { cwd });
+    expect([shown.code, jsonError(shown)["code"]]).toEqual([2, "RecordGone"]);
+    expect(jsonError(shown)["message"]).toMatch(/was let go of since/);
+  });
+
   it("verifies what is kept, and names the rest", async () => {
     define("p.ts", "return n");
     await runAndLetGo();

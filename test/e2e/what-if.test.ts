@@ -437,15 +437,22 @@ export default p;
     expect(JSON.parse(audit.stdout)).toMatchObject({ ok: true });
   });
 
-  it("leaves a log that is clean", async () => {
+  it("leaves a log that is clean, and counts of its own records", async () => {
     define("p.ts", { weigh: "return 3 * n" });
     await run("p.ts", 0, 60);
+    const audited = async () => {
+      const { ok, checks } = JSON.parse((await headwater(["audit", "weights", "--json"], { cwd })).stdout);
+      const { counts } = checks.find(({ name }: { name: string }) => name === "conservation");
+      return { ok, counts };
+    };
+    const before = await audited();
+    expect(before).toMatchObject({ ok: true, counts: { accepted: 60 } });
     define("other.ts", {});
     await whatIf("--what-if", "other.ts");
     const from = (await ordinals())[20] as number;
     await whatIf("--what-if", "other.ts", "--from", String(from), "--to", String(from + 1_000_000_000));
-    const audit = await headwater(["audit", "--json"], { cwd });
-    expect(JSON.parse(audit.stdout)).toMatchObject({ ok: true });
+    await whatIf("--what-if", "other.ts", "--from", String(from), "--output", "out=o.jsonl");
+    expect(await audited()).toEqual(before);
   });
 
   it.each([

@@ -3,14 +3,18 @@ import { describe, expect, test } from "vitest";
 import type { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { auditLog } from "../../src/app/audit.ts";
 import { parseAddress } from "../../src/core/address.ts";
+import { digestInMetadata } from "../../src/core/chain.ts";
 import { decodeDeltas, decodePlain } from "../../src/core/columns.ts";
 import { toHex } from "../../src/core/digest.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
+import type { StreamAdvance } from "../../src/core/events.ts";
 import type { CaptureOptions } from "../../src/pipeline/capture.ts";
 import { type Pipeline, pipeline } from "../../src/pipeline/pipeline.ts";
 import { LineageReader } from "../../src/runtime/lineage-reader.ts";
 import { Recomputation } from "../../src/runtime/lineage-recompute.ts";
 import { LineageValues } from "../../src/runtime/lineage-values.ts";
+import { appendToPipeline } from "../../src/runtime/pipeline-events.ts";
+import { readOne } from "../../src/runtime/seek.ts";
 import { withinReason } from "./expectations.ts";
 import { simulate } from "./harness.ts";
 import { readLogContent } from "./log-content.ts";
@@ -105,10 +109,14 @@ async function storedCount(log: MemoryLog, prefix: string): Promise<number> {
 }
 
 async function letGo(log: MemoryLog, stream: RegExp): Promise<void> {
-  for await (const info of log.streams()) {
-    if (stream.test(info.stream))
-      await log.setMetadata(info.stream, { truncateBefore: info.lastRevision + 1 });
+  const streams: StreamAdvance[] = [];
+  for await (const { stream: name, lastRevision } of log.streams()) {
+    if (!stream.test(name)) continue;
+    const digest = digestInMetadata((await readOne(log, name, lastRevision)).metadata) as Uint8Array;
+    streams.push({ stream: name, before: lastRevision + 1, digest });
   }
+  await appendToPipeline(log, "p", { type: "RetentionAdvanced", event: { v: 1, wall: 0, streams } });
+  for (const { stream: name, before } of streams) await log.setMetadata(name, { truncateBefore: before });
   await log.scavenge();
 }
 

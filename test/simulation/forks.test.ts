@@ -220,6 +220,7 @@ describe("a fork", () => {
               history: await historyOf(log, "p", ran),
               plan: planPipeline(definition),
               bundle: undefined,
+              runtime: { headwater: "0", node: "0", v8: "0", icu: "0", timeZone: "UTC" },
               from,
               to,
               sameFunctions: async (_, name) => name !== own && !name.startsWith(`${own}-`),

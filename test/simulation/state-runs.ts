@@ -9,6 +9,7 @@ import { decodeEvent } from "../../src/core/event-codec.ts";
 import { TAKEN_OF_GROUP } from "../../src/core/events.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
+import type { Bundle } from "../../src/ports/bundler.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import { ProgramIntake } from "../../src/runtime/intake.ts";
 import { runPipeline } from "../../src/runtime/pipeline-run.ts";
@@ -36,6 +37,7 @@ export class StateRuns {
   readonly #bundler = {
     bundle: () => Promise.reject(new Error("nothing is bundled here")),
     namesOutside: async () => undefined,
+    othersIn: async (_bundle: Bundle, names: ReadonlySet<string>) => names,
     load: ({ code }: { readonly code: Uint8Array }) => ({
       definition: this.#versions[Number(new TextDecoder().decode(code))],
     }),

@@ -5,6 +5,7 @@ import { compileFunction } from "node:vm";
 import type { BuildFailure, Message, Plugin } from "esbuild";
 import { describeThrown, HeadwaterError, withPlaces } from "../../core/errors.ts";
 import type { Bundle, Bundler, NameFinder } from "../../ports/bundler.ts";
+import { namesOutside, othersIn } from "./names.ts";
 import { nameInStacks, placesOf, withoutLines } from "./source-map.ts";
 
 const LIBRARY = "headwater";
@@ -13,7 +14,7 @@ const PATH_COMMENT = /^\/\/ (?:\.{0,2}\/)?\S+\.[cm]?[jt]sx?$/;
 
 /** Bundles with esbuild, and runs bundles with `library` as what they import as "headwater". */
 export function createBundler(library: Readonly<Record<string, unknown>>): Bundler & NameFinder {
-  return { bundle, load: (from) => load(from, library), places: placesOf, namesOutside };
+  return { bundle, load: (from) => load(from, library), places: placesOf, namesOutside, othersIn };
 }
 
 async function bundle(path: string): Promise<Bundle> {
@@ -133,39 +134,3 @@ function placed(error: HeadwaterError, where: string): HeadwaterError {
   const { code, message, hint, cause } = error;
   return new HeadwaterError(code, message, { where, cause, ...(hint !== undefined && { hint }) });
 }
-
-const IDENTIFIER = /[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*/gu;
-/** What a name that the text refers to begins with once it is replaced. */
-const MARK = "__headwater_outside_";
-
-/** Whatever looks like a name is to be replaced by another, which is done only where the text does not declare it. */
-async function namesOutside(text: string): Promise<ReadonlySet<string> | undefined> {
-  const { transform } = await import("esbuild");
-  const names = [...new Set(text.match(IDENTIFIER) ?? [])];
-  if (names.some((name) => name.startsWith(MARK))) return undefined;
-  // A method is written without the word function.
-  for (const whole of [`export default (${text});`, `export default ({ ${text} });`]) {
-    const define: Record<string, string> = {};
-    for (const name of names) if (!RESERVED.has(name)) define[name] = `${MARK}${name}`;
-    try {
-      const { code, warnings } = await transform(whole, { define, target: "node20", logLevel: "silent" });
-      // What is assigned to is not replaced.
-      const assigned = warnings.some(({ id }) => id === "assign-to-define");
-      if (assigned) return undefined;
-      const found = code.match(IDENTIFIER)?.filter((name) => name.startsWith(MARK)) ?? [];
-      return new Set(found.map((name) => name.slice(MARK.length)));
-    } catch {
-      // The other way to write it.
-    }
-  }
-  return undefined;
-}
-
-/** Words that are no names in strict code, and constants that always are what they are. */
-const RESERVED: ReadonlySet<string> = new Set(
-  (
-    "arguments await break case catch class const continue debugger default delete do else enum export extends false " +
-    "finally for function if implements import in instanceof interface let new null package private protected public " +
-    "return static super switch this throw true try typeof var void while with yield undefined NaN Infinity async of get set"
-  ).split(" "),
-);
