@@ -42,6 +42,8 @@ export interface ForkToRun {
   readonly fork: DeployedFork;
   readonly window: HistoryWindow;
   readonly id: string;
+  /** Nobody else is to have begun it. */
+  readonly isNew?: boolean;
   /** What the fork's selection chooses in the pipeline's history; looked for when it is needed, if `undefined`. */
   readonly selection: Selection | undefined;
 }
@@ -83,7 +85,7 @@ export async function runAndCompare(
 function runTo(
   surroundings: Surroundings,
   log: EventLog,
-  { plan, bundle, fork, window, history }: ForkToRun,
+  { plan, bundle, fork, window, history, isNew = false }: ForkToRun,
   { rate }: ForkRequest,
   targets: ReadonlyMap<string, SinkTarget>,
   board: ProgressBoard,
@@ -101,6 +103,7 @@ function runTo(
       targets,
       board,
       signal,
+      isNew,
       withoutState: fork.gaps === true,
       ...(rate !== undefined && { pace: paceOf(rate, surroundings.clock) }),
       batchRecords: plan.definition.batchRecords,

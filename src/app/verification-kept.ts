@@ -6,6 +6,7 @@ import { forkName, forkOf } from "../core/streams.ts";
 import type { Value } from "../core/value.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { untilAsked } from "../runtime/fork-asks.ts";
+import { idInUse } from "../runtime/replay-id.ts";
 import {
   beginVerification,
   readVerification,
@@ -14,7 +15,6 @@ import {
   withoutLarge,
 } from "../runtime/verification.ts";
 import { operateVerification } from "../runtime/verification-run.ts";
-import { idInUse } from "./replay-id.ts";
 import type { SelectedHistory } from "./replay-selection.ts";
 import type { ReplayReport, ReplayRequest } from "./replay-types.ts";
 import { beginning } from "./verification.ts";

@@ -14,13 +14,13 @@ import { DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts"
 import { mustFit } from "../runtime/fork-fit.ts";
 import { deploymentsIn, type Reuse, reusableSegments } from "../runtime/fork-reuse.ts";
 import { keptWindow, servedWindow } from "../runtime/fork-window.ts";
+import { idInUse } from "../runtime/replay-id.ts";
 import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, WindowSeek } from "./history-window.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
-import { idInUse } from "./replay-id.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
 import { checkPoint } from "./state.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
@@ -95,7 +95,7 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
     return await runAndCompare(
       surroundings,
       log,
-      { history, plan: forked, bundle, fork, window, id, selection },
+      { history, plan: forked, bundle, fork, window, id, selection, isNew: true },
       request,
     );
   } finally {

@@ -1,5 +1,6 @@
 import { HeadwaterError } from "../core/errors.ts";
 import type { DeployedFork, PipelineDeployed } from "../core/events.ts";
+import { forkOf } from "../core/streams.ts";
 import type { Plan } from "../pipeline/plan.ts";
 import type { Bundle } from "../ports/bundler.ts";
 import { currentDeployment, deploy, describeDeployment, isDeployed } from "./deployment.ts";
@@ -9,6 +10,7 @@ import type { Pace } from "./pace.ts";
 import { operate } from "./pipeline-run.ts";
 import type { ProgressBoard } from "./progress-board.ts";
 import { RecordedEffects } from "./recorded-effects.ts";
+import { idInUse } from "./replay-id.ts";
 import { unitsOf } from "./routes.ts";
 import type { RunEnvironment, RunOptions } from "./run-options.ts";
 import type { SinkTarget } from "./sink-target.ts";
@@ -28,6 +30,8 @@ export interface ForkOptions
   readonly from: number;
   /** Of the pipeline whose history it is. */
   readonly history: Pick<DeploymentHistory, "pipeline" | "at" | "withIdentity" | "planOf">;
+  /** It must not be there yet; if absent, what is there is gone on with. */
+  readonly isNew?: boolean;
   /** See `ForkStart`. */
   readonly withoutState?: boolean;
   /** For the sinks that are to hand something out; no other does. */
@@ -41,7 +45,7 @@ export interface ForkOptions
  * Runs a plan over the recorded history of its pipeline, from the state that there was where it begins, into the
  * streams of a fork: by the workers that run a pipeline, so that what befalls them does not show in what comes out.
  * What the fork has already is gone on with. Resolves when everything is through; throws `Stopped` when `signal` aborts
- * before, `EffectMissing` where a result is wanted that was not recorded and may not be called, `StageFailed`, and
+ * before, `BadUsage` if it must be new and is not, `EffectMissing` where a result is wanted that was not recorded and may not be called, `StageFailed`, and
  * `IncompatibleDeployment` where the fork was begun by other code.
  */
 export async function runFork(environment: RunEnvironment, options: ForkOptions): Promise<PipelineDeployed> {
@@ -100,7 +104,7 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
 
 async function deployFork(
   { log, clock, runtime }: RunEnvironment,
-  { plan, bundle, provenance, fork, from }: ForkOptions,
+  { plan, bundle, provenance, fork, from, isNew }: ForkOptions,
   name: string,
   supervision: Supervision,
 ): Promise<PipelineDeployed> {
@@ -110,6 +114,8 @@ async function deployFork(
   if (current === undefined) {
     return deploy(log, clock, name, candidate, content, undefined, from, () => supervision.confirm());
   }
+  // Somebody else has begun it since this one looked.
+  if (isNew) throw idInUse(forkOf(name)?.id ?? "", fork.pipeline);
   if (isDeployed(content, current, name)) return current;
   throw new HeadwaterError("IncompatibleDeployment", "the fork was begun with other code or parameters", {
     where: name,

@@ -437,6 +437,21 @@ export default p;
     expect(JSON.parse(audit.stdout)).toMatchObject({ ok: true });
   });
 
+  it("is one of two that are begun at once under one id", async () => {
+    define("p.ts", { weigh: "return 3 * n" });
+    await run("p.ts", 0, 100);
+    define("other.ts", {});
+    const ask = ["replay", "weights", "--what-if", "other.ts", "--id", "one", "--json"];
+    const ended = await Promise.all([headwater(ask, { cwd }), headwater([...ask, "--full"], { cwd })]);
+    const codes = ended.map(({ code }) => code);
+    expect(codes.toSorted(), JSON.stringify(ended)).toEqual([0, 2]);
+    const refused = ended[codes.indexOf(2)] as (typeof ended)[number];
+    expect(jsonError(refused)).toMatchObject({
+      code: "BadUsage",
+      message: expect.stringMatching(/id is there already/),
+    });
+  });
+
   it("leaves a log that is clean, and counts of its own records", async () => {
     define("p.ts", { weigh: "return 3 * n" });
     await run("p.ts", 0, 60);
