@@ -9,6 +9,8 @@ import { encoded, type Forgery, forgeriesOf, signedAnew } from "./forgeries.ts";
 import { pythonWithLibraries } from "./python.ts";
 
 const SCRIPT = projectFile("examples/verify-evidence.py");
+const BRIEF = projectFile("examples/verify-evidence-brief.py");
+const BRIEF_LINES_MOST = 60;
 const MINUTES = 240_000;
 
 /**
@@ -124,6 +126,27 @@ describe.each(RECORDS)("forged evidence of %s", (record) => {
       python.verdicts(SCRIPT, files, [verifier]).map(({ accepted }) => accepted !== null);
     expect(await byScript(sound())).toEqual([true, true, true]);
     await mustRefuseAll(byScript, [...forgeriesOf(evidence(), signer)]);
+  });
+
+  it("gives the script of sixty lines no record that was not processed", async ({ skip }) => {
+    const python = pythonWithLibraries();
+    if (python === undefined) return skip("no python3 has the packages cryptography and msgpack");
+    expect(readFileSync(BRIEF, "utf8").split("\n").length - 1).toBeLessThanOrEqual(BRIEF_LINES_MOST);
+    const recordsIn = (file: string) =>
+      python.run([BRIEF, file, verifier]).trimEnd().split("\n").slice(0, -1);
+    const [whole = "", valueless = "", anew = ""] = sound();
+    const genuine = recordsIn(whole);
+    expect(genuine).toHaveLength(evidence().records.length);
+    expect([recordsIn(valueless), recordsIn(anew)]).toEqual([[], genuine]);
+    const forgeries = [...forgeriesOf(evidence(), signer)];
+    const files = forgeries.map(({ bytes }, at) => write(`forged-${at}`, bytes));
+    const verdicts = python.verdicts(BRIEF, files, [verifier]);
+    // It does not follow the way, and takes a file without all of it.
+    const accepted = files.filter((_, at) => verdicts[at]?.accepted !== null);
+    expect(accepted.length).toBeLessThan(forgeries.length / 4);
+    for (const file of accepted) {
+      for (const line of recordsIn(file)) expect(genuine, file).toContain(line);
+    }
   });
 
   it("is known by what it has: how many records have their values is said", async ({ skip }) => {
