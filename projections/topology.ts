@@ -42,8 +42,10 @@ export class Topology {
   readonly #deployments = new Map<string, PipelineDeployed[]>();
   readonly #readers = new Map<string, Reader | undefined>();
 
-  /** Takes in an event of `pipeline_P`. */
+  /** Takes in an event of `pipeline_P`. One that is not as deployments are tells nothing: what is wrong is told of its chain. */
   deploy(stream: string, deployed: PipelineDeployed): void {
+    const { stages, sources, sinks, deployment } = deployed;
+    if (!(deployment instanceof Uint8Array && [stages, sources, sinks].every(Array.isArray))) return;
     const pipeline = pipelineOf(stream);
     const known = this.#deployments.get(pipeline);
     if (known === undefined) this.#deployments.set(pipeline, [deployed]);
@@ -52,6 +54,7 @@ export class Topology {
 
   /** The deployment with the identity `deployment` of the pipeline whose stream is `stream`; `undefined` if it is not known. */
   deployment(stream: string, deployment: Uint8Array): PipelineDeployed | undefined {
+    if (!(deployment instanceof Uint8Array)) return undefined;
     return this.#deployments
       .get(pipelineOf(stream))
       ?.find((other) => equalBytes(other.deployment, deployment));

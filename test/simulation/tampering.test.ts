@@ -144,6 +144,28 @@ test(
   TIMEOUT_MS,
 );
 
+test("a field that a deployment has under another name is a fault, and no crash of who reads it", async () => {
+  const at = events.findIndex(({ type }) => type === "PipelineDeployed");
+  const { data } = events[at] as RecordedEvent;
+  for (const field of [
+    "deployment",
+    "stages",
+    "sources",
+    "sinks",
+    "partitions",
+    "version",
+    "provenance",
+    "parameters",
+  ]) {
+    const place = Buffer.from(data).indexOf(field);
+    expect(place, field).toBeGreaterThan(0);
+    const changed = Uint8Array.from(data);
+    changed[place] = (changed[place] as number) ^ 1;
+    const tampered = events.with(at, { ...(events[at] as RecordedEvent), data: changed });
+    expect(firsts(await audit(tampered)), field).toContain(addressOf(events[at] as RecordedEvent));
+  }
+});
+
 test("a log whose tree was made anew after the change is not the one that was signed", async () => {
   const at = events.findIndex(({ stream }) => stream.startsWith("source_"));
   const changed = rewritten(events, at).filter(covered);
