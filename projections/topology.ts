@@ -66,8 +66,17 @@ export class Topology {
     const deployed = this.deployment(stream, deployment);
     if (deployed === undefined) return undefined;
     const name = `${deployed.version} ${stream}`;
-    if (!this.#readers.has(name)) this.#readers.set(name, readerOf(pipeline, deployed, stream));
+    if (!this.#readers.has(name)) this.#readers.set(name, readable(pipeline, deployed, stream));
     return this.#readers.get(name);
+  }
+}
+
+/** What a deployment's parts do not fit for tells nothing either. */
+function readable(pipeline: string, deployed: PipelineDeployed, stream: string): Reader | undefined {
+  try {
+    return readerOf(pipeline, deployed, stream);
+  } catch {
+    return undefined;
   }
 }
 

@@ -144,25 +144,15 @@ test(
   TIMEOUT_MS,
 );
 
-test("a field that a deployment has under another name is a fault, and no crash of who reads it", async () => {
+test("a deployment with a bit turned in any byte is a fault, and no crash of who reads it", async () => {
   const at = events.findIndex(({ type }) => type === "PipelineDeployed");
-  const { data } = events[at] as RecordedEvent;
-  for (const field of [
-    "deployment",
-    "stages",
-    "sources",
-    "sinks",
-    "partitions",
-    "version",
-    "provenance",
-    "parameters",
-  ]) {
-    const place = Buffer.from(data).indexOf(field);
-    expect(place, field).toBeGreaterThan(0);
-    const changed = Uint8Array.from(data);
-    changed[place] = (changed[place] as number) ^ 1;
-    const tampered = events.with(at, { ...(events[at] as RecordedEvent), data: changed });
-    expect(firsts(await audit(tampered)), field).toContain(addressOf(events[at] as RecordedEvent));
+  const event = events[at] as RecordedEvent;
+  for (let byte = 0; byte < event.data.length; byte++) {
+    // The lowest bit of a letter in a field's name gives it another name.
+    const data = Uint8Array.from(event.data);
+    data[byte] = (data[byte] as number) ^ 1;
+    const report = await audit(events.with(at, { ...event, data }));
+    expect(firsts(report), `byte ${byte}`).toContain(addressOf(event));
   }
 });
 
