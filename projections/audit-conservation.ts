@@ -5,10 +5,10 @@ import { applyDecision, applyWithdrawal, takeBack } from "./conservation-retries
 import { applyDelivered, applyOpened, applyPrepared, applySinkClaim } from "./conservation-sinks.ts";
 import { checkEnds } from "./conservation-stages.ts";
 import {
+  addTo,
   beginsWhere,
   type ConservationState,
   countGone,
-  countsFor,
   eventAddress,
   forgetUnit,
   goOn,
@@ -37,7 +37,6 @@ export const conservationAudit: Audit<ConservationState> = {
       ...emptyTally(),
       pipeline,
       counts: noCounts(),
-      forkCounts: noCounts(),
       gone: { accepted: 0, inputs: 0, delivered: 0 },
       kept,
       taken: new TakenRecords(kept),
@@ -198,7 +197,7 @@ function applyPending(state: ConservationState, taker: string, stream: string): 
     for (; head.next !== undefined; head.advance()) {
       const { from, at } = head.next;
       if (head.next.from.ordinal(head.next.at) > (reader.upTo ?? Number.POSITIVE_INFINITY)) break;
-      countsFor(state, name).pending++;
+      addTo(state, name, "pending", 1);
       if (from.ordinal(at) > unit.through || unit.cursors[TAKEN_OF_GROUP] !== undefined) continue;
       const message = `the record was not taken by ${name}, which says that it is complete up to there`;
       fail(state, addressOf(stream, from, at), "NotTaken", message);

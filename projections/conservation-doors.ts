@@ -4,9 +4,9 @@ import { pipelineOf, retryStream } from "../src/core/streams.ts";
 import { type AuditedEvent, fail } from "./audit.ts";
 import { takeBack } from "./conservation-retries.ts";
 import {
+  addTo,
   beginsWhere,
   type ConservationState,
-  countsFor,
   eventAddress,
   goOn,
   type Unit,
@@ -32,7 +32,7 @@ export function applyAccepted(state: ConservationState, item: AuditedEvent, even
   const unit = unitOf(state, stream, event);
   const { first, count, through, ordinals, rejected } = event;
   goOn(state, item, unit, event);
-  countsFor(state, stream).rejected += rejected?.count ?? 0;
+  addTo(state, stream, "rejected", rejected?.count ?? 0);
   const again = rejected === undefined ? [] : checkRejected(state, item, rejected);
   if (count > 0 && ordinals !== undefined) {
     let before = unit.through;
@@ -47,7 +47,7 @@ export function applyAccepted(state: ConservationState, item: AuditedEvent, even
     // Throws for a record that goes to no partition, or to two.
     sectionsOf(event.sections, count);
     state.checked += count;
-    countsFor(state, stream).accepted += count;
+    addTo(state, stream, "accepted", count);
   }
   // What is put back is in batches of its own, and of no input.
   if (!checkRetried(state, item, unit, event, again)) checkInput(state, item, event);

@@ -2,7 +2,7 @@ import type { RecordsDiscarded, RetriesWithdrawn, RetryAsked } from "../src/core
 import { LIMITS } from "../src/core/limits.ts";
 import { besideStream, pipelineOf, retryStream } from "../src/core/streams.ts";
 import { type AuditedEvent, fail } from "./audit.ts";
-import { type ConservationState, countsFor, eventAddress, unitOf } from "./conservation-state.ts";
+import { addTo, type ConservationState, eventAddress, unitOf } from "./conservation-state.ts";
 import { IntervalSet } from "./interval-set.ts";
 import type { PutBack } from "./put-back.ts";
 
@@ -34,8 +34,8 @@ export function applyDecision(
     const address = asks ? `${stream}@${put.item}` : eventAddress(item);
     checkDecision(state, address, put);
   }
-  if (asks) countsFor(state, stream).pending += count;
-  else countsFor(state, stream).discarded += items.length;
+  if (asks) addTo(state, stream, "pending", count);
+  else addTo(state, stream, "discarded", items.length);
 }
 
 /** Only what was asked for before can be given up. */
@@ -101,9 +101,8 @@ export function takeBack(
     const message = `it is said to be ${retries}@${item}, which was not asked of ${unit}, or was put back before`;
     fail(state, address, "NotAsked", message);
   }
-  const counts = countsFor(state, unit);
-  counts.retried += asked.length;
-  counts.pending -= asked.length;
+  addTo(state, unit, "retried", asked.length);
+  addTo(state, unit, "pending", -asked.length);
   for (const item of mayBeNothing ? [] : left) {
     const message = `${unit} is past it, and nothing came of it`;
     fail(state, `${retries}@${item}`, "PassedOver", message);

@@ -9,9 +9,9 @@ import {
 import { isForkStream } from "../src/core/streams.ts";
 import { type AuditedEvent, fail, isFilled, sinkTaker } from "./audit.ts";
 import {
+  addTo,
   beginsWhere,
   type ConservationState,
-  countsFor,
   eventAddress,
   goOn,
   neverFalls,
@@ -83,7 +83,7 @@ export function applyDelivered(state: ConservationState, item: AuditedEvent, eve
   neverFalls(state, item, event.from, event.to);
   countHandedOn(state, item, event, taker, deployment);
   checkContent(state, item, event);
-  countsFor(state, stream).delivered += event.count;
+  addTo(state, stream, "delivered", event.count);
   const next = event.first + event.count;
   const through = Math.max(unit.through, event.through);
   state.units.set(taker, { next, through, cursors: event.to, deployment });

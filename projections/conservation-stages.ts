@@ -1,7 +1,7 @@
 import { decodeDeltas, decodeRuns } from "../src/core/columns.ts";
 import type { StageColumns, StepsRecorded, TypedEvent } from "../src/core/events.ts";
 import { type AuditedEvent, fail } from "./audit.ts";
-import { type ConservationState, countsFor, eventAddress } from "./conservation-state.ts";
+import { addTo, type ConservationState, eventAddress } from "./conservation-state.ts";
 import { SEGMENT_INPUTS, type StepRows, sectionsOf, stepRowsOf } from "./step-rows.ts";
 import type { Reader } from "./topology.ts";
 
@@ -14,7 +14,6 @@ export function checkEnds(
 ): void {
   const rows = stepRowsOf(event);
   let failed = 0;
-  const counts = countsFor(state, item.stream);
   for (const [at, columns] of (event.stages ?? []).entries()) {
     const ends = endsOf(columns, rows);
     const { late, failures, inputs, results } = ends;
@@ -25,18 +24,19 @@ export function checkEnds(
       fail(state, `${item.stream}@${n}`, fault.code, fault.message);
     }
     failed += failures.length;
-    counts.steps += inputs;
-    counts.late += late.length;
+    addTo(state, item.stream, "steps", inputs);
+    addTo(state, item.stream, "late", late.length);
     const nothing = results?.reduce((sum, count) => (count === 0 ? sum + 1 : sum), 0) ?? 0;
     const timed = columns.members !== undefined || columns.membersIn !== undefined || late.length > 0;
     const ended = nothing - late.length - failures.length;
-    if (at === 0 && (timed || rows.inputs.firings.size > 0)) counts.aggregated += ended;
-    else if (columns.digests === undefined && columns.select === undefined) counts.filtered += ended;
+    if (at === 0 && (timed || rows.inputs.firings.size > 0)) addTo(state, item.stream, "aggregated", ended);
+    else if (columns.digests === undefined && columns.select === undefined)
+      addTo(state, item.stream, "filtered", ended);
   }
   for (const outlet of event.outlets ?? []) sectionsOf(outlet.sections, rows.count(outlet.stage));
   // What comes back for a stage that is not there any more stays in quarantine.
   if (event.entry !== undefined && reader?.stages.includes(event.entry) === false) failed = event.count;
-  counts.quarantined += failed;
+  addTo(state, item.stream, "quarantined", failed);
   checkQuarantine(state, item, event, failed);
 }
 

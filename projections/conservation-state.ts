@@ -16,8 +16,6 @@ import type { TakenRecords } from "./taken-records.ts";
 export interface ConservationState extends Tally {
   readonly pipeline: string | undefined;
   readonly counts: Counts;
-  /** The same of replays of other code. */
-  readonly forkCounts: Counts;
   readonly gone: Record<"accepted" | "inputs" | "delivered", number>;
   readonly kept: KeptStreams;
   readonly taken: TakenRecords;
@@ -79,9 +77,14 @@ export interface Extent {
   readonly through: number;
 }
 
-/** Where it is counted what became of records in a stream. Those of replays, in forks of their own, are others. */
-export function countsFor({ counts, forkCounts }: ConservationState, stream: string): Counts {
-  return isForkStream(stream) ? forkCounts : counts;
+/** Counts what became of records in a stream. Those of replays, which have streams of their own, are none of the pipeline's. */
+export function addTo(
+  { counts }: Pick<ConservationState, "counts">,
+  stream: string,
+  what: keyof Counts,
+  by: number,
+): void {
+  if (!isForkStream(stream)) counts[what] += by;
 }
 
 export function noCounts(): Counts {
