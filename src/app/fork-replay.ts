@@ -7,7 +7,7 @@ import type { Bundle } from "../ports/bundler.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { structureOf } from "../runtime/deployed-plan.ts";
-import { DeploymentHistory } from "../runtime/deployment-history.ts";
+import type { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { probeFromEnvironment } from "../runtime/fail-points.ts";
 import { untilAsked } from "../runtime/fork-asks.ts";
 import { doubtsOf, isBroken, recordedFrom } from "../runtime/fork-gaps.ts";
@@ -28,7 +28,7 @@ import { countStages, type StageCounts } from "../runtime/step-counts.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { diffFork } from "./fork-diff.ts";
 import type { HistoryWindow } from "./history-window.ts";
-import { unknownPipeline } from "./pipeline-name.ts";
+import { historyOf } from "./pipeline-name.ts";
 import { chosenIn, chosenInFork, selectedRecords, tells } from "./replay-selection.ts";
 import { openForkTargets } from "./run-outputs.ts";
 import type { ForkRequest, GoneEffects, WhatIfReport } from "./what-if-types.ts";
@@ -138,8 +138,7 @@ export async function compareFork(
   const { only } = fork;
   const name = plan.fork?.name ?? "";
   await mustBeRecorded(log, run);
-  const forked = await DeploymentHistory.read(log, surroundings.bundler, name);
-  if (forked === undefined) throw unknownPipeline(name);
+  const forked = await historyOf(surroundings, log, name);
   const counts = await countSteps(log, plan, window);
   const taken = new Map(
     [...counts].filter(([, { reused }]) => reused).map(([stage, { results }]) => [stage, results]),

@@ -10,7 +10,7 @@ import type { EventLog } from "../ports/event-log.ts";
 import { auditItems } from "../runtime/audit-feed.ts";
 import { highestThrough } from "../runtime/completed.ts";
 import { createMemoryViews, createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
-import { DeploymentHistory } from "../runtime/deployment-history.ts";
+import type { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { LineageView } from "../runtime/lineage-view.ts";
 import { logAsOf, positionBefore } from "../runtime/log-as-of.ts";
 import { firstEventAfter } from "../runtime/seek-time.ts";
@@ -19,7 +19,7 @@ import type { HistoryPoint } from "./history-point.ts";
 import { lastUpTo } from "./history-window.ts";
 import { lineageBack, lineageForward } from "./lineage.ts";
 import type { OpenAtRequest, PipelineView, StatefulStage } from "./open-at-types.ts";
-import { unknownPipeline } from "./pipeline-name.ts";
+import { historyOf } from "./pipeline-name.ts";
 import { checkKey, checkPoint, pipelineNameOf, stateInHistory } from "./state.ts";
 
 /**
@@ -47,9 +47,8 @@ export async function viewOf(
   pipeline: string,
   at: HistoryPoint,
 ): Promise<PipelineView> {
-  const { clock, bundler } = surroundings;
-  const history = await DeploymentHistory.read(log, bundler, pipeline);
-  if (history === undefined) throw unknownPipeline(pipeline);
+  const { clock } = surroundings;
+  const history = await historyOf(surroundings, log, pipeline);
   const ordinal = await ordinalIn(log, history, at);
   const deployed = history.at(ordinal);
   // Later on it would be longer, if nothing later is there yet.

@@ -1,5 +1,8 @@
 import { HeadwaterError } from "../core/errors.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
+import type { Bundler } from "../ports/bundler.ts";
+import type { EventLog } from "../ports/event-log.ts";
+import { DeploymentHistory } from "../runtime/deployment-history.ts";
 
 /** Whether PIPELINE is a module's path; else it is the name of a pipeline that is deployed in the log. */
 export function isModulePath(pipeline: string): boolean {
@@ -11,6 +14,17 @@ export function unknownPipeline(name: string): HeadwaterError {
   return new HeadwaterError("UnknownPipeline", `no pipeline of this name is deployed: ${name}`, {
     hint: 'Name a module, such as pipelines/orders.ts, or a pipeline that "headwater log streams" shows.',
   });
+}
+
+/** The deployments of a pipeline. Throws `UnknownPipeline` where there is none. */
+export async function historyOf(
+  { bundler }: { readonly bundler: Bundler },
+  log: EventLog,
+  pipeline: string,
+): Promise<DeploymentHistory> {
+  const history = await DeploymentHistory.read(log, bundler, pipeline);
+  if (history === undefined) throw unknownPipeline(pipeline);
+  return history;
 }
 
 /** Throws `code` for a source or sink that the pipeline does not have. */

@@ -2,9 +2,8 @@ import { resolve } from "node:path";
 import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings, openLog } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
-import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { WindowSeek } from "./history-window.ts";
-import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import { historyOf, isModulePath } from "./pipeline-name.ts";
 import { choosesRecords, chosenIn, resolved, type SelectedHistory, selectionOf } from "./replay-selection.ts";
 import type { ReplayReport, ReplayRequest } from "./replay-types.ts";
 import { checkPoint } from "./state.ts";
@@ -34,8 +33,7 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   const log = await openFor(request);
   const begun = clock.monotonic();
   try {
-    const history = await DeploymentHistory.read(log, bundler, name);
-    if (history === undefined) throw unknownPipeline(name);
+    const history = await historyOf(surroundings, log, name);
     const asked = selectionOf(history, request);
     const seek = await WindowSeek.begin(log, history, request);
     const { signal = new AbortController().signal } = request;

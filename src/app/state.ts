@@ -11,7 +11,7 @@ import type { EventLog } from "../ports/event-log.ts";
 import { lastThrough } from "../runtime/completed.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
-import { DeploymentHistory, deployedSources, deployedStage } from "../runtime/deployment-history.ts";
+import { type DeploymentHistory, deployedSources, deployedStage } from "../runtime/deployment-history.ts";
 import {
   entriesOfKey,
   type PartitionState,
@@ -21,7 +21,7 @@ import {
 } from "../runtime/partition-state.ts";
 import { ordinalOfLaterIn } from "../runtime/seek-time.ts";
 import type { HistoryPoint } from "./history-point.ts";
-import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import { historyOf, isModulePath } from "./pipeline-name.ts";
 import type { StageState, StateRequest } from "./state-types.ts";
 
 export { parsePoint } from "./history-point.ts";
@@ -81,8 +81,7 @@ export async function stateInLog(
   log: EventLog,
   { pipeline, ...request }: Omit<StateRequest, "log">,
 ): Promise<StageState> {
-  const history = await DeploymentHistory.read(log, bundler, pipeline);
-  if (history === undefined) throw unknownPipeline(pipeline);
+  const history = await historyOf({ bundler }, log, pipeline);
   return stateInHistory(clock, log, history, request);
 }
 

@@ -3,12 +3,11 @@ import { forkOf } from "../core/streams.ts";
 import type { Value } from "../core/value.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Surroundings } from "../runtime/compose.ts";
-import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { askOf } from "../runtime/fork-asks.ts";
 import { divergenceOf, type RecordedVerification, readVerification } from "../runtime/verification.ts";
 import { recordsIn } from "./fork-replay.ts";
 import type { ReplayDetails, VerificationSummary } from "./forks-types.ts";
-import { unknownPipeline } from "./pipeline-name.ts";
+import { historyOf, unknownPipeline } from "./pipeline-name.ts";
 import { chosenIn } from "./replay-selection.ts";
 import { statusOf } from "./replay-status.ts";
 import type { ReplayReport } from "./replay-types.ts";
@@ -101,16 +100,6 @@ async function summaryOf(
     steps: state?.steps ?? 0,
     diverged: state?.diverged ?? 0,
   };
-}
-
-async function historyOf(
-  { bundler }: Surroundings,
-  log: EventLog,
-  pipeline: string,
-): Promise<DeploymentHistory> {
-  const history = await DeploymentHistory.read(log, bundler, pipeline);
-  if (history === undefined) throw unknownPipeline(pipeline);
-  return history;
 }
 
 /** What is absent there is `undefined` in a report. */

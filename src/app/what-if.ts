@@ -10,7 +10,7 @@ import type { EventLog } from "../ports/event-log.ts";
 import { highestThrough, lastThrough, lowestThrough } from "../runtime/completed.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
 import { definitionOf, loadDeployedCode, readDeployedCode } from "../runtime/deployment.ts";
-import { DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts";
+import { type DeploymentHistory, forkedPlan } from "../runtime/deployment-history.ts";
 import { mustFit } from "../runtime/fork-fit.ts";
 import { deploymentsIn, type Reuse, reusableSegments } from "../runtime/fork-reuse.ts";
 import { keptWindow, servedWindow } from "../runtime/fork-window.ts";
@@ -20,7 +20,7 @@ import { processAtWork } from "../runtime/supervision.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, WindowSeek } from "./history-window.ts";
-import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
+import { historyOf, isModulePath } from "./pipeline-name.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
 import { checkPoint } from "./state.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
@@ -51,8 +51,7 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
     : request.pipeline;
   const log = await openLog(request.log, { create: false, courteous: true });
   try {
-    const history = await DeploymentHistory.read(log, bundler, name);
-    if (history === undefined) throw unknownPipeline(name);
+    const history = await historyOf(surroundings, log, name);
     const asked = selectionOf(history, request);
     const { signal = new AbortController().signal } = request;
     const asking = await settledWindow(surroundings, log, history, { ...request, signal });
