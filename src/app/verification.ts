@@ -3,7 +3,11 @@ import { stepsStream } from "../core/streams.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { ChosenRecords } from "../runtime/chosen-records.ts";
-import type { DeploymentHistory } from "../runtime/deployment-history.ts";
+import {
+  type DeploymentHistory,
+  type RecordedPartition,
+  recordedPartitions,
+} from "../runtime/deployment-history.ts";
 import { checkPartition } from "../runtime/history-check.ts";
 import { durationAt, type Rate, WindowPace } from "../runtime/pace.ts";
 import { type GoneInputs, isGone } from "../runtime/reexecution.ts";
@@ -39,7 +43,7 @@ export interface Verified extends VerificationState {
 
 /** Nothing is compared yet. */
 export function beginning(history: Verification["history"]): VerificationState {
-  const [unit] = unitsIn(history);
+  const [unit] = recordedPartitions(history.all);
   return {
     at: unit && { ...unit, next: 0 },
     ...{ steps: 0, diverged: 0, first: undefined, share: 0, seconds: 0 },
@@ -57,7 +61,7 @@ export async function verifyFrom(from: VerificationState, verification: Verifica
   const { clock } = surroundings;
   const chosen = selection?.chosen;
   const watch = only?.quarantined ? new RefusedWatch(selection?.refused ?? []) : undefined;
-  const units = unitsIn(history);
+  const units = recordedPartitions(history.all);
   const origin = (await firstRecordIn(log, history, window)) ?? window.from;
   const pace = paceOf(verification, origin, from.share);
   const begun = clock.monotonic();
@@ -116,7 +120,7 @@ export async function verifyFrom(from: VerificationState, verification: Verifica
   return { ...stateAt(undefined, 1), refused: watch?.end() };
 }
 
-function unitIndex(units: readonly Unit[], at: VerificationPlace | undefined): number {
+function unitIndex(units: readonly RecordedPartition[], at: VerificationPlace | undefined): number {
   if (at === undefined) return units.length;
   return units.findIndex(({ segment, partition }) => segment === at.segment && partition === at.partition);
 }
@@ -165,22 +169,4 @@ async function ordinalBefore(log: EventLog, stream: string, n: number): Promise<
     if (!isGone(error)) throw error;
     return 0;
   }
-}
-
-interface Unit {
-  readonly segment: string;
-  readonly partition: number;
-}
-
-/** Every partition that any version of the pipeline had, segments in the order of the pipeline. */
-function unitsIn(history: Pick<DeploymentHistory, "all">): readonly Unit[] {
-  const units = new Map<string, Unit>();
-  for (const { stages, partitions } of history.all) {
-    for (const { segment } of stages) {
-      for (let partition = 0; partition < partitions; partition++) {
-        units.set(`${segment}.${partition}`, { segment, partition });
-      }
-    }
-  }
-  return [...units.values()];
 }

@@ -2,6 +2,7 @@ import { eventDigest, eventId, linkInMetadata } from "../core/chain.ts";
 import { equalBytes } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import type { EventLog, ReadOptions, RecordedEvent } from "../ports/event-log.ts";
+import { readingOnly } from "./reading-only.ts";
 
 /**
  * A log that holds each event which is read of a stream to the id and the digest that it has: reading throws
@@ -11,12 +12,7 @@ import type { EventLog, ReadOptions, RecordedEvent } from "../ports/event-log.ts
 export function checkedLog(log: EventLog): EventLog {
   return {
     id: log.id,
-    append: refuse,
-    appendInOrder: refuse,
-    setMetadata: refuse,
-    delete: refuse,
-    tombstone: refuse,
-    scavenge: refuse,
+    ...readingOnly(refuse),
     readAll: refuse,
     subscribe: refuse,
     subscribeAll: refuse,

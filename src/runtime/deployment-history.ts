@@ -133,3 +133,24 @@ export function deployedSources(deployed: PipelineDeployed, name: string): Reado
   if (stage === undefined) return new Set([name]);
   return new Set(stage.inputs.flatMap((input) => [...deployedSources(deployed, input)]));
 }
+
+/** A partition of a segment. */
+export interface RecordedPartition {
+  readonly segment: string;
+  readonly partition: number;
+}
+
+/** Every partition that any of some versions of a pipeline had, once, segments in the order of the pipeline. */
+export function recordedPartitions(
+  all: readonly Pick<PipelineDeployed, "stages" | "partitions">[],
+): readonly RecordedPartition[] {
+  const found = new Map<string, RecordedPartition>();
+  for (const { stages, partitions } of all) {
+    for (const { segment } of stages) {
+      for (let partition = 0; partition < partitions; partition++) {
+        found.set(`${segment}.${partition}`, { segment, partition });
+      }
+    }
+  }
+  return [...found.values()];
+}

@@ -4,7 +4,7 @@ import type { PipelineDeployed } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
 import { isStateful, type PipelineDefinition } from "../pipeline/definition.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import type { DeploymentHistory } from "./deployment-history.ts";
+import { type DeploymentHistory, recordedPartitions } from "./deployment-history.ts";
 import { type ForkStart, stateAt } from "./fork-start.ts";
 import type { LostRecords } from "./lost-records.ts";
 import { readOne, seekThrough } from "./seek.ts";
@@ -59,15 +59,9 @@ export async function recordedFrom(
   { pipeline, all }: Pick<DeploymentHistory, "pipeline" | "all">,
   wanted: number,
 ): Promise<number> {
-  const streams = new Set(
-    all.flatMap(({ stages, partitions }) =>
-      stages.flatMap(({ segment }) =>
-        Array.from({ length: partitions }, (_, partition) => stepsStream(pipeline, segment, partition)),
-      ),
-    ),
-  );
   let from = wanted;
-  for (const stream of streams) {
+  for (const { segment, partition } of recordedPartitions(all)) {
+    const stream = stepsStream(pipeline, segment, partition);
     const info = await log.streamInfo(stream);
     if (info === undefined || info.firstRevision === 0) continue;
     const { data } = decodeEvent(await readOne(log, stream, info.firstRevision));

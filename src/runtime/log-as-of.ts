@@ -10,6 +10,7 @@ import type {
   SubscribeOptions,
   SubscriptionMessage,
 } from "../ports/event-log.ts";
+import { readingOnly } from "./reading-only.ts";
 import { seekLastRecorded } from "./seek.ts";
 
 /**
@@ -40,12 +41,7 @@ export function logAsOf(log: EventLog, last: Position): EventLog {
 
   return {
     id: log.id,
-    append: refuse,
-    appendInOrder: refuse,
-    setMetadata: refuse,
-    delete: refuse,
-    tombstone: refuse,
-    scavenge: refuse,
+    ...readingOnly(refuse),
     streamInfo,
     getMetadata: (stream) => log.getMetadata(stream),
     close: async () => {},

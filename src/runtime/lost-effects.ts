@@ -4,7 +4,7 @@ import { decodeEvent } from "../core/event-codec.ts";
 import { besideStream, stepsStream } from "../core/streams.ts";
 import type { Plan } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import type { DeploymentHistory } from "./deployment-history.ts";
+import { type DeploymentHistory, recordedPartitions } from "./deployment-history.ts";
 import { seekThrough } from "./seek.ts";
 
 /** Results of effects that were let go of: those at the beginning of a history. */
@@ -62,14 +62,6 @@ function streamsOf({ history: { pipeline, all }, plan, reused }: LostEffectsQuer
       .filter(({ name }) => !reused.includes(name))
       .flatMap(({ stages }) => stages.map(({ definition }) => definition.name)),
   );
-  const streams = new Set<string>();
-  for (const { stages, partitions } of all) {
-    for (const { name, segment } of stages) {
-      if (!run.has(name)) continue;
-      for (let partition = 0; partition < partitions; partition++) {
-        streams.add(stepsStream(pipeline, segment, partition));
-      }
-    }
-  }
-  return streams;
+  const ran = all.map((one) => ({ ...one, stages: one.stages.filter(({ name }) => run.has(name)) }));
+  return recordedPartitions(ran).map(({ segment, partition }) => stepsStream(pipeline, segment, partition));
 }

@@ -9,6 +9,7 @@ import type { DeploymentHistory } from "./deployment-history.ts";
 import { readRefused } from "./quarantine.ts";
 import type { OutputPlace } from "./recorded-outputs.ts";
 import type { RefusalReason } from "./refused-again.ts";
+import { branchInto } from "./refused-in-fork.ts";
 import { readUnlessGone, seekRecord } from "./seek.ts";
 import { rowPlaces } from "./selection.ts";
 import { givenPart } from "./selection-event.ts";
@@ -125,8 +126,7 @@ async function* placesIn(
     const at = segment.stages.findIndex(({ definition }) => definition.name === stage);
     const given = segment.stages[at]?.input ?? SEGMENT_INPUT;
     const where = rowPlaces(graph)({ stage: given, row });
-    // Where a fork has cut a segment, records come in with what the branch adds to their paths.
-    const branch = at === 0 && segment.upstreams.length === 1 ? (segment.upstreams[0]?.branch ?? "") : "";
+    const branch = branchInto(segment, at);
     const cut = branch !== "" && where.endsWith(branch) ? [where.slice(0, -branch.length)] : [];
     const k = given === SEGMENT_INPUT ? 0 : (place.k ?? 0);
     yield {

@@ -57,9 +57,7 @@ async function nowIn(
 ): Promise<RefusedNow | undefined> {
   const at = segment.stages.findIndex(({ definition }) => definition.name === stage);
   const given = segment.stages[at]?.input ?? SEGMENT_INPUT;
-  // Where a fork has cut a segment, records come in at the stage with what its branch adds to paths.
-  const branch = at === 0 && segment.upstreams.length === 1 ? (segment.upstreams[0]?.branch ?? "") : "";
-  const wanted = new Set([place, place + branch]);
+  const wanted = new Set([place, place + branchInto(segment, at)]);
   // Of an ordinal that is still going on an event is complete up to the one before.
   const from = await seekThrough(log, stream, ordinal - 2);
   if (from === undefined) return undefined;
@@ -81,6 +79,11 @@ async function nowIn(
     }
   }
   return undefined;
+}
+
+/** Where a fork has cut a segment: what is added to the paths of records that come in at its stage `at`; else nothing. */
+export function branchInto({ upstreams }: Segment, at: number): string {
+  return at === 0 && upstreams.length === 1 ? (upstreams[0]?.branch ?? "") : "";
 }
 
 /** Why a row was refused, as the fork's quarantine has it. */
