@@ -16,6 +16,7 @@ import { StdoutTarget } from "../runtime/sink-targets.ts";
 import { mustKnow } from "./pipeline-name.ts";
 import { parseRotation } from "./rotation.ts";
 import type { RunRequest } from "./run-types.ts";
+import { mustWriteApart } from "./same-file.ts";
 
 const STDIO = "-";
 
@@ -122,9 +123,8 @@ async function checkOutputPath(path: string): Promise<void> {
   }
 }
 
-/** Two sinks that write one file would each find it changed by the other. */
+/** Mistakes in what the sinks are to write. */
 async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "rotations">): Promise<void> {
-  const sinkOf = new Map<string, string>();
   for (const sink of request.rotations?.keys() ?? []) {
     const output = request.outputs.get(sink);
     if (sink === "" || (output !== undefined && output !== STDIO && !isAddress(output))) continue;
@@ -135,21 +135,14 @@ async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "rotations
   }
   for (const rotation of request.rotations?.values() ?? []) parseRotation(rotation);
   mustRotateSome(request);
-  for (const [sink, path] of request.outputs) {
+  for (const path of request.outputs.values()) {
     if (isAddress(path)) {
       mustBeAddress(path);
       continue;
     }
     if (path !== STDIO) await checkOutputPath(path);
-    const other = sinkOf.get(resolve(path));
-    if (path !== STDIO && other !== undefined) {
-      throw new HeadwaterError("BadUsage", `the sinks ${other} and ${sink} are to write the same file`, {
-        where: path,
-        hint: "Give each sink a file of its own.",
-      });
-    }
-    sinkOf.set(resolve(path), sink);
   }
+  await mustWriteApart([...request.outputs].filter(([, path]) => path !== STDIO && !isAddress(path)));
 }
 
 /** What a sink writes into a folder that is read would be taken in, and written again, without end. */

@@ -22,8 +22,9 @@ import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { fileTarget, mustBeAddress } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
+import { mustWriteApart } from "./same-file.ts";
 import { bundleOfModule } from "./start-module.ts";
-import { badOption, given, isIterable, mustBeOptions, mustBind } from "./start-options.ts";
+import { badOption, given, isIterable, mustBeOptions, mustBePipeline, mustBind } from "./start-options.ts";
 import type {
   BatchDelivery,
   Delivery,
@@ -37,8 +38,9 @@ const EVERY_OPTION = "checkpoints.every";
 
 /** Runs a pipeline in this process. Throws `UnknownSource`, `UnknownSink`, `BadParameter`, and what opening the log throws. */
 export async function start(pipeline: Pipeline, options: StartOptions): Promise<RunningPipeline> {
+  mustBePipeline(pipeline);
   mustBeOptions(options);
-  const plan = planPipeline(pipeline.definition, overridesOf(options.parameters));
+  const plan = planPipeline(pipeline.definition, overridesOf(given(options.parameters, "parameters")));
   const { definition } = plan;
   const queues = new Map<string, OfferQueue>();
   const over = new AbortController();
@@ -237,6 +239,7 @@ async function targetsOf(
   surroundings: Surroundings,
 ): Promise<Map<string, SinkTarget>> {
   const targets = new Map<string, SinkTarget>();
+  const paths = new Map<string, string>();
   for (const [name, binding] of Object.entries(given(options.sinks, "sinks"))) {
     if (!definition.sinks.some((sink) => sink.name === name)) {
       throw new HeadwaterError("UnknownSink", `the pipeline has no sink ${JSON.stringify(name)}`, {
@@ -244,7 +247,9 @@ async function targetsOf(
       });
     }
     targets.set(name, await targetOf(name, binding, surroundings));
+    if (typeof binding === "object" && "file" in binding) paths.set(name, binding.file);
   }
+  await mustWriteApart(paths);
   return targets;
 }
 
