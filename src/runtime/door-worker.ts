@@ -29,7 +29,7 @@ import { PullAhead } from "./pull-ahead.ts";
 import { loadRejected, readableValue } from "./rejected-records.ts";
 import { RetryReader } from "./retry-reader.ts";
 import { readUnlessGone } from "./seek.ts";
-import { UnitLog } from "./unit-log.ts";
+import { type BesidePlaces, type UnitAppend, UnitLog } from "./unit-log.ts";
 
 const NOTHING_KNOWN: EventTimePlace = { maxTime: undefined, ahead: undefined, watermark: undefined };
 
@@ -46,6 +46,12 @@ export interface DoorOptions {
   onResumed(input: string, records: number): void;
   /** A record's event time is so far ahead of all before it that it is not believed yet. */
   onTimeAhead(where: string, time: number): void;
+}
+
+/** An event that is prepared, and what follows when it is in the log. */
+interface Prepared {
+  readonly append: UnitAppend;
+  done(): void;
 }
 
 /**
@@ -74,6 +80,10 @@ export class DoorWorker {
   /** When a record was last taken, by the monotonic clock. */
   #lastTakenAt: number;
   #batch = new OpenBatch();
+  /** Events of inputs that were left or turned to: they are appended together, before whatever else is. */
+  #waiting: Prepared[] = [];
+  /** Since when the first of them waits, by the monotonic clock. */
+  #waitingSince = 0;
   /** The append that is under way, or was last; whoever awaits it hears of its failure. */
   #appending: Promise<void> = Promise.resolve();
   #failed = false;
@@ -110,7 +120,8 @@ export class DoorWorker {
     this.#input = input;
     if (taken > 0) this.#options.onResumed(intake.name, taken);
     await probe?.("door-claim:before");
-    await this.#claimAll(place.listedIn ?? place.epoch);
+    this.#claimAll(place.listedIn ?? place.epoch);
+    await this.#commit();
     // Nothing of the door before can come into the log from here on.
     await this.#settleUnderWay();
     await probe?.("door-claim:after");
@@ -131,23 +142,23 @@ export class DoorWorker {
    * Says all that is known of inputs, in one claim where that has room in it. `listedIn`: where all was said before,
    * which counts until all is said anew.
    */
-  async #claimAll(listedIn: number): Promise<void> {
+  #claimAll(listedIn: number): void {
     const place = this.#claimed();
     const pieces = claimPieces(this.#others);
     const first = place.epoch;
     for (const [index, inputs] of pieces.entries()) {
       if (index > 0) place.epoch++;
       const isLast = index === pieces.length - 1;
-      if (pieces.length === 1) await this.#appendClaim({ inputs });
-      else await this.#appendClaim({ inputs, inputsSince: isLast ? first : listedIn });
+      if (pieces.length === 1) this.#prepareClaim({ inputs });
+      else this.#prepareClaim({ inputs, inputsSince: isLast ? first : listedIn });
     }
     this.#listedIn = first;
   }
 
-  async #appendClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): Promise<void> {
+  #prepareClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): void {
     const { clock, process, deployment } = this.#context;
     const place = this.#claimed();
-    await this.#unitLog().append("DoorClaimed", () => ({
+    const claim: DoorClaimed = {
       v: 2,
       wall: clock.now(),
       epoch: place.epoch,
@@ -161,7 +172,26 @@ export class DoorWorker {
       ...(place.retry > 0 && { retry: place.retry }),
       ...inputs,
       ...(this.#input !== undefined && { input: this.#input }),
-    }));
+    };
+    this.#waits({ append: { type: "DoorClaimed", make: () => claim }, done: () => {} });
+  }
+
+  /** It is appended with what follows, or soon. */
+  #waits(prepared: Prepared): void {
+    if (this.#waiting.length === 0) this.#waitingSince = this.#context.clock.monotonic();
+    this.#waiting.push(prepared);
+  }
+
+  /** Appends what waits, and then `more`. Nothing else may be under way. */
+  async #commit(...more: readonly Prepared[]): Promise<void> {
+    const all = [...this.#waiting.splice(0), ...more];
+    if (all.length === 0) return;
+    const { probe } = this.#context;
+    await this.#unitLog().appendAll(
+      all.map(({ append }) => append),
+      probe && ((point) => probe(`door:${point}`)),
+    );
+    for (const { done } of all) done();
   }
 
   /** All that is known of the source's inputs; the one that is read comes last. */
@@ -178,11 +208,12 @@ export class DoorWorker {
     const claims = Math.max(LIMITS.claimsPerListing, this.#others.length / LIMITS.inputsPerClaim);
     if (place.epoch + 1 - this.#listedIn >= claims) {
       place.epoch++;
-      return this.#claimAll(this.#listedIn);
-    }
-    for (const inputs of claimPieces(otherInputs([], more, input))) {
-      place.epoch++;
-      await this.#appendClaim({ inputs, inputsSince: this.#listedIn });
+      this.#claimAll(this.#listedIn);
+    } else {
+      for (const inputs of claimPieces(otherInputs([], more, input))) {
+        place.epoch++;
+        this.#prepareClaim({ inputs, inputsSince: this.#listedIn });
+      }
     }
   }
 
@@ -200,7 +231,8 @@ export class DoorWorker {
     const place = this.#claimed();
     this.#claimedNext = place.next;
     place.epoch++;
-    await this.#claimAll(this.#listedIn);
+    this.#claimAll(this.#listedIn);
+    await this.#commit();
   }
 
   /** Brings back which ids were taken before. */
@@ -271,10 +303,12 @@ export class DoorWorker {
     await this.#keepUp(signal, taking);
   }
 
-  /** What was read of an input becomes durable before the intake looks for the next one. */
+  /** What was read of an input is known before the intake looks for the next one, and in the log before anything of that. */
   async #leave(final: boolean, signal: AbortSignal): Promise<void> {
-    await this.#flush(signal);
+    await this.#appending;
+    if (!this.#batch.empty) this.#waits(this.#prepare("RecordsAccepted"));
     if (final && this.#input !== undefined) this.#input = { ...this.#input, ended: true };
+    if (this.#waiting.length >= LIMITS.doorEventsWaiting) await this.#flush(signal);
   }
 
   /** Takes records in until there are no more, or `signal` aborts. */
@@ -415,7 +449,8 @@ export class DoorWorker {
   /** How long the next record may take before something has to be done without it; `undefined`: for ever. */
   #patienceMs(): number | undefined {
     const { clock, tickMs } = this.#context;
-    if (!this.#batch.empty) return Math.max(0, this.#batch.openedAt + tickMs - clock.monotonic());
+    const since = this.#owesSince;
+    if (since !== undefined) return Math.max(0, since + tickMs - clock.monotonic());
     if (this.#injected) return undefined;
     const wait = Math.min(this.#hasPeers ? tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
     return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
@@ -423,7 +458,14 @@ export class DoorWorker {
 
   #overdue(): boolean {
     const { clock, tickMs } = this.#context;
-    return !this.#batch.empty && clock.monotonic() - this.#batch.openedAt >= tickMs;
+    const since = this.#owesSince;
+    return since !== undefined && clock.monotonic() - since >= tickMs;
+  }
+
+  /** Since when there is something to append, by the monotonic clock; `undefined`: there is nothing. */
+  get #owesSince(): number | undefined {
+    if (this.#waiting.length > 0) return this.#waitingSince;
+    return this.#batch.empty ? undefined : this.#batch.openedAt;
   }
 
   #full(): boolean {
@@ -565,8 +607,9 @@ export class DoorWorker {
   /** Appends what has been read, if anything, and waits while too much is in flight. */
   async #flush(signal: AbortSignal): Promise<void> {
     await this.#appending;
-    if (this.#batch.empty) return;
-    await this.#append("RecordsAccepted");
+    if (this.#batch.empty && this.#waiting.length === 0) return;
+    if (this.#batch.empty) await this.#commit();
+    else await this.#append("RecordsAccepted");
     await this.#waitForRoom(signal);
   }
 
@@ -591,7 +634,12 @@ export class DoorWorker {
 
   /** Nothing else may be under way. The next batch can be filled at once; this one is accepted when it resolves. */
   async #append(type: "RecordsAccepted" | "InputEnded"): Promise<void> {
-    const { clock, deployment, board, probe, provenance } = this.#context;
+    await this.#commit(this.#prepare(type));
+  }
+
+  /** The event of what was read since the last one. The next batch can be filled at once. */
+  #prepare(type: "RecordsAccepted" | "InputEnded"): Prepared {
+    const { clock, deployment, board, provenance } = this.#context;
     const place = this.#claimed();
     const batch = this.#batch;
     const wall = clock.now();
@@ -613,7 +661,7 @@ export class DoorWorker {
           };
     const time = this.#timeColumns();
     const stored = this.#stored(count);
-    const { main } = this.#unitLog();
+    const revision = this.#unitLog().main.revision + this.#waiting.length + 1;
     const input = this.#input;
     const { epoch, retry, next: first } = place;
     const bytes = this.#arena.all().length;
@@ -634,11 +682,11 @@ export class DoorWorker {
       for (const settle of batch.settle) settle();
     };
     if (input === undefined && retried === undefined) {
-      intake.underWay = { epoch, revision: main.revision + 1, accepted };
+      intake.underWay = { epoch, revision, accepted };
     }
-    await this.#unitLog().append(
+    const append = {
       type,
-      (places) => ({
+      make: (places: BesidePlaces): RecordsAccepted => ({
         v: 2,
         wall,
         epoch,
@@ -663,15 +711,19 @@ export class DoorWorker {
         ...(retry > 0 && { retry }),
         ...(input !== undefined && { input }),
       }),
-      {
+      besides: {
         payload: payloadDrafts(stored.payload, wall),
         transit: payloadDrafts(stored.transit, wall),
-        quarantine: rejectedDrafts(batch.rejected, wall, main.revision + 1),
+        quarantine: rejectedDrafts(batch.rejected, wall, revision),
       },
-      probe && ((point) => probe(`door:${point}`)),
-    );
-    accepted();
-    board.reportDoor(this.#order.unit, through);
+    };
+    return {
+      append,
+      done: () => {
+        accepted();
+        board.reportDoor(this.#order.unit, through);
+      },
+    };
   }
 
   #stored(count: number): StoredBlocks {
