@@ -23,7 +23,7 @@ import type { HostContext } from "./host-context.ts";
 import { type Intake, type IntakeStep, isRefusedAlready } from "./intake.ts";
 import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
 import { OpenBatch } from "./open-batch.ts";
-import { claimPieces, otherInputs } from "./other-inputs.ts";
+import { claimPieces, OtherInputs, otherInputs } from "./other-inputs.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
 import { loadRejected, readableValue } from "./rejected-records.ts";
@@ -72,7 +72,7 @@ export class DoorWorker {
   #eventTime: EventTime;
   #input: InputProgress | undefined;
   /** The other inputs that are known, and the epoch in which they were all said. */
-  #others: readonly InputProgress[] = [];
+  #others = new OtherInputs();
   #listedIn = 0;
   /** When the last claim was made, by the monotonic clock in milliseconds, and the N that was next. */
   #claimedAt = 0;
@@ -116,7 +116,8 @@ export class DoorWorker {
     this.#eventTime = new EventTime(this.#options.source.watermark, place.eventTime);
     const { intake } = this.#options;
     const { input, inputs = [], taken } = await intake.locate(place.inputs);
-    this.#others = otherInputs(place.inputs, inputs, input);
+    this.#others = new OtherInputs();
+    this.#others.turnTo(input, [...place.inputs, ...inputs]);
     this.#input = input;
     if (taken > 0) this.#options.onResumed(intake.name, taken);
     await probe?.("door-claim:before");
@@ -144,7 +145,7 @@ export class DoorWorker {
    */
   #claimAll(listedIn: number): void {
     const place = this.#claimed();
-    const pieces = claimPieces(this.#others);
+    const pieces = claimPieces(this.#others.all);
     const first = place.epoch;
     for (const [index, inputs] of pieces.entries()) {
       if (index > 0) place.epoch++;
@@ -187,30 +188,34 @@ export class DoorWorker {
     const all = [...this.#waiting.splice(0), ...more];
     if (all.length === 0) return;
     const { probe } = this.#context;
-    await this.#unitLog().appendAll(
-      all.map(({ append }) => append),
-      probe && ((point) => probe(`door:${point}`)),
-    );
+    const log = this.#unitLog();
+    if (probe === undefined) await log.appendAll(all.map(({ append }) => append));
+    else {
+      for (const { append } of all) {
+        const isClaim = append.type === "DoorClaimed";
+        await log.appendAll([append], isClaim ? undefined : (point) => probe(`door:${point}`));
+      }
+    }
     for (const { done } of all) done();
   }
 
   /** All that is known of the source's inputs; the one that is read comes last. */
   #known(): readonly InputProgress[] {
-    return this.#input === undefined ? this.#others : [...this.#others, this.#input];
+    return this.#input === undefined ? this.#others.all : [...this.#others.all, this.#input];
   }
 
   /** `more` are known from here on, and records are of `input`: says so in a claim of its own. */
   async #turnTo(input: InputProgress | undefined, more: readonly InputProgress[]): Promise<void> {
     await this.#appending;
     const place = this.#claimed();
-    this.#others = otherInputs(this.#others, more, input);
+    this.#others.turnTo(input, more);
     this.#input = input;
-    const claims = Math.max(LIMITS.claimsPerListing, this.#others.length / LIMITS.inputsPerClaim);
+    const claims = Math.max(LIMITS.claimsPerListing, this.#others.size / LIMITS.inputsPerClaim);
     if (place.epoch + 1 - this.#listedIn >= claims) {
       place.epoch++;
       this.#claimAll(this.#listedIn);
     } else {
-      for (const inputs of claimPieces(otherInputs([], more, input))) {
+      for (const inputs of claimPieces(otherInputs(more, input))) {
         place.epoch++;
         this.#prepareClaim({ inputs, inputsSince: this.#listedIn });
       }
@@ -266,7 +271,7 @@ export class DoorWorker {
     this.#claimedAt = clock.monotonic();
     this.#claimedNext = this.#claimed().next;
     const steps = new PullAhead(
-      intake.steps(this.#input, () => this.#known(), taking),
+      intake.steps(this.#input, { all: () => this.#known(), latest: () => this.#input }, taking),
       clock,
     );
     taking.addEventListener("abort", () => steps.interrupt(), { once: true });

@@ -55,16 +55,12 @@ export class UnitLog {
   /**
    * Appends main events in one call, before each what it refers to. Throws `OwnershipLost` when someone else has
    * appended to the main stream. A conflict beside it only means that a stale owner left something there: it is read
-   * past. With `passed`, which is called at named points, the appends are made one after the other instead.
+   * past. With `passed`, which is called at named points, there is one, and the appends are made one after the other.
    */
   async appendAll(
     entries: readonly UnitAppend[],
     passed?: (point: AppendPoint) => void | Promise<void>,
   ): Promise<void> {
-    if (passed !== undefined && entries.length > 1) {
-      for (const entry of entries) await this.appendAll([entry], passed);
-      return;
-    }
     for (let left = entries; left.length > 0; ) {
       const { appends, mains } = await this.#seal(left);
       await passed?.("before");
