@@ -14,7 +14,7 @@ import { isFilledAnew, mustReachBack } from "../runtime/sink-reach.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { StdoutTarget } from "../runtime/sink-targets.ts";
 import { parseRotation } from "./rotation.ts";
-import type { RunNotice, RunRequest } from "./run-types.ts";
+import type { RunRequest } from "./run-types.ts";
 
 /** Standard input, or output. */
 export const STDIO = "-";
@@ -169,16 +169,12 @@ export async function checkOutputs(
   log: EventLog,
   plan: Plan,
   targets: ReadonlyMap<string, SinkTarget>,
-  onNotice?: (notice: RunNotice) => void,
 ): Promise<void> {
   for (const [sink, target] of targets) {
     const history = await sinkHistory(log, plan.fork?.name ?? plan.definition.name, sink, target);
     if (history === undefined) await mustNotBeForeign(target, await otherRotation(log, plan, sink, target));
     else if (await target.hasContent()) await target.mustHold(history.place, history.last);
     if (await isFilledAnew(target, history)) await mustReachBack(log, clock, plan, sink);
-    const file = history && (await target.missing?.(history.place));
-    if (file !== undefined)
-      onNotice?.({ kind: "output-missing", sink, file, bytes: history?.place.bytes ?? 0 });
   }
 }
 

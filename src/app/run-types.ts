@@ -107,8 +107,17 @@ export type RunNotice =
   | { readonly kind: "drain-timeout"; readonly drainMs: number }
   /** The receiver of a sink does not take a batch for now, or (without a reason) does so again. */
   | { readonly kind: "output-waits"; readonly sink: string; readonly reason: string | undefined }
-  /** The last of a sink's files, of so many bytes, is gone, and may not have been complete. */
-  | { readonly kind: "output-missing"; readonly sink: string; readonly file: string; readonly bytes: number }
+  /**
+   * The last of a sink's files, of so many bytes, was gone, and may not have been complete. It was written again, unless
+   * what it had is not kept any more, or would not be the same now.
+   */
+  | {
+      readonly kind: "output-missing";
+      readonly sink: string;
+      readonly file: string;
+      readonly bytes: number;
+      readonly rewritten: boolean;
+    }
   /**
    * A stage has waited so long for what its function promised for one record; `what` names both. `why`: it, or one of its
    * effects, failed and is tried again, or waits for its turn.

@@ -540,6 +540,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     ...(operation.pace !== undefined && { pace: operation.pace }),
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
+    onOutputMissing: (sink, missing) => operation.onOutputMissing?.(sink, missing),
     onQuarantined,
     places: places ?? ((stack) => stack),
   };

@@ -1,4 +1,4 @@
-import type { PipelineDeployed } from "../core/events.ts";
+import type { Cursors, PipelineDeployed } from "../core/events.ts";
 import { originName, originsOf, rootName } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { Plan } from "../pipeline/plan.ts";
@@ -22,6 +22,8 @@ export interface OutputsQuery {
   readonly of: { readonly sink: string } | { readonly stage: string };
   readonly from: number;
   readonly to: number;
+  /** Where the first of them begins, as who had come there kept it; absent: where `from` does. */
+  readonly begin?: Cursors;
   readonly signal: AbortSignal;
   /** Whether a row is asked for; all are, if absent. */
   told?(row: OutputPlace): boolean;
@@ -67,7 +69,8 @@ export async function* recordedOutputs(query: OutputsQuery): AsyncGenerator<Outp
   for (const deployed of history.all) {
     const until = (history.after(deployed)?.from ?? Number.MAX_SAFE_INTEGER) - 1;
     const [first, last] = [Math.max(from, deployed.from), Math.min(to, until)];
-    if (first <= last) yield* outputsOf(query, deployed, first, last);
+    if (first <= last)
+      yield* outputsOf(query, deployed, first, last, first === from ? query.begin : undefined);
   }
 }
 
@@ -76,6 +79,7 @@ async function* outputsOf(
   deployed: PipelineDeployed,
   first: number,
   last: number,
+  begin: Cursors | undefined,
 ): AsyncGenerator<OutputRows> {
   const plan = structureOf(deployed, history.pipeline);
   const upstreams = selectionsOf(plan, of).map((one) => ({ ...one, upTo: last, gone: "digest" as const }));
@@ -84,7 +88,7 @@ async function* outputsOf(
     log,
     clock,
     upstreams,
-    cursors: await cursorsFrom(log, upstreams, first),
+    cursors: { ...(await cursorsFrom(log, upstreams, first)), ...begin },
     // Their bytes are wanted, and most are not looked into.
     decode: () => undefined,
     tickMs: 0,
