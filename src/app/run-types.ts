@@ -1,5 +1,7 @@
 import type { HeadwaterError } from "../core/errors.ts";
 import type { ParameterInForce, ParameterSettings } from "../pipeline/parameter-overrides.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import type { EventLog } from "../ports/event-log.ts";
 import type { InputFormat } from "../ports/files.ts";
 import type { FileNotice } from "../runtime/watched-files.ts";
 import type { CheckpointTimes } from "./checkpoint-types.ts";
@@ -55,6 +57,11 @@ export interface RunRequest {
   readonly signal?: AbortSignal;
   /** How long that may take, in milliseconds; then it stops at once. 30,000 if absent. */
   readonly drainMs?: number;
+  /**
+   * Called when this process is the one that runs the pipeline, which is deployed, and before it does. Such a run does
+   * not stand by: it throws `OwnershipLost` if another process is at work.
+   */
+  beforeWork?(log: EventLog, plan: Plan): Promise<void>;
   onProgress?(progress: RunProgress): void;
   onNotice?(notice: RunNotice): void;
 }

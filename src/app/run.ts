@@ -119,6 +119,7 @@ async function runLoaded(
         signal: request.signal ?? new AbortController().signal,
         ...(request.drainMs !== undefined && { drainMs: request.drainMs }),
         board,
+        ...(request.beforeWork !== undefined && { beforeWork: () => request.beforeWork?.(log, plan) }),
         ...noticesTo(definition, request.onNotice),
       },
     );

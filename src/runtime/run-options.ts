@@ -74,6 +74,8 @@ export interface RunOptions {
   /** Since when that time runs, by the monotonic clock; absent: since `signal` aborts. */
   drainSince?(): number | undefined;
   readonly board: ProgressBoard;
+  /** Called when the pipeline is this process's own and deployed. With it nobody stands by: see `Supervision.claim`. */
+  beforeWork?(): Promise<void> | undefined;
   /** `before` is what was deployed until then. */
   onDeployed(deployed: PipelineDeployed, before: PipelineDeployed | undefined): void;
   onRejected(source: string, where: string, error: HeadwaterError): void;
