@@ -46,6 +46,7 @@ export type {
   ForkProgress,
   NewlyRefused,
   OutputsDiff,
+  PutBackReport,
   SinkDifference,
   WhatIfReport,
   WhatIfRequest,
