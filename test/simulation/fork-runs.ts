@@ -11,15 +11,19 @@ import { lastThrough } from "../../src/runtime/completed.ts";
 import { DeploymentHistory, forkedPlan } from "../../src/runtime/deployment-history.ts";
 import { doubtsOf } from "../../src/runtime/fork-gaps.ts";
 import { runFork } from "../../src/runtime/fork-run.ts";
+import { Homes } from "../../src/runtime/homes.ts";
 import { type LostRecords, lostRecords } from "../../src/runtime/lost-records.ts";
 import {
   commonOrder,
   type DiffCounts,
   diffOutputs,
   type OutputDifference,
+  ranksOf,
 } from "../../src/runtime/outputs-diff.ts";
 import { ProgressBoard } from "../../src/runtime/progress-board.ts";
-import { type OutputPlace, recordedOutputs } from "../../src/runtime/recorded-outputs.ts";
+import { putBackIn } from "../../src/runtime/put-back.ts";
+import { outputsAtHome } from "../../src/runtime/put-back-outputs.ts";
+import { type OutputPlace, outputName, recordedOutputs } from "../../src/runtime/recorded-outputs.ts";
 import { type SelectionQuery, select, selectInFork } from "../../src/runtime/selection.ts";
 import type { Circumstances, Delivery } from "./harness.ts";
 import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
@@ -189,7 +193,7 @@ export async function diffIn(
   const query = { log, clock: world, of: { sink }, from, to, signal: new AbortController().signal };
   const before = await historyOf(log, "p", ran);
   const after = await historyOf(log, forkName("p", id), definition);
-  const order = commonOrder([planPipeline(ran).origins, planPipeline(definition).origins]) ?? [];
+  const rankOf = ranksOf(commonOrder([planPipeline(ran).origins, planPipeline(definition).origins]) ?? []);
   const differences: OutputDifference[] = [];
   const lost = gaps ? await lostIn({ log, ran, definition, from, to }) : undefined;
   const doubts = lost && doubtsOf(lost, [ran, definition], from);
@@ -199,10 +203,17 @@ export async function diffIn(
     const forked = selection && (await selectInFork({ ...context, history: after }, only, selection));
     const told = (chosen: Chosen | undefined) =>
       chosen && { told: ({ stream, part, n, k }: OutputPlace) => chosen.has(stream, part, n, k) };
+    const homes = new Homes(log, before);
+    const { ranges } = await putBackIn(log, before, homes, { from, to });
+    const then = { ...query, doubts, history: before, ...told(selection?.chosen) };
     return diffOutputs(
-      recordedOutputs({ ...query, doubts, history: before, ...told(selection?.chosen) }),
-      recordedOutputs({ ...query, doubts, history: after, ...told(forked) }),
-      order,
+      {
+        before: recordedOutputs(then),
+        after: recordedOutputs({ ...query, doubts, history: after, ...told(forked) }),
+        putBack: outputsAtHome(then, { homes, ranges, rankOf }),
+        rankOf,
+        nameOf: (key) => outputName("p~f", sink, key),
+      },
       (difference) => {
         differences.push(difference);
       },
