@@ -14,6 +14,7 @@ import { readVerification } from "../runtime/verification.ts";
 import { compareFork, recordsIn, runAndCompare } from "./fork-replay.ts";
 import type { ForkQuery, ForkSummary, ReplayDetails, ReplaySummary } from "./forks-types.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
+import { readLog } from "./read-log.ts";
 import { statusOf } from "./replay-status.ts";
 import type { ReplayProgress, ReplayReport } from "./replay-types.ts";
 import { resumeVerification, showVerification, verificationSummary } from "./verifications.ts";
@@ -26,8 +27,7 @@ export type ResumeRequest = ForkQuery &
 /** The replays that are in the log, in the order of their names: `headwater replay list`. */
 export async function listReplays({ log: spec }: Pick<ForkQuery, "log">): Promise<readonly ReplaySummary[]> {
   const surroundings = createSurroundings();
-  const log = await openLog(spec, { readOnly: true });
-  try {
+  return readLog(spec, async (log) => {
     const found: ReplaySummary[] = [];
     for (const name of await replayNames(log)) {
       found.push(
@@ -36,16 +36,13 @@ export async function listReplays({ log: spec }: Pick<ForkQuery, "log">): Promis
       );
     }
     return found;
-  } finally {
-    await log.close();
-  }
+  });
 }
 
 /** How a replay is, and what came of it: `headwater replay show`. Throws `BadUsage` for an id that is not there. */
 export async function showReplay({ log: spec, id }: ForkQuery): Promise<ReplayDetails> {
   const surroundings = createSurroundings();
-  const log = await openLog(spec, { readOnly: true });
-  try {
+  return readLog(spec, async (log) => {
     const name = await nameOf(log, id);
     const verification = await showVerification(surroundings, log, name);
     if (verification !== undefined) return verification;
@@ -57,9 +54,7 @@ export async function showReplay({ log: spec, id }: ForkQuery): Promise<ReplayDe
       ...summary,
       report: await compareFork(surroundings, log, await toRun(surroundings, log, fork), undefined, signal),
     };
-  } finally {
-    await log.close();
-  }
+  });
 }
 
 /**

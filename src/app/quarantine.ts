@@ -40,6 +40,7 @@ import type {
   RetryReport,
   RetryRequest,
 } from "./quarantine-types.ts";
+import { readChecked } from "./read-log.ts";
 import { mustHaveEffect, mustSayNothingOfRun } from "./retry-beside.ts";
 import { run } from "./run.ts";
 
@@ -169,8 +170,8 @@ async function withPipeline<T>(
     : undefined;
   const definition = module?.definition;
   const pipeline = definition?.name ?? request.pipeline;
-  const log = await openLog(request.log, access === "look" ? { readOnly: true } : { create: false });
-  try {
+  const opened = await openLog(request.log, access === "look" ? { readOnly: true } : { create: false });
+  const useChecked = async (log: EventLog): Promise<T> => {
     const deployed = await currentDeployment(log, pipeline);
     if (deployed === undefined) throw unknownPipeline(pipeline);
     await mustBeKnown(log, pipeline, request);
@@ -182,8 +183,11 @@ async function withPipeline<T>(
           ])
         : placesOf(definition);
     return await use({ log, pipeline, there, code: module?.code });
+  };
+  try {
+    return await readChecked(opened, useChecked);
   } finally {
-    await log.close();
+    await opened.close();
   }
 }
 
