@@ -55,6 +55,8 @@ const MOST_WALL = 8.64e15;
 const isWall: Is<number> = (value): value is number => isNumber(value) && Math.abs(value) <= MOST_WALL;
 /** As many rows as an event can be about: whoever reads it makes room for them. */
 const isCount: Is<number> = (value): value is number => isNatural(value) && value <= LIMITS.eventRows;
+/** The index of a stage, or −1 for the inputs. */
+const isPlace: Is<number> = (value): value is number => isInteger(value) && value >= -1;
 /** Any record, or a part of one. */
 const isValue: Is<Value> = (value): value is Value => value !== undefined;
 const isNone = oneOf(0);
@@ -68,7 +70,7 @@ const isSection: Is<Section> = (value): value is Section =>
   Array.isArray(value) && value.length === 2 && isNatural(value[0]) && isBytes(value[1]);
 const isWatermark = fieldsOf<WatermarkColumns>({ ordinals: isBytes, times: isBytes, status: maybe(isBytes) });
 const isAhead = fieldsOf<TimesAhead>({ records: isNatural, least: isNumber });
-const isCaptured = fieldsOf<CapturedRows>({ stage: isInteger, rows: maybe(isBytes), rate: maybe(isNumber) });
+const isCaptured = fieldsOf<CapturedRows>({ stage: isPlace, rows: maybe(isBytes), rate: maybe(isNumber) });
 const isInput = fieldsOf<InputProgress>({
   name: isText,
   identity: maybe(isText),
@@ -124,7 +126,7 @@ const accepted: Fields<RecordsAccepted> = {
 };
 
 const isStage = fieldsOf<StageColumns>({
-  input: isInteger,
+  input: isPlace,
   indexed: maybe(isTrue),
   branch: maybe(isText),
   results: maybe(isBytes),
@@ -139,13 +141,16 @@ const isStage = fieldsOf<StageColumns>({
   label: maybe(isBytes),
   select: maybe(isText),
 });
+/** Each comes after the one that it reads: whoever goes from stage to stage comes to the inputs. */
+const isStages: Is<readonly StageColumns[]> = (value): value is readonly StageColumns[] =>
+  listOf(isStage)(value) && value.every(({ input }, at) => input < at);
 const isOutlet = fieldsOf<OutletColumns>({
-  stage: isInteger,
-  stored: isInteger,
+  stage: isPlace,
+  stored: isPlace,
   sections: maybe(listOf(isSection)),
   keys: maybe(isBytes),
 });
-const isBlock = fieldsOf<PayloadBlock>({ stage: isInteger, lengths: isBytes, bytes: isBytes });
+const isBlock = fieldsOf<PayloadBlock>({ stage: isPlace, lengths: isBytes, bytes: isBytes });
 const chunk = { ...common, index: isNatural, of: isNatural, bytes: isBytes };
 
 const isRejected = fieldsOf<RejectedRecord>({
@@ -197,7 +202,7 @@ const isRetryItem = fieldsOf<RetryItem>({
 });
 const retry = { ...common, host: isText, pid: isNatural, first: isNatural, unit: isText };
 
-const delivery = { ...common, ...extent, ...owner, target: isText, count: isNatural };
+const delivery = { ...common, ...extent, ...owner, target: isText, count: isCount };
 
 const captured = { capture: maybe(oneOf("all", "none")), sample: maybe(isNumber) };
 const isSource = fieldsOf<DeployedSource>({
@@ -326,7 +331,7 @@ const EVENT_FIELDS: { readonly [T in EventType]: Fields<EventTypes[T]> } = {
     timeless: maybe(isBytes),
     firings: maybe(isBytes),
     watermark: maybe(isWatermark),
-    stages: maybe(listOf(isStage)),
+    stages: maybe(isStages),
     outlets: maybe(listOf(isOutlet)),
     payload: maybe(isRange),
     transit: maybe(isRange),
