@@ -20,7 +20,7 @@ Checks:
   chain         each stream's events, none missing, each as it was written
   checkpoint    the log still goes on from what was signed
   continuity    each step goes on from what the one before it gave
-  payload       the records that are kept have the digests that the steps have
+  payload       the records that are kept have the digests that the steps have, and deployments and code their own
   conservation  every accepted record comes to an end, and none twice
   reexecution   with --reexecute: a sample of inputs, run again, gives in every step what was recorded. That runs code
                 from the log: only for logs that you trust. With a --seed that nobody knew when the log was written, nobody
