@@ -28,10 +28,10 @@ import type { SinkTarget } from "../runtime/sink-target.ts";
 import { countStages, type StageCounts } from "../runtime/step-counts.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { diffFork } from "./fork-diff.ts";
+import { type ForkBinding, openForkTargets } from "./fork-outputs.ts";
 import type { HistoryWindow } from "./history-window.ts";
 import { historyOf } from "./pipeline-name.ts";
 import { chosenIn, chosenInFork, selectedRecords, tells } from "./replay-selection.ts";
-import { openForkTargets } from "./run-outputs.ts";
 import type { ForkRequest, GoneEffects, WhatIfReport } from "./what-if-types.ts";
 
 /** A fork that is to be run, or gone on with. */
@@ -49,18 +49,22 @@ export interface ForkToRun {
   readonly selection: Selection | undefined;
 }
 
-/** Runs a fork to its end, or from where it is, and compares it with what was recorded. Throws as `runFork`. */
+/**
+ * Runs a fork to its end, or from where it is, and compares it with what was recorded. Sinks that are not among `outputs`
+ * hand out nothing. Throws as `runFork`.
+ */
 export async function runAndCompare(
   surroundings: Surroundings,
   log: EventLog,
   run: ForkToRun,
+  outputs: ReadonlyMap<string, ForkBinding>,
   request: ForkRequest,
 ): Promise<WhatIfReport> {
   const { clock } = surroundings;
   const { history, plan, window } = run;
   const begun = clock.monotonic();
   const name = plan.fork?.name ?? "";
-  const targets = await openForkTargets(surroundings, log, plan, request.outputs);
+  const targets = await openForkTargets(surroundings, log, plan, outputs);
   const records = await recordsIn(log, history, window);
   const board = new ProgressBoard();
   const stopProgress = reportProgress(surroundings, log, run, board, records, request);

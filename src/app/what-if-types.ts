@@ -5,6 +5,7 @@ import type { Rate } from "../runtime/pace.ts";
 import type { RefusedReport } from "../runtime/refused-again.ts";
 import type { HistoryPoint } from "./history-point.ts";
 import type { ReplaySelection } from "./selection-types.ts";
+import type { SinkBinding } from "./start-types.ts";
 
 export type { NewlyRefused } from "../runtime/newly-refused.ts";
 export type { OutputDifference } from "../runtime/outputs-diff.ts";
@@ -36,8 +37,18 @@ export interface WhatIfRequest extends ForkRequest, ReplaySelection {
 export interface ForkRequest {
   /** `lmdb:<dir>` or `esdb://…`. Another process may be at work on it. */
   readonly log: string;
-  /** Sink → file, or address of a receiver, that gets what the fork has for it. Others hand out nothing. */
+  /**
+   * Sink → file, address of a receiver, or `-` for standard output, that gets what the fork has for it. Others hand out
+   * nothing. They are remembered: gone on with, the replay writes there, unless another is named.
+   */
   readonly outputs?: ReadonlyMap<string, string>;
+  /** Sink, or "" for all files → size or time after which its next file is begun. */
+  readonly rotations?: ReadonlyMap<string, string>;
+  /**
+   * Where sinks deliver to, as for `start`. Functions, and receivers with headers or a password, cannot be remembered: a
+   * replay that is gone on with is to be given them again.
+   */
+  readonly sinks?: Readonly<Record<string, SinkBinding>>;
   /**
    * A file that gets all differences as JSON lines, instead of what is in it. It is remembered: gone on with, the replay
    * writes it unless another is named.

@@ -86,7 +86,7 @@ function describe(notice: RunNotice): string {
         ? `the receiver of the sink ${notice.sink} takes records again`
         : `the sink ${notice.sink} is kept waiting, and tries again: ${notice.reason}`;
     case "output-missing":
-      return `${notice.file} is gone, the last file of the sink ${notice.sink}, of ${formatNumber(notice.bytes)} bytes, and may not have been complete: what comes now goes into the next one. If nobody has it, put it back from a copy before; or give --output ${notice.sink}= another name, under which all is written anew`;
+      return aboutMissing(notice);
     case "stage-waits":
       return `${notice.what}, and has for ${notice.ms / MS_PER_SECOND} s: ${notice.why ?? "what its function promised has not come"}`;
     case "drain-timeout":
@@ -98,6 +98,14 @@ function describe(notice: RunNotice): string {
     case "node-lost":
       return `${notice.message}${notice.where === undefined ? "" : `: ${notice.where}`}. ${notice.replacement} takes its place. ${notice.hint ?? ""}`.trimEnd();
   }
+}
+
+function aboutMissing(notice: Extract<RunNotice, { readonly kind: "output-missing" }>): string {
+  const { file, sink, bytes, rewritten } = notice;
+  const what = `${file} was gone, the last file of the sink ${sink}, of ${formatNumber(bytes)} bytes, and may not have been complete`;
+  return rewritten
+    ? `${what}: it was written again from the log, and is gone on with`
+    : `${what}. The log does not have any more what it had: what comes now goes into the next one. If nobody has it, stop, put it back from a copy, and run again; or give --output ${sink}= another name, under which all that is kept is written anew`;
 }
 
 function aboutFile(notice: Extract<RunNotice, { readonly kind: "file" }>): string {

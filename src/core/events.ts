@@ -474,6 +474,21 @@ export interface DeployedFork {
   readonly only?: DeployedSelection;
   /** The path of the file that gets all differences, unless another is named when it is gone on with. */
   readonly diff?: string;
+  /** Where its sinks were to write to when it was begun: gone on with, they do so unless others are named. */
+  readonly outputs?: readonly DeployedOutput[];
+}
+
+/** Where a sink of a fork writes to, as far as that can be written down. */
+export interface DeployedOutput {
+  readonly sink: string;
+  /** `private`: a receiver with a password or headers, which are not written down. */
+  readonly to: "file" | "receiver" | "private" | "function" | "stdout";
+  /** The absolute path of the file, or the address of the receiver. */
+  readonly at?: string;
+  /** Size or time after which the next file is begun. */
+  readonly rotate?: string;
+  /** For one POST and its answer, in milliseconds. */
+  readonly timeoutMs?: number;
 }
 
 /** Which records of a history a replay tells of. */

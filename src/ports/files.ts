@@ -128,6 +128,13 @@ export interface Files {
   filesIn(path: string): Promise<readonly FoundFile[] | undefined>;
   /** Opens a file for writing, made if it is missing; its folder has to exist. Throws `OutputFailed`. */
   openOutput(path: string): Promise<OutputFile>;
+  /**
+   * Gives a file that is written and closed its name, under which whoever looks finds it whole or not at all; durable
+   * when it resolves. Throws `OutputFailed`.
+   */
+  nameOutput(from: string, to: string): Promise<void>;
+  /** Deletes a file, if it is there. Throws `OutputFailed`. */
+  deleteOutput(path: string): Promise<void>;
   /** Whether there is a file at `path` with at least one byte. */
   hasContent(path: string): Promise<boolean>;
   /** Writes to standard output; resolves when it was taken. Throws `OutputFailed` when it is closed. */

@@ -35,13 +35,7 @@ export class DeploymentHistory {
     bundler: Bundler,
     pipeline: string,
   ): Promise<DeploymentHistory | undefined> {
-    const stream = pipelineStream(pipeline);
-    if ((await log.streamInfo(stream)) === undefined) return undefined;
-    const deployments: PipelineDeployed[] = [];
-    for await (const recorded of log.read(stream)) {
-      const event = decodeEvent(recorded);
-      if (event.type === "PipelineDeployed") deployments.push(event.data);
-    }
+    const deployments = await deploymentsOf(log, pipeline);
     return deployments.length === 0 ? undefined : new DeploymentHistory(log, bundler, pipeline, deployments);
   }
 
@@ -99,6 +93,18 @@ export class DeploymentHistory {
     const plan = planPipeline(definitionOf(exported, bundle.module), overridesOf(deployed.parameters));
     return forkedPlan(plan, this.pipeline, deployed.fork);
   }
+}
+
+/** All versions of a pipeline in a log, the first first. */
+export async function deploymentsOf(log: EventLog, pipeline: string): Promise<readonly PipelineDeployed[]> {
+  const stream = pipelineStream(pipeline);
+  if ((await log.streamInfo(stream)) === undefined) return [];
+  const deployments: PipelineDeployed[] = [];
+  for await (const recorded of log.read(stream)) {
+    const event = decodeEvent(recorded);
+    if (event.type === "PipelineDeployed") deployments.push(event.data);
+  }
+  return deployments;
 }
 
 /**

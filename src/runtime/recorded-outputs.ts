@@ -1,4 +1,4 @@
-import type { PipelineDeployed } from "../core/events.ts";
+import type { Cursors, PipelineDeployed } from "../core/events.ts";
 import type { Path } from "../core/path.ts";
 import { originName, originsOf, rootName } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
@@ -24,6 +24,8 @@ export interface OutputsQuery {
   readonly of: { readonly sink: string } | { readonly stage: string };
   readonly from: number;
   readonly to: number;
+  /** Where the first of them begins, as who had come there kept it; absent: where `from` does. */
+  readonly begin?: Cursors;
   readonly signal: AbortSignal;
   /** Whether a row is asked for; all are, if absent. */
   told?(row: OutputPlace): boolean;
@@ -77,7 +79,8 @@ export async function* recordedOutputs(query: OutputsQuery): AsyncGenerator<Reco
   for (const deployed of history.all) {
     const until = (history.after(deployed)?.from ?? Number.MAX_SAFE_INTEGER) - 1;
     const [first, last] = [Math.max(from, deployed.from), Math.min(to, until)];
-    if (first <= last) yield* outputsOf(query, deployed, first, last);
+    if (first <= last)
+      yield* outputsOf(query, deployed, first, last, first === from ? query.begin : undefined);
   }
 }
 
@@ -86,6 +89,7 @@ async function* outputsOf(
   deployed: PipelineDeployed,
   first: number,
   last: number,
+  begin: Cursors | undefined,
 ): AsyncGenerator<RecordedRows> {
   const plan = structureOf(deployed, history.pipeline);
   const upstreams = selectionsOf(plan, of).map((one) => ({ ...one, upTo: last, gone: "digest" as const }));
@@ -94,7 +98,7 @@ async function* outputsOf(
     log,
     clock,
     upstreams,
-    cursors: await cursorsFrom(log, upstreams, first),
+    cursors: { ...(await cursorsFrom(log, upstreams, first)), ...begin },
     // Their bytes are wanted, and most are not looked into.
     decode: () => undefined,
     tickMs: 0,

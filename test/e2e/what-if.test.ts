@@ -348,10 +348,6 @@ export default p;
     } finally {
       await receiver.stop();
     }
-    const stdout = await headwater(["replay", "weights", "--what-if", "1", "--output", "out=-", "--json"], {
-      cwd,
-    });
-    expect([stdout.code, jsonError(stdout)["where"]]).toEqual([2, "--output"]);
   });
 
   it("runs beside others, and beside the pipeline", async () => {

@@ -5,7 +5,7 @@ import type { Files, FoundFile } from "../../ports/files.ts";
 import { fileError, systemCode } from "./faults.ts";
 import { openGrowingFile } from "./growing.ts";
 import { identityOf, type KnownPlaces, openFile, openStream } from "./input.ts";
-import { openOutputFile } from "./output.ts";
+import { deleteOutputFile, nameOutputFile, openOutputFile } from "./output.ts";
 
 /** The process's own streams unless others are given. */
 export interface FilesOptions {
@@ -32,6 +32,8 @@ export function createFiles(options: FilesOptions = {}): Files {
     },
     filesIn,
     openOutput: openOutputFile,
+    nameOutput: nameOutputFile,
+    deleteOutput: deleteOutputFile,
     hasContent: async (path) => {
       try {
         const found = await stat(path);
