@@ -31,6 +31,8 @@ import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
 import { seededIds, seededRandom, VirtualWorld } from "./virtual-world.ts";
 
 const STUCK_MS = 20 * 60_000;
+/** So few that what was put back is gone through several times. */
+const PUT_BACK_BYTES = 3_000;
 
 export const NOTHING_LOADED = {
   bundle: () => Promise.reject(new Error("nothing is bundled in a simulation")),
@@ -210,7 +212,7 @@ export async function diffIn(
       {
         before: recordedOutputs(then),
         after: recordedOutputs({ ...query, doubts, history: after, ...told(forked) }),
-        putBack: outputsAtHome(then, { homes, ranges, rankOf }),
+        putBack: outputsAtHome(then, { homes, ranges, rankOf, bytesMost: PUT_BACK_BYTES }),
         rankOf,
         nameOf: (key) => outputName("p~f", sink, key),
       },
