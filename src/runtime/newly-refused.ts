@@ -42,12 +42,15 @@ export interface RefusedInFork {
   readonly putBack: readonly NewlyRefused[];
 }
 
+/** The deployments of a pipeline, or that of a fork. */
+type Versions = Pick<DeploymentHistory, "pipeline" | "all" | "withIdentity">;
+
 /** What is compared with what. */
 export interface NewlyRefusedQuery {
   readonly log: EventLog;
   /** Of the pipeline, and of its fork. */
-  readonly history: DeploymentHistory;
-  readonly forked: DeploymentHistory;
+  readonly history: Versions;
+  readonly forked: Versions;
   readonly from: number;
   readonly to: number;
   readonly signal: AbortSignal;
@@ -96,7 +99,7 @@ export async function newlyRefused(query: NewlyRefusedQuery): Promise<RefusedInF
   } finally {
     await before?.return(undefined);
   }
-  const order = forked.current.stages.map(({ name }) => name);
+  const order = forked.all.at(-1)?.stages.map(({ name }) => name) ?? [];
   const sorted = (found: ReadonlyMap<string, NewlyRefused>) =>
     [...found.values()].sort((a, b) => order.indexOf(a.stage) - order.indexOf(b.stage));
   return { newly: sorted(newly), putBack: sorted(putBack) };
@@ -185,7 +188,7 @@ function refusedAtHome(query: NewlyRefusedQuery, units: readonly string[]): Asyn
 /** What a partition has refused, in the order of records. What was let go of has no place any more, and is passed over. */
 async function* placesOf(
   { log, from, to, signal }: NewlyRefusedQuery,
-  history: DeploymentHistory,
+  history: Versions,
   unit: string,
 ): AsyncGenerator<RefusedPlace> {
   const name = unit.slice(unit.indexOf(".") + 1, -".0000".length);
@@ -232,7 +235,7 @@ interface EventOfRefused {
   readonly placeOf: ReturnType<typeof placesIn>;
 }
 
-function eventOf(history: DeploymentHistory, event: StepsRecorded, name: string): EventOfRefused {
+function eventOf(history: Versions, event: StepsRecorded, name: string): EventOfRefused {
   const graph = new StepGraph(event);
   const deployed = history.withIdentity(event.deployment, event.through);
   const plan = structureOf(deployed, history.pipeline);

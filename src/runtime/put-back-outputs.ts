@@ -11,6 +11,8 @@ export interface PutBackOutputs {
   readonly ranges: PutBackIn["ranges"];
   /** The rank of an origin in logical order. */
   rankOf(origin: string): number;
+  /** Bytes of outputs that are brought into order at a time; LIMITS.putBackSortedBytes if absent. */
+  readonly bytesMost?: number;
 }
 
 /** An output of a record that was put back, at its home. */
@@ -37,7 +39,7 @@ const OUTPUT_BYTES = 512;
  */
 export async function* outputsAtHome(
   query: OutputsQuery,
-  { homes, ranges, rankOf }: PutBackOutputs,
+  { homes, ranges, rankOf, bytesMost = LIMITS.putBackSortedBytes }: PutBackOutputs,
 ): AsyncGenerator<OutputRows> {
   if (ranges.length === 0) return;
   let batch: HomeOutput[] = [];
@@ -47,7 +49,7 @@ export async function* outputsAtHome(
     // Else all that was read with it would be held.
     hold: (output) => ({ ...output, bytes: output.bytes.slice() }),
     bytesOf: ({ bytes, home }) => OUTPUT_BYTES + bytes.length + home.path.length,
-    bytesMost: LIMITS.putBackSortedBytes,
+    bytesMost,
   });
   for await (const output of sorted) {
     batch.push(output);

@@ -2,12 +2,15 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { MemoryLog } from "../../src/adapters/memory/log.ts";
+import { formatAddress } from "../../src/core/address.ts";
 import { readIndexElement } from "../../src/core/path.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
+import { LineageReader } from "../../src/runtime/lineage-reader.ts";
+import { addressOfOutput } from "../../src/runtime/output-by-key.ts";
 import { readRefused } from "../../src/runtime/quarantine.ts";
 import { ORDINARY, withinReason } from "./expectations.ts";
-import { diffIn, outputsIn, simulateFork, throughOf } from "./fork-runs.ts";
+import { addressesIn, diffIn, NOTHING_LOADED, outputsIn, simulateFork, throughOf } from "./fork-runs.ts";
 import { type Delivery, simulate } from "./harness.ts";
 import { type LogContent, readLogContent } from "./log-content.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
@@ -22,6 +25,8 @@ import {
 import type { Item, PipelineWords, StageWords } from "./random-words.ts";
 
 const TIMEOUT_MS = timeLimit(600_000);
+/** Outputs of a sink whose names are tried. */
+const KEYS_MOST = 8;
 
 withoutWarnings();
 
@@ -115,6 +120,15 @@ async function compared(
     // In logical order, also where what was put back stands among the rest.
     const ordinals = differences.map(({ ordinal }) => ordinal);
     expect(ordinals).toEqual([...ordinals].sort((a, b) => a - b));
+    // Each has a name by which it is found, where it is recorded.
+    for (const side of ["p", "p~f"]) {
+      const reader = new LineageReader(log, NOTHING_LOADED);
+      const all = [...(await addressesIn(log, side, name, window.from, window.to))];
+      for (const [key, address] of all.filter((_, at) => at % Math.ceil(all.length / KEYS_MOST) === 0)) {
+        const query = { log, reader, pipeline: side, sink: name };
+        expect(formatAddress(await addressOfOutput(query, key))).toBe(address);
+      }
+    }
     for (const kind of ["same", "changed", "added", "gone"] as const) totals[kind] += counts[kind];
   }
   return totals;

@@ -13,6 +13,7 @@ import { doubtsOf } from "../../src/runtime/fork-gaps.ts";
 import { runFork } from "../../src/runtime/fork-run.ts";
 import { Homes } from "../../src/runtime/homes.ts";
 import { type LostRecords, lostRecords } from "../../src/runtime/lost-records.ts";
+import { newlyRefused } from "../../src/runtime/newly-refused.ts";
 import {
   commonOrder,
   type DiffCounts,
@@ -30,8 +31,10 @@ import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
 import { seededIds, seededRandom, VirtualWorld } from "./virtual-world.ts";
 
 const STUCK_MS = 20 * 60_000;
+/** So few that what was put back is gone through several times. */
+const PUT_BACK_BYTES = 3_000;
 
-const NOTHING_LOADED = {
+export const NOTHING_LOADED = {
   bundle: () => Promise.reject(new Error("nothing is bundled in a simulation")),
   load: () => {
     throw new Error("nothing is loaded in a simulation");
@@ -212,7 +215,7 @@ export async function diffIn(
       {
         before: recordedOutputs(then),
         after: recordedOutputs({ ...query, doubts, history: after, ...told(forked) }),
-        putBack: outputsAtHome(then, { homes, ranges, rankOf }),
+        putBack: outputsAtHome(then, { homes, ranges, rankOf, bytesMost: PUT_BACK_BYTES }),
         rankOf,
         nameOf: (key) => outputName("p~f", sink, key),
       },
@@ -223,6 +226,32 @@ export async function diffIn(
   };
   const counts = await world.run(compare(), STUCK_MS, () => `comparing the outputs of ${sink}`);
   return { counts, differences };
+}
+
+/** What a fork has refused that its pipeline has not, or not for good. */
+export async function refusedNow({ log, ran, definition, id, from, to }: SimulatedFork) {
+  const history = await historyOf(log, "p", ran);
+  const forked = await historyOf(log, forkName("p", id), definition);
+  const { signal } = new AbortController();
+  return newlyRefused({ log, history, forked, homes: new Homes(log, history), from, to, signal });
+}
+
+/** Of each output of a sink the key, and its address. */
+export async function addressesIn(log: EventLog, name: string, sink: string, from: number, to: number) {
+  const world = new VirtualWorld(seededRandom(1));
+  const history = await DeploymentHistory.read(log, NOTHING_LOADED, name);
+  if (history === undefined) throw new Error("nothing was deployed");
+  const { signal } = new AbortController();
+  const found = new Map<string, string>();
+  const read = async () => {
+    for await (const { rows, keyOf, addressOf } of recordedOutputs({
+      ...{ log, clock: world, history, of: { sink }, from, to, signal },
+    })) {
+      for (let row = 0; row < rows.count; row++) found.set(keyOf(row), addressOf(row));
+    }
+  };
+  await world.run(read(), STUCK_MS, () => `reading the outputs of ${sink}`);
+  return found;
 }
 
 /** What went to a sink between two ordinals. */
