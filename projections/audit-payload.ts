@@ -57,7 +57,7 @@ export const payloadAudit: Audit<State> = {
       kept,
       beside: new EventsBeside(kept),
       snapshots: new SnapshotDigests(kept),
-      code: new CodeDigests(),
+      code: new CodeDigests(kept),
       named: new Map(),
     };
   },
@@ -115,7 +115,8 @@ function checkDeployment(state: State, { stream, revision }: AuditedEvent, deplo
   if (deployed.code === undefined) return;
   const code = codeStream(toHex(deployed.code));
   const found = state.code.look(code);
-  if (found === "missing") fail(state, address, "Missing", `its code is missing: ${code}`);
+  if (found === "gone") state.unverifiable++;
+  else if (found === "missing") fail(state, address, "Missing", `its code is missing: ${code}`);
   else if (found === "other" && state.pipeline !== undefined) {
     fail(state, address, "BadCode", `its code was replaced: ${code}`);
   }

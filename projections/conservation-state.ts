@@ -17,6 +17,7 @@ export interface ConservationState extends Tally {
   readonly pipeline: string | undefined;
   readonly counts: Counts;
   readonly gone: Record<"accepted" | "inputs" | "delivered", number>;
+  readonly uncounted: string[];
   readonly kept: KeptStreams;
   readonly taken: TakenRecords;
   readonly putBack: PutBackRecords;
@@ -119,6 +120,10 @@ export function countGone(state: ConservationState, { stream, typed }: AuditedEv
     case "PartitionClaimed":
     case "StepsRecorded":
       count("inputs", typed.data);
+      break;
+    case "OutputsPrepared":
+      // It is not delivered yet.
+      count("delivered", { first: typed.data.first }, sinkTaker(stream, typed.data.target));
       break;
     case "OutputsDelivered":
       count("delivered", typed.data, sinkTaker(stream, typed.data.target));

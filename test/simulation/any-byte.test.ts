@@ -5,7 +5,7 @@ import { equalBytes } from "../../src/core/digest.ts";
 import type { EventType } from "../../src/core/events.ts";
 import type { RecordedEvent } from "../../src/ports/event-log.ts";
 import { arrayLog } from "../array-log.ts";
-import { addressOf, rewritten } from "./faults.ts";
+import { addressOf, announced, rewritten } from "./faults.ts";
 import { placesOf, replacementsOf } from "./field-faults.ts";
 import { withoutWarnings } from "./property-runs.ts";
 import { type RichLog, richLogs } from "./rich-log.ts";
@@ -112,6 +112,27 @@ test("logs in which are events of every type are found to be good", async () => 
   for (const log of logs) {
     const report = await audit(log, log.events);
     expect(report.checks.flatMap(({ failures }) => failures)).toEqual([]);
+  }
+});
+
+test("of a stream of which nothing is left it is not known how many records were let go of, and that is said", async () => {
+  for (const log of logs) {
+    const uncounted = async (rich: RichLog, pipeline?: string) => {
+      const options = { checkpoints: [], ...(pipeline !== undefined && { pipeline }) };
+      const report = await auditLog(arrayLog(rich.id, rich.events, rich.first), options);
+      expect(report.checks.flatMap(({ failures }) => failures)).toEqual([]);
+      return report.checks.find(({ name }) => name === "conservation")?.uncounted;
+    };
+    expect(await uncounted(log)).toBe(undefined);
+    for (const stream of ["sink_p.counts", "sink_p.totals"]) {
+      const before = (log.events.findLast((event) => event.stream === stream) as RecordedEvent).revision + 1;
+      const said = announced(log.events, "p", { stream, before });
+      const events = said.filter((event) => event.stream !== stream);
+      const cut = { ...log, events, first: new Map([...log.first, [stream, before]]) };
+      expect(await uncounted(cut)).toEqual([stream]);
+      expect(await uncounted(cut, "p")).toEqual([stream]);
+      expect(await uncounted(cut, "q")).toBe(undefined);
+    }
   }
 });
 
