@@ -78,8 +78,16 @@ export function arrayLog(
     delete: refuse,
     tombstone: refuse,
     scavenge: refuse,
-    subscribe: () => {
-      throw new Error("only for reading");
+    async *subscribe(stream, from, { signal } = {}) {
+      const found = ofStream(stream).filter(({ revision }) => revision >= from);
+      if (found.length > 0)
+        yield { kind: "events", events: found.toSorted((a, b) => a.revision - b.revision) };
+      yield { kind: "caught-up" };
+      // Nothing is to come.
+      await new Promise<void>((resolve) => {
+        if (signal?.aborted) resolve();
+        signal?.addEventListener("abort", () => resolve(), { once: true });
+      });
     },
     subscribeAll: () => {
       throw new Error("only for reading");

@@ -11,23 +11,20 @@ import { askedOf, askOf } from "../runtime/fork-asks.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { readVerification } from "../runtime/verification.ts";
+import { askedOutputs, outputsAgain } from "./fork-outputs.ts";
 import { compareFork, recordsIn, runAndCompare } from "./fork-replay.ts";
-import type { ForkQuery, ForkSummary, ReplayDetails, ReplaySummary } from "./forks-types.ts";
+import type { ForkQuery, ForkSummary, ReplayDetails, ReplaySummary, ResumeRequest } from "./forks-types.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
+import { readLog } from "./read-log.ts";
 import { statusOf } from "./replay-status.ts";
-import type { ReplayProgress, ReplayReport } from "./replay-types.ts";
+import type { ReplayReport } from "./replay-types.ts";
 import { resumeVerification, showVerification, verificationSummary } from "./verifications.ts";
-import type { ForkRequest, WhatIfReport } from "./what-if-types.ts";
-
-/** What is to be gone on with. `diff` and `outputs` are of replays with a fork alone. */
-export type ResumeRequest = ForkQuery &
-  ForkRequest & { readonly onVerifyProgress?: (progress: ReplayProgress) => void };
+import type { WhatIfReport } from "./what-if-types.ts";
 
 /** The replays that are in the log, in the order of their names: `headwater replay list`. */
 export async function listReplays({ log: spec }: Pick<ForkQuery, "log">): Promise<readonly ReplaySummary[]> {
   const surroundings = createSurroundings();
-  const log = await openLog(spec, { readOnly: true });
-  try {
+  return readLog(spec, async (log) => {
     const found: ReplaySummary[] = [];
     for (const name of await replayNames(log)) {
       found.push(
@@ -36,16 +33,13 @@ export async function listReplays({ log: spec }: Pick<ForkQuery, "log">): Promis
       );
     }
     return found;
-  } finally {
-    await log.close();
-  }
+  });
 }
 
 /** How a replay is, and what came of it: `headwater replay show`. Throws `BadUsage` for an id that is not there. */
 export async function showReplay({ log: spec, id }: ForkQuery): Promise<ReplayDetails> {
   const surroundings = createSurroundings();
-  const log = await openLog(spec, { readOnly: true });
-  try {
+  return readLog(spec, async (log) => {
     const name = await nameOf(log, id);
     const verification = await showVerification(surroundings, log, name);
     if (verification !== undefined) return verification;
@@ -57,9 +51,7 @@ export async function showReplay({ log: spec, id }: ForkQuery): Promise<ReplayDe
       ...summary,
       report: await compareFork(surroundings, log, await toRun(surroundings, log, fork), undefined, signal),
     };
-  } finally {
-    await log.close();
-  }
+  });
 }
 
 /**
@@ -79,8 +71,10 @@ export async function resumeReplay(request: ResumeRequest): Promise<WhatIfReport
       return await resumeVerification(surroundings, log, name, { ...rest, onProgress: onVerifyProgress });
     }
     const fork = await forkIn(surroundings, log, name);
+    const outputs = await outputsAgain(log, name, fork.fork, await askedOutputs(request));
+    const run = await toRun(surroundings, log, fork);
     await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
-    return await runAndCompare(surroundings, log, await toRun(surroundings, log, fork), more);
+    return await runAndCompare(surroundings, log, run, outputs, more);
   } finally {
     await log.close();
   }

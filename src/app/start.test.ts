@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -349,11 +349,14 @@ describe("start", () => {
     const source = p.source("in");
     source.sink("a");
     source.sink("b");
-    const sinks = { a: { file: join(dir, "out.jsonl") }, b: { file: join(dir, ".", "out.jsonl") } };
-    await expect(start(p, { log: "memory:", sinks })).rejects.toMatchObject({
-      code: "BadUsage",
-      message: "the sinks a and b are to write the same file",
-    });
+    symlinkSync("out.jsonl", join(dir, "link.jsonl"));
+    for (const other of ["./out.jsonl", "link.jsonl"]) {
+      const sinks = { a: { file: join(dir, "out.jsonl") }, b: { file: `${dir}/${other}` } };
+      await expect(start(p, { log: "memory:", sinks }), other).rejects.toMatchObject({
+        code: "BadUsage",
+        message: "the sinks a and b are to write the same file",
+      });
+    }
   });
 
   test("writes files, rotated by the time at which records were accepted", async () => {

@@ -1,8 +1,9 @@
 import { encodeCanonical } from "../core/canonical.ts";
+import { deploymentIdentity } from "../core/deployment-identity.ts";
 import { equalBytes, sha256, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { DeployedFork, DeployedStage, PipelineDeployed } from "../core/events.ts";
+import type { DeployedFork, DeployedRuntime, DeployedStage, PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { codeStream, pipelineStream } from "../core/streams.ts";
 import { describeAggregate } from "../pipeline/aggregates.ts";
@@ -19,7 +20,7 @@ import { lastEvent, StreamTail } from "./stream-tail.ts";
 import { chunkDrafts } from "./unit-log.ts";
 
 /** What runs a deployment's code. */
-export type RuntimeVersions = PipelineDeployed["runtime"];
+export type RuntimeVersions = DeployedRuntime;
 
 /** What is to be deployed. */
 export interface DeploymentCandidate {
@@ -61,17 +62,19 @@ export function describeDeployment(candidate: DeploymentCandidate): Content {
   }));
   const sinks = plan.definition.sinks.map(({ name, input }) => ({ name, input }));
   const parameters = parametersOf(plan.definition);
-  const identity = [code ?? null, sources, stages, sinks, partitions, parameters, provenance];
-  return {
-    deployment: sha256(encodeCanonical(identity)),
+  const content = {
     ...(code !== undefined && { code }),
-    ...(bundle !== undefined && { module: bundle.module }),
     partitions,
     sources,
     stages,
     sinks,
     parameters,
     provenance,
+  };
+  return {
+    deployment: deploymentIdentity(content),
+    ...content,
+    ...(bundle !== undefined && { module: bundle.module }),
     runtime,
     ...(fork !== undefined && { fork }),
   };

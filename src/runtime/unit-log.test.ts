@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { MemoryLog } from "../adapters/memory/log.ts";
 import { createSystemClock } from "../adapters/system/clock.ts";
 import { createIds } from "../adapters/system/ids.ts";
+import { encodeDeltas } from "../core/columns.ts";
 import { isHeadwaterError } from "../core/errors.ts";
 import { decodeEventAs } from "../core/event-codec.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -12,15 +13,27 @@ const STREAM = "source_p.s";
 const clock = createSystemClock();
 
 function stored(text: string) {
-  const event = { v: 1, wall: 0, blocks: new TextEncoder().encode(text) };
-  return { type: "RecordsStored", event } as never;
+  const bytes = new TextEncoder().encode(text);
+  const block = { stage: 0, bytes, lengths: encodeDeltas([bytes.length]) };
+  return { type: "RecordsStored", event: { v: 1, wall: 0, blocks: [block] } } as never;
 }
 
 /** An event that says where what it refers to is, as `payload`. */
 function accepted(first: number, payload?: string): UnitAppend {
   return {
     type: "RecordsAccepted",
-    make: (places) => ({ v: 2, wall: 0, epoch: 1, first, count: 1, ...places }) as never,
+    make: (places) => ({
+      v: 2,
+      wall: 0,
+      epoch: 1,
+      node: "node-1",
+      deployment: new Uint8Array(32),
+      scheme: 1,
+      first,
+      count: 1,
+      through: first,
+      ...places,
+    }),
     besides: { payload: payload === undefined ? [] : [stored(payload)] },
   };
 }
