@@ -46,6 +46,8 @@ export const LIMITS = {
   claimsPerListing: 64,
   inputsPerClaim: 16,
   claimInputBytes: 256 * 1024,
+  /** Events of small inputs, each left for the next, that a door appends together. */
+  doorEventsWaiting: 128,
   /** Files that one folder may have; at so many a run that follows it says that there will soon be too many. */
   filesPerFolder: 16_384,
   filesPerFolderMany: 14_336,
