@@ -116,6 +116,8 @@ function aboutFile(notice: Extract<RunNotice, { readonly kind: "file" }>): strin
       return `${notice.file} was truncated: it is read from its beginning`;
     case "found-rotated":
       return `${notice.file} has what the last run had begun to read: the rest of it comes first`;
+    case "rotated-between":
+      return `${notice.file} had come and was rotated before it was looked at: it is read before the file that has the name now`;
     case "changed":
       return `${notice.file} does not begin any more with what was taken of it before: it is read from its beginning`;
     case "same-content":

@@ -119,6 +119,10 @@ export interface Files {
   openGrowing(path: string, format?: InputFormat): Promise<GrowingFile>;
   /** Whether there is anything at `path`, or may be, where that cannot be looked at. */
   isThere(path: string): Promise<boolean>;
+  /**
+   * Which file `path` stands for, there or not: the same text for all paths that lead to one, over links of whatever kind.
+   */
+  fileAt(path: string): Promise<string>;
   /** Which file there is at `path` now: see {@link GrowingFile.identity}. `undefined`: none, or not a regular one. */
   identify(path: string): Promise<string | undefined>;
   /**

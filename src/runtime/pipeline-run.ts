@@ -42,6 +42,7 @@ import { beginRetention, Retention } from "./retention.ts";
 import { askedSoFar } from "./retry-reader.ts";
 import { unitsOf } from "./routes.ts";
 import type { RunEnd, RunEnvironment, RunOptions } from "./run-options.ts";
+import { noteRuntime } from "./runtime-changes.ts";
 import { CountTarget } from "./sink-targets.ts";
 import { SinkWorker } from "./sink-worker.ts";
 import { Supervision } from "./supervision.ts";
@@ -165,6 +166,8 @@ async function deployIfChanged(
   const candidate: DeploymentCandidate = { ...options, runtime };
   const content = describeDeployment(candidate);
   const current = await currentDeployment(log, name);
+  // What is left of a version that is to be replaced is run by this process, too.
+  if (current !== undefined) await noteRuntime(environment, name, current, () => supervision.confirm());
   if (current !== undefined && isDeployed(content, current, name)) return current;
   let from = 0;
   if (current !== undefined) {

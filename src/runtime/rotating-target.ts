@@ -57,6 +57,10 @@ export class RotatingTarget implements SinkTarget {
     this.id = `files:${path} (${every})`;
   }
 
+  async files(): Promise<string> {
+    return join(await this.#files.fileAt(dirname(this.#path)), basename(this.#path));
+  }
+
   async hasContent(): Promise<boolean> {
     const found = (await this.#files.filesIn(dirname(this.#path))) ?? [];
     for (const { path } of found) {

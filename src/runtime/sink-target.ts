@@ -59,6 +59,8 @@ export interface SinkTarget {
   readonly fills: boolean;
   /** Whether it is filled again when all of its content is gone. */
   readonly refills: boolean;
+  /** Of one that writes files: a text that tells them from those of others, whatever path leads to them. */
+  files?(): Promise<string>;
   /** Whether there is something already where it delivers to. */
   hasContent(): Promise<boolean>;
   /** Throws `ForeignOutput` unless its content goes as far as `place`, and its last part has the digest of `last`. */

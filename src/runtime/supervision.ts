@@ -59,9 +59,11 @@ export class Supervision {
     let told = false;
     for (;;) {
       if (signal.aborted)
-        throw new HeadwaterError("Stopped", "stopped while standing by for the pipeline", {
-          where: pipeline,
-        });
+        throw new HeadwaterError(
+          "Stopped",
+          told ? "stopped while standing by for the pipeline" : "stopped before the pipeline was begun",
+          { where: pipeline },
+        );
       const tail = await StreamTail.open(log, stream);
       const now = clock.monotonic();
       // A log that was slow to answer, or a stop of this process itself, says nothing about the other one.

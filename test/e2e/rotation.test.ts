@@ -146,6 +146,52 @@ describe("a log file that is followed", () => {
     2 * MINUTES,
   );
 
+  it("gives every line once, in order, where it was rotated more than once between two looks", async () => {
+    const path = join(cwd, "app.log");
+    const written: string[] = [];
+    const write = (name: string, count: number) => {
+      const lines = Array.from({ length: count }, () => `line ${written.push("") - 1}`);
+      for (const line of lines) written[Number(line.slice("line ".length))] = line;
+      appendFileSync(name, lines.map((line) => `${line}\n`).join(""));
+    };
+    const rotate = () => {
+      for (const index of [3, 2, 1]) {
+        if (existsSync(`${path}.${index}`)) renameSync(`${path}.${index}`, `${path}.${index + 1}`);
+      }
+      renameSync(path, `${path}.1`);
+    };
+    // Others that are there, and are not looked into.
+    writeFileSync(`${path}.7`, "an old one\n");
+    writeFileSync(`${path}.index`, "an index\n");
+    write(path, 10);
+    const command = place.start(args("app.log", "--follow"), { cwd });
+    const all = () => until(() => output().length >= written.length || command.exited);
+    await all();
+    for (let round = 0; round < 3; round++) {
+      rmSync(`${path}.7`, { force: true });
+      writeFileSync(`${path}.index`, `index ${round}\n`);
+      for (let times = 0; times < 3; times++) {
+        rotate();
+        write(path, 10);
+      }
+      await all();
+    }
+    // One that is copied and truncated likewise.
+    for (let times = 0; times < 2; times++) {
+      if (existsSync(`${path}.1`)) renameSync(`${path}.1`, `${path}.c${times}`);
+      copyFileSync(path, `${path}.1`);
+      truncateSync(path, 0);
+      write(path, 7);
+      renameSync(`${path}.1`, `${path}.${5 - times}`);
+    }
+    await all();
+    command.kill("SIGTERM");
+    const { code, stderr } = await command.ended;
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain("had come and was rotated before it was looked at");
+    expect(output()).toEqual(written);
+  }, 60_000);
+
   it(
     "gives every line once, in order, through rotations, truncations and kills",
     async () => {

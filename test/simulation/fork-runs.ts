@@ -69,6 +69,7 @@ export async function historyOf(log: EventLog, name: string, definition: Pipelin
     all: history.all.map(withCode),
     at: (ordinal: number) => withCode(history.at(ordinal)),
     after: (...of: Parameters<DeploymentHistory["after"]>) => history.after(...of),
+    runtimesOf: (...of: Parameters<DeploymentHistory["runtimesOf"]>) => history.runtimesOf(...of),
     withIdentity: (...of: Parameters<DeploymentHistory["withIdentity"]>) => history.withIdentity(...of),
     planOf: async () => planPipeline(definition),
   };

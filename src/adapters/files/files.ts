@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import type { Files, FoundFile } from "../../ports/files.ts";
 import { fileError, systemCode } from "./faults.ts";
+import { fileAt } from "./file-at.ts";
 import { openGrowingFile } from "./growing.ts";
 import { identityOf, type KnownPlaces, openFile, openStream } from "./input.ts";
 import { deleteOutputFile, nameOutputFile, openOutputFile } from "./output.ts";
@@ -26,6 +27,7 @@ export function createFiles(options: FilesOptions = {}): Files {
         () => true,
         (error: unknown) => systemCode(error) !== "ENOENT",
       ),
+    fileAt,
     identify: async (path) => {
       const found = await stat(path).catch(() => undefined);
       return found?.isFile() ? identityOf(found) : undefined;
