@@ -197,6 +197,22 @@ export function beginsWhere(
   }
 }
 
+/** A batch is read on from where it was, or from later: what lies between has nothing for the sink. */
+export function beginsBehind(
+  state: ConservationState,
+  item: AuditedEvent,
+  before: Cursors | undefined,
+  from: Cursors,
+): void {
+  for (const [name, cursor] of Object.entries(before ?? {})) {
+    const n = from[name];
+    if (name === TAKEN_OF_GROUP || n === undefined || n >= cursor) continue;
+    const message = `its records begin at ${name}@${n}, and what is next is ${name}@${cursor}`;
+    fail(state, eventAddress(item), "BadCursor", message);
+    return;
+  }
+}
+
 /** Cursors never fall. Where records of one ordinal are parted, it is counted anew how many are taken of them. */
 export function neverFalls(state: ConservationState, item: AuditedEvent, from: Cursors, to: Cursors): void {
   for (const [name, n] of Object.entries(from)) {

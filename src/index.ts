@@ -1,4 +1,5 @@
 /** The library's door: what pipelines and programs import as "headwater". */
+import type { ResumeRequest } from "./app/forks-types.ts";
 import type { Lineage, LineageRequest } from "./app/lineage-types.ts";
 import type { OpenAtRequest, PipelineView } from "./app/open-at-types.ts";
 import type { ReplayReport, ReplayRequest } from "./app/replay-types.ts";
@@ -19,6 +20,7 @@ export type {
   Tally,
 } from "./app/audit-types.ts";
 export type { CheckpointTimes } from "./app/checkpoint-types.ts";
+export type { ResumeRequest } from "./app/forks-types.ts";
 export type { Lineage, LineageRequest, LineageVertex, ViewOptions } from "./app/lineage-types.ts";
 export type { OpenAtRequest, PipelineView, Projection, StatefulStage } from "./app/open-at-types.ts";
 export type { ExplainedDivergence, ReplayProgress, ReplayReport, ReplayRequest } from "./app/replay-types.ts";
@@ -46,6 +48,7 @@ export type {
   ForkProgress,
   NewlyRefused,
   OutputsDiff,
+  PutBackReport,
   SinkDifference,
   WhatIfReport,
   WhatIfRequest,
@@ -142,4 +145,14 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
 export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   const app = await import("./app/replay-apart.ts");
   return app.whatIf(request);
+}
+
+/**
+ * Goes on with a replay where it is in the log, by its id, as `headwater replay resume` does: one of another version, or
+ * one that compares and was given an id. Its sinks write to where they did when it was begun, but for functions and
+ * receivers with headers, which the log cannot keep: those are given again. Throws a `HeadwaterError`.
+ */
+export async function resumeReplay(request: ResumeRequest): Promise<WhatIfReport | ReplayReport> {
+  const app = await import("./app/replay-apart.ts");
+  return app.resumeReplay(request);
 }

@@ -4,6 +4,8 @@ import type { ToChild } from "../ports/children.ts";
 export interface ChildPlace<Message> {
   /** Resolves when it is said. */
   say(message: Message): Promise<void>;
+  /** Calls `listener` with all that the other process answers. */
+  onAnswer(listener: (answer: unknown) => void): void;
   readonly signal: AbortSignal;
 }
 
@@ -17,9 +19,16 @@ export function workAsChild<Request, Message>(
       if (process.send === undefined) resolve();
       else process.send(message, undefined, undefined, () => resolve());
     });
+  const listeners: ((answer: unknown) => void)[] = [];
+  const place: ChildPlace<Message> = {
+    say,
+    onAnswer: (listener) => void listeners.push(listener),
+    signal: stop.signal,
+  };
   process.on("message", (message: ToChild) => {
-    if (message.kind !== "begin") stop.abort();
-    else void work(message.request as Request, { say, signal: stop.signal }).then(() => process.disconnect());
+    if (message.kind === "stop") stop.abort();
+    else if (message.kind === "answer") for (const listener of listeners) listener(message.answer);
+    else void work(message.request as Request, place).then(() => process.disconnect());
   });
   // Ctrl-C goes to both processes; the other one decides what it means.
   process.on("SIGINT", () => {});

@@ -1,6 +1,6 @@
 import type { DeployedParameters, DeployedSelection } from "../core/events.ts";
-import type { ReplayReport } from "./replay-types.ts";
-import type { WhatIfReport } from "./what-if-types.ts";
+import type { ReplayProgress, ReplayReport } from "./replay-types.ts";
+import type { ForkRequest, WhatIfReport } from "./what-if-types.ts";
 
 /** Which replay of those in a log. */
 export interface ForkQuery {
@@ -8,6 +8,10 @@ export interface ForkQuery {
   /** Its id, or `PIPELINE~ID` where several pipelines have one of that id. */
   readonly id: string;
 }
+
+/** What is to be gone on with. `diff`, and where sinks write to, are of replays with a fork alone. */
+export type ResumeRequest = ForkQuery &
+  ForkRequest & { readonly onVerifyProgress?: (progress: ReplayProgress) => void };
 
 /**
  * How a replay is: a process is at it (`running`), somebody has asked it to stand still (`paused`), or to end

@@ -11,18 +11,15 @@ import { askedOf, askOf } from "../runtime/fork-asks.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { readVerification } from "../runtime/verification.ts";
+import { askedOutputs, outputsAgain } from "./fork-outputs.ts";
 import { compareFork, recordsIn, runAndCompare } from "./fork-replay.ts";
-import type { ForkQuery, ForkSummary, ReplayDetails, ReplaySummary } from "./forks-types.ts";
+import type { ForkQuery, ForkSummary, ReplayDetails, ReplaySummary, ResumeRequest } from "./forks-types.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
 import { readLog } from "./read-log.ts";
 import { statusOf } from "./replay-status.ts";
-import type { ReplayProgress, ReplayReport } from "./replay-types.ts";
+import type { ReplayReport } from "./replay-types.ts";
 import { resumeVerification, showVerification, verificationSummary } from "./verifications.ts";
-import type { ForkRequest, WhatIfReport } from "./what-if-types.ts";
-
-/** What is to be gone on with. `diff` and `outputs` are of replays with a fork alone. */
-export type ResumeRequest = ForkQuery &
-  ForkRequest & { readonly onVerifyProgress?: (progress: ReplayProgress) => void };
+import type { WhatIfReport } from "./what-if-types.ts";
 
 /** The replays that are in the log, in the order of their names: `headwater replay list`. */
 export async function listReplays({ log: spec }: Pick<ForkQuery, "log">): Promise<readonly ReplaySummary[]> {
@@ -74,8 +71,10 @@ export async function resumeReplay(request: ResumeRequest): Promise<WhatIfReport
       return await resumeVerification(surroundings, log, name, { ...rest, onProgress: onVerifyProgress });
     }
     const fork = await forkIn(surroundings, log, name);
+    const outputs = await outputsAgain(log, name, fork.fork, await askedOutputs(request));
+    const run = await toRun(surroundings, log, fork);
     await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
-    return await runAndCompare(surroundings, log, await toRun(surroundings, log, fork), more);
+    return await runAndCompare(surroundings, log, run, outputs, more);
   } finally {
     await log.close();
   }

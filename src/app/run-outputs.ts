@@ -13,11 +13,11 @@ import { otherDivision, sinkHistory } from "../runtime/sink-history.ts";
 import { isFilledAnew, mustReachBack } from "../runtime/sink-reach.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { StdoutTarget } from "../runtime/sink-targets.ts";
-import { mustKnow } from "./pipeline-name.ts";
 import { parseRotation } from "./rotation.ts";
-import type { RunNotice, RunRequest } from "./run-types.ts";
+import type { RunRequest } from "./run-types.ts";
 
-const STDIO = "-";
+/** Standard input, or output. */
+export const STDIO = "-";
 
 /** Makes the targets of a run. A mistake in a path or an address is told before anything is accepted for it. */
 export async function openTargets(
@@ -26,9 +26,28 @@ export async function openTargets(
 ): Promise<Map<string, SinkTarget>> {
   await checkOutputPaths(request);
   await mustNotFeedItself(request);
-  return new Map(
+  const targets = new Map(
     [...request.outputs].map(([sink, output]) => [sink, targetOf(surroundings, request, sink, output)]),
   );
+  await mustWriteApart(targets);
+  return targets;
+}
+
+/** Throws `BadUsage` for two sinks that write one file: each would find it changed by the other. */
+export async function mustWriteApart(targets: ReadonlyMap<string, SinkTarget>): Promise<void> {
+  const sinkOf = new Map<string, string>();
+  for (const [sink, target] of targets) {
+    const files = await target.files?.();
+    if (files === undefined) continue;
+    const other = sinkOf.get(files);
+    if (other !== undefined) {
+      throw new HeadwaterError("BadUsage", `the sinks ${other} and ${sink} are to write the same file`, {
+        where: target.id.replace(/^file:/, ""),
+        hint: "Give each sink a file of its own.",
+      });
+    }
+    sinkOf.set(files, sink);
+  }
 }
 
 function targetOf(
@@ -44,29 +63,6 @@ function targetOf(
   return fileTarget(files, output, request.rotations?.get(sink) ?? request.rotations?.get(""));
 }
 
-/**
- * What a fork's sinks write to: files, and receivers. Throws `UnknownSink`, `BadUsage` for standard output, which has the
- * report, and what {@link openTargets} and {@link checkOutputs} throw.
- */
-export async function openForkTargets(
-  surroundings: Surroundings,
-  log: EventLog,
-  plan: Plan,
-  outputs: ReadonlyMap<string, string> = new Map(),
-): Promise<Map<string, SinkTarget>> {
-  if ([...outputs.values()].includes(STDIO)) {
-    throw new HeadwaterError("BadUsage", "standard output has what came of the replay", {
-      where: "--output",
-      hint: "Name a file, or an address that begins with http:// or https://.",
-    });
-  }
-  await checkOutputPaths({ outputs });
-  mustKnow("UnknownSink", "sink", plan.definition, outputs, plan.definition.sinks);
-  const targets = new Map([...outputs].map(([sink, path]) => [sink, targetOf(surroundings, {}, sink, path)]));
-  await checkOutputs(surroundings, log, plan, targets);
-  return targets;
-}
-
 /** JSON lines into one file, or into several if it is rotated. Throws `BadUsage` for a rotation that is none. */
 export function fileTarget(files: Files, path: string, rotate?: string): SinkTarget {
   const absolute = resolve(path);
@@ -75,7 +71,7 @@ export function fileTarget(files: Files, path: string, rotate?: string): SinkTar
 }
 
 /** Whether an output is a receiver, and no file. */
-function isAddress(output: string): boolean {
+export function isAddress(output: string): boolean {
   return /^https?:\/\//i.test(output);
 }
 
@@ -93,7 +89,6 @@ export function mustBeAddress(url: string): void {
   });
 }
 
-/** A mistake in a path is told before anything is accepted for it. */
 async function checkOutputPath(path: string): Promise<void> {
   if (looksLikeAddress(path)) {
     throw new HeadwaterError("BadUsage", "records cannot be sent to an address of this kind", {
@@ -122,9 +117,8 @@ async function checkOutputPath(path: string): Promise<void> {
   }
 }
 
-/** Two sinks that write one file would each find it changed by the other. */
-async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "rotations">): Promise<void> {
-  const sinkOf = new Map<string, string>();
+/** A mistake in a path, an address or a rotation is told before anything is accepted for it. */
+export async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "rotations">): Promise<void> {
   for (const sink of request.rotations?.keys() ?? []) {
     const output = request.outputs.get(sink);
     if (sink === "" || (output !== undefined && output !== STDIO && !isAddress(output))) continue;
@@ -135,20 +129,9 @@ async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "rotations
   }
   for (const rotation of request.rotations?.values() ?? []) parseRotation(rotation);
   mustRotateSome(request);
-  for (const [sink, path] of request.outputs) {
-    if (isAddress(path)) {
-      mustBeAddress(path);
-      continue;
-    }
-    if (path !== STDIO) await checkOutputPath(path);
-    const other = sinkOf.get(resolve(path));
-    if (path !== STDIO && other !== undefined) {
-      throw new HeadwaterError("BadUsage", `the sinks ${other} and ${sink} are to write the same file`, {
-        where: path,
-        hint: "Give each sink a file of its own.",
-      });
-    }
-    sinkOf.set(resolve(path), sink);
+  for (const path of request.outputs.values()) {
+    if (isAddress(path)) mustBeAddress(path);
+    else if (path !== STDIO) await checkOutputPath(path);
   }
 }
 
@@ -192,16 +175,12 @@ export async function checkOutputs(
   log: EventLog,
   plan: Plan,
   targets: ReadonlyMap<string, SinkTarget>,
-  onNotice?: (notice: RunNotice) => void,
 ): Promise<void> {
   for (const [sink, target] of targets) {
     const history = await sinkHistory(log, plan.fork?.name ?? plan.definition.name, sink, target);
     if (history === undefined) await mustNotBeForeign(target, await otherRotation(log, plan, sink, target));
     else if (await target.hasContent()) await target.mustHold(history.place, history.last);
     if (await isFilledAnew(target, history)) await mustReachBack(log, clock, plan, sink);
-    const file = history && (await target.missing?.(history.place));
-    if (file !== undefined)
-      onNotice?.({ kind: "output-missing", sink, file, bytes: history?.place.bytes ?? 0 });
   }
 }
 

@@ -5,40 +5,31 @@ import { overridesOf } from "../pipeline/parameter-overrides.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
 import { sleep } from "../ports/clock.ts";
-import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
-import { HttpTarget } from "../runtime/http-target.ts";
+import { createSurroundings, openLog } from "../runtime/compose.ts";
 import { ProgramIntake } from "../runtime/intake.ts";
 import type { IntakeRecord } from "../runtime/intake-record.ts";
 import { moduleMissing } from "../runtime/node-threads.ts";
 import { groupRecords, OfferQueue } from "../runtime/offer-queue.ts";
 import { runPipeline } from "../runtime/pipeline-run.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
-import type { SinkTarget } from "../runtime/sink-target.ts";
-import { BatchCallbackTarget, CallbackTarget } from "../runtime/sink-targets.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { beginWork } from "./at-work.ts";
 import { checkpointsOfRun, mustBeTimes } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
-import { fileTarget, mustBeAddress } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
+import { boundTargets } from "./sink-bindings.ts";
 import { bundleOfModule } from "./start-module.ts";
-import { badOption, given, isIterable, mustBeOptions, mustBind } from "./start-options.ts";
-import type {
-  BatchDelivery,
-  Delivery,
-  Feed,
-  RunningPipeline,
-  SinkBinding,
-  StartOptions,
-} from "./start-types.ts";
+import { badOption, given, isIterable, mustBeOptions, mustBePipeline } from "./start-options.ts";
+import type { Feed, RunningPipeline, StartOptions } from "./start-types.ts";
 
 const EVERY_OPTION = "checkpoints.every";
 
 /** Runs a pipeline in this process. Throws `UnknownSource`, `UnknownSink`, `BadParameter`, and what opening the log throws. */
 export async function start(pipeline: Pipeline, options: StartOptions): Promise<RunningPipeline> {
+  mustBePipeline(pipeline);
   mustBeOptions(options);
-  const plan = planPipeline(pipeline.definition, overridesOf(options.parameters));
+  const plan = planPipeline(pipeline.definition, overridesOf(given(options.parameters, "parameters")));
   const { definition } = plan;
   const queues = new Map<string, OfferQueue>();
   const over = new AbortController();
@@ -47,7 +38,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const surroundings = createSurroundings();
   const executor = chooseExecutor(options, surroundings, definition.partitions);
   if (executor.threads !== undefined && options.module === undefined) throw moduleMissing(definition.name);
-  const targets = await targetsOf(plan, options, surroundings);
+  const targets = await boundTargets(plan, options.sinks, surroundings);
   const bundle = await bundleOfModule(options, plan, surroundings.bundler);
   await mustBeTimes(options.checkpoints, EVERY_OPTION);
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
@@ -229,47 +220,4 @@ function inputFailed(error: unknown): HeadwaterError {
       cause: error,
     },
   );
-}
-
-async function targetsOf(
-  { definition }: Plan,
-  options: StartOptions,
-  surroundings: Surroundings,
-): Promise<Map<string, SinkTarget>> {
-  const targets = new Map<string, SinkTarget>();
-  for (const [name, binding] of Object.entries(given(options.sinks, "sinks"))) {
-    if (!definition.sinks.some((sink) => sink.name === name)) {
-      throw new HeadwaterError("UnknownSink", `the pipeline has no sink ${JSON.stringify(name)}`, {
-        where: `pipeline ${definition.name}`,
-      });
-    }
-    targets.set(name, await targetOf(name, binding, surroundings));
-  }
-  return targets;
-}
-
-async function targetOf(
-  name: string,
-  binding: SinkBinding,
-  { files, http, clock }: Surroundings,
-): Promise<SinkTarget> {
-  if (typeof binding === "function") {
-    const deliver = binding as (record: unknown, delivery: Delivery) => void | Promise<void>;
-    return new CallbackTarget(name, ({ value, key, ordinal }) => deliver(value, { key, ordinal }));
-  }
-  mustBind(`sinks.${name}`, binding);
-  if ("batch" in binding) {
-    const deliver = binding.batch as (records: readonly unknown[], delivery: BatchDelivery) => void;
-    return new BatchCallbackTarget(name, (records, key) =>
-      deliver(
-        records.map(({ value }) => value),
-        { key, records: records.map((record) => ({ key: record.key, ordinal: record.ordinal })) },
-      ),
-    );
-  }
-  if ("file" in binding) return fileTarget(files, binding.file, binding.rotate);
-  mustBeAddress(binding.url);
-  const { url, headers = {}, timeout } = binding;
-  const timeoutMs = timeout === undefined ? LIMITS.postTimeoutMs : durationMs(timeout, "the timeout", url, 1);
-  return new HttpTarget({ http, clock, sink: name, url, headers, timeoutMs });
 }

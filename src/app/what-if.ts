@@ -18,6 +18,7 @@ import { idInUse } from "../runtime/replay-id.ts";
 import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { askedOutputs, rememberedOutputs } from "./fork-outputs.ts";
 import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, WindowSeek } from "./history-window.ts";
 import { historyOf, isModulePath } from "./pipeline-name.ts";
@@ -42,6 +43,7 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   checkPoint(request.from, "from");
   checkPoint(request.to, "to");
   mustChangeSomething(request);
+  const outputs = await askedOutputs(request);
   const surroundings = createSurroundings();
   const { bundler, clock, ids } = surroundings;
   const id = request.id ?? ids.uuid().slice(0, ID_CHARS);
@@ -89,12 +91,14 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
       ...(effectsGone !== undefined && { effectsGone }),
       ...(only !== undefined && { only }),
       ...(request.diff !== undefined && { diff: resolve(request.diff) }),
+      ...(outputs.size > 0 && { outputs: rememberedOutputs(outputs) }),
     };
     const forked = forkedPlan(plan, forkedName, fork);
     return await runAndCompare(
       surroundings,
       log,
       { history, plan: forked, bundle, fork, window, id, selection, isNew: true },
+      outputs,
       request,
     );
   } finally {

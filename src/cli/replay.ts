@@ -3,9 +3,16 @@ import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { jsonable } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
-import type { Io } from "./io.ts";
+import type { Io, Out } from "./io.ts";
 import { type CommonOptions, collect, commonOptions, parameterTexts } from "./options.ts";
-import { type ForkOptions, forkCommands, forkRequest, rateOf, withForkOptions } from "./replays.ts";
+import {
+  type ForkOptions,
+  forkCommands,
+  forkRequest,
+  rateOf,
+  reportOut,
+  withForkOptions,
+} from "./replays.ts";
 import {
   SELECTION_HELP,
   type SelectionOptions,
@@ -116,21 +123,22 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
         onProgress: (now) => verifying.update(now),
       });
       verifying.stop();
-      await print(io, common, report, verifyLines);
+      await print(io.stdout, common, report, verifyLines);
       return verifyExit(report);
     }
+    const request = forkRequest(own);
     const report = await app.whatIf({
       ...window,
       ...(own.whatIf !== undefined && { whatIf: own.whatIf }),
       ...(own.set !== undefined && { parameters: parameterTexts("--set", own.set) }),
       ...(own.id !== undefined && { id: own.id }),
       full: own.full ?? false,
-      ...forkRequest(own),
+      ...request,
       newEffects: own.newEffects === "call" ? "called" : "refused",
       signal,
       onProgress: (now) => progress.update(now),
     });
-    await print(io, common, report, whatIfLines);
+    await print(reportOut(io, request), common, report, whatIfLines);
     return EXIT.ok;
   } catch (error) {
     throw ofOldRecords(error, own);
@@ -154,21 +162,22 @@ function ofOldRecords(error: unknown, { from, to, logTime }: ReplayOptions): unk
 }
 
 async function print<T>(
-  io: Io,
+  out: Out,
   common: CommonOptions,
   report: T,
   people: (report: T) => string[],
 ): Promise<void> {
-  if (common.json) await io.stdout.write(`${JSON.stringify(jsonable(report as never, false))}\n`);
-  else if (!common.quiet) await io.stdout.write(`${people(report).join("\n")}\n`);
+  if (common.json) await out.write(`${JSON.stringify(jsonable(report as never, false))}\n`);
+  else if (!common.quiet) await out.write(`${people(report).join("\n")}\n`);
 }
 
 /** Throws `BadUsage` for an option that says how another version is run, where none is. */
-function mustBeWhatIf({ full, diff, output }: ReplayOptions): void {
+function mustBeWhatIf({ full, diff, output, rotate }: ReplayOptions): void {
   for (const [option, value] of [
     ["--full", full],
     ["--diff", diff],
     ["--output", output],
+    ["--rotate", rotate],
   ] as const) {
     if (value === undefined) continue;
     throw badUsage("there is nothing to compare with", option, "Add --what-if or --set, or leave it out.");

@@ -4,8 +4,8 @@ import type { ForkRequest } from "../app/what-if-types.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, jsonable, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
-import type { Io } from "./io.ts";
-import { type CommonOptions, collect, commonOptions, namedFiles } from "./options.ts";
+import type { Io, Out } from "./io.ts";
+import { type CommonOptions, collect, commonOptions, namedFiles, rotations } from "./options.ts";
 import { VerifyProgress, verifyExit, verifyLines } from "./verify-lines.ts";
 import { ReplayProgress, whatIfLines } from "./what-if.ts";
 
@@ -13,6 +13,7 @@ import { ReplayProgress, whatIfLines } from "./what-if.ts";
 export interface ForkOptions {
   readonly diff?: string;
   readonly output?: readonly string[];
+  readonly rotate?: readonly string[];
   readonly rate?: string;
 }
 
@@ -22,7 +23,12 @@ export function withForkOptions(command: Command, prefix = ""): Command {
     .option("--diff <file>", `${prefix}all differences as JSON lines; the file is replaced`)
     .option(
       "-o, --output <SINK=FILE|URL>",
-      `${prefix}where what the sink would get is written, or POSTed to`,
+      `${prefix}where what the sink would get is written, or POSTed to; - is standard output, and moves the report to standard error`,
+      collect,
+    )
+    .option(
+      "--rotate <[SINK=]WHEN>",
+      `${prefix}begin the next output file at a size (64MB) or time (1h); the files get numbers or times`,
       collect,
     );
 }
@@ -32,12 +38,20 @@ function withRate(command: Command): Command {
 }
 
 /** {@link ForkOptions} as the application wants them. Throws `BadUsage`. */
-export function forkRequest(own: ForkOptions): Pick<ForkRequest, "diff" | "outputs" | "rate"> {
+export function forkRequest(own: ForkOptions): Pick<ForkRequest, "diff" | "rate" | "rotations"> & {
+  readonly outputs: ReadonlyMap<string, string>;
+} {
   return {
     ...(own.diff !== undefined && { diff: own.diff }),
     ...(own.rate !== undefined && { rate: rateOf(own.rate) }),
+    ...(own.rotate !== undefined && { rotations: rotations(own.rotate) }),
     outputs: namedFiles("--output", "SINK", own.output),
   };
+}
+
+/** Where the report goes: records on standard output must not be mixed with it. */
+export function reportOut(io: Io, { outputs }: { readonly outputs?: ReadonlyMap<string, string> }): Out {
+  return [...(outputs?.values() ?? [])].includes("-") ? io.stderr : io.stdout;
 }
 
 export function rateOf(text: string): NonNullable<ForkRequest["rate"]> {
@@ -63,7 +77,7 @@ export function forkCommands(io: Io, done: (code: number) => void): Command[] {
     .action(async (_own: unknown, command: Command) => {
       const options = common(command);
       const app = await io.loadReplay();
-      await print(io, options, await app.listReplays({ log: options.log }), listLines);
+      await print(io.stdout, options, await app.listReplays({ log: options.log }), listLines);
       done(EXIT.ok);
     });
   const show = new Command("show")
@@ -72,7 +86,7 @@ export function forkCommands(io: Io, done: (code: number) => void): Command[] {
     .action(async (id: string, _own: unknown, command: Command) => {
       const options = common(command);
       const app = await io.loadReplay();
-      await print(io, options, await app.showReplay({ log: options.log, id }), showLines);
+      await print(io.stdout, options, await app.showReplay({ log: options.log, id }), showLines);
       done(EXIT.ok);
     });
   const resume = withForkOptions(new Command("resume"))
@@ -100,10 +114,10 @@ export function forkCommands(io: Io, done: (code: number) => void): Command[] {
         progress.stop();
         verifying.stop();
         if (report.mode === "verify") {
-          await print(io, options, report, verifyLines);
+          await print(reportOut(io, request), options, report, verifyLines);
           done(verifyExit(report));
         } else {
-          await print(io, options, report, whatIfLines);
+          await print(reportOut(io, request), options, report, whatIfLines);
           done(EXIT.ok);
         }
       } finally {
@@ -119,7 +133,7 @@ export function forkCommands(io: Io, done: (code: number) => void): Command[] {
       .action(async (id: string, _own: unknown, command: Command) => {
         const options = common(command);
         const app = await io.loadReplay();
-        await print(io, options, await app.askReplay({ log: options.log, id, ask: name }), (summary) =>
+        await print(io.stdout, options, await app.askReplay({ log: options.log, id, ask: name }), (summary) =>
           listLines([summary]),
         );
         done(EXIT.ok);
@@ -134,13 +148,13 @@ export function forkCommands(io: Io, done: (code: number) => void): Command[] {
 }
 
 async function print<T>(
-  io: Io,
+  out: Out,
   { json, quiet }: CommonOptions,
   found: T,
   people: (found: T) => string[],
 ): Promise<void> {
-  if (json) await io.stdout.write(`${JSON.stringify(jsonable(found as never, false))}\n`);
-  else if (!quiet) await io.stdout.write(`${people(found).join("\n")}\n`);
+  if (json) await out.write(`${JSON.stringify(jsonable(found as never, false))}\n`);
+  else if (!quiet) await out.write(`${people(found).join("\n")}\n`);
 }
 
 function listLines(found: readonly ReplaySummary[]): string[] {

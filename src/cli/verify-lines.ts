@@ -62,7 +62,7 @@ export function verifyLines(report: ReplayReport): string[] {
 }
 
 const WHAT: Readonly<Record<Divergence["kind"], string>> = {
-  input: "the input is another record",
+  input: "the input is another record, or none comes",
   failed: "it fails and had not, or did and does not",
   results: "it gives another number of results",
   digest: "a result is another record",
@@ -80,9 +80,10 @@ function divergenceLines(first: ExplainedDivergence): string[] {
     ...(first.expected === undefined ? [] : [`  recorded ${first.expected}${recorded}`]),
     ...(first.actual === undefined ? [] : [`  now      ${first.actual}  ${shown(first.value)}`]),
     ...(named === undefined || named.length === 0 ? [] : [`  in       ${named.join(", ")}`]),
-    ...first.causes.map(
-      ({ kind, where }) => `  why      ${WHY[kind]}${where === undefined ? "" : ` (${where})`}`,
-    ),
+    ...first.causes.map(({ kind, where, was, is }) => {
+      const places = was === undefined ? "" : `: ${was} then, ${is} now`;
+      return `  why      ${WHY[kind]}${places}${where === undefined ? "" : ` (${where})`}`;
+    }),
   ];
 }
 
@@ -90,5 +91,7 @@ const WHY: Readonly<Record<ExplainedDivergence["causes"][number]["kind"], string
   clock: "the pipeline's code reads the clock; ctx.now() is the same in every run",
   random: "the pipeline's code draws random numbers; ctx.random() and ctx.uuid() are the same in every run",
   "module-state": "it gives something else each time: its module keeps something between calls",
+  "time-zone": "it hangs on the time zone (TZ), and gives what it gave in that of then",
+  locale: "it hangs on the locale (LC_ALL, LANG), and gives what it gave in that of then",
   elsewhere: "it gives the same each time now: it depends on something that is another than it was then",
 };

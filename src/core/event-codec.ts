@@ -25,6 +25,7 @@ const VERSIONS = {
   OutputsPrepared: 1,
   OutputsDelivered: 1,
   PipelineDeployed: 1,
+  RuntimeChanged: 1,
   RetentionSet: 1,
   RetentionAdvanced: 1,
   ReplayAsked: 1,

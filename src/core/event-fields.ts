@@ -3,6 +3,8 @@ import type {
   CapturedRows,
   Cursors,
   DeployedFork,
+  DeployedOutput,
+  DeployedRuntime,
   DeployedSelection,
   DeployedSource,
   DeployedStage,
@@ -13,7 +15,6 @@ import type {
   InputProgress,
   OutletColumns,
   PayloadBlock,
-  PipelineDeployed,
   QuarantinedFiring,
   QuarantinedInput,
   QuarantinedRecord,
@@ -235,6 +236,13 @@ const isSelection = fieldsOf<DeployedSelection>({
   quarantined: maybe(isTrue),
   stage: maybe(isText),
 });
+const isOutput = fieldsOf<DeployedOutput>({
+  sink: isText,
+  to: oneOf("file", "receiver", "private", "function", "stdout"),
+  at: maybe(isText),
+  rotate: maybe(isText),
+  timeoutMs: maybe(isNumber),
+});
 const isFork = fieldsOf<DeployedFork>({
   pipeline: isText,
   to: isInteger,
@@ -246,13 +254,15 @@ const isFork = fieldsOf<DeployedFork>({
   effectsGone: maybe(isText),
   only: maybe(isSelection),
   diff: maybe(isText),
+  outputs: maybe(listOf(isOutput)),
 });
-const isRuntime = fieldsOf<PipelineDeployed["runtime"]>({
+const isRuntime = fieldsOf<DeployedRuntime>({
   headwater: isText,
   node: isText,
   v8: isText,
   icu: isText,
   timeZone: isText,
+  locale: maybe(isText),
 });
 const isRule = maybe(
   fieldsOf<RetentionRule>({ ageMs: maybe(isNumber), bytes: maybe(isNumber), events: maybe(isNumber) }),
@@ -396,6 +406,7 @@ const EVENT_FIELDS: { readonly [T in EventType]: Fields<EventTypes[T]> } = {
     runtime: isRuntime,
     fork: maybe(isFork),
   },
+  RuntimeChanged: { ...common, version: isNatural, runtime: isRuntime },
   RetentionSet: { ...common, by: oneOf("definition", "command"), policy: maybe(isPolicy) },
   RetentionAdvanced: { ...common, streams: listOf(isAdvance) },
   ReplayAsked: { ...common, host: isText, pid: isNatural, ask: isAsk },

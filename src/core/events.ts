@@ -393,6 +393,23 @@ export interface DeployedStage {
 /** Stage → parameter → value, of the stages that have some. */
 export type DeployedParameters = Readonly<Record<string, Readonly<Record<string, Value>>>>;
 
+/** The program, and of what it runs on what may change the result of the same code. */
+export interface DeployedRuntime {
+  readonly headwater: string;
+  readonly node: string;
+  readonly v8: string;
+  readonly icu: string;
+  readonly timeZone: string;
+  /** The one that Intl takes where none is named; older logs do not have it. */
+  readonly locale?: string;
+}
+
+/** From here on the version that is deployed is run by a process with another runtime than before. */
+export interface RuntimeChanged extends Common {
+  readonly version: number;
+  readonly runtime: DeployedRuntime;
+}
+
 export interface PipelineDeployed extends Common {
   readonly deployment: Uint8Array;
   readonly version: number;
@@ -405,13 +422,7 @@ export interface PipelineDeployed extends Common {
   readonly sinks: readonly { readonly name: string; readonly input: string }[];
   readonly parameters: DeployedParameters;
   readonly provenance: "full" | "off";
-  readonly runtime: {
-    readonly headwater: string;
-    readonly node: string;
-    readonly v8: string;
-    readonly icu: string;
-    readonly timeZone: string;
-  };
+  readonly runtime: DeployedRuntime;
   /** Only of a fork: see "Forks" in docs/format.md. */
   readonly fork?: DeployedFork;
 }
@@ -474,6 +485,21 @@ export interface DeployedFork {
   readonly only?: DeployedSelection;
   /** The path of the file that gets all differences, unless another is named when it is gone on with. */
   readonly diff?: string;
+  /** Where its sinks were to write to when it was begun: gone on with, they do so unless others are named. */
+  readonly outputs?: readonly DeployedOutput[];
+}
+
+/** Where a sink of a fork writes to, as far as that can be written down. */
+export interface DeployedOutput {
+  readonly sink: string;
+  /** `private`: a receiver with a password or headers, which are not written down. */
+  readonly to: "file" | "receiver" | "private" | "function" | "stdout";
+  /** The absolute path of the file, or the address of the receiver. */
+  readonly at?: string;
+  /** Size or time after which the next file is begun. */
+  readonly rotate?: string;
+  /** For one POST and its answer, in milliseconds. */
+  readonly timeoutMs?: number;
 }
 
 /** Which records of a history a replay tells of. */
@@ -602,6 +628,7 @@ export interface EventTypes {
   OutputsPrepared: OutputsPrepared;
   OutputsDelivered: OutputsDelivered;
   PipelineDeployed: PipelineDeployed;
+  RuntimeChanged: RuntimeChanged;
   RetentionSet: RetentionSet;
   RetentionAdvanced: RetentionAdvanced;
   ReplayAsked: ReplayAsked;

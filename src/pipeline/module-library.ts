@@ -2,7 +2,16 @@ import { HeadwaterError } from "../core/errors.ts";
 import * as library from "./library.ts";
 
 /** What only a program may call: a pipeline's module is loaded by whoever runs the pipeline, and must not run it itself. */
-const FOR_PROGRAMS = ["run", "start", "state", "openAt", "lineage", "replay", "whatIf"] as const;
+const FOR_PROGRAMS = [
+  "run",
+  "start",
+  "state",
+  "openAt",
+  "lineage",
+  "replay",
+  "whatIf",
+  "resumeReplay",
+] as const;
 
 /** What a pipeline's module gets when it imports "headwater": what is for programs says there that it is. */
 export const moduleLibrary: Readonly<Record<string, unknown>> = {

@@ -10,16 +10,19 @@ export interface ChildEnd {
 export interface Children {
   /**
    * Runs the module at `entry` in a process of its own, gives it `request`, and calls `onMessage` with all that it
-   * says. When `signal` aborts it is told so, once. It ends with this process at the latest. Messages are copied
-   * as `structuredClone` does.
+   * says, and with how it is answered. When `signal` aborts it is told so, once. It ends with this process at the latest.
+   * Messages are copied as `structuredClone` does.
    */
   run(
     entry: URL,
     request: unknown,
-    onMessage: (message: unknown) => void,
+    onMessage: (message: unknown, answer: (to: unknown) => void) => void,
     signal?: AbortSignal,
   ): Promise<ChildEnd>;
 }
 
 /** What a child hears. */
-export type ToChild = { readonly kind: "begin"; readonly request: unknown } | { readonly kind: "stop" };
+export type ToChild =
+  | { readonly kind: "begin"; readonly request: unknown }
+  | { readonly kind: "answer"; readonly answer: unknown }
+  | { readonly kind: "stop" };

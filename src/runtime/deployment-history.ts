@@ -1,7 +1,7 @@
 import { equalBytes, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { DeployedFork, DeployedStage, PipelineDeployed } from "../core/events.ts";
+import type { DeployedFork, DeployedRuntime, DeployedStage, PipelineDeployed } from "../core/events.ts";
 import { pipelineStream } from "../core/streams.ts";
 import { overridesOf } from "../pipeline/parameter-overrides.ts";
 import { type Plan, planPipeline } from "../pipeline/plan.ts";
@@ -15,6 +15,8 @@ export class DeploymentHistory {
   readonly #log: EventLog;
   readonly #bundler: Bundler;
   readonly #deployments: readonly PipelineDeployed[];
+  /** By version. */
+  readonly #runtimes: ReadonlyMap<number, readonly DeployedRuntime[]>;
   readonly #plans = new Map<string, Promise<Plan>>();
 
   private constructor(
@@ -22,11 +24,13 @@ export class DeploymentHistory {
     bundler: Bundler,
     pipeline: string,
     deployments: readonly PipelineDeployed[],
+    runtimes: ReadonlyMap<number, readonly DeployedRuntime[]>,
   ) {
     this.#log = log;
     this.#bundler = bundler;
     this.pipeline = pipeline;
     this.#deployments = deployments;
+    this.#runtimes = runtimes;
   }
 
   /** `undefined` if the pipeline was never deployed in this log. */
@@ -35,14 +39,9 @@ export class DeploymentHistory {
     bundler: Bundler,
     pipeline: string,
   ): Promise<DeploymentHistory | undefined> {
-    const stream = pipelineStream(pipeline);
-    if ((await log.streamInfo(stream)) === undefined) return undefined;
-    const deployments: PipelineDeployed[] = [];
-    for await (const recorded of log.read(stream)) {
-      const event = decodeEvent(recorded);
-      if (event.type === "PipelineDeployed") deployments.push(event.data);
-    }
-    return deployments.length === 0 ? undefined : new DeploymentHistory(log, bundler, pipeline, deployments);
+    const { deployments, runtimes } = await versionsIn(log, pipeline);
+    if (deployments.length === 0) return undefined;
+    return new DeploymentHistory(log, bundler, pipeline, deployments, runtimes);
   }
 
   /** All of them, the first first. */
@@ -60,6 +59,11 @@ export class DeploymentHistory {
     return (
       this.#deployments.findLast(({ from }) => from <= ordinal) ?? (this.#deployments[0] as PipelineDeployed)
     );
+  }
+
+  /** What a deployment was run by, the first first. */
+  runtimesOf({ version, runtime }: PipelineDeployed): readonly DeployedRuntime[] {
+    return this.#runtimes.get(version) ?? [runtime];
   }
 
   /** The last one that satisfies `holds`. */
@@ -99,6 +103,31 @@ export class DeploymentHistory {
     const plan = planPipeline(definitionOf(exported, bundle.module), overridesOf(deployed.parameters));
     return forkedPlan(plan, this.pipeline, deployed.fork);
   }
+}
+
+/** All versions of a pipeline in a log, the first first. */
+export async function deploymentsOf(log: EventLog, pipeline: string): Promise<readonly PipelineDeployed[]> {
+  return (await versionsIn(log, pipeline)).deployments;
+}
+
+interface Versions {
+  readonly deployments: readonly PipelineDeployed[];
+  /** Of each version what it ran in, one after the other. */
+  readonly runtimes: ReadonlyMap<number, readonly DeployedRuntime[]>;
+}
+
+async function versionsIn(log: EventLog, pipeline: string): Promise<Versions> {
+  const stream = pipelineStream(pipeline);
+  const deployments: PipelineDeployed[] = [];
+  const runtimes = new Map<number, DeployedRuntime[]>();
+  if ((await log.streamInfo(stream)) === undefined) return { deployments, runtimes };
+  for await (const recorded of log.read(stream)) {
+    const { type, data } = decodeEvent(recorded);
+    if (type === "PipelineDeployed") deployments.push(data);
+    if (type !== "PipelineDeployed" && type !== "RuntimeChanged") continue;
+    runtimes.set(data.version, [...(runtimes.get(data.version) ?? []), data.runtime]);
+  }
+  return { deployments, runtimes };
 }
 
 /**

@@ -3,7 +3,7 @@ import { deploymentIdentity } from "../core/deployment-identity.ts";
 import { equalBytes, sha256, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { DeployedFork, DeployedStage, PipelineDeployed } from "../core/events.ts";
+import type { DeployedFork, DeployedRuntime, DeployedStage, PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { codeStream, pipelineStream } from "../core/streams.ts";
 import { describeAggregate } from "../pipeline/aggregates.ts";
@@ -20,7 +20,7 @@ import { lastEvent, StreamTail } from "./stream-tail.ts";
 import { chunkDrafts } from "./unit-log.ts";
 
 /** What runs a deployment's code. */
-export type RuntimeVersions = PipelineDeployed["runtime"];
+export type RuntimeVersions = DeployedRuntime;
 
 /** What is to be deployed. */
 export interface DeploymentCandidate {

@@ -1,37 +1,24 @@
 import type { WorkerInput } from "../../actors/worker.ts";
-import { Arena } from "../core/arena.ts";
-import { encodeDeltas, encodeTexts } from "../core/columns.ts";
-import { sha256 } from "../core/digest.ts";
-import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { encodeDeltas } from "../core/columns.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { DoorClaimed, InputProgress, RecordsAccepted } from "../core/events.ts";
+import type { DoorClaimed, InputProgress } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
-import { partitionOfKey } from "../core/partition.ts";
+import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { retryStream, sourceStream } from "../core/streams.ts";
-import { encodeWatermarks } from "../core/watermark.ts";
-import { EventTime, type EventTimePlace } from "../engine/event-time.ts";
-import { NO_BYTES } from "../engine/rows.ts";
-import { sectionsOf } from "../engine/steps-encoder.ts";
-import { acceptedBlocks, type StoredBlocks } from "../engine/stored-blocks.ts";
-import { CAPTURE_ENDS } from "../pipeline/capture.ts";
 import type { SourceDefinition } from "../pipeline/definition.ts";
-import { type Admitted, admit } from "./admission.ts";
+import { DoorBatches } from "./door-batches.ts";
 import { type DoorPlace, readDoorPlace, readHorizon } from "./door-place.ts";
-import { DuplicateHorizon } from "./duplicates.ts";
 import type { HostContext } from "./host-context.ts";
-import { type Intake, type IntakeStep, isRefusedAlready } from "./intake.ts";
-import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
-import { OpenBatch } from "./open-batch.ts";
+import type { Intake, IntakeStep } from "./intake.ts";
+import type { OpenBatch } from "./open-batch.ts";
 import { claimPieces, otherInputs } from "./other-inputs.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
-import { loadRejected, readableValue } from "./rejected-records.ts";
+import { loadRejected } from "./rejected-records.ts";
 import { RetryReader } from "./retry-reader.ts";
 import { readUnlessGone } from "./seek.ts";
 import { UnitLog } from "./unit-log.ts";
-
-const NOTHING_KNOWN: EventTimePlace = { maxTime: undefined, ahead: undefined, watermark: undefined };
 
 export interface DoorOptions {
   readonly source: SourceDefinition;
@@ -57,13 +44,10 @@ export class DoorWorker {
   readonly #order: WorkerInput;
   readonly #options: DoorOptions;
   readonly #stream: string;
-  readonly #arena = new Arena();
   readonly #stop = new AbortController();
-  #horizon = new DuplicateHorizon(LIMITS.duplicateHorizonIds);
   #log: UnitLog | undefined;
   #place: DoorPlace | undefined;
-  #clock = new OrdinalClock(THROUGH_NOTHING);
-  #eventTime: EventTime;
+  #batches: DoorBatches | undefined;
   #input: InputProgress | undefined;
   /** The other inputs that are known, and the epoch in which they were all said. */
   #others: readonly InputProgress[] = [];
@@ -71,9 +55,6 @@ export class DoorWorker {
   /** When the last claim was made, by the monotonic clock in milliseconds, and the N that was next. */
   #claimedAt = 0;
   #claimedNext = 0;
-  /** When a record was last taken, by the monotonic clock. */
-  #lastTakenAt: number;
-  #batch = new OpenBatch();
   /** The append that is under way, or was last; whoever awaits it hears of its failure. */
   #appending: Promise<void> = Promise.resolve();
   #failed = false;
@@ -82,17 +63,12 @@ export class DoorWorker {
   #putBack = THROUGH_NOTHING;
   /** Its intake has ended, and it has said so. */
   #ended = false;
-  /** Ordinals come with the records: what has none takes the least that is free. */
-  #injected: boolean;
 
   constructor(context: HostContext, order: WorkerInput, options: DoorOptions) {
     this.#context = context;
     this.#order = order;
     this.#options = options;
     this.#stream = sourceStream(context.plan.definition.name, options.source.name);
-    this.#eventTime = new EventTime(options.source.watermark, NOTHING_KNOWN);
-    this.#lastTakenAt = context.clock.monotonic();
-    this.#injected = options.intake.givesOrdinals ?? false;
   }
 
   async claim(): Promise<void> {
@@ -102,8 +78,7 @@ export class DoorWorker {
     place.epoch++;
     place.through = Math.max(place.through, deployedFrom - 1);
     this.#place = place;
-    this.#clock = new OrdinalClock(place.through);
-    this.#eventTime = new EventTime(this.#options.source.watermark, place.eventTime);
+    this.#batches = new DoorBatches(this.#context, place, { ...this.#options, stream: this.#stream });
     const { intake } = this.#options;
     const { input, inputs = [], taken } = await intake.locate(place.inputs);
     this.#others = otherInputs(place.inputs, inputs, input);
@@ -157,7 +132,7 @@ export class DoorWorker {
       deployment,
       first: place.next,
       through: place.through,
-      ...this.#timeColumns(),
+      ...this.#filling().timeColumns(),
       ...(place.retry > 0 && { retry: place.retry }),
       ...inputs,
       ...(this.#input !== undefined && { input: this.#input }),
@@ -207,7 +182,7 @@ export class DoorWorker {
   async restore(): Promise<void> {
     const place = this.#claimed();
     if (this.#options.source.id !== undefined)
-      this.#horizon = await readHorizon(this.#context.log, this.#stream);
+      this.#filling().horizon = await readHorizon(this.#context.log, this.#stream);
     this.#context.board.reportDoor(this.#order.unit, place.through);
   }
 
@@ -230,7 +205,7 @@ export class DoorWorker {
     const { intake, closing } = this.#options;
     const taking = AbortSignal.any([signal, closing]);
     const { board, clock } = this.#context;
-    this.#injected = intake.givesOrdinals ?? false;
+    this.#filling().injected = intake.givesOrdinals ?? false;
     this.#claimedAt = clock.monotonic();
     this.#claimedNext = this.#claimed().next;
     const steps = new PullAhead(
@@ -279,6 +254,7 @@ export class DoorWorker {
 
   /** Takes records in until there are no more, or `signal` aborts. */
   async #takeIn(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
+    const batches = this.#filling();
     while (!signal.aborted) {
       if (this.#failed) await this.#appending;
       const next = await steps.next(this.#patienceMs());
@@ -289,17 +265,17 @@ export class DoorWorker {
         await this.#turnTo(next.value.input, this.#input === undefined ? [] : [this.#input]);
       if (next?.value.kind === "found") await this.#turnTo(this.#input, next.value.inputs);
       for (const record of next?.value.kind === "records" ? next.value.records : []) {
-        this.#injected ||= record.ordinal !== undefined;
-        await this.#take(record);
-        if (this.#full()) await this.#flushAhead(steps, signal);
+        batches.injected ||= record.ordinal !== undefined;
+        await batches.take(record, this.#input);
+        if (batches.full) await this.#flushAhead(steps, signal);
         if (signal.aborted && !this.#mustTake) break;
       }
-      if (this.#overdue()) await this.#flush(signal);
+      if (!batches.empty && batches.dueInMs === 0) await this.#flush(signal);
       // Ordinals from outside are not to be overtaken by those, and promises, of this door's own.
-      if (this.#injected) continue;
+      if (batches.injected) continue;
       if (next === undefined && this.#hasPeers) await this.#raiseToOthers();
       if (next === undefined && this.#idleInMs() <= 0) await this.#becomeIdle();
-      if (this.#batch.empty) await this.#takeRetries(signal);
+      if (batches.empty) await this.#takeRetries(signal);
       await this.#claimAnew(signal);
     }
     if (this.#mustTake) await this.#takeGiven(steps, signal);
@@ -315,9 +291,10 @@ export class DoorWorker {
   async #takeGiven(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
     const given = await steps.given();
     if (given === undefined || given.done || given.value.kind !== "records") return;
+    const batches = this.#filling();
     for (const record of given.value.records) {
-      await this.#take(record);
-      if (this.#full()) await this.#flushAhead(steps, signal);
+      await batches.take(record, this.#input);
+      if (batches.full) await this.#flushAhead(steps, signal);
     }
   }
 
@@ -327,16 +304,16 @@ export class DoorWorker {
     if (retries === undefined) return false;
     if (retries.items.length > 0) await this.#appending;
     const { board, log, batchRecords } = this.#context;
+    const batches = this.#filling();
     let some = false;
     while (retries.items.length > 0 && !signal.aborted) {
       const items = retries.items.slice(0, batchRecords);
-      const batch = this.#batch;
-      batch.retried = { rows: [], items: [] };
+      batches.takeRetried();
       let taken = 0;
       for await (const record of loadRejected(log, this.#stream, items)) {
-        await this.#take(record);
+        await batches.take(record, this.#input);
         taken++;
-        if (this.#full()) break;
+        if (batches.full) break;
       }
       this.#claimed().retry = (items[taken - 1]?.item ?? -1) + 1;
       await this.#appendNow("RecordsAccepted");
@@ -356,7 +333,7 @@ export class DoorWorker {
       const changed = this.#context.board.changed(signal);
       const back = await this.#takeRetries(taking);
       // What comes with ordinals of its own in another run must not be below what was promised in this one.
-      const goesOn = this.#injected && taking.aborted && !this.#ended;
+      const goesOn = this.#filling().injected && taking.aborted && !this.#ended;
       if (!goesOn) await this.#raiseToOthers(back);
       await changed;
     }
@@ -369,42 +346,46 @@ export class DoorWorker {
   async #raiseToOthers(back = false): Promise<void> {
     const { board, plan } = this.#context;
     const { doorsThrough: others, putBack } = board;
+    const { clock, eventTime, empty } = this.#filling();
     const anew = putBack > this.#putBack;
-    if ((others <= this.#clock.floor && !anew && !back) || !this.#batch.empty) return;
-    this.#clock.raise(others);
+    if ((others <= clock.floor && !anew && !back) || !empty) return;
+    clock.raise(others);
     if (anew && plan.segments.some((segment) => segment.watched)) {
-      this.#clock.raise(this.#clock.floor + 1);
-      this.#eventTime.resume(this.#clock.floor);
+      clock.raise(clock.floor + 1);
+      eventTime.resume(clock.floor);
     }
     this.#putBack = putBack;
     if ((anew || back) && this.#ended) this.#endTime();
-    if (this.#clock.floor > this.#claimed().through) await this.#appendNow("RecordsAccepted");
+    if (clock.floor > this.#claimed().through) await this.#appendNow("RecordsAccepted");
   }
 
   /** Says that others need not wait for this source's event time. */
   async #becomeIdle(): Promise<void> {
-    const ordinal = this.#clock.peek(this.#context.clock.now());
-    this.#clock.raise(ordinal);
-    this.#eventTime.becomeIdle(ordinal);
+    const { clock, eventTime } = this.#filling();
+    const ordinal = clock.peek(this.#context.clock.now());
+    clock.raise(ordinal);
+    eventTime.becomeIdle(ordinal);
     await this.#appendNow("RecordsAccepted");
   }
 
   /** How long until the source counts as idle; ∞ if it never does, or does already. */
   #idleInMs(): number {
     const { idleAfterMs } = this.#options.source.watermark;
-    const status = this.#eventTime.place.watermark?.watermark.status;
-    if (idleAfterMs === undefined || status === "idle" || status === "ended" || !this.#batch.empty) {
+    const { eventTime, empty, lastTakenAt } = this.#filling();
+    const status = eventTime.place.watermark?.watermark.status;
+    if (idleAfterMs === undefined || status === "idle" || status === "ended" || !empty) {
       return Number.POSITIVE_INFINITY;
     }
-    return this.#lastTakenAt + idleAfterMs - this.#context.clock.monotonic();
+    return lastTakenAt + idleAfterMs - this.#context.clock.monotonic();
   }
 
   /** The end of an input has a place of its own in the order of records, so that it can close windows. */
   #endTime(): void {
     const { keepOpen, plan } = this.#context;
     if (keepOpen || !plan.segments.some((segment) => segment.watched)) return;
-    this.#clock.raise(this.#clock.floor + 1);
-    this.#eventTime.end(this.#clock.floor);
+    const { clock, eventTime } = this.#filling();
+    clock.raise(clock.floor + 1);
+    eventTime.end(clock.floor);
   }
 
   /** Whether others have to know how far this one is. */
@@ -414,158 +395,17 @@ export class DoorWorker {
 
   /** How long the next record may take before something has to be done without it; `undefined`: for ever. */
   #patienceMs(): number | undefined {
-    const { clock, tickMs } = this.#context;
-    if (!this.#batch.empty) return Math.max(0, this.#batch.openedAt + tickMs - clock.monotonic());
-    if (this.#injected) return undefined;
-    const wait = Math.min(this.#hasPeers ? tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
+    const batches = this.#filling();
+    if (!batches.empty) return batches.dueInMs;
+    if (batches.injected) return undefined;
+    const wait = Math.min(this.#hasPeers ? this.#context.tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
     return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
-  }
-
-  #overdue(): boolean {
-    const { clock, tickMs } = this.#context;
-    return !this.#batch.empty && clock.monotonic() - this.#batch.openedAt >= tickMs;
-  }
-
-  #full(): boolean {
-    return (
-      this.#batch.ordinals.length >= this.#context.batchRecords ||
-      this.#batch.rejected.length >= this.#context.batchRecords ||
-      this.#arena.all().length >= LIMITS.batchBytes ||
-      this.#batch.idChars >= LIMITS.batchIdChars ||
-      this.#batch.read >= LIMITS.batchRecordsMost
-    );
-  }
-
-  async #take(record: IntakeRecord): Promise<void> {
-    const batch = this.#batch;
-    const { totals } = this.#context.board;
-    if (record.retried === undefined && isRefusedAlready(record, this.#input)) return;
-    const endBefore = batch.end;
-    if (batch.read === 0) {
-      batch.openedAt = this.#context.clock.monotonic();
-      this.#lastTakenAt = batch.openedAt;
-    }
-    batch.read++;
-    if (record.retried === undefined) totals.read++;
-    if (record.end !== undefined) batch.end = record.end;
-    try {
-      const pending = admit(this.#options.source, record);
-      const admitted = pending instanceof Promise ? await pending : pending;
-      this.#accept(record, admitted);
-    } catch (error) {
-      this.#reject(record, error);
-      if (record.unfinished && record.frame !== undefined) {
-        batch.end = endBefore;
-        batch.unfinished = sha256(record.frame);
-      }
-    }
-  }
-
-  #accept(record: IntakeRecord, admitted: Admitted): void {
-    const batch = this.#batch;
-    const { id, time, key, value } = admitted;
-    if (id !== undefined && this.#horizon.has(id)) {
-      batch.duplicate++;
-      batch.settle.push(() => record.settle?.({ kind: "duplicate" }));
-      return;
-    }
-    const place = this.#claimed();
-    const n = place.next + batch.ordinals.length;
-    const { partitions } = this.#context.plan.definition;
-    const keyed = this.#options.source.key !== undefined;
-    // Whatever may refuse the record comes before anything is noted of it.
-    const partition = keyed ? partitionOfKey(key, partitions) : n % partitions;
-    const ordinal = this.#ordinalFor(record);
-    this.#arena.append(value);
-    if (record.retried !== undefined) {
-      batch.retried?.rows.push(batch.ordinals.length);
-      batch.retried?.items.push(record.retried.item);
-    }
-    if (id !== undefined) {
-      this.#horizon.add(id);
-      batch.ids.push(id);
-      batch.idChars += id.length;
-    }
-    this.#clock.raise(ordinal);
-    batch.ordinals.push(ordinal);
-    batch.partitions.push(partition);
-    if (time !== undefined) batch.times.push(time);
-    const first = this.#eventTime.place.ahead?.least;
-    const disbelief = this.#eventTime.accept(time, ordinal);
-    // The first record may be in an event before: what events say of a row must not depend on batches.
-    if (disbelief === "this") batch.ahead.push(batch.ordinals.length - 1);
-    if (disbelief !== undefined) {
-      const [of, ahead] = disbelief === "this" ? [n, time] : [n - 1, first];
-      batch.settle.push(() => this.#options.onTimeAhead(`${this.#stream}@${of}`, ahead ?? Number.NaN));
-    }
-    if (record.settle !== undefined) {
-      const { settle } = record;
-      batch.settle.push(() => settle({ kind: "accepted", address: `${this.#stream}@${n}` }));
-    }
-  }
-
-  #ordinalFor(record: IntakeRecord): number {
-    if (record.ordinal === undefined) {
-      // The clock would leave no room for those that come with the records.
-      if (this.#injected && record.retried !== undefined) return this.#clock.floor + 1;
-      return this.#clock.peek(this.#context.clock.now());
-    }
-    if (
-      record.ordinal > this.#clock.floor &&
-      record.ordinal <= ORDINAL_MOST &&
-      Number.isSafeInteger(record.ordinal)
-    ) {
-      return record.ordinal;
-    }
-    throw new HeadwaterError("BadInput", `the ordinal ${record.ordinal} is not above ${this.#clock.floor}`, {
-      where: "$",
-      hint: "Ordinals of a source have to rise.",
-    });
-  }
-
-  /** What an event says of event time. */
-  #timeColumns(): Pick<RecordsAccepted, "maxTime" | "ahead" | "watermark"> {
-    const { maxTime, ahead } = this.#eventTime.place;
-    const { steps } = this.#eventTime;
-    return {
-      ...(maxTime !== undefined && { maxTime }),
-      ...(ahead !== undefined && { ahead }),
-      ...(steps.length > 0 && { watermark: encodeWatermarks(steps) }),
-    };
-  }
-
-  #reject(record: IntakeRecord, thrown: unknown): void {
-    const error =
-      thrown instanceof HeadwaterError
-        ? thrown
-        : new HeadwaterError("BadInput", describeThrown(thrown), { where: "$" });
-    const frame = record.frame ?? new Uint8Array(0);
-    const cut = frame.length > LIMITS.rejectedFrameBytes;
-    const name = record.retried?.input ?? this.#options.intake.name;
-    const value = readableValue(record);
-    this.#batch.rejected.push({
-      input: name,
-      line: record.line,
-      code: error.code,
-      message: error.message.slice(0, LIMITS.reasonChars).toWellFormed(),
-      where: (error.where ?? "$").slice(0, LIMITS.reasonChars).toWellFormed(),
-      frame: cut ? frame.slice(0, LIMITS.rejectedFrameBytes) : frame,
-      ...(cut && { cut: true as const }),
-      ...(value !== undefined && { value }),
-      ...(record.retried !== undefined && { item: record.retried.item }),
-    });
-    const field = error.where === undefined || error.where === "$" ? "" : ` ${error.where}`;
-    const where = `${name}:${record.line}${field}`;
-    this.#batch.settle.push(() => {
-      this.#options.onRejected(where, error);
-      record.settle?.({ kind: "rejected", error } satisfies IntakeOutcome);
-    });
   }
 
   /** Appends what has been read, if anything, and waits while too much is in flight. */
   async #flush(signal: AbortSignal): Promise<void> {
     await this.#appending;
-    if (this.#batch.empty) return;
+    if (this.#filling().empty) return;
     await this.#append("RecordsAccepted");
     await this.#waitForRoom(signal);
   }
@@ -591,35 +431,18 @@ export class DoorWorker {
 
   /** Nothing else may be under way. The next batch can be filled at once; this one is accepted when it resolves. */
   async #append(type: "RecordsAccepted" | "InputEnded"): Promise<void> {
-    const { clock, deployment, board, probe, provenance } = this.#context;
+    const { clock, deployment, board, probe } = this.#context;
     const place = this.#claimed();
-    const batch = this.#batch;
     const wall = clock.now();
+    const through = this.#filling().clock.floor;
+    const { batch, columns, stored, bytes } = this.#filling().close();
     const count = batch.ordinals.length;
-    const through = this.#clock.floor;
     const { retried } = batch;
     if (this.#input !== undefined && retried === undefined)
       this.#input = this.#advance(this.#input, batch, type === "InputEnded");
-    const columns: Partial<RecordsAccepted> =
-      count === 0
-        ? {}
-        : {
-            ordinals: encodeDeltas(batch.ordinals),
-            ...(provenance === "full" && { digests: this.#arena.digests() }),
-            ...(this.#context.plan.definition.partitions > 1 && { sections: sectionsOf(batch.partitions) }),
-            ...(batch.times.length > 0 && { times: encodeDeltas(batch.times) }),
-            ...(batch.ahead.length > 0 && { aheadRows: encodeDeltas(batch.ahead) }),
-            ...(batch.ids.length > 0 && { ids: encodeTexts(batch.ids) }),
-          };
-    const time = this.#timeColumns();
-    const stored = this.#stored(count);
     const { main } = this.#unitLog();
     const input = this.#input;
     const { epoch, retry, next: first } = place;
-    const bytes = this.#arena.all().length;
-    this.#batch = new OpenBatch();
-    this.#eventTime.nextBatch();
-    this.#arena.reset();
     place.next += count;
     place.through = through;
     const { intake } = this.#options;
@@ -649,7 +472,6 @@ export class DoorWorker {
         count,
         through,
         ...columns,
-        ...time,
         ...(places.payload !== undefined && { payload: places.payload }),
         ...(places.transit !== undefined && { transit: places.transit }),
         ...(stored.captured.length > 0 && { captured: stored.captured }),
@@ -672,13 +494,6 @@ export class DoorWorker {
     );
     accepted();
     board.reportDoor(this.#order.unit, through);
-  }
-
-  #stored(count: number): StoredBlocks {
-    const lengths = Array.from({ length: count }, (_, row) => this.#arena.end(row) - this.#arena.start(row));
-    const capture = this.#context.plan.captures.get(this.#options.source.name) ?? CAPTURE_ENDS;
-    const bytes = count === 0 ? NO_BYTES : this.#arena.all().slice();
-    return acceptedBlocks(capture, this.#stream, this.#claimed().next, { bytes, lengths });
   }
 
   #advance(input: InputProgress, batch: OpenBatch, ended: boolean): InputProgress {
@@ -719,6 +534,12 @@ export class DoorWorker {
   #claimed(): DoorPlace {
     if (this.#place === undefined) throw new HeadwaterError("Internal", "a door works before it was claimed");
     return this.#place;
+  }
+
+  #filling(): DoorBatches {
+    if (this.#batches === undefined)
+      throw new HeadwaterError("Internal", "a door works before it was claimed");
+    return this.#batches;
   }
 
   #unitLog(): UnitLog {

@@ -14,6 +14,7 @@ import {
 } from "./intake.ts";
 import { isChanged, mustBegin, newInput } from "./located-input.ts";
 import { isBegun, notAmong } from "./other-inputs.ts";
+import { FilesBeside } from "./rotated-between.ts";
 import { rotatedFiles } from "./rotated-files.ts";
 import type { WatchedFile } from "./watched-file.ts";
 import { type FilesIntakeOptions, mustNotBeTooMany, WatchedFiles } from "./watched-files.ts";
@@ -26,6 +27,7 @@ import { type FilesIntakeOptions, mustNotBeTooMany, WatchedFiles } from "./watch
 export class FilesIntake implements Intake {
   readonly #options: FilesIntakeOptions;
   readonly #files: WatchedFiles;
+  readonly #beside: FilesBeside;
   #current: WatchedFile | undefined;
   /** What kept a file of a folder from being read to its end; told when the others are read. */
   #failure: HeadwaterError | undefined;
@@ -37,6 +39,7 @@ export class FilesIntake implements Intake {
   private constructor(options: FilesIntakeOptions, folder: boolean) {
     this.#options = options;
     this.#files = new WatchedFiles(options, folder);
+    this.#beside = new FilesBeside(options, this.#files);
   }
 
   /** Throws `BadInput` for what cannot be begun. */
@@ -61,6 +64,11 @@ export class FilesIntake implements Intake {
     return this.#files.folder;
   }
 
+  /** Whether it is one file that is followed, under its name. */
+  get #follows(): boolean {
+    return this.#options.follow && !this.#folder;
+  }
+
   get #watched(): readonly WatchedFile[] {
     return this.#files.all;
   }
@@ -70,6 +78,8 @@ export class FilesIntake implements Intake {
   }
 
   async locate(known: readonly InputProgress[]): Promise<Located> {
+    // First: what is rotated meanwhile is to be found when that is noticed.
+    if (this.#follows) await this.#beside.note();
     await this.#files.discover(this.#began);
     await this.#locate(this.#watched, known, this.#options.again);
     this.#began = true;
@@ -307,6 +317,7 @@ export class FilesIntake implements Intake {
     }
     if (!this.#folder) {
       for (const watched of found) {
+        this.#files.putBefore(watched, await this.#beside.rotated(known()));
         watched.beginAnew(newInput(watched.path, nextRound(known()), watched.identity));
       }
       return;

@@ -11,11 +11,12 @@ import type { EventLog } from "../ports/event-log.ts";
 import { lastThrough } from "./completed.ts";
 import { describeDeployment, type RuntimeVersions } from "./deployment.ts";
 import { type DeploymentHistory, deployedStage } from "./deployment-history.ts";
+import { sameRuntime } from "./runtime-changes.ts";
 
 /** What is to be run over history, and what tells whether it has to be. */
 export interface ReuseQuery {
   readonly log: EventLog;
-  readonly history: Pick<DeploymentHistory, "pipeline" | "all" | "at" | "planOf">;
+  readonly history: Pick<DeploymentHistory, "pipeline" | "all" | "at" | "planOf" | "runtimesOf">;
   readonly plan: Plan;
   readonly bundle: Bundle | undefined;
   readonly from: number;
@@ -165,7 +166,7 @@ async function unchangedStages(
     now.code !== undefined &&
     deployed.code !== undefined &&
     equalBytes(now.code, deployed.code) &&
-    isDeepStrictEqual(placeOf(query.runtime), placeOf(deployed.runtime));
+    history.runtimesOf(deployed).every((runtime) => sameRuntime(runtime, query.runtime));
   for (const { from, key } of segment.upstreams) {
     // Of a keyBy that is asked where it stands.
     if (!segment.keyed || sameCode || !("source" in from) || typeof key !== "function") continue;
@@ -180,10 +181,6 @@ async function unchangedStages(
     if (!sameCode && !(await query.sameFunctions(plan, name))) return at;
   }
   return segment.stages.length;
-}
-
-function placeOf({ v8, icu, timeZone }: Pick<RuntimeVersions, "v8" | "icu" | "timeZone">) {
-  return { v8, icu, timeZone };
 }
 
 function sameValues(now: unknown, before: unknown): boolean {

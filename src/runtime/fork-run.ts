@@ -1,4 +1,4 @@
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { DeployedFork, PipelineDeployed } from "../core/events.ts";
 import { forkOf } from "../core/streams.ts";
 import type { Plan } from "../pipeline/plan.ts";
@@ -59,8 +59,9 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
   );
   const lost = new AbortController();
   supervision.beat((error) => lost.abort(error));
+  let deployed: PipelineDeployed;
   try {
-    const deployed = await deployFork(environment, options, name, supervision);
+    deployed = await deployFork(environment, options, name, supervision);
     const { partitions } = unitsOf(plan);
     // All of it is as it was recorded, and nobody wants it written.
     if (partitions.length === 0 && targets.size === 0) {
@@ -92,14 +93,16 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
       onStandBy: () => {},
       onBegunAgain: () => {},
     });
-    await supervision.release();
-    if (board.through < fork.to) {
-      throw new HeadwaterError("Stopped", "stopped before the replay was through", { where: name });
-    }
-    return deployed;
+  } catch (error) {
+    // The program lives on, and may go on with it.
+    if (!isHeadwaterError(error, "OwnershipLost")) await supervision.release().catch(() => {});
+    throw error;
   } finally {
     supervision.abandon();
   }
+  await supervision.release();
+  if (board.through >= fork.to) return deployed;
+  throw new HeadwaterError("Stopped", "stopped before the replay was through", { where: name });
 }
 
 async function deployFork(

@@ -42,6 +42,7 @@ import { beginRetention, Retention } from "./retention.ts";
 import { askedSoFar } from "./retry-reader.ts";
 import { unitsOf } from "./routes.ts";
 import type { RunEnd, RunEnvironment, RunOptions } from "./run-options.ts";
+import { noteRuntime } from "./runtime-changes.ts";
 import { CountTarget } from "./sink-targets.ts";
 import { SinkWorker } from "./sink-worker.ts";
 import { Supervision } from "./supervision.ts";
@@ -89,7 +90,7 @@ export async function runPipeline(environment: RunEnvironment, options: RunOptio
   const { follow, signal } = options;
   const process = ids.uuid();
   threadParts(environment, options);
-  const done = await completedDeployment(environment, options);
+  const done = options.beforeWork === undefined ? await completedDeployment(environment, options) : undefined;
   if (done !== undefined) return { deployed: done, drained: true };
   for (let delayMs: number = LIMITS.beginAgainMs; ; ) {
     const begun = clock.monotonic();
@@ -111,13 +112,17 @@ async function runOnce(environment: RunEnvironment, options: RunOptions, process
   const { log, clock, processes } = environment;
   const { name } = options.plan.definition;
   const supervision = await Supervision.claim(
-    { log, clock, processes, pipeline: name, process, onStandBy: options.onStandBy },
+    {
+      ...{ log, clock, processes, pipeline: name, process },
+      ...(options.beforeWork === undefined && { onStandBy: options.onStandBy }),
+    },
     options.signal,
   );
   const lost = new AbortController();
   supervision.beat((error) => lost.abort(error));
   try {
     const deployed = await deployIfChanged(environment, options, process, supervision, lost.signal);
+    await options.beforeWork?.();
     const retains = await beginRetention({ log, clock, plan: options.plan }, () => supervision.confirm());
     const { pace: { snapshotEveryMs } = LIMITS } = environment;
     const drained = await operate(environment, {
@@ -161,6 +166,8 @@ async function deployIfChanged(
   const candidate: DeploymentCandidate = { ...options, runtime };
   const content = describeDeployment(candidate);
   const current = await currentDeployment(log, name);
+  // What is left of a version that is to be replaced is run by this process, too.
+  if (current !== undefined) await noteRuntime(environment, name, current, () => supervision.confirm());
   if (current !== undefined && isDeployed(content, current, name)) return current;
   let from = 0;
   if (current !== undefined) {
@@ -540,6 +547,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     ...(operation.pace !== undefined && { pace: operation.pace }),
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
+    onOutputMissing: (sink, missing) => operation.onOutputMissing?.(sink, missing),
     onQuarantined,
     places: places ?? ((stack) => stack),
   };

@@ -3,12 +3,13 @@ import type { RuntimeVersions } from "./deployment.ts";
 
 /** Of the program and what it runs on: what may change the result of the same code. */
 export function runtimeVersions(): RuntimeVersions {
+  const { timeZone, locale } = Intl.DateTimeFormat().resolvedOptions();
   return {
     headwater: ownVersion(),
     node: process.versions.node,
     v8: process.versions.v8,
     icu: process.versions["icu"] ?? "none",
-    timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    ...{ timeZone, locale },
   };
 }
 

@@ -21,6 +21,7 @@ describe("the library's door", () => {
       "pipeline",
       "reducer",
       "replay",
+      "resumeReplay",
       "run",
       "session",
       "sliding",

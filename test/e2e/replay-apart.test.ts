@@ -8,6 +8,7 @@ import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { createChildren } from "../../src/adapters/system/children.ts";
 import { replayIn } from "../../src/app/replay-apart.ts";
 import type { ReplayTask } from "../../src/app/replay-messages.ts";
+import type { BatchDelivery, Delivery } from "../../src/app/start-types.ts";
 import type { Children } from "../../src/ports/children.ts";
 import { headwater, projectFile, Workplace } from "./command.ts";
 
@@ -87,6 +88,36 @@ it("verifies, and runs another version, in a process of its own that goes behind
   expect(readFileSync(join(cwd, "out.jsonl"), "utf8").split("\n")).toHaveLength(20_001);
 });
 
+it("hands what another version gives to functions of the process that asks, wherever it runs", async () => {
+  const none = () => {};
+  const parameters = new Map([["times.n", "3"]]);
+  const whatIf: ReplayTask = {
+    kind: "what-if",
+    request: { ...request(), parameters, id: "three" },
+    functions: ["out"],
+  };
+  const taken = new Map<string, unknown>();
+  const refusing = (record: unknown, { key }: Delivery) => {
+    if (taken.size === 5_000) throw new Error("no more");
+    taken.set(key, record);
+  };
+  await expect(replayIn(built(), whatIf, none, undefined, { out: refusing })).rejects.toMatchObject({
+    code: "SinkFailed",
+    message: expect.stringContaining("no more"),
+  });
+  const taking = {
+    batch: async (records: readonly unknown[], { records: places }: BatchDelivery) => {
+      await sleep(1);
+      for (const [at, record] of records.entries()) taken.set(places[at]?.key ?? "", record);
+    },
+  };
+  const resume: ReplayTask = { kind: "resume", request: { ...request(), id: "three" }, functions: ["out"] };
+  expect(await replayIn(built(), resume, none, undefined, { out: taking })).toMatchObject({
+    diff: { same: 1, changed: 19_999 },
+  });
+  expect([...taken.values()]).toEqual(Array.from({ length: 20_000 }, (_, v) => ({ v: v * 3 })));
+});
+
 it("tells what is wrong there as if it were here, and stops when it is told to", async () => {
   const none = () => {};
   const other: ReplayTask = { kind: "verify", request: { ...request(), pipeline: "letters" } };
@@ -128,17 +159,26 @@ let taken = 0;
 const running = await start(p, { log, module: "p.ts", sinks: { out: () => { taken++; } } });
 await running.offer("s", { v: 7 });
 const beside = await replay({ log, pipeline: "numbers" });
-const { diff } = await whatIf({ log, pipeline: "numbers", parameters: new Map([["times.n", "4"]]) });
+let ofFork = 0;
+const sinks = { out: () => { ofFork++; } };
+const { diff } = await whatIf({ log, pipeline: "numbers", parameters: new Map([["times.n", "4"]]), sinks });
 running.end();
 await running.finished;
 const after = await replay({ log, pipeline: "numbers" });
 clearInterval(look);
-console.log(JSON.stringify({ before, seen, taken, alone: alone.diverged, beside: beside.diverged, after: after.records, changed: diff.changed > 0 }));
+console.log(JSON.stringify({ before, seen, taken, alone: alone.diverged, beside: beside.diverged, after: after.records, changed: diff.changed > 0, ofFork }));
 `,
   );
   const { stdout } = await promisify(execFile)(process.execPath, [join(cwd, "program.mjs")], { cwd });
   const said = JSON.parse(stdout) as Record<string, unknown>;
-  expect(said).toMatchObject({ alone: 0, beside: 0, after: 20_001, changed: true });
+  expect(said).toMatchObject({
+    alone: 0,
+    beside: 0,
+    after: 20_001,
+    changed: true,
+    ofFork: expect.any(Number),
+  });
+  expect(said["ofFork"]).toBeGreaterThanOrEqual(20_000);
   expect(said["taken"]).toBeGreaterThan(0);
   if (process.platform === "linux") expect(said).toMatchObject({ before: 0, seen: 1 });
 });

@@ -36,6 +36,7 @@ const TYPES = Object.keys({
   OutputsPrepared: true,
   OutputsDelivered: true,
   PipelineDeployed: true,
+  RuntimeChanged: true,
   RetentionSet: true,
   RetentionAdvanced: true,
   ReplayAsked: true,

@@ -9,10 +9,12 @@ import { planPipeline } from "../../src/pipeline/plan.ts";
 import { tumbling } from "../../src/pipeline/windows.ts";
 import type { RecordedEvent } from "../../src/ports/event-log.ts";
 import { deploy, describeDeployment } from "../../src/runtime/deployment.ts";
+import { deploymentsOf } from "../../src/runtime/deployment-history.ts";
 import { askOf } from "../../src/runtime/fork-asks.ts";
 import { readRefused, refusedKey } from "../../src/runtime/quarantine.ts";
 import { setPolicy } from "../../src/runtime/retention-policy.ts";
 import { decide } from "../../src/runtime/retry-requests.ts";
+import { noteRuntime } from "../../src/runtime/runtime-changes.ts";
 import { Sequencer } from "../../src/runtime/sequencer.ts";
 import { beginVerification, saveVerification } from "../../src/runtime/verification.ts";
 import { copyEvents } from "../array-log.ts";
@@ -159,6 +161,10 @@ async function deployWithCode(log: MemoryLog): Promise<void> {
   } as const;
   const content = describeDeployment(candidate);
   await deploy(log, STILL, "q", candidate, content, undefined, 0, async () => {});
+  const [deployed] = await deploymentsOf(log, "q");
+  if (deployed === undefined) throw new Error("nothing is deployed");
+  const runtime = { ...RUNTIME, timeZone: "Europe/Zurich", locale: "de-CH" };
+  await noteRuntime({ log, clock: STILL, runtime }, "q", deployed, async () => {});
 }
 
 async function verify(log: MemoryLog): Promise<void> {

@@ -335,11 +335,17 @@ test(
         circumstances,
         interruptions,
         mishaps,
-        async (words, input, how, befalls, wrong) => {
+        fc.record({
+          inBatches: fc.boolean(),
+          retries: fc.array(fc.integer({ min: 1, max: 500 }), { maxLength: 2 }),
+          discards: fc.boolean(),
+        }),
+        async (words, input, how, befalls, wrong, more) => {
           const definition = definitionOf(words);
           const inputs = inputsOf(definition, input, true);
           await withinReason(definition, inputs);
-          const { log } = await simulate(definition, inputs, { ...how, ...wrong, interruptions: befalls });
+          const all = { ...how, ...wrong, ...more, interruptions: befalls };
+          const { log } = await simulate(definition, inputs, all);
           const signed = await sign(log, "now");
           const report = await auditLog(log, { checkpoints: [signed], pipeline: definition.name });
           expect(report.checks.flatMap(({ failures }) => failures)).toEqual([]);

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import type { Files, FoundFile } from "../../ports/files.ts";
 import { fileError, systemCode } from "./faults.ts";
+import { fileAt } from "./file-at.ts";
 import { openGrowingFile } from "./growing.ts";
 import { identityOf, type KnownPlaces, openFile, openStream } from "./input.ts";
-import { openOutputFile } from "./output.ts";
+import { deleteOutputFile, nameOutputFile, openOutputFile } from "./output.ts";
 
 /** The process's own streams unless others are given. */
 export interface FilesOptions {
@@ -26,12 +27,15 @@ export function createFiles(options: FilesOptions = {}): Files {
         () => true,
         (error: unknown) => systemCode(error) !== "ENOENT",
       ),
+    fileAt,
     identify: async (path) => {
       const found = await stat(path).catch(() => undefined);
       return found?.isFile() ? identityOf(found) : undefined;
     },
     filesIn,
     openOutput: openOutputFile,
+    nameOutput: nameOutputFile,
+    deleteOutput: deleteOutputFile,
     hasContent: async (path) => {
       try {
         const found = await stat(path);

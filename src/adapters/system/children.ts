@@ -15,7 +15,7 @@ export function createChildren(): Children {
         const tell = (message: ToChild) => child.send(message, () => {});
         const stop = () => tell({ kind: "stop" });
         signal?.addEventListener("abort", stop);
-        child.on("message", onMessage);
+        child.on("message", (message) => onMessage(message, (answer) => tell({ kind: "answer", answer })));
         child.on("error", reject);
         child.on("close", (code, killed) => {
           signal?.removeEventListener("abort", stop);
