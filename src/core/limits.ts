@@ -273,7 +273,7 @@ export const LIMITS = {
   diffExamples: 5,
   diffFields: 256,
   /** Bytes of outputs of records that were put back, or of such that were refused again, that are brought into order at a time. */
-  putBackSortedBytes: 64 * 1024 * 1024,
+  putBackSortedBytes: 128 * 1024 * 1024,
   /** How often a replay says how far it is, in milliseconds. */
   replayProgressMs: 500,
   /** How often a replay that only compares writes down how far it is, in milliseconds, and bytes of a value that it keeps there. */

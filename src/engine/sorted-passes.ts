@@ -8,13 +8,13 @@ export interface SortedPasses<T> {
   hold(item: T): T;
   /** Bytes of an item that is held. */
   bytesOf(item: T): number;
-  /** As many items are held at a time as have so many bytes, and one more. */
+  /** Items that are held at a time have at most so many bytes, and those of one more. */
   readonly bytesMost: number;
 }
 
 /**
  * The items of a sequence in order, in bounded memory, whatever order they come in: each pass holds the lowest of those
- * that have not been given yet, as many as there is room for. Where all have room that is one pass.
+ * that have not been given yet, as many as fill at least half of the room. Where all have room that is one pass.
  */
 export async function* sortedInPasses<T>(sorting: SortedPasses<T>): AsyncGenerator<T> {
   const { order } = sorting;
@@ -41,7 +41,7 @@ async function lowestOf<T>(
     lowest.sort(order);
     let count = 0;
     bytes = 0;
-    while (count < lowest.length && bytes <= bytesMost) bytes += bytesOf(lowest[count++] as T);
+    while (count < lowest.length && bytes <= bytesMost / 2) bytes += bytesOf(lowest[count++] as T);
     if (count === lowest.length) return;
     bound = lowest[count];
     lowest = lowest.slice(0, count);
@@ -52,9 +52,8 @@ async function lowestOf<T>(
     const held = hold(item);
     lowest.push(held);
     bytes += bytesOf(held);
-    // Twice the room, so that each item is sorted but a few times.
-    if (bytes > 2 * bytesMost) cut();
+    // To the half, so that each item is sorted but a few times.
+    if (bytes > bytesMost) cut();
   }
-  cut();
   return { lowest, more: bound !== undefined };
 }

@@ -38,6 +38,8 @@ export interface DoorOptions {
 /** An event that is prepared, and what follows when it is in the log. */
 interface Prepared {
   readonly append: UnitAppend;
+  /** Of its records in canonical form. */
+  readonly bytes: number;
   done(): void;
 }
 
@@ -149,7 +151,7 @@ export class DoorWorker {
       ...inputs,
       ...(this.#input !== undefined && { input: this.#input }),
     };
-    this.#waits({ append: { type: "DoorClaimed", make: () => claim }, done: () => {} });
+    this.#waits({ append: { type: "DoorClaimed", make: () => claim }, bytes: 0, done: () => {} });
   }
 
   /** It is appended with what follows, or soon. */
@@ -288,7 +290,9 @@ export class DoorWorker {
     await this.#appending;
     if (!this.#filling().empty) this.#waits(this.#prepare("RecordsAccepted"));
     if (final && this.#input !== undefined) this.#input = { ...this.#input, ended: true };
-    if (this.#waiting.length >= LIMITS.doorEventsWaiting) await this.#flush(signal);
+    const bytes = this.#waiting.reduce((sum, waits) => sum + waits.bytes, 0);
+    if (this.#waiting.length >= LIMITS.doorEventsWaiting || bytes >= LIMITS.batchBytes)
+      await this.#flush(signal);
   }
 
   /** Takes records in until there are no more, or `signal` aborts. */
@@ -309,7 +313,7 @@ export class DoorWorker {
         if (batches.full) await this.#flushAhead(steps, signal);
         if (signal.aborted && !this.#mustTake) break;
       }
-      if (this.#isDue) await this.#flush(signal);
+      if (this.#dueInMs() === 0) await this.#flush(signal);
       // Ordinals from outside are not to be overtaken by those, and promises, of this door's own.
       if (batches.injected) continue;
       if (next === undefined && this.#hasPeers) await this.#raiseToOthers();
@@ -434,25 +438,27 @@ export class DoorWorker {
 
   /** How long the next record may take before something has to be done without it; `undefined`: for ever. */
   #patienceMs(): number | undefined {
-    const { clock, tickMs } = this.#context;
     const batches = this.#filling();
-    if (this.#waiting.length > 0) return Math.max(0, this.#waitingSince + tickMs - clock.monotonic());
-    if (!batches.empty) return batches.dueInMs;
+    const due = this.#dueInMs();
+    if (due !== undefined) return due;
     if (batches.injected) return undefined;
-    const wait = Math.min(this.#hasPeers ? tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
+    const wait = Math.min(this.#hasPeers ? this.#context.tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
     return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
   }
 
-  /** Whether something has to be appended now. */
-  get #isDue(): boolean {
-    return (this.#waiting.length > 0 || !this.#filling().empty) && this.#patienceMs() === 0;
+  /** How long until what is to be appended has waited long enough; `undefined`: there is nothing. */
+  #dueInMs(): number | undefined {
+    const { clock, tickMs } = this.#context;
+    const since = this.#waiting.length > 0 ? this.#waitingSince : this.#filling().openedAt;
+    return since === undefined ? undefined : Math.max(0, since + tickMs - clock.monotonic());
   }
 
   /** Appends what has been read, if anything, and waits while too much is in flight. */
   async #flush(signal: AbortSignal): Promise<void> {
     await this.#appending;
-    if (this.#filling().empty && this.#waiting.length === 0) return;
-    if (this.#filling().empty) await this.#commit();
+    const { empty } = this.#filling();
+    if (empty && this.#waiting.length === 0) return;
+    if (empty) await this.#commit();
     else await this.#append("RecordsAccepted");
     await this.#waitForRoom(signal);
   }
@@ -545,6 +551,7 @@ export class DoorWorker {
     };
     return {
       append,
+      bytes,
       done: () => {
         accepted();
         board.reportDoor(this.#order.unit, through);

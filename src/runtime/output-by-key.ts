@@ -34,7 +34,9 @@ export async function addressOfOutput(query: SinkQuery, key: string): Promise<Ad
   const ordinal = await ordinalOfRoot(query, stream, n);
   const history = await reader.history(pipeline);
   const plan = structureOf(history.at(ordinal), pipeline);
-  const planned = plan.sinks.find(({ name }) => name === sink);
+  // A replay has the roots of its pipeline.
+  const [, of] = /^[a-z]+_([^.]*)/.exec(stream) ?? [];
+  const planned = of === plan.definition.name ? plan.sinks.find(({ name }) => name === sink) : undefined;
   const path = Buffer.from(hex, "hex").toString("latin1");
   const origin = isRetryStream(stream) ? RETRIED_NAME : originNamed(`${stream}@${n}`, path);
   for (const selection of planned === undefined ? [] : upstreamsOfSink(plan, planned.upstream, false)) {

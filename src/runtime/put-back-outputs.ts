@@ -30,7 +30,7 @@ interface HomeOutput {
 /** Outputs that are handed on at a time. */
 const BATCH_RECORDS = 1_024;
 /** Bytes that an output takes beside those of its record. */
-const OUTPUT_BYTES = 512;
+const OUTPUT_BYTES = 640;
 
 /**
  * The outputs of records that were put back, each at its home, in logical order; what has its home before the window is

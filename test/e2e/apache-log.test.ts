@@ -173,7 +173,7 @@ describe.skipIf(missing !== "")(`apache-log on an access log${missing}`, () => {
     const put = { records: 1, first: "retry_apache-log@0", earlier: 0 };
     const all = await whatIf("mended.ts");
     expect(all.diff).toMatchObject({ same: 10_000, changed: 0, added: 0, gone: 0, examples: [] });
-    expect(all).toMatchObject({ putBack: { ...put, refused: [] }, newlyRefused: null });
+    expect(all).toMatchObject({ putBack: { ...put, refused: [] }, newlyRefused: null, diverged: 0 });
     // The example as it is refuses the line for good.
     const asItIs = await whatIf(projectFile("examples/apache-log.ts"), "--diff", "gone.jsonl");
     expect(asItIs.diff).toMatchObject({ same: 9_999, changed: 0, added: 0, gone: 1 });

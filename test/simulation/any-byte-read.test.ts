@@ -1,9 +1,11 @@
 import { beforeAll, test } from "vitest";
+import { chainAudit } from "../../projections/audit-chain.ts";
 import { createMemoryViewStore } from "../../src/adapters/memory/view-store.ts";
 import { createSystemClock } from "../../src/adapters/system/clock.ts";
 import { makeEvidence } from "../../src/app/evidence.ts";
 import { lineageBack, lineageForward } from "../../src/app/lineage.ts";
 import { showStream } from "../../src/app/log.ts";
+import { viewOf as viewAt } from "../../src/app/open-at.ts";
 import { readChecked } from "../../src/app/read-log.ts";
 import { stateInHistory } from "../../src/app/state.ts";
 import { beginning, verifyFrom } from "../../src/app/verification.ts";
@@ -26,12 +28,12 @@ import { type RichLog, richLogs } from "./rich-log.ts";
 import { seededRandom, upTo } from "./virtual-world.ts";
 
 /** How many faults of each kind are tried: each is met by every reader. */
-const FAULTS = Math.ceil(Number(process.env["HEADWATER_TAMPER_FAULTS"] ?? 180) / 15);
+const FAULTS = Math.ceil(Number(process.env["HEADWATER_TAMPER_FAULTS"] ?? 180) / 20);
 const TIMEOUT_MS = Math.max(600_000, FAULTS * 5_000);
 /** So long may a reader take that takes a few milliseconds. */
 const READING_MS = 20_000;
 /** Records of each stream that are asked for. */
-const ASKED = 2;
+const ASKED = 1;
 
 const NOTHING_LOADED = {
   bundle: () => Promise.reject(new Error("nothing is bundled in a simulation")),
@@ -83,15 +85,17 @@ async function all(items: AsyncIterable<unknown>): Promise<void> {
 
 /** Everything that reads a log and answers, beside audits. */
 function readingsOf(rich: RichLog): Readonly<Record<string, Reading>> {
-  const { show, ...others } = rawReadingsOf(rich);
+  const { show, view, ...others } = rawReadingsOf(rich);
   const checked = Object.entries(others).map(([name, read]) => [
     name,
     (log: EventLog) => readChecked(log, read),
   ]);
-  return { ...Object.fromEntries(checked), show };
+  return { ...Object.fromEntries(checked), show, view };
 }
 
-function rawReadingsOf(rich: RichLog): Readonly<Record<string, Reading> & { readonly show: Reading }> {
+function rawReadingsOf(
+  rich: RichLog,
+): Readonly<Record<string, Reading> & { readonly show: Reading; readonly view: Reading }> {
   const addresses = asked(rich);
   const { definition, checkpoint } = rich;
   const viewOf = async (log: EventLog) => {
@@ -144,6 +148,16 @@ function rawReadingsOf(rich: RichLog): Readonly<Record<string, Reading> & { read
       await readDecisions(log, "p");
       for await (const refused of readRefused(log, "p")) await refusedOrigin(log, refused);
     },
+    // It checks what it reads itself.
+    view: async (log) => {
+      const view = await viewAt(OUTSIDE, log, "p", { ordinal: 25 });
+      for (const forward of [false, true]) {
+        for (const record of addresses.slice(0, 3)) await view.lineage(record, { forward }).catch(mustBeTold);
+      }
+      await view.state("total").catch(mustBeTold);
+      await view.project(chainAudit);
+      await view.audit();
+    },
     show: async (log) => {
       for await (const { stream } of log.streams()) await all(showStream(log, stream));
     },
@@ -164,6 +178,10 @@ async function verify(log: EventLog, definition: PipelineDefinition): Promise<vo
 function isToldWell(error: unknown): boolean {
   if (!isHeadwaterError(error) || error.code === "Internal") return false;
   return error.code !== "LogDamaged" || (error.where !== undefined && error.where !== "");
+}
+
+function mustBeTold(error: unknown): void {
+  if (!isToldWell(error)) throw error;
 }
 
 class Endless extends Error {}

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
 import type { AuditReport } from "../../src/app/audit-types.ts";
 import { equalBytes } from "../../src/core/digest.ts";
+import { isHeadwaterError } from "../../src/core/errors.ts";
 import type { EventType } from "../../src/core/events.ts";
 import type { RecordedEvent } from "../../src/ports/event-log.ts";
 import { arrayLog } from "../array-log.ts";
@@ -177,10 +178,13 @@ describe.each(TYPES)("of an event %s", (type) => {
       for (const { log, at, event, replacement, signed } of some(faults, PER_TYPE, seededRandom(8))) {
         const events = rewritten(log.events, at, replacement.change);
         if (equalBytes((events[at] as RecordedEvent).data, event.data)) continue;
-        const report = await audit(log, events, signed);
         // The tree itself is not covered by what it signs.
-        if (signed && event.stream !== "audit_log")
-          expect(firsts(report), replacement.what).toContain(addressOf(event));
+        const found = signed && event.stream !== "audit_log";
+        const report = await audit(log, events, signed).catch((error: unknown) => {
+          // What could be a newer program's is not judged by this one, unless it is known not to be.
+          if (found || !isHeadwaterError(error, "LogTooNew")) throw error;
+        });
+        if (found) expect(report && firsts(report), replacement.what).toContain(addressOf(event));
       }
     },
     TIMEOUT_MS,

@@ -12,6 +12,7 @@ import { readRefused } from "../../src/runtime/quarantine.ts";
 import { ORDINARY, withinReason } from "./expectations.ts";
 import { addressesIn, diffIn, NOTHING_LOADED, outputsIn, simulateFork, throughOf } from "./fork-runs.ts";
 import { type Delivery, simulate } from "./harness.ts";
+import { letGo, windowLeft } from "./letting-go.ts";
 import { type LogContent, readLogContent } from "./log-content.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
@@ -25,6 +26,7 @@ import {
 import type { Item, PipelineWords, StageWords } from "./random-words.ts";
 
 const TIMEOUT_MS = timeLimit(600_000);
+const BOUND = fc.integer({ min: 1, max: 60 }).map((events) => ({ events }));
 /** Outputs of a sink whose names are tried. */
 const KEYS_MOST = 8;
 
@@ -203,6 +205,52 @@ describe("a fork of a pipeline in which records were put back", () => {
         runs(60),
       );
       expect(back).toBeGreaterThan(0);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "finds no difference where the beginning of history was let go of, or only samples are kept, either",
+    async () => {
+      let later = 0;
+      let broken = 0;
+      let same = 0;
+      let unverifiable = 0;
+      await fc.assert(
+        fc.asyncProperty(
+          fc.oneof(pipelineWords, pipelineWords.map(withoutSamples)).map(stateless),
+          inputWords,
+          circumstances,
+          fc.array(fc.integer({ min: 1, max: 100 }), { maxLength: 2 }),
+          fc.record({ payload: BOUND, steps: BOUND }, { requiredKeys: [] }),
+          async (words, input, how, retries, policy) => {
+            const ran = definitionOf(words);
+            const definition = definitionOf(mended(words));
+            const given = inputsOf(ran, input, true);
+            await withinReason(ran, given);
+            await withinReason(definition, given);
+            const { log } = await simulate(ran, given, { ...ORDINARY, batchRecords: 4, retries });
+            const to = await throughOf(log, ran);
+            await letGo(log, ran, policy);
+            const left = await windowLeft(log, ran, { from: 0, to });
+            fc.pre(left !== undefined);
+            const { from, gaps } = left ?? { from: 0, gaps: false };
+            const fork = { log, ran, definition, id: "f", from, to, ...(gaps && { gaps }) };
+            await simulateFork({ ...fork, circumstances: how });
+            fc.pre((await refusedIn(log, "p~f")) === 0);
+            for (const { name } of definition.sinks) {
+              const { counts, differences } = await diffIn({ ...fork, circumstances: how }, name);
+              expect(differences).toEqual([]);
+              same += counts.same;
+              unverifiable += counts.unverifiable ?? 0;
+            }
+            if (from > 0) later++;
+            if (gaps) broken++;
+          },
+        ),
+        runs(60),
+      );
+      expect(Math.min(later, broken, same, unverifiable)).toBeGreaterThan(0);
     },
     TIMEOUT_MS,
   );
