@@ -14,13 +14,19 @@ interface Said {
   readonly through?: number;
 }
 
+const COMMON = { wall: 0, epoch: 1, node: "node-1", deployment: new Uint8Array(32) };
+const CLAIMED = { ...COMMON, v: 1, process: "00000000-0000-4000-8000-000000000000", assignment: 1 };
+const ACCEPTED = { ...COMMON, v: 2, scheme: 1 };
+
 async function logOf(events: readonly Said[]): Promise<EventLog> {
   const log = emptyLog();
   for (const [at, said] of events.entries()) {
-    const data = encodeCanonical({ v: 2, ...said });
+    // What says nothing of records is an event of another kind.
+    const type = said.first === undefined ? "SinkClaimed" : "RecordsAccepted";
+    const data = encodeCanonical({ ...(type === "SinkClaimed" ? CLAIMED : ACCEPTED), ...said });
     const id = `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`;
     await log.append(STREAM, at === 0 ? "no-stream" : at - 1, [
-      { id, type: "RecordsAccepted", data, metadata: new Uint8Array(0) },
+      { id, type, data, metadata: new Uint8Array(0) },
     ]);
   }
   return log;
