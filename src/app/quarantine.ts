@@ -37,6 +37,7 @@ import type {
   RefusedSelection,
   RefusedState,
 } from "./quarantine-types.ts";
+import { readChecked } from "./read-log.ts";
 
 /** What is in a pipeline's quarantine: `headwater quarantine list`. Throws `UnknownPipeline`. */
 export async function listQuarantine(
@@ -121,8 +122,8 @@ export async function withPipeline<T>(
     : undefined;
   const definition = module?.definition;
   const pipeline = definition?.name ?? request.pipeline;
-  const log = await openLog(request.log, access === "look" ? { readOnly: true } : { create: false });
-  try {
+  const opened = await openLog(request.log, access === "look" ? { readOnly: true } : { create: false });
+  const useChecked = async (log: EventLog): Promise<T> => {
     const deployed = await currentDeployment(log, pipeline);
     if (deployed === undefined) throw unknownPipeline(pipeline);
     await mustBeKnown(log, pipeline, request);
@@ -134,8 +135,11 @@ export async function withPipeline<T>(
           ])
         : placesOf(planPipeline(definition));
     return await use({ log, pipeline, there, code: module?.code });
+  };
+  try {
+    return await readChecked(opened, useChecked);
   } finally {
-    await log.close();
+    await opened.close();
   }
 }
 

@@ -62,7 +62,7 @@ export function verifyLines(report: ReplayReport): string[] {
 }
 
 const WHAT: Readonly<Record<Divergence["kind"], string>> = {
-  input: "the input is another record",
+  input: "the input is another record, or none comes",
   failed: "it fails and had not, or did and does not",
   results: "it gives another number of results",
   digest: "a result is another record",

@@ -112,13 +112,7 @@ export class StepsComparison {
       const n = first + at;
       divergences.push({ kind: "input", n, stage: SEGMENT_INPUT, k: 0, expected: undefined, row });
     }
-    let steps = 0;
     for (const [stage, recorded] of this.#stages.entries()) {
-      if (wanted === undefined) steps += recorded.inputsBetween(from, to);
-      else
-        for (let row = 0; row < rows.count; row++) {
-          if (wanted(row, stage)) steps += recorded.inputsBetween(from + row, from + row + 1);
-        }
       const made = result.stages[stage] as StageRows;
       const ahead = recorded.input === SEGMENT_INPUT ? undefined : result.stages[recorded.input];
       for (const difference of recorded.compare(made, ahead, from, to)) {
@@ -126,9 +120,38 @@ export class StepsComparison {
         divergences.push({ ...rest, n: first + at, stage });
       }
     }
+    const steps = this.#stepsBetween(from, to, wanted);
     this.#taken = to;
     if (wanted === undefined) return { steps, divergences };
     return { steps, divergences: divergences.filter(({ n, stage }) => wanted(n - first - from, stage)) };
+  }
+
+  /** The next inputs of the event, all that are left, have not come again: each of them that is `wanted` is another. */
+  lack(wanted?: WantedStep): Comparison {
+    const from = this.#taken;
+    const { first, count } = this.#event;
+    const divergences: StepDivergence[] = [];
+    for (let at = from; at < count; at++) {
+      if (wanted?.(at - from, SEGMENT_INPUT) === false) continue;
+      const none = { k: 0, expected: undefined, row: undefined };
+      divergences.push({ kind: "input", n: first + at, stage: SEGMENT_INPUT, ...none });
+    }
+    const steps = this.#stepsBetween(from, count, wanted);
+    this.#taken = count;
+    return { steps, divergences };
+  }
+
+  /** Steps that were recorded for the event's inputs from `from` up to `to`. */
+  #stepsBetween(from: number, to: number, wanted: WantedStep | undefined): number {
+    let steps = 0;
+    for (const [stage, recorded] of this.#stages.entries()) {
+      if (wanted === undefined) steps += recorded.inputsBetween(from, to);
+      else
+        for (let row = 0; row < to - from; row++) {
+          if (wanted(row, stage)) steps += recorded.inputsBetween(from + row, from + row + 1);
+        }
+    }
+    return steps;
   }
 }
 

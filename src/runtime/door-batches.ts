@@ -90,10 +90,9 @@ export class DoorBatches {
     );
   }
 
-  /** How long until what was taken has waited long enough, in milliseconds; 0 from then on. Not for an empty one. */
-  get dueInMs(): number {
-    const { clock, tickMs } = this.#context;
-    return Math.max(0, this.#open.openedAt + tickMs - clock.monotonic());
+  /** When the first record of the open batch was read, by the monotonic clock; `undefined`: it is empty. */
+  get openedAt(): number | undefined {
+    return this.#open.empty ? undefined : this.#open.openedAt;
   }
 
   /** The next batch is of what was put back, and of nothing else. */

@@ -2,7 +2,7 @@ import type { WorkerInput } from "../../actors/worker.ts";
 import { encodeDeltas } from "../core/columns.ts";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { DoorClaimed, InputProgress } from "../core/events.ts";
+import type { DoorClaimed, InputProgress, RecordsAccepted } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { retryStream, sourceStream } from "../core/streams.ts";
@@ -12,13 +12,13 @@ import { type DoorPlace, readDoorPlace, readHorizon } from "./door-place.ts";
 import type { HostContext } from "./host-context.ts";
 import type { Intake, IntakeStep } from "./intake.ts";
 import type { OpenBatch } from "./open-batch.ts";
-import { claimPieces, otherInputs } from "./other-inputs.ts";
+import { claimPieces, OtherInputs, otherInputs } from "./other-inputs.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
 import { loadRejected } from "./rejected-records.ts";
 import { RetryReader } from "./retry-reader.ts";
 import { readUnlessGone } from "./seek.ts";
-import { UnitLog } from "./unit-log.ts";
+import { type BesidePlaces, type UnitAppend, UnitLog } from "./unit-log.ts";
 
 export interface DoorOptions {
   readonly source: SourceDefinition;
@@ -33,6 +33,14 @@ export interface DoorOptions {
   onResumed(input: string, records: number): void;
   /** A record's event time is so far ahead of all before it that it is not believed yet. */
   onTimeAhead(where: string, time: number): void;
+}
+
+/** An event that is prepared, and what follows when it is in the log. */
+interface Prepared {
+  readonly append: UnitAppend;
+  /** Of its records in canonical form. */
+  readonly bytes: number;
+  done(): void;
 }
 
 /**
@@ -50,11 +58,15 @@ export class DoorWorker {
   #batches: DoorBatches | undefined;
   #input: InputProgress | undefined;
   /** The other inputs that are known, and the epoch in which they were all said. */
-  #others: readonly InputProgress[] = [];
+  #others = new OtherInputs();
   #listedIn = 0;
   /** When the last claim was made, by the monotonic clock in milliseconds, and the N that was next. */
   #claimedAt = 0;
   #claimedNext = 0;
+  /** Events of inputs that were left or turned to: they are appended together, before whatever else is. */
+  #waiting: Prepared[] = [];
+  /** Since when the first of them waits, by the monotonic clock. */
+  #waitingSince = 0;
   /** The append that is under way, or was last; whoever awaits it hears of its failure. */
   #appending: Promise<void> = Promise.resolve();
   #failed = false;
@@ -81,11 +93,13 @@ export class DoorWorker {
     this.#batches = new DoorBatches(this.#context, place, { ...this.#options, stream: this.#stream });
     const { intake } = this.#options;
     const { input, inputs = [], taken } = await intake.locate(place.inputs);
-    this.#others = otherInputs(place.inputs, inputs, input);
+    this.#others = new OtherInputs();
+    this.#others.turnTo(input, [...place.inputs, ...inputs]);
     this.#input = input;
     if (taken > 0) this.#options.onResumed(intake.name, taken);
     await probe?.("door-claim:before");
-    await this.#claimAll(place.listedIn ?? place.epoch);
+    this.#claimAll(place.listedIn ?? place.epoch);
+    await this.#commit();
     // Nothing of the door before can come into the log from here on.
     await this.#settleUnderWay();
     await probe?.("door-claim:after");
@@ -106,23 +120,23 @@ export class DoorWorker {
    * Says all that is known of inputs, in one claim where that has room in it. `listedIn`: where all was said before,
    * which counts until all is said anew.
    */
-  async #claimAll(listedIn: number): Promise<void> {
+  #claimAll(listedIn: number): void {
     const place = this.#claimed();
-    const pieces = claimPieces(this.#others);
+    const pieces = claimPieces(this.#others.all);
     const first = place.epoch;
     for (const [index, inputs] of pieces.entries()) {
       if (index > 0) place.epoch++;
       const isLast = index === pieces.length - 1;
-      if (pieces.length === 1) await this.#appendClaim({ inputs });
-      else await this.#appendClaim({ inputs, inputsSince: isLast ? first : listedIn });
+      if (pieces.length === 1) this.#prepareClaim({ inputs });
+      else this.#prepareClaim({ inputs, inputsSince: isLast ? first : listedIn });
     }
     this.#listedIn = first;
   }
 
-  async #appendClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): Promise<void> {
+  #prepareClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): void {
     const { clock, process, deployment } = this.#context;
     const place = this.#claimed();
-    await this.#unitLog().append("DoorClaimed", () => ({
+    const claim: DoorClaimed = {
       v: 2,
       wall: clock.now(),
       epoch: place.epoch,
@@ -136,28 +150,52 @@ export class DoorWorker {
       ...(place.retry > 0 && { retry: place.retry }),
       ...inputs,
       ...(this.#input !== undefined && { input: this.#input }),
-    }));
+    };
+    this.#waits({ append: { type: "DoorClaimed", make: () => claim }, bytes: 0, done: () => {} });
+  }
+
+  /** It is appended with what follows, or soon. */
+  #waits(prepared: Prepared): void {
+    if (this.#waiting.length === 0) this.#waitingSince = this.#context.clock.monotonic();
+    this.#waiting.push(prepared);
+  }
+
+  /** Appends what waits, and then `more`. Nothing else may be under way. */
+  async #commit(...more: readonly Prepared[]): Promise<void> {
+    const all = [...this.#waiting.splice(0), ...more];
+    if (all.length === 0) return;
+    const { probe } = this.#context;
+    const log = this.#unitLog();
+    if (probe === undefined) await log.appendAll(all.map(({ append }) => append));
+    else {
+      for (const { append } of all) {
+        const isClaim = append.type === "DoorClaimed";
+        await log.appendAll([append], isClaim ? undefined : (point) => probe(`door:${point}`));
+      }
+    }
+    for (const { done } of all) done();
   }
 
   /** All that is known of the source's inputs; the one that is read comes last. */
   #known(): readonly InputProgress[] {
-    return this.#input === undefined ? this.#others : [...this.#others, this.#input];
+    return this.#input === undefined ? this.#others.all : [...this.#others.all, this.#input];
   }
 
   /** `more` are known from here on, and records are of `input`: says so in a claim of its own. */
   async #turnTo(input: InputProgress | undefined, more: readonly InputProgress[]): Promise<void> {
     await this.#appending;
     const place = this.#claimed();
-    this.#others = otherInputs(this.#others, more, input);
+    this.#others.turnTo(input, more);
     this.#input = input;
-    const claims = Math.max(LIMITS.claimsPerListing, this.#others.length / LIMITS.inputsPerClaim);
+    const claims = Math.max(LIMITS.claimsPerListing, this.#others.size / LIMITS.inputsPerClaim);
     if (place.epoch + 1 - this.#listedIn >= claims) {
       place.epoch++;
-      return this.#claimAll(this.#listedIn);
-    }
-    for (const inputs of claimPieces(otherInputs([], more, input))) {
-      place.epoch++;
-      await this.#appendClaim({ inputs, inputsSince: this.#listedIn });
+      this.#claimAll(this.#listedIn);
+    } else {
+      for (const inputs of claimPieces(otherInputs(more, input))) {
+        place.epoch++;
+        this.#prepareClaim({ inputs, inputsSince: this.#listedIn });
+      }
     }
   }
 
@@ -175,7 +213,8 @@ export class DoorWorker {
     const place = this.#claimed();
     this.#claimedNext = place.next;
     place.epoch++;
-    await this.#claimAll(this.#listedIn);
+    this.#claimAll(this.#listedIn);
+    await this.#commit();
   }
 
   /** Brings back which ids were taken before. */
@@ -209,7 +248,7 @@ export class DoorWorker {
     this.#claimedAt = clock.monotonic();
     this.#claimedNext = this.#claimed().next;
     const steps = new PullAhead(
-      intake.steps(this.#input, () => this.#known(), taking),
+      intake.steps(this.#input, { all: () => this.#known(), latest: () => this.#input }, taking),
       clock,
     );
     taking.addEventListener("abort", () => steps.interrupt(), { once: true });
@@ -246,10 +285,14 @@ export class DoorWorker {
     await this.#keepUp(signal, taking);
   }
 
-  /** What was read of an input becomes durable before the intake looks for the next one. */
+  /** What was read of an input is known before the intake looks for the next one, and in the log before anything of that. */
   async #leave(final: boolean, signal: AbortSignal): Promise<void> {
-    await this.#flush(signal);
+    await this.#appending;
+    if (!this.#filling().empty) this.#waits(this.#prepare("RecordsAccepted"));
     if (final && this.#input !== undefined) this.#input = { ...this.#input, ended: true };
+    const bytes = this.#waiting.reduce((sum, waits) => sum + waits.bytes, 0);
+    if (this.#waiting.length >= LIMITS.doorEventsWaiting || bytes >= LIMITS.batchBytes)
+      await this.#flush(signal);
   }
 
   /** Takes records in until there are no more, or `signal` aborts. */
@@ -270,7 +313,7 @@ export class DoorWorker {
         if (batches.full) await this.#flushAhead(steps, signal);
         if (signal.aborted && !this.#mustTake) break;
       }
-      if (!batches.empty && batches.dueInMs === 0) await this.#flush(signal);
+      if (this.#dueInMs() === 0) await this.#flush(signal);
       // Ordinals from outside are not to be overtaken by those, and promises, of this door's own.
       if (batches.injected) continue;
       if (next === undefined && this.#hasPeers) await this.#raiseToOthers();
@@ -396,17 +439,27 @@ export class DoorWorker {
   /** How long the next record may take before something has to be done without it; `undefined`: for ever. */
   #patienceMs(): number | undefined {
     const batches = this.#filling();
-    if (!batches.empty) return batches.dueInMs;
+    const due = this.#dueInMs();
+    if (due !== undefined) return due;
     if (batches.injected) return undefined;
     const wait = Math.min(this.#hasPeers ? this.#context.tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
     return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
   }
 
+  /** How long until what is to be appended has waited long enough; `undefined`: there is nothing. */
+  #dueInMs(): number | undefined {
+    const { clock, tickMs } = this.#context;
+    const since = this.#waiting.length > 0 ? this.#waitingSince : this.#filling().openedAt;
+    return since === undefined ? undefined : Math.max(0, since + tickMs - clock.monotonic());
+  }
+
   /** Appends what has been read, if anything, and waits while too much is in flight. */
   async #flush(signal: AbortSignal): Promise<void> {
     await this.#appending;
-    if (this.#filling().empty) return;
-    await this.#append("RecordsAccepted");
+    const { empty } = this.#filling();
+    if (empty && this.#waiting.length === 0) return;
+    if (empty) await this.#commit();
+    else await this.#append("RecordsAccepted");
     await this.#waitForRoom(signal);
   }
 
@@ -431,7 +484,12 @@ export class DoorWorker {
 
   /** Nothing else may be under way. The next batch can be filled at once; this one is accepted when it resolves. */
   async #append(type: "RecordsAccepted" | "InputEnded"): Promise<void> {
-    const { clock, deployment, board, probe } = this.#context;
+    await this.#commit(this.#prepare(type));
+  }
+
+  /** The event of what was read since the last one. The next batch can be filled at once. */
+  #prepare(type: "RecordsAccepted" | "InputEnded"): Prepared {
+    const { clock, deployment, board } = this.#context;
     const place = this.#claimed();
     const wall = clock.now();
     const through = this.#filling().clock.floor;
@@ -440,7 +498,7 @@ export class DoorWorker {
     const { retried } = batch;
     if (this.#input !== undefined && retried === undefined)
       this.#input = this.#advance(this.#input, batch, type === "InputEnded");
-    const { main } = this.#unitLog();
+    const revision = this.#unitLog().main.revision + this.#waiting.length + 1;
     const input = this.#input;
     const { epoch, retry, next: first } = place;
     place.next += count;
@@ -457,11 +515,11 @@ export class DoorWorker {
       for (const settle of batch.settle) settle();
     };
     if (input === undefined && retried === undefined) {
-      intake.underWay = { epoch, revision: main.revision + 1, accepted };
+      intake.underWay = { epoch, revision, accepted };
     }
-    await this.#unitLog().append(
+    const append = {
       type,
-      (places) => ({
+      make: (places: BesidePlaces): RecordsAccepted => ({
         v: 2,
         wall,
         epoch,
@@ -485,15 +543,20 @@ export class DoorWorker {
         ...(retry > 0 && { retry }),
         ...(input !== undefined && { input }),
       }),
-      {
+      besides: {
         payload: payloadDrafts(stored.payload, wall),
         transit: payloadDrafts(stored.transit, wall),
-        quarantine: rejectedDrafts(batch.rejected, wall, main.revision + 1),
+        quarantine: rejectedDrafts(batch.rejected, wall, revision),
       },
-      probe && ((point) => probe(`door:${point}`)),
-    );
-    accepted();
-    board.reportDoor(this.#order.unit, through);
+    };
+    return {
+      append,
+      bytes,
+      done: () => {
+        accepted();
+        board.reportDoor(this.#order.unit, through);
+      },
+    };
   }
 
   #advance(input: InputProgress, batch: OpenBatch, ended: boolean): InputProgress {

@@ -299,10 +299,10 @@ export class FilesIntake implements Intake {
       if (watched === this.#current) yield* this.#leave(known);
       const { progress } = watched;
       // Who copied it before it was truncated copied lines, too, that were not read yet.
-      const taken = [...known(), ...(progress === undefined ? [] : [progress])];
+      const taken = [...known.all(), ...(progress === undefined ? [] : [progress])];
       const copied = this.#folder ? [] : await this.#readFirst(watched, taken);
       for (const copy of copied) yield* this.#read(copy, true, known, signal);
-      watched.beginAnew(newInput(watched.path, nextRound(known()), watched.identity));
+      watched.beginAnew(newInput(watched.path, nextRound(known.all()), watched.identity));
     }
     yield* this.#read(watched, this.#options.follow, known, signal);
   }
@@ -311,21 +311,21 @@ export class FilesIntake implements Intake {
   async *#begin(found: readonly WatchedFile[], known: Known): AsyncIterable<IntakeStep> {
     if (!this.#folder && this.#awaited) {
       this.#awaited = false;
-      await this.#locate(found, known(), this.#options.again);
-      await this.#locateName(known());
+      await this.#locate(found, known.all(), this.#options.again);
+      await this.#locateName(known.all());
       return;
     }
     if (!this.#folder) {
       for (const watched of found) {
-        this.#files.putBefore(watched, await this.#beside.rotated(known()));
-        watched.beginAnew(newInput(watched.path, nextRound(known()), watched.identity));
+        this.#files.putBefore(watched, await this.#beside.rotated(known.all()));
+        watched.beginAnew(newInput(watched.path, nextRound(known.all()), watched.identity));
       }
       return;
     }
     // A copy of a file is known by what was taken of that.
     yield* this.#leave(known);
-    await this.#locate(found, known(), false);
-    const inputs = this.#inputs(this.#watched).filter(notAmong(known()));
+    await this.#locate(found, known.all(), false);
+    const inputs = this.#inputs(this.#watched).filter(notAmong(known.all()));
     if (inputs.length > 0) yield { kind: "found", inputs };
   }
 
@@ -350,7 +350,7 @@ export class FilesIntake implements Intake {
     const current = this.#current;
     if (current === undefined) return;
     yield { kind: "left", final: current.final };
-    const taken = known().at(-1);
+    const taken = known.latest();
     if (taken !== undefined) current.left(taken);
     this.#current = undefined;
   }

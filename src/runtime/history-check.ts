@@ -1,4 +1,4 @@
-import { decodeDeltas } from "../core/columns.ts";
+import { decodeDeltas, decodeRuns } from "../core/columns.ts";
 import { DIGEST_BYTES, toHex } from "../core/digest.ts";
 import type { StepsRecorded } from "../core/events.ts";
 import { originName } from "../engine/origins.ts";
@@ -12,7 +12,13 @@ import {
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 import type { Chosen } from "./chosen-records.ts";
 import { descendsFrom } from "./descent.ts";
-import { isGone, type ReexecutedPiece, type ReexecutionQuery, reexecutePartition } from "./reexecution.ts";
+import {
+  type AstrayInputs,
+  isGone,
+  type ReexecutedPiece,
+  type ReexecutionQuery,
+  reexecutePartition,
+} from "./reexecution.ts";
 
 import { readMembersColumn } from "./snapshots.ts";
 
@@ -62,10 +68,18 @@ export interface CheckQuery extends ReexecutionQuery {
   onPiece?(piece: ReexecutedPiece, first: number): void;
 }
 
+/** Rows of which is to be known whether they are asked for. */
+interface OrdinalRows {
+  readonly ordinals: readonly number[];
+  /** The name of what a row comes from. */
+  originOf(row: number): string;
+}
+
 /** Which steps of a piece are asked for, all if `undefined`; its first input is N = `first`. */
 function wantedIn(
   { from, to, source, chosen, begin = 0 }: CheckQuery,
-  { rows, origins, deployed, segment, stream }: ReexecutedPiece,
+  { deployed, segment, stream }: Pick<ReexecutedPiece, "deployed" | "segment" | "stream">,
+  rows: OrdinalRows,
   first: number,
 ): WantedStep | undefined {
   const isWithin = first >= begin && (rows.ordinals[0] ?? from) >= from && (rows.ordinals.at(-1) ?? to) <= to;
@@ -84,23 +98,40 @@ function wantedIn(
       first + row >= begin &&
       from <= ordinal &&
       ordinal <= to &&
-      isOf(originName(origins, rows.sources?.[row] ?? 0)) &&
+      isOf(rows.originOf(row)) &&
       isChosen(row, stage)
     );
   };
 }
 
-/** Runs a partition's history again and compares it, piece by piece. Throws as `reexecutePartition`. */
+/**
+ * Runs a partition's history again and compares it, piece by piece. Inputs that do not come as they did are others. Throws
+ * as `reexecutePartition`.
+ */
 export async function* checkPartition(query: CheckQuery): AsyncGenerator<CheckedPiece> {
   let comparison: { readonly of: StepsRecorded; readonly with: StepsComparison | undefined } | undefined;
-  for await (const piece of reexecutePartition(query)) {
+  const astray: AstrayInputs[] = [];
+  const tellAstray = async function* (): AsyncGenerator<CheckedPiece> {
+    for (const inputs of astray.splice(0)) {
+      const held = comparison?.of === inputs.event ? comparison.with : await comparisonOf(query, inputs);
+      if (held !== undefined) yield checkAstray(query, inputs, held);
+    }
+  };
+  for await (const piece of reexecutePartition({
+    ...query,
+    onAstray: (inputs) => void astray.push(inputs),
+  })) {
+    yield* tellAstray();
     if (comparison?.of !== piece.event)
       comparison = { of: piece.event, with: await comparisonOf(query, piece) };
     const { with: held } = comparison;
     if (held === undefined) continue;
     held.pass(piece.passed);
     const next = piece.event.first + piece.event.count - held.left;
-    const { steps, divergences } = held.compare(piece.rows, piece.result, wantedIn(query, piece, next));
+    const { ordinals, sources } = piece.rows;
+    const originOf = (row: number) => originName(piece.origins, sources?.[row] ?? 0);
+    const wanted = wantedIn(query, piece, { ordinals, originOf }, next);
+    const { steps, divergences } = held.compare(piece.rows, piece.result, wanted);
     query.onPiece?.(piece, next);
     const [first] = divergences;
     const ordinal = piece.rows.ordinals.at(-1) ?? query.from;
@@ -115,12 +146,46 @@ export async function* checkPartition(query: CheckQuery): AsyncGenerator<Checked
       first: first && describe(piece, first),
     };
   }
+  yield* tellAstray();
+}
+
+/** What is said of inputs that did not come: what stands for each is none. */
+function checkAstray(
+  query: CheckQuery,
+  { stream, event, deployed, segment, done }: AstrayInputs,
+  held: StepsComparison,
+): CheckedPiece {
+  held.pass(Math.max(0, done - (event.count - held.left)));
+  const from = event.count - held.left;
+  const next = event.first + from;
+  const ordinals = decodeDeltas(event.ordinals ?? new Uint8Array(0)).slice(from);
+  const { sources = [], source } = event;
+  const origins = source === undefined ? [] : decodeRuns(source, event.count);
+  const originOf = (row: number) => sources[origins[from + row] ?? 0] ?? "";
+  const wanted = wantedIn(query, { stream, deployed, segment }, { ordinals, originOf }, next);
+  const { steps, divergences } = held.lack(wanted);
+  const [first] = divergences;
+  return {
+    stateful: segment.stateful,
+    ordinal: ordinals.at(-1) ?? query.from,
+    next: event.first + event.count,
+    steps,
+    diverged: divergences.length,
+    first: first && {
+      address: `${stream}@${first.n}`,
+      stage: undefined,
+      kind: first.kind,
+      ordinal: ordinals[first.n - next] ?? 0,
+      version: deployed.version,
+      ...{ k: 0, expected: undefined, actual: undefined, value: undefined },
+    },
+  };
 }
 
 /** What an event is held to; `undefined`: not all of it is there any more, which is told. */
 async function comparisonOf(
   { log, onGone }: CheckQuery,
-  { event, stream, segment }: ReexecutedPiece,
+  { event, stream, segment }: Pick<ReexecutedPiece, "event" | "stream" | "segment">,
 ): Promise<StepsComparison | undefined> {
   const { membersIn } = event.stages?.[0] ?? {};
   try {

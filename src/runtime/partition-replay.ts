@@ -84,7 +84,7 @@ export async function* replayBatches(
       return { next, through, steps };
     // Complete up to its end, the reader has nothing more, and would wait for it for ever.
     if ("next" in end && through >= (replay.upTo ?? Number.POSITIVE_INFINITY))
-      throw inputsMissing(context, next);
+      throw new InputsMissing(context, next);
     most = Math.min(most, batchRecords);
     const batch = await reader.next(Math.min(most, (back?.first ?? last) - next), signal);
     most *= 2;
@@ -100,14 +100,15 @@ export async function* replayBatches(
   }
 }
 
-/** The error of inputs that were recorded, and do not come again. */
-export function inputsMissing({ plan, segment, partition }: RetriedContext, next: number): HeadwaterError {
-  const stream = stepsStreamOf(plan, segment, partition);
-  return new HeadwaterError(
-    "LogDamaged",
-    "inputs that were recorded are not in the streams that they came from",
-    { where: `${stream}@${next}`, hint: "headwater audit tells what else does not fit." },
-  );
+/** Inputs that were recorded do not come again. */
+export class InputsMissing extends HeadwaterError {
+  constructor({ plan, segment, partition }: RetriedContext, next: number) {
+    const stream = stepsStreamOf(plan, segment, partition);
+    super("LogDamaged", "inputs that were recorded are not in the streams that they came from", {
+      where: `${stream}@${next}`,
+      hint: "headwater audit tells what else does not fit.",
+    });
+  }
 }
 
 /** {@link replayBatches}, for the state alone. */

@@ -8,6 +8,7 @@ import { lastWatermark } from "../core/watermark.ts";
 import { type Origins, originsOf } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { SegmentResult } from "../engine/segment-engine.ts";
+import { entryAt } from "../pipeline/entry.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -15,7 +16,7 @@ import { currentCursors } from "./deployed-cursors.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
 import { runKept } from "./kept-inputs.ts";
 import {
-  inputsMissing,
+  InputsMissing,
   type PartitionReplay,
   type ReplayedBatch,
   replayBatches,
@@ -46,6 +47,19 @@ export interface ReexecutionQuery {
   wants?(stream: string, first: number, end: number): boolean;
   /** Told of events that cannot be run again, because what they need was let go of. Absent: that is thrown. */
   onGone?(gone: GoneInputs): void;
+  /**
+   * Told of events whose inputs do not come as they did, before anything that comes after them: what gives keys or fires
+   * windows does otherwise now. The others of a partition with state are told of, too, up to where that is known again.
+   * Absent: `LogDamaged` is thrown.
+   */
+  onAstray?(inputs: AstrayInputs): void;
+}
+
+/** Inputs of an event that do not come as they did. */
+export interface AstrayInputs
+  extends Pick<ReexecutedPiece, "stream" | "event" | "deployed" | "segment" | "origins"> {
+  /** How many of the event, before these, did come. */
+  readonly done: number;
 }
 
 /** Inputs that cannot be run again. */
@@ -94,6 +108,8 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
   let running: RunningAgain | undefined;
   let before: UnitEvent | undefined;
   let gone: Gap | undefined;
+  /** The snapshot whose state has led astray, if there was one; `undefined`: it is as it was. */
+  let astray: { readonly snapshot: number | undefined } | undefined;
   try {
     for await (const recorded of log.read(stream, { from: begin })) {
       if (recorded.revision > lastRevision) break;
@@ -131,6 +147,12 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         tell(query, stream, data, `the event before it was let go of: ${stream}@${recorded.revision - 1}`);
         continue;
       }
+      const known = place?.snapshot?.revision;
+      if (astray !== undefined && (known === undefined || known === astray.snapshot)) {
+        await tellAstray(query, stream, data, 0);
+        continue;
+      }
+      astray = undefined;
       let done = 0;
       try {
         running ??= await RunningAgain.begin(
@@ -146,6 +168,14 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
           if (wanted) yield piece;
         }
       } catch (error) {
+        if (query.onAstray !== undefined && error instanceof InputsMissing) {
+          running?.stop();
+          running = undefined;
+          // Without state the next event begins where it began.
+          astray = (await isStateful(query, data)) ? { snapshot: known } : undefined;
+          await tellAstray(query, stream, data, done);
+          continue;
+        }
         if (query.onGone === undefined || !isGone(error)) throw error;
         running?.stop();
         running = undefined;
@@ -158,6 +188,21 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
   } finally {
     running?.stop();
   }
+}
+
+async function tellAstray(
+  query: ReexecutionQuery,
+  stream: string,
+  event: StepsRecorded,
+  done: number,
+): Promise<void> {
+  const deployed = query.history.withIdentity(event.deployment, event.through);
+  const plan = await query.history.planOf(deployed);
+  const whole = plan.segments.find(({ name }) => name === query.segment);
+  if (whole === undefined || !isWanted(query, stream, event)) return;
+  const { entry } = event;
+  const segment = entry === undefined ? whole : entryAt(whole, entry).segment;
+  query.onAstray?.({ stream, event, deployed, segment, origins: originsOf(plan), done });
 }
 
 function isWanted({ wants }: ReexecutionQuery, stream: string, { first, count }: Inputs): boolean {
@@ -320,7 +365,7 @@ class RunningAgain {
   /** Runs the inputs of an event, which has to be the next one. */
   async *run(revision: number, event: StepsRecorded): AsyncGenerator<ReexecutedPiece> {
     const { engine, context } = this.#replay;
-    if (event.first !== this.#at.next) throw inputsMissing(context, this.#at.next);
+    if (event.first !== this.#at.next) throw new InputsMissing(context, this.#at.next);
     const retried = event.entry === undefined ? [] : [retriedBatch(event, event.entry)];
     for (const refused of await refusedIn(context.log, this.#stream, event)) engine.refuse(refused);
     for await (const { rows, result, entry } of this.#comeTo(event.first + event.count, retried)) {

@@ -67,7 +67,9 @@ export async function historyOf(log: EventLog, name: string, definition: Pipelin
   return {
     pipeline: name,
     all: history.all.map(withCode),
+    current: withCode(history.current),
     at: (ordinal: number) => withCode(history.at(ordinal)),
+    last: (...of: Parameters<DeploymentHistory["last"]>) => history.last(...of),
     after: (...of: Parameters<DeploymentHistory["after"]>) => history.after(...of),
     runtimesOf: (...of: Parameters<DeploymentHistory["runtimesOf"]>) => history.runtimesOf(...of),
     withIdentity: (...of: Parameters<DeploymentHistory["withIdentity"]>) => history.withIdentity(...of),

@@ -6,6 +6,7 @@ import type { BuildFailure, Message, Plugin } from "esbuild";
 import { describeThrown, HeadwaterError, withPlaces } from "../../core/errors.ts";
 import type { Bundle, Bundler, NameFinder } from "../../ports/bundler.ts";
 import { namesOutside, othersIn } from "./names.ts";
+import { changesAtLoad } from "./realm.ts";
 import { nameInStacks, placesOf, withoutLines } from "./source-map.ts";
 
 const LIBRARY = "headwater";
@@ -14,7 +15,20 @@ const PATH_COMMENT = /^\/\/ (?:\.{0,2}\/)?\S+\.[cm]?[jt]sx?$/;
 
 /** Bundles with esbuild, and runs bundles with `library` as what they import as "headwater". */
 export function createBundler(library: Readonly<Record<string, unknown>>): Bundler & NameFinder {
-  return { bundle, load: (from) => load(from, library), places: placesOf, namesOutside, othersIn };
+  return {
+    bundle,
+    load: (from) => load(from, library),
+    places: placesOf,
+    namesOutside,
+    othersIn: async (of, names) => {
+      const others = await othersIn(of, names);
+      if (others.size === names.size) return others;
+      // Of what is done while it is loaded no text has to say it.
+      const changed = changesAtLoad(of, LIBRARY, importerOf(of, library));
+      if (changed === undefined || changed.forAll) return names;
+      return new Set([...others, ...[...names].filter((name) => changed.names.has(name))]);
+    },
+  };
 }
 
 async function bundle(path: string): Promise<Bundle> {
@@ -109,15 +123,20 @@ function refusal(message: Message, hint: string): HeadwaterError {
   );
 }
 
-function load(from: Bundle, library: Readonly<Record<string, unknown>>): unknown {
+/** What a bundle imports by. */
+function importerOf(from: Bundle, library: Readonly<Record<string, unknown>>): (name: string) => unknown {
   const require = createRequire(import.meta.url);
-  const importer = (name: string): unknown => {
+  return (name) => {
     if (name === LIBRARY) return library;
     if (isBuiltin(name)) return require(name);
     throw new HeadwaterError("BadPipeline", `deployed code imports ${name}, which was not bundled`, {
       where: from.module,
     });
   };
+}
+
+function load(from: Bundle, library: Readonly<Record<string, unknown>>): unknown {
+  const importer = importerOf(from, library);
   const module: { exports: Record<string, unknown> } = { exports: {} };
   try {
     const run = compileFunction(new TextDecoder().decode(from.code), ["require", "module", "exports"], {

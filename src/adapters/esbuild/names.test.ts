@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { createBundler } from "./bundler.ts";
+import { othersIn } from "./names.ts";
 
-const { namesOutside, othersIn } = createBundler({});
+const { namesOutside } = createBundler({});
 
 describe("the names that a function does not declare", () => {
   test.each([
