@@ -1,6 +1,6 @@
 import { parseUnitStream } from "../core/address.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { PipelineDeployed, RetryItem, StepsRecorded } from "../core/events.ts";
+import type { PipelineDeployed, RetryAsked, RetryItem, StepsRecorded } from "../core/events.ts";
 import { retryStream } from "../core/streams.ts";
 import { pathSinceRetry, RETRIED_NAME, rootNamed } from "../engine/origins.ts";
 import { StepGraph } from "../engine/step-graph.ts";
@@ -20,6 +20,8 @@ export interface Home extends RowPlace {
 
 /** Homes that are remembered: what comes of one record is asked for in a row, and stage by stage again. */
 const HOMES_KEPT = 4_096;
+/** Events that asked for them that are: those of several partitions take turns. */
+const ASKED_KEPT = 16;
 /** Events of a partition that are: those that refused, and those that took back what was refused again. */
 const EVENTS_KEPT = 4;
 
@@ -34,7 +36,9 @@ export class Homes {
   readonly #known = new Map<number, Home | "gone">();
   readonly #events = new Map<string, KnownEvent[]>();
   readonly #firing = new Map<PipelineDeployed, ReadonlySet<string>>();
-  #asked: { readonly first: number; readonly items: readonly RetryItem[]; readonly unit: string } | undefined;
+  /** The last first. */
+  #asked: RetryAsked[] = [];
+  #requests: Requests | undefined;
 
   constructor(log: EventLog, history: Pick<DeploymentHistory, "pipeline" | "withIdentity">) {
     this.#log = log;
@@ -84,16 +88,21 @@ export class Homes {
   }
 
   async #askedFor(item: number): Promise<(RetryItem & { readonly unit: string }) | undefined> {
-    const within = () => this.#asked?.items[item - this.#asked.first];
-    if (within() === undefined) {
-      const stream = retryStream(this.#history.pipeline);
-      const recorded = await readUnlessGone(this.#log, stream, await seekRecord(this.#log, stream, item));
-      const typed = recorded && decodeEvent(recorded);
-      if (typed?.type !== "RetryAsked") return undefined;
-      this.#asked = typed.data;
-    }
-    const found = within();
-    return found && this.#asked && { ...found, unit: this.#asked.unit };
+    const known = this.#asked.find(({ first, count }) => item >= first && item < first + count);
+    const asked = known ?? (await this.#askedBy(item));
+    const found = asked?.items[item - asked.first];
+    return found && asked && { ...found, unit: asked.unit };
+  }
+
+  async #askedBy(item: number): Promise<RetryAsked | undefined> {
+    const stream = retryStream(this.#history.pipeline);
+    this.#requests ??= await requestsIn(this.#log, stream);
+    const revision = this.#requests.revisions[lastAtMost(this.#requests.firsts, item)];
+    const recorded = revision === undefined ? undefined : await readUnlessGone(this.#log, stream, revision);
+    const typed = recorded && decodeEvent(recorded);
+    if (typed?.type !== "RetryAsked") return undefined;
+    this.#asked = [typed.data, ...this.#asked.slice(0, ASKED_KEPT - 1)];
+    return typed.data;
   }
 
   async #eventOf(unit: string, n: number): Promise<KnownEvent | undefined> {
@@ -119,6 +128,38 @@ export class Homes {
     }
     return names;
   }
+}
+
+/** The events that ask for records: the first I of each, ascending, and where it is. */
+interface Requests {
+  readonly firsts: readonly number[];
+  readonly revisions: readonly number[];
+}
+
+/** They are large, and asked for again and again: to look for one each time would take longer than all else. */
+async function requestsIn(log: EventLog, stream: string): Promise<Requests> {
+  const firsts: number[] = [];
+  const revisions: number[] = [];
+  if ((await log.streamInfo(stream)) === undefined) return { firsts, revisions };
+  for await (const recorded of log.read(stream)) {
+    const { type, data } = decodeEvent(recorded);
+    if (type !== "RetryAsked") continue;
+    firsts.push(data.first);
+    revisions.push(recorded.revision);
+  }
+  return { firsts, revisions };
+}
+
+/** The last place in an ascending list whose value is at most `value`; −1: there is none. */
+function lastAtMost(list: readonly number[], value: number): number {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((list[middle] as number) <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }
 
 interface KnownEvent {

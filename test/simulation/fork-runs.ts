@@ -32,7 +32,7 @@ import { seededIds, seededRandom, VirtualWorld } from "./virtual-world.ts";
 
 const STUCK_MS = 20 * 60_000;
 /** So few that what was put back is gone through several times. */
-const PUT_BACK_BYTES = 3_000;
+const PUT_BACK_BYTES = 40_000;
 
 export const NOTHING_LOADED = {
   bundle: () => Promise.reject(new Error("nothing is bundled in a simulation")),
