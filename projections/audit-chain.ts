@@ -149,7 +149,11 @@ function faultOf(
   }
   const metadata = metadataOf(event, previous, digest);
   if (metadata === undefined) return ["BadData", "the event's data cannot be decoded"];
-  if (equalBytes(metadata, event.metadata)) return undefined;
+  if (equalBytes(metadata, event.metadata)) {
+    // What a newer program wrote is not known here, and told apart.
+    if (event.typed !== undefined || event.tooNew !== undefined) return undefined;
+    return ["BadData", "the event's data is not what its type says: it was changed"];
+  }
   return ["BadMetadata", "the event's metadata is not what follows from its data: it was changed"];
 }
 

@@ -38,6 +38,7 @@ export const conservationAudit: Audit<ConservationState> = {
       pipeline,
       counts: noCounts(),
       gone: { accepted: 0, inputs: 0, delivered: 0 },
+      uncounted: [],
       kept,
       taken: new TakenRecords(kept),
       putBack: new PutBackRecords(),
@@ -209,6 +210,10 @@ function applyPending(state: ConservationState, taker: string, stream: string): 
 
 /** What is left of the events that takers were in the middle of is pending, too. */
 function applyEnd(state: ConservationState): void {
+  for (const stream of state.kept.uncounted()) {
+    if (isAudited(state.pipeline, { kind: "stream", stream, first: 0, last: 0 }))
+      state.uncounted.push(stream);
+  }
   const isOld = (taker: string) => taker.startsWith("sink_") && !isCurrent(state, taker);
   for (const [taker, unit] of state.units) {
     if (isOld(taker)) continue;

@@ -1,9 +1,17 @@
 import { decodeDeltas } from "../src/core/columns.ts";
+import { deploymentIdentity } from "../src/core/deployment-identity.ts";
 import { DIGEST_BYTES, equalBytes, toHex } from "../src/core/digest.ts";
-import type { RecordsAccepted, SnapshotReference, StepsRecorded } from "../src/core/events.ts";
-import { besideStream } from "../src/core/streams.ts";
+import type {
+  Chunk,
+  PipelineDeployed,
+  RecordsAccepted,
+  SnapshotReference,
+  StepsRecorded,
+} from "../src/core/events.ts";
+import { besideStream, codeStream } from "../src/core/streams.ts";
 import { type Audit, type AuditedEvent, emptyTally, fail, isAudited, type Tally } from "./audit.ts";
 import { blockDigests } from "./block-digests.ts";
+import { CodeDigests } from "./code-digests.ts";
 import { EventsBeside } from "./events-beside.ts";
 import { KeptStreams } from "./kept-streams.ts";
 import { SnapshotDigests } from "./snapshot-digests.ts";
@@ -17,6 +25,7 @@ interface State extends Tally {
   readonly kept: KeptStreams;
   readonly beside: EventsBeside;
   readonly snapshots: SnapshotDigests;
+  readonly code: CodeDigests;
   /** By partition: the snapshot that was named last. */
   readonly named: Map<string, string>;
 }
@@ -34,11 +43,11 @@ interface Expected {
  * Records that are kept have the digests that the events which refer to them say. Counts records; those that were let
  * go are unverifiable, and so are those that were never kept. Those that a segment keeps as they came in have their
  * digests further up: they are looked at by the check of continuity. Snapshots of state have the digests that events
- * say when they name them.
+ * say when they name them, code has the one that its stream is named by, and deployments the identity of their content.
  */
 export const payloadAudit: Audit<State> = {
   name: "payload",
-  version: 2,
+  version: 3,
   init: ({ pipeline }) => {
     const kept = new KeptStreams();
     return {
@@ -48,12 +57,16 @@ export const payloadAudit: Audit<State> = {
       kept,
       beside: new EventsBeside(kept),
       snapshots: new SnapshotDigests(kept),
+      code: new CodeDigests(kept),
       named: new Map(),
     };
   },
   apply: (state, item) => {
     state.kept.see(item);
-    if (item.kind === "event" && isAudited(state.pipeline, item)) applyEvent(state, item);
+    if (item.kind !== "event") return state;
+    // Code is of no pipeline: it may be that of several.
+    if (item.typed?.type === "CodeChunk") applyCode(state, item, item.typed.data);
+    else if (isAudited(state.pipeline, item)) applyEvent(state, item);
     return state;
   },
 };
@@ -63,6 +76,7 @@ function applyEvent(state: State, event: AuditedEvent): void {
   if (typed?.type === "RecordsStored") {
     state.beside.add(stream, revision, typed);
   } else if (typed?.type === "PipelineDeployed") {
+    checkDeployment(state, event, typed.data);
     for (const { name, sample } of [...typed.data.sources, ...typed.data.stages]) {
       const key = `${stream.slice("pipeline_".length)}/${name}`;
       if (sample !== undefined) state.samples[key] = Math.min(sample, state.samples[key] ?? 1);
@@ -81,6 +95,30 @@ function applyEvent(state: State, event: AuditedEvent): void {
     checkSnapshot(state, event, data.snapshot, data.first + data.count);
     if (data.count === 0) return;
     for (const beside of BESIDES) compare(state, stream, beside, data, storedRecords(stream, data, beside));
+  }
+}
+
+/** Code that is audited for its own sake is told where it is; that of a pipeline, at the deployment that names it. */
+function applyCode(state: State, { stream, revision }: AuditedEvent, chunk: Chunk): void {
+  if (!state.code.add(stream, revision, chunk) || state.pipeline !== undefined) return;
+  const message = "the code is not that whose digest its stream is named by: it was replaced";
+  fail(state, `${stream}@${revision}`, "BadCode", message);
+}
+
+/** A deployment is what its identity says, and its code is there. */
+function checkDeployment(state: State, { stream, revision }: AuditedEvent, deployed: PipelineDeployed): void {
+  const address = `${stream}@${revision}`;
+  if (!equalBytes(deployed.deployment, deploymentIdentity(deployed))) {
+    const message = "the deployment's identity is not that of its content: one of them was replaced";
+    fail(state, address, "BadDeployment", message);
+  }
+  if (deployed.code === undefined) return;
+  const code = codeStream(toHex(deployed.code));
+  const found = state.code.look(code);
+  if (found === "gone") state.unverifiable++;
+  else if (found === "missing") fail(state, address, "Missing", `its code is missing: ${code}`);
+  else if (found === "other" && state.pipeline !== undefined) {
+    fail(state, address, "BadCode", `its code was replaced: ${code}`);
   }
 }
 

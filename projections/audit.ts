@@ -153,6 +153,8 @@ export interface Tally {
   readonly counts?: Record<string, number>;
   /** How many there were that were let go of, by names of the audit's own; they are unverifiable. */
   readonly gone?: Record<string, number>;
+  /** Streams of which something was let go of, and nothing is left that says how many records it was. */
+  readonly uncounted?: string[];
   /** Of which sources and stages (`pipeline/name`) only a share of the records is kept, and which. */
   readonly samples?: Record<string, number>;
 }

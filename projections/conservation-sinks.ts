@@ -10,6 +10,7 @@ import { isForkStream } from "../src/core/streams.ts";
 import { type AuditedEvent, fail, isFilled, sinkTaker } from "./audit.ts";
 import {
   addTo,
+  beginsBehind,
   beginsWhere,
   type ConservationState,
   eventAddress,
@@ -60,7 +61,7 @@ export function applyPrepared(state: ConservationState, item: AuditedEvent, even
   const unit = state.units.get(sinkTaker(stream, event.target));
   if (unit !== undefined) {
     goOn(state, item, { ...unit, through: isFilled(event.target) ? unit.through : -1 }, event);
-    beginsWhere(state, item, unit.cursors, event.from);
+    beginsBehind(state, item, unit.cursors, event.from);
   }
   if (before !== undefined && before.first === event.first && (unit?.next ?? event.first) === event.first) {
     const message = `another batch was prepared before, of which it is not known whether it was handed over`;

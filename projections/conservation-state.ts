@@ -17,6 +17,7 @@ export interface ConservationState extends Tally {
   readonly pipeline: string | undefined;
   readonly counts: Counts;
   readonly gone: Record<"accepted" | "inputs" | "delivered", number>;
+  readonly uncounted: string[];
   readonly kept: KeptStreams;
   readonly taken: TakenRecords;
   readonly putBack: PutBackRecords;
@@ -120,6 +121,10 @@ export function countGone(state: ConservationState, { stream, typed }: AuditedEv
     case "StepsRecorded":
       count("inputs", typed.data);
       break;
+    case "OutputsPrepared":
+      // It is not delivered yet.
+      count("delivered", { first: typed.data.first }, sinkTaker(stream, typed.data.target));
+      break;
     case "OutputsDelivered":
       count("delivered", typed.data, sinkTaker(stream, typed.data.target));
       break;
@@ -187,6 +192,22 @@ export function beginsWhere(
     const cursor = before[name] ?? (isUpstream(name) ? n : 0);
     if (cursor === n) continue;
     const message = `it goes on at ${name}@${n}, and what is next is ${name}@${cursor}`;
+    fail(state, eventAddress(item), "BadCursor", message);
+    return;
+  }
+}
+
+/** A batch is read on from where it was, or from later: what lies between has nothing for the sink. */
+export function beginsBehind(
+  state: ConservationState,
+  item: AuditedEvent,
+  before: Cursors | undefined,
+  from: Cursors,
+): void {
+  for (const [name, cursor] of Object.entries(before ?? {})) {
+    const n = from[name];
+    if (name === TAKEN_OF_GROUP || n === undefined || n >= cursor) continue;
+    const message = `its records begin at ${name}@${n}, and what is next is ${name}@${cursor}`;
     fail(state, eventAddress(item), "BadCursor", message);
     return;
   }

@@ -1,6 +1,9 @@
 import { isForkStream } from "../src/core/streams.ts";
 import type { AuditedEvent, AuditItem } from "./audit.ts";
 
+/** What the names of streams begin with whose events count records. */
+const UNITS = ["source_", "steps_", "sink_"] as const;
+
 /**
  * From which revision on the streams of a log are kept: the one place that says whether something is missing, or was
  * let go.
@@ -61,6 +64,18 @@ export class KeptStreams {
     const after = this.#after.get(unit) ?? (isForkStream(stream) ? first : 0);
     this.#after.set(unit, first + count);
     return this.isCut(stream) && first > after ? first - after : 0;
+  }
+
+  /**
+   * The units' streams of which something was let go of, and of which nothing has come that says how many records that
+   * were. To be asked at the end.
+   */
+  uncounted(): readonly string[] {
+    const counted = new Set([...this.#after.keys()].map((unit) => unit.split(" ")[0]));
+    const isUnit = (stream: string) => UNITS.some((prefix) => stream.startsWith(prefix));
+    return [...this.#first.keys()].filter(
+      (stream) => isUnit(stream) && !isForkStream(stream) && !counted.has(stream),
+    );
   }
 
   /** Whether the beginning of a stream was let go. */

@@ -1,4 +1,11 @@
-import { ColumnReader, decodeByteTexts, decodeDeltas, decodePlain, decodeRuns } from "../src/core/columns.ts";
+import {
+  ColumnReader,
+  decodeByteTexts,
+  decodeDeltas,
+  decodeParents,
+  decodePlain,
+  decodeRuns,
+} from "../src/core/columns.ts";
 import { DIGEST_BYTES } from "../src/core/digest.ts";
 import type { OutletColumns, Section, StageColumns, StepsRecorded } from "../src/core/events.ts";
 import { indexElement } from "../src/core/path.ts";
@@ -190,10 +197,7 @@ interface Parents {
 
 function parentsOf(ahead: number, results: Uint8Array | undefined): Parents {
   if (results === undefined) return { count: ahead, rows: undefined };
-  const rows: number[] = [];
-  for (const [row, count] of decodeRuns(results, ahead).entries()) {
-    for (let k = 0; k < count; k++) rows.push(row);
-  }
+  const rows = decodeParents(results, ahead);
   return { count: rows.length, rows };
 }
 

@@ -48,6 +48,7 @@ export type {
   ForkProgress,
   NewlyRefused,
   OutputsDiff,
+  PutBackReport,
   SinkDifference,
   WhatIfReport,
   WhatIfRequest,

@@ -19,14 +19,15 @@ export async function copyEvents(log: EventLog): Promise<RecordedEvent[]> {
 }
 
 /**
- * A store that answers with `events`, in their order, whatever they are: what a log looks like through its interface
+ * A store that answers with `found`, in their order, whatever they are: what a log looks like through its interface
  * after somebody has been at its file. Only for reading. `first`: of streams of which what is below has been let go.
  */
 export function arrayLog(
   id: string,
-  events: readonly RecordedEvent[],
+  found: readonly RecordedEvent[],
   first: ReadonlyMap<string, number> = new Map(),
 ): EventLog {
+  const events = found.map((event, at) => ({ ...event, position: toPosition(at + 1) }));
   const refuse = () => Promise.reject(new Error("only for reading"));
   const ofStream = (stream: string) => events.filter((event) => event.stream === stream);
   const infoOf = (stream: string): StreamInfo | undefined => {
@@ -53,11 +54,14 @@ export function arrayLog(
       );
       yield* (direction === "forwards" ? kept : kept.toReversed()).slice(0, limit);
     },
-    async *readAll({ filter }: ReadAllOptions = {}) {
+    async *readAll({ filter, direction = "forwards", from, limit = Infinity }: ReadAllOptions = {}) {
       const passes = filterTest(filter);
-      for (const [at, event] of events.entries()) {
-        if (passes(event.stream)) yield { ...event, position: toPosition(at + 1) };
-      }
+      const isIn = ({ position }: RecordedEvent) => {
+        if (from === undefined) return true;
+        return direction === "forwards" ? position.commit >= from.commit : position.commit < from.commit;
+      };
+      const wanted = events.filter((event) => passes(event.stream) && isIn(event));
+      yield* (direction === "forwards" ? wanted : wanted.toReversed()).slice(0, limit);
     },
     async *streams(filter?: StreamFilter) {
       const passes = filterTest(filter);
@@ -78,8 +82,16 @@ export function arrayLog(
     delete: refuse,
     tombstone: refuse,
     scavenge: refuse,
-    subscribe: () => {
-      throw new Error("only for reading");
+    async *subscribe(stream, from, { signal } = {}) {
+      const found = ofStream(stream).filter(({ revision }) => revision >= from);
+      if (found.length > 0)
+        yield { kind: "events", events: found.toSorted((a, b) => a.revision - b.revision) };
+      yield { kind: "caught-up" };
+      // Nothing is to come.
+      await new Promise<void>((resolve) => {
+        if (signal?.aborted) resolve();
+        signal?.addEventListener("abort", () => resolve(), { once: true });
+      });
     },
     subscribeAll: () => {
       throw new Error("only for reading");

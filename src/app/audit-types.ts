@@ -44,6 +44,8 @@ export interface CheckReport {
   readonly counts?: Readonly<Record<string, number>>;
   /** How many there were that were let go of, by names of the check's own; they are among the unverifiable. */
   readonly gone?: Readonly<Record<string, number>>;
+  /** Streams of which something was let go of, and nothing is left that says how many records it was. */
+  readonly uncounted?: readonly string[];
   /** The least share of the records that was kept, of the sources and stages (`pipeline/name`) of which a sample is. */
   readonly samples?: Readonly<Record<string, number>>;
   /** Of a check that looks at a sample, and has found nothing wrong. */

@@ -99,7 +99,7 @@ function applied(audit: Audit, state: Tally, item: AuditItem): Tally {
 }
 
 function reportOf(name: string, tally: Tally): CheckReport {
-  const { checked, unverifiable, failed, failures, counts, gone = {}, samples = {} } = tally;
+  const { checked, unverifiable, failed, failures, counts, gone = {}, uncounted = [], samples = {} } = tally;
   const sampled = Object.keys(samples).length > 0;
   return {
     name,
@@ -110,6 +110,7 @@ function reportOf(name: string, tally: Tally): CheckReport {
     failures,
     ...(counts && { counts }),
     ...(Object.values(gone).some((count) => count > 0) && { gone }),
+    ...(uncounted.length > 0 && { uncounted }),
     ...(sampled && { samples }),
   };
 }

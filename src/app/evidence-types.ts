@@ -1,6 +1,6 @@
 export interface EvidenceRequest {
   readonly log: string;
-  /** An address, `[PIPELINE/]SOURCE:ID` or `[PIPELINE/]SINK#N`. */
+  /** An address, `[PIPELINE/]SOURCE:ID`, `[PIPELINE/]SINK#N` or `[PIPELINE/]SINK@KEY`. */
   readonly record: string;
   /** File with the signed note that the proofs are to lead to. */
   readonly checkpoint: string;

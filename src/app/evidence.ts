@@ -10,8 +10,7 @@ import { parseNote } from "../core/signed-note.ts";
 import { pipelineOf, pipelineStream } from "../core/streams.ts";
 import type { Bundler } from "../ports/bundler.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
-import { checkedLog } from "../runtime/checked-log.ts";
-import { createEvidenceSurroundings, openLog } from "../runtime/compose.ts";
+import { createEvidenceSurroundings } from "../runtime/compose.ts";
 import { keptRecord } from "../runtime/kept-record.ts";
 import { seekLeaf } from "../runtime/leaf-seeker.ts";
 import { LineageReader } from "../runtime/lineage-reader.ts";
@@ -21,6 +20,7 @@ import { resolveRecord } from "../runtime/record-address.ts";
 import { readOne } from "../runtime/seek.ts";
 import { checkEvidence, type EvidenceFindings } from "./evidence-check.ts";
 import type { EvidenceReport, EvidenceRequest } from "./evidence-types.ts";
+import { readLog } from "./read-log.ts";
 
 /**
  * Writes a file that proves one record's lineage: see docs/evidence.md. Throws `BadInput` for a checkpoint that is of
@@ -30,9 +30,7 @@ import type { EvidenceReport, EvidenceRequest } from "./evidence-types.ts";
 export async function evidence(request: EvidenceRequest): Promise<EvidenceReport> {
   const { files, bundler } = createEvidenceSurroundings();
   const note = await files.read(request.checkpoint);
-  const opened = await openLog(request.log, { readOnly: true });
-  try {
-    const log = checkedLog(opened);
+  return readLog(request.log, async (log) => {
     const checkpoint = checkpointOf(note, request.checkpoint, log.id);
     const before = await files.findBytes(request.out);
     if (before !== undefined) mustBeEvidence(before, request.out);
@@ -53,9 +51,7 @@ export async function evidence(request: EvidenceRequest): Promise<EvidenceReport
       values: made.records.length,
       checkpoint: { origin, size },
     };
-  } finally {
-    await opened.close();
-  }
+  });
 }
 
 /** What evidence is made from: a log, and a note `from` a place that signs the log as `checkpoint`. */

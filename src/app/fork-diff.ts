@@ -8,8 +8,17 @@ import { structureOf } from "../runtime/deployed-plan.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { FileTarget } from "../runtime/file-target.ts";
 import type { Doubts } from "../runtime/fork-gaps.ts";
-import { commonOrder, type DiffCounts, diffOutputs, type OutputDifference } from "../runtime/outputs-diff.ts";
-import { type OutputsQuery, recordedOutputs } from "../runtime/recorded-outputs.ts";
+import type { Homes } from "../runtime/homes.ts";
+import {
+  commonOrder,
+  type DiffCounts,
+  diffOutputs,
+  type OutputDifference,
+  ranksOf,
+} from "../runtime/outputs-diff.ts";
+import type { PutBackIn } from "../runtime/put-back.ts";
+import { outputsAtHome } from "../runtime/put-back-outputs.ts";
+import { type OutputsQuery, outputName, recordedOutputs } from "../runtime/recorded-outputs.ts";
 import { toJson } from "../runtime/sink-target.ts";
 import type { HistoryWindow } from "./history-window.ts";
 import type { OutputsDiff, SinkDifference } from "./what-if-types.ts";
@@ -32,6 +41,9 @@ export interface ForkDiffOptions {
   readonly doubts: Doubts | undefined;
   /** Which outputs are told of, of the pipeline and of the fork: one at a place that either tells of is. */
   readonly told?: Readonly<Record<"before" | "after", OutputsQuery["told"]>>;
+  /** What was put back in the pipeline, and where it would be if it had not been refused. */
+  readonly putBack: Pick<PutBackIn, "ranges">;
+  readonly homes: Homes;
 }
 
 /**
@@ -44,14 +56,14 @@ export async function diffFork(surroundings: Surroundings, options: ForkDiffOpti
     ...history.all.map((deployed) => structureOf(deployed, history.pipeline).origins),
     plan.origins,
   ]);
-  const origins = order ?? plan.origins;
+  const rankOf = ranksOf(order ?? plan.origins);
   const file = options.file === undefined ? undefined : await openDiffFile(surroundings, options.file);
   const examples: SinkDifference[] = [];
   const sinks: OutputsDiff["sinks"][number][] = [];
   try {
     for (const sink of namesOf(history, window, "sinks", plan.definition.sinks)) {
       const fields = new Map<string, number>();
-      const counts = await compare(surroundings, options, { sink }, origins, async (difference) => {
+      const counts = await compare(surroundings, options, { sink }, rankOf, async (difference) => {
         const found = { sink, ...difference };
         if (isExample(examples, found)) examples.push(found);
         for (const field of difference.fields ?? []) count(fields, field);
@@ -73,7 +85,7 @@ export async function diffFork(surroundings: Surroundings, options: ForkDiffOpti
         : options.told === undefined && options.doubts === undefined
           ? { ...NOTHING_DIFFERS, same: taken }
           : undefined;
-    const found = known ?? (await compare(surroundings, options, { stage }, origins));
+    const found = known ?? (await compare(surroundings, options, { stage }, rankOf));
     stages.push({ stage, ...countsOf(found) });
   }
   return { ...totals(sinks), sinks, stages, examples };
@@ -99,17 +111,22 @@ function namesOf(
 
 async function compare(
   { clock }: Surroundings,
-  { log, history, forked, window, signal, told, doubts }: ForkDiffOptions,
+  { log, history, forked, window, signal, told, doubts, putBack: { ranges }, homes }: ForkDiffOptions,
   of: OutputsQuery["of"],
-  origins: readonly string[],
+  rankOf: (origin: string) => number,
   take?: (difference: OutputDifference) => Promise<void>,
 ): Promise<DiffCounts> {
   const query = { log, clock, of, ...window, signal, doubts };
   const side = (which: "before" | "after") => (told?.[which] === undefined ? {} : { told: told[which] });
+  const before = { ...query, history, ...side("before") };
   const counts = await diffOutputs(
-    recordedOutputs({ ...query, history, ...side("before") }),
-    recordedOutputs({ ...query, history: forked, ...side("after") }),
-    origins,
+    {
+      before: recordedOutputs(before),
+      after: recordedOutputs({ ...query, history: forked, ...side("after") }),
+      ...(ranges.length > 0 && { putBack: outputsAtHome(before, { homes, ranges, rankOf }) }),
+      rankOf,
+      nameOf: (key) => outputName(forked.pipeline, "sink" in of ? of.sink : of.stage, key),
+    },
     take,
   );
   mustGoOn(signal);

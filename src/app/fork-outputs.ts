@@ -9,7 +9,7 @@ import { sinkHistory } from "../runtime/sink-history.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
 import { CountTarget, StdoutTarget } from "../runtime/sink-targets.ts";
 import { mustKnow } from "./pipeline-name.ts";
-import { checkOutputPaths, checkOutputs, isAddress, STDIO } from "./run-outputs.ts";
+import { checkOutputPaths, checkOutputs, isAddress, mustWriteApart, STDIO } from "./run-outputs.ts";
 import { boundTarget } from "./sink-bindings.ts";
 import { given, mustBind } from "./start-options.ts";
 import type { SinkBinding } from "./start-types.ts";
@@ -132,6 +132,7 @@ export async function openForkTargets(
       binding === STDIO ? new StdoutTarget(surroundings.files) : boundTarget(sink, binding, surroundings),
     ]),
   );
+  await mustWriteApart(targets);
   await checkOutputs(surroundings, log, plan, targets);
   return targets;
 }

@@ -12,12 +12,13 @@ import { probeFromEnvironment } from "../runtime/fail-points.ts";
 import { untilAsked } from "../runtime/fork-asks.ts";
 import { doubtsOf, isBroken, recordedFrom } from "../runtime/fork-gaps.ts";
 import { runFork } from "../runtime/fork-run.ts";
+import { Homes } from "../runtime/homes.ts";
 import { type LostRecords, lostRecords } from "../runtime/lost-records.ts";
-import { newlyRefused } from "../runtime/newly-refused.ts";
+import { type NewlyRefused, newlyRefused } from "../runtime/newly-refused.ts";
 import { openWindows } from "../runtime/open-windows.ts";
 import { paceOf } from "../runtime/pace.ts";
 import { ProgressBoard } from "../runtime/progress-board.ts";
-import { putBackIn } from "../runtime/put-back.ts";
+import { type PutBackIn, putBackIn } from "../runtime/put-back.ts";
 import { reportRefused } from "../runtime/refused-again.ts";
 import { refusedInFork } from "../runtime/refused-in-fork.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
@@ -155,7 +156,8 @@ export async function compareFork(
       : { before: selection.chosen, after: await chosenInFork(within, forked, only, selection) };
   const lost = await lostIn(log, run, window.from, signal);
   const gone = fork.since === undefined ? lost : await lostIn(log, run, fork.since, signal);
-  const putBack = await putBackIn(log, history.pipeline, window);
+  const homes = new Homes(log, history);
+  const putBack = await putBackIn(log, history, homes, window);
   const definitions = [
     plan.definition,
     ...history.all.map((deployed) => structureOf(deployed, history.pipeline).definition),
@@ -167,11 +169,11 @@ export async function compareFork(
   };
   const diff = await diffFork(surroundings, {
     ...{ log, history, forked, plan, window, file, taken, signal },
-    doubts,
+    ...{ doubts, putBack, homes },
     ...(told !== undefined && { told }),
   });
-  const newly = await newlyRefused({
-    ...{ log, history, forked, ...window, signal },
+  const inFork = await newlyRefused({
+    ...{ log, history, forked, homes, ...window, signal },
     ...(told?.after !== undefined && { told: told.after }),
   });
   const refused =
@@ -197,14 +199,21 @@ export async function compareFork(
     reexecuted,
     reused,
     diff,
-    putBack: putBack.first === undefined ? undefined : { records: putBack.records, first: putBack.first },
+    putBack: putBack.ranges.length === 0 ? undefined : reportPutBack(putBack, inFork.putBack),
     gone:
       gone.first === undefined ? undefined : { records: gone.records, first: gone.first, asked: fork.since },
     effectsGone: await effectsGoneIn(log, run),
     quarantined: refused && reportRefused(refused),
-    newlyRefused: newly.length === 0 ? undefined : newly,
+    newlyRefused: inFork.newly.length === 0 ? undefined : inFork.newly,
     stillOpen: open.length === 0 ? undefined : open,
   };
+}
+
+function reportPutBack(
+  { records, first, earlier }: PutBackIn,
+  refused: readonly NewlyRefused[],
+): NonNullable<WhatIfReport["putBack"]> {
+  return { records, ...(first !== undefined && { first }), earlier, refused };
 }
 
 /** What a fork is compared with, and began behind, may be let go of once it is through: then nothing can be said of it. */

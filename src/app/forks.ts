@@ -15,6 +15,7 @@ import { askedOutputs, outputsAgain } from "./fork-outputs.ts";
 import { compareFork, recordsIn, runAndCompare } from "./fork-replay.ts";
 import type { ForkQuery, ForkSummary, ReplayDetails, ReplaySummary, ResumeRequest } from "./forks-types.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
+import { readLog } from "./read-log.ts";
 import { statusOf } from "./replay-status.ts";
 import type { ReplayReport } from "./replay-types.ts";
 import { resumeVerification, showVerification, verificationSummary } from "./verifications.ts";
@@ -23,8 +24,7 @@ import type { WhatIfReport } from "./what-if-types.ts";
 /** The replays that are in the log, in the order of their names: `headwater replay list`. */
 export async function listReplays({ log: spec }: Pick<ForkQuery, "log">): Promise<readonly ReplaySummary[]> {
   const surroundings = createSurroundings();
-  const log = await openLog(spec, { readOnly: true });
-  try {
+  return readLog(spec, async (log) => {
     const found: ReplaySummary[] = [];
     for (const name of await replayNames(log)) {
       found.push(
@@ -33,16 +33,13 @@ export async function listReplays({ log: spec }: Pick<ForkQuery, "log">): Promis
       );
     }
     return found;
-  } finally {
-    await log.close();
-  }
+  });
 }
 
 /** How a replay is, and what came of it: `headwater replay show`. Throws `BadUsage` for an id that is not there. */
 export async function showReplay({ log: spec, id }: ForkQuery): Promise<ReplayDetails> {
   const surroundings = createSurroundings();
-  const log = await openLog(spec, { readOnly: true });
-  try {
+  return readLog(spec, async (log) => {
     const name = await nameOf(log, id);
     const verification = await showVerification(surroundings, log, name);
     if (verification !== undefined) return verification;
@@ -54,9 +51,7 @@ export async function showReplay({ log: spec, id }: ForkQuery): Promise<ReplayDe
       ...summary,
       report: await compareFork(surroundings, log, await toRun(surroundings, log, fork), undefined, signal),
     };
-  } finally {
-    await log.close();
-  }
+  });
 }
 
 /**

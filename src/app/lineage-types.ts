@@ -6,7 +6,7 @@ export type { LineageVertex } from "../runtime/lineage-vertices.ts";
 export interface LineageRequest extends ViewOptions {
   /** `lmdb:<dir>` or `esdb://…`. Another process may be at work on it. */
   readonly log: string;
-  /** An address, `[PIPELINE/]SOURCE:ID` or `[PIPELINE/]SINK#N`. */
+  /** An address, `[PIPELINE/]SOURCE:ID`, `[PIPELINE/]SINK#N` or `[PIPELINE/]SINK@KEY`. */
   readonly record: string;
   /** What it went into, instead of where it came from. */
   readonly forward?: boolean;

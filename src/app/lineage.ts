@@ -1,7 +1,7 @@
 import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
+import { createSurroundings, type Surroundings } from "../runtime/compose.ts";
 import { ForwardReader } from "../runtime/lineage-forward.ts";
 import { LineageReader } from "../runtime/lineage-reader.ts";
 import { Recomputation } from "../runtime/lineage-recompute.ts";
@@ -13,6 +13,7 @@ import { latestWithId, resolveRecord } from "../runtime/record-address.ts";
 import { SinkDeliveries } from "../runtime/sink-deliveries.ts";
 import { withLineageView } from "./lineage-index.ts";
 import type { Lineage, LineageRequest } from "./lineage-types.ts";
+import { readLog } from "./read-log.ts";
 
 type Outside = Pick<Surroundings, "clock" | "bundler">;
 type Question = Omit<LineageRequest, "log">;
@@ -24,15 +25,12 @@ type Question = Omit<LineageRequest, "log">;
  */
 export async function lineage(request: LineageRequest): Promise<Lineage> {
   const surroundings = createSurroundings();
-  const log = await openLog(request.log, { readOnly: true });
-  try {
-    if (!request.forward) return await lineageBack(surroundings, log, request);
-    return await withLineageView(request.log, log, request, (view) =>
+  return readLog(request.log, (log) => {
+    if (!request.forward) return lineageBack(surroundings, log, request);
+    return withLineageView(request.log, log, request, (view) =>
       lineageForward(surroundings, log, view, request),
     );
-  } finally {
-    await log.close();
-  }
+  });
 }
 
 /** Where a record came from, in a log that is open. */

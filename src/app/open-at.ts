@@ -20,6 +20,7 @@ import { lastUpTo } from "./history-window.ts";
 import { lineageBack, lineageForward } from "./lineage.ts";
 import type { OpenAtRequest, PipelineView, StatefulStage } from "./open-at-types.ts";
 import { historyOf } from "./pipeline-name.ts";
+import { readChecked } from "./read-log.ts";
 import { checkKey, checkPoint, pipelineNameOf, stateInHistory } from "./state.ts";
 
 /**
@@ -48,11 +49,14 @@ export async function viewOf(
   at: HistoryPoint,
 ): Promise<PipelineView> {
   const { clock } = surroundings;
-  const history = await historyOf(surroundings, log, pipeline);
-  const ordinal = await ordinalIn(log, history, at);
+  const { history, ordinal, last } = await readChecked(log, async (checked) => {
+    const history = await historyOf(surroundings, checked, pipeline);
+    const ordinal = await ordinalIn(checked, history, at);
+    return { history, ordinal, last: await lastPosition(checked, history, ordinal) };
+  });
   const deployed = history.at(ordinal);
   // Later on it would be longer, if nothing later is there yet.
-  const then = logAsOf(log, await lastPosition(log, history, ordinal));
+  const then = logAsOf(log, last);
   return {
     pipeline,
     ordinal,
@@ -63,7 +67,9 @@ export async function viewOf(
 
     async state(stage, options = {}) {
       checkKey(options.key);
-      return stateInHistory(clock, log, history, { stage, at: { ordinal }, ...options });
+      return readChecked(log, (checked) =>
+        stateInHistory(clock, checked, history, { stage, at: { ordinal }, ...options }),
+      );
     },
 
     async project(projection, { signal } = {}) {
@@ -80,10 +86,12 @@ export async function viewOf(
 
     async lineage(record, { forward = false, ...options } = {}) {
       const question = { record, ...options };
-      if (!forward) return lineageBack(surroundings, then, question);
-      const view = await LineageView.open(createMemoryViews(), then);
-      await view.catchUp(options.signal, () => {});
-      return lineageForward(surroundings, then, view, question);
+      return readChecked(then, async (checked) => {
+        if (!forward) return lineageBack(surroundings, checked, question);
+        const view = await LineageView.open(createMemoryViews(), checked);
+        await view.catchUp(options.signal, () => {});
+        return lineageForward(surroundings, checked, view, question);
+      });
     },
 
     close: () => log.close(),

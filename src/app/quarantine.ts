@@ -6,7 +6,7 @@ import type { PipelineDeployed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { retryStream } from "../core/streams.ts";
 import type { PipelineDefinition } from "../pipeline/definition.ts";
-import { planPipeline } from "../pipeline/plan.ts";
+import { type Plan, planPipeline } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { takenOf } from "../runtime/completed.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
@@ -28,7 +28,6 @@ import {
   readDecisions,
   retriedAs,
 } from "../runtime/retry-requests.ts";
-import { processAtWork } from "../runtime/supervision.ts";
 import { isModulePath, unknownPipeline } from "./pipeline-name.ts";
 import type {
   QuarantineList,
@@ -37,11 +36,8 @@ import type {
   RefusedRecord,
   RefusedSelection,
   RefusedState,
-  RetryReport,
-  RetryRequest,
 } from "./quarantine-types.ts";
-import { mustHaveEffect, mustSayNothingOfRun } from "./retry-beside.ts";
-import { run } from "./run.ts";
+import { readChecked } from "./read-log.ts";
 
 /** What is in a pipeline's quarantine: `headwater quarantine list`. Throws `UnknownPipeline`. */
 export async function listQuarantine(
@@ -79,51 +75,8 @@ export async function showRefused(request: {
 }
 
 /**
- * Asks for refused records to be put back, and runs the pipeline, unless another process does. Throws `NotQuarantined`
- * for a record that is not in quarantine, was asked for before, or is discarded, and `NotRetryable` for one of which
- * too little is kept; then nothing was asked for. And what running throws.
- */
-export async function retryRefused(request: RetryRequest): Promise<RetryReport> {
-  const surroundings = createSurroundings();
-  const asked = await withPipeline(request, "change", async ({ log, pipeline, there, code }) => {
-    const atWork = await processAtWork({ ...surroundings, log, pipeline });
-    if (atWork !== undefined) await mustHaveEffect(log, pipeline, request, code, atWork);
-    else if (request.later)
-      mustSayNothingOfRun(request, "the next run puts the records back as it is told to");
-    let impossible = 0;
-    const count = await decide({ ...surroundings, log, pipeline }, async (before) => {
-      const chosen = await choose(log, pipeline, request, before);
-      const obstacles = chosen.map((refused) => obstacleOf(refused, there));
-      const at = obstacles.findIndex((obstacle) => obstacle !== undefined);
-      if (request.records !== undefined && at >= 0) {
-        throw new HeadwaterError("NotRetryable", `it cannot be put back: ${obstacles[at]}`, {
-          where: chosen[at]?.address ?? "",
-          hint: 'Nothing was asked for. "headwater quarantine discard" says that it is not to be put back.',
-        });
-      }
-      const possible = chosen.filter((_, index) => obstacles[index] === undefined);
-      impossible = chosen.length - possible.length;
-      return possible;
-    });
-    const process = await processAtWork({ ...surroundings, log, pipeline });
-    return { pipeline, count, impossible, process };
-  });
-  const { pipeline, count, impossible, process } = asked;
-  const report = { pipeline, asked: count, impossible, process: process ?? null };
-  if (process !== undefined) return { ...report, by: "another process", run: null };
-  if (request.later) return { ...report, by: "the next run", run: null };
-  const ran = await run({
-    ...request.run,
-    pipeline: request.pipeline,
-    log: request.log,
-    inputs: new Map(),
-  });
-  return { ...report, by: "this run", run: ran };
-}
-
-/**
  * Says that refused records are not to be put back; those that are named may have been asked for, as long as their
- * partition has not taken them. Answers how many. Throws as {@link retryRefused}.
+ * partition has not taken them. Answers how many. Throws as `retryRefused`.
  */
 export async function discardRefused(
   request: QuarantineRequest & RefusedSelection & { readonly reason: string },
@@ -149,9 +102,9 @@ export async function discardRefused(
 type Asked = Extract<Decision, { readonly kind: "asked" }>;
 
 /** Which stages (`steps_P.G/stage`) and sources (`source_P.S`) there are. */
-type There = ReadonlySet<string>;
+export type There = ReadonlySet<string>;
 
-interface OpenPipeline {
+export interface OpenPipeline {
   readonly log: EventLog;
   readonly pipeline: string;
   readonly there: There;
@@ -159,7 +112,7 @@ interface OpenPipeline {
   readonly code: Uint8Array | undefined;
 }
 
-async function withPipeline<T>(
+export async function withPipeline<T>(
   request: QuarantineRequest & Pick<RefusedSelection, "stage" | "source">,
   access: "look" | "change",
   use: (open: OpenPipeline) => Promise<T>,
@@ -169,8 +122,8 @@ async function withPipeline<T>(
     : undefined;
   const definition = module?.definition;
   const pipeline = definition?.name ?? request.pipeline;
-  const log = await openLog(request.log, access === "look" ? { readOnly: true } : { create: false });
-  try {
+  const opened = await openLog(request.log, access === "look" ? { readOnly: true } : { create: false });
+  const useChecked = async (log: EventLog): Promise<T> => {
     const deployed = await currentDeployment(log, pipeline);
     if (deployed === undefined) throw unknownPipeline(pipeline);
     await mustBeKnown(log, pipeline, request);
@@ -180,10 +133,13 @@ async function withPipeline<T>(
             ...deployed.sources.map(({ name }) => `source_${pipeline}.${name}`),
             ...deployed.stages.map(({ name, segment }) => `steps_${pipeline}.${segment}/${name}`),
           ])
-        : placesOf(definition);
+        : placesOf(planPipeline(definition));
     return await use({ log, pipeline, there, code: module?.code });
+  };
+  try {
+    return await readChecked(opened, useChecked);
   } finally {
-    await log.close();
+    await opened.close();
   }
 }
 
@@ -223,8 +179,8 @@ async function loadDefinition(
   return { definition: definitionOf(bundler.load(bundle), path), code: sha256(bundle.code) };
 }
 
-function placesOf(definition: PipelineDefinition): There {
-  const { sources, segments } = planPipeline(definition);
+/** Which stages and sources a pipeline has. */
+export function placesOf({ definition, sources, segments }: Plan): There {
   return new Set([
     ...sources.map(({ name }) => `source_${definition.name}.${name}`),
     ...segments.flatMap((segment) =>
@@ -238,7 +194,7 @@ function filterOf({ stage, source }: Pick<RefusedSelection, "stage" | "source">)
 }
 
 /** The refused records that are meant, of which nothing was decided before. Throws `NotQuarantined`. */
-async function choose(
+export async function choose(
   log: EventLog,
   pipeline: string,
   selection: RefusedSelection,
@@ -334,7 +290,7 @@ const FIRING =
   'it is no record but the firing of a window or join, made of what that kept at the time, which has gone on since; its members are where they were, and with onError: "fail" the pipeline stops at a firing and goes on there when it is mended';
 
 /** Why a record cannot be put back. */
-function obstacleOf({ unit, record, place, firing }: Refused, there: There): string | undefined {
+export function obstacleOf({ unit, record, place, firing }: Refused, there: There): string | undefined {
   if (record.kind === "rejected") {
     if (!there.has(unit)) return `the pipeline has no source ${unit.slice(unit.indexOf(".") + 1)} any more`;
     return notReadable(record.rejected);

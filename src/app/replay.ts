@@ -4,6 +4,7 @@ import { createSurroundings, openLog } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
 import { WindowSeek } from "./history-window.ts";
 import { historyOf, isModulePath } from "./pipeline-name.ts";
+import { readChecked } from "./read-log.ts";
 import { choosesRecords, chosenIn, resolved, type SelectedHistory, selectionOf } from "./replay-selection.ts";
 import type { ReplayReport, ReplayRequest } from "./replay-types.ts";
 import { checkPoint } from "./state.ts";
@@ -30,9 +31,9 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   const name = isModulePath(request.pipeline)
     ? definitionOf(bundler.load(await bundler.bundle(resolve(request.pipeline))), request.pipeline).name
     : request.pipeline;
-  const log = await openFor(request);
   const begun = clock.monotonic();
-  try {
+  const opened = await openFor(request);
+  const compare = async (log: EventLog): Promise<ReplayReport> => {
     const history = await historyOf(surroundings, log, name);
     const asked = selectionOf(history, request);
     const seek = await WindowSeek.begin(log, history, request);
@@ -61,8 +62,11 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
     }
     const of = await beginKept({ ...within, only }, id);
     return await verifyKept({ ...within, only, selection }, { id, name: of }, request);
+  };
+  try {
+    return await readChecked(opened, compare);
   } finally {
-    await log.close();
+    await opened.close();
   }
 }
 

@@ -21,6 +21,7 @@ type Notices = Pick<
   | "onResumed"
   | "onTimeAhead"
   | "onOutputWaits"
+  | "onOutputMissing"
   | "onStageWaits"
   | "onDrainTimeout"
   | "onStandBy"
@@ -48,6 +49,7 @@ export function noticesTo(
     onResumed: (source, input, records) => notify?.({ kind: "resumed", source, input, records }),
     onTimeAhead: (source, where, time) => notify?.({ kind: "time-ahead", source, where, time }),
     onOutputWaits: (sink, reason) => notify?.({ kind: "output-waits", sink, reason }),
+    onOutputMissing: (sink, missing) => notify?.({ kind: "output-missing", sink, ...missing }),
     onStageWaits: (what, why) =>
       notify?.({
         kind: "stage-waits",

@@ -14,7 +14,7 @@ import { isFilledAnew, mustReachBack } from "../runtime/sink-reach.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { StdoutTarget } from "../runtime/sink-targets.ts";
 import { parseRotation } from "./rotation.ts";
-import type { RunNotice, RunRequest } from "./run-types.ts";
+import type { RunRequest } from "./run-types.ts";
 
 /** Standard input, or output. */
 export const STDIO = "-";
@@ -26,9 +26,28 @@ export async function openTargets(
 ): Promise<Map<string, SinkTarget>> {
   await checkOutputPaths(request);
   await mustNotFeedItself(request);
-  return new Map(
+  const targets = new Map(
     [...request.outputs].map(([sink, output]) => [sink, targetOf(surroundings, request, sink, output)]),
   );
+  await mustWriteApart(targets);
+  return targets;
+}
+
+/** Throws `BadUsage` for two sinks that write one file: each would find it changed by the other. */
+export async function mustWriteApart(targets: ReadonlyMap<string, SinkTarget>): Promise<void> {
+  const sinkOf = new Map<string, string>();
+  for (const [sink, target] of targets) {
+    const files = await target.files?.();
+    if (files === undefined) continue;
+    const other = sinkOf.get(files);
+    if (other !== undefined) {
+      throw new HeadwaterError("BadUsage", `the sinks ${other} and ${sink} are to write the same file`, {
+        where: target.id.replace(/^file:/, ""),
+        hint: "Give each sink a file of its own.",
+      });
+    }
+    sinkOf.set(files, sink);
+  }
 }
 
 function targetOf(
@@ -70,7 +89,6 @@ export function mustBeAddress(url: string): void {
   });
 }
 
-/** A mistake in a path is told before anything is accepted for it. */
 async function checkOutputPath(path: string): Promise<void> {
   if (looksLikeAddress(path)) {
     throw new HeadwaterError("BadUsage", "records cannot be sent to an address of this kind", {
@@ -99,9 +117,8 @@ async function checkOutputPath(path: string): Promise<void> {
   }
 }
 
-/** Two sinks that write one file would each find it changed by the other. */
+/** A mistake in a path, an address or a rotation is told before anything is accepted for it. */
 export async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "rotations">): Promise<void> {
-  const sinkOf = new Map<string, string>();
   for (const sink of request.rotations?.keys() ?? []) {
     const output = request.outputs.get(sink);
     if (sink === "" || (output !== undefined && output !== STDIO && !isAddress(output))) continue;
@@ -112,20 +129,9 @@ export async function checkOutputPaths(request: Pick<RunRequest, "outputs" | "ro
   }
   for (const rotation of request.rotations?.values() ?? []) parseRotation(rotation);
   mustRotateSome(request);
-  for (const [sink, path] of request.outputs) {
-    if (isAddress(path)) {
-      mustBeAddress(path);
-      continue;
-    }
-    if (path !== STDIO) await checkOutputPath(path);
-    const other = sinkOf.get(resolve(path));
-    if (path !== STDIO && other !== undefined) {
-      throw new HeadwaterError("BadUsage", `the sinks ${other} and ${sink} are to write the same file`, {
-        where: path,
-        hint: "Give each sink a file of its own.",
-      });
-    }
-    sinkOf.set(resolve(path), sink);
+  for (const path of request.outputs.values()) {
+    if (isAddress(path)) mustBeAddress(path);
+    else if (path !== STDIO) await checkOutputPath(path);
   }
 }
 
@@ -169,16 +175,12 @@ export async function checkOutputs(
   log: EventLog,
   plan: Plan,
   targets: ReadonlyMap<string, SinkTarget>,
-  onNotice?: (notice: RunNotice) => void,
 ): Promise<void> {
   for (const [sink, target] of targets) {
     const history = await sinkHistory(log, plan.fork?.name ?? plan.definition.name, sink, target);
     if (history === undefined) await mustNotBeForeign(target, await otherRotation(log, plan, sink, target));
     else if (await target.hasContent()) await target.mustHold(history.place, history.last);
     if (await isFilledAnew(target, history)) await mustReachBack(log, clock, plan, sink);
-    const file = history && (await target.missing?.(history.place));
-    if (file !== undefined)
-      onNotice?.({ kind: "output-missing", sink, file, bytes: history?.place.bytes ?? 0 });
   }
 }
 

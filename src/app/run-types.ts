@@ -1,5 +1,7 @@
 import type { HeadwaterError } from "../core/errors.ts";
 import type { ParameterInForce, ParameterSettings } from "../pipeline/parameter-overrides.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import type { EventLog } from "../ports/event-log.ts";
 import type { InputFormat } from "../ports/files.ts";
 import type { FileNotice } from "../runtime/watched-files.ts";
 import type { CheckpointTimes } from "./checkpoint-types.ts";
@@ -55,6 +57,11 @@ export interface RunRequest {
   readonly signal?: AbortSignal;
   /** How long that may take, in milliseconds; then it stops at once. 30,000 if absent. */
   readonly drainMs?: number;
+  /**
+   * Called when this process is the one that runs the pipeline, which is deployed, and before it does. Such a run does
+   * not stand by: it throws `OwnershipLost` if another process is at work.
+   */
+  beforeWork?(log: EventLog, plan: Plan): Promise<void>;
   onProgress?(progress: RunProgress): void;
   onNotice?(notice: RunNotice): void;
 }
@@ -107,8 +114,17 @@ export type RunNotice =
   | { readonly kind: "drain-timeout"; readonly drainMs: number }
   /** The receiver of a sink does not take a batch for now, or (without a reason) does so again. */
   | { readonly kind: "output-waits"; readonly sink: string; readonly reason: string | undefined }
-  /** The last of a sink's files, of so many bytes, is gone, and may not have been complete. */
-  | { readonly kind: "output-missing"; readonly sink: string; readonly file: string; readonly bytes: number }
+  /**
+   * The last of a sink's files, of so many bytes, was gone, and may not have been complete. It was written again, unless
+   * what it had is not kept any more, or would not be the same now.
+   */
+  | {
+      readonly kind: "output-missing";
+      readonly sink: string;
+      readonly file: string;
+      readonly bytes: number;
+      readonly rewritten: boolean;
+    }
   /**
    * A stage has waited so long for what its function promised for one record; `what` names both. `why`: it, or one of its
    * effects, failed and is tried again, or waits for its turn.

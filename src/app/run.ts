@@ -94,7 +94,7 @@ async function runLoaded(
     if (!request.inputs.has(name)) request.onNotice?.({ kind: "no-input", source: name });
   }
   const probe = probeFromEnvironment();
-  await checkOutputs(surroundings, log, plan, targets, request.onNotice);
+  await checkOutputs(surroundings, log, plan, targets);
   const stopProgress = reportProgress(surroundings, request, plan, board, [...intakes.values()]);
   try {
     const end = await runPipeline(
@@ -119,6 +119,7 @@ async function runLoaded(
         signal: request.signal ?? new AbortController().signal,
         ...(request.drainMs !== undefined && { drainMs: request.drainMs }),
         board,
+        ...(request.beforeWork !== undefined && { beforeWork: () => request.beforeWork?.(log, plan) }),
         ...noticesTo(definition, request.onNotice),
       },
     );

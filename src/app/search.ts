@@ -8,7 +8,7 @@ import { partitionOfKey } from "../core/partition.ts";
 import { sourceStream } from "../core/streams.ts";
 import type { Key } from "../pipeline/definition.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
+import { createSurroundings, type Surroundings } from "../runtime/compose.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
 import type { AcceptedPlace, RecordPlace } from "../runtime/lineage-places.ts";
 import { LineageReader } from "../runtime/lineage-reader.ts";
@@ -19,6 +19,7 @@ import { type SearchTerms, searchRecords } from "../runtime/search.ts";
 import { firstFromTime } from "../runtime/seek-time.ts";
 import type { HistoryPoint } from "./history-point.ts";
 import { withLineageView } from "./lineage-index.ts";
+import { readLog } from "./read-log.ts";
 import type { FoundRecord, SearchRequest } from "./search-types.ts";
 
 export { parsePoint } from "./history-point.ts";
@@ -47,14 +48,11 @@ export async function search(
       hint: "Give an id, key, digest, time, node or deployment.",
     });
   }
-  const log = await openLog(request.log, { readOnly: true });
-  try {
+  await readLog(request.log, (log) => {
     const go = (view?: LineageView) => searchLog(surroundings, log, view, request, take);
     const indexed = request.id !== undefined || request.digest !== undefined;
-    await (indexed ? withLineageView(request.log, log, request, go) : go());
-  } finally {
-    await log.close();
-  }
+    return indexed ? withLineageView(request.log, log, request, go) : go();
+  });
 }
 
 async function searchLog(

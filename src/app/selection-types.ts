@@ -15,7 +15,7 @@ export interface ReplaySelection {
    */
   readonly key?: Key;
   /**
-   * An address, `[PIPELINE/]SOURCE:ID` or `[PIPELINE/]SINK#N`: that record, all that it was made of, back to its sources,
+   * An address, `[PIPELINE/]SOURCE:ID`, `[PIPELINE/]SINK#N` or `[PIPELINE/]SINK@KEY`: that record, all that it was made of, back to its sources,
    * and all that comes of it, down to the outputs (with later totals and windows that it went into).
    */
   readonly record?: string;

@@ -6,7 +6,7 @@ import type { Surroundings } from "../runtime/compose.ts";
 import { HttpTarget } from "../runtime/http-target.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
 import { BatchCallbackTarget, CallbackTarget } from "../runtime/sink-targets.ts";
-import { fileTarget, mustBeAddress } from "./run-outputs.ts";
+import { fileTarget, mustBeAddress, mustWriteApart } from "./run-outputs.ts";
 import { given, mustBind } from "./start-options.ts";
 import type { BatchDelivery, Delivery, SinkBinding } from "./start-types.ts";
 
@@ -25,6 +25,7 @@ export async function boundTargets(
     }
     targets.set(name, boundTarget(name, binding, surroundings));
   }
+  await mustWriteApart(targets);
   return targets;
 }
 

@@ -51,8 +51,21 @@ const OPTIONS: Readonly<Record<keyof StartOptions, true>> = {
   onNotice: true,
 };
 
+/** Who writes no types may give anything. */
+export function mustBePipeline(pipeline: unknown): void {
+  if (typeof pipeline === "object" && pipeline !== null && "definition" in pipeline) return;
+  const is = pipeline === null ? "null" : typeof pipeline;
+  throw new HeadwaterError("BadUsage", `start is given ${is} in the place of a pipeline`, {
+    where: "pipeline",
+    hint: 'Give it what pipeline("name") has made, and then the options: start(p, { log: "lmdb:.headwater" }).',
+  });
+}
+
 /** Options that nothing else checks. */
 export function mustBeOptions(options: StartOptions): void {
+  if (typeof options !== "object" || options === null) {
+    throw badOption("options", options, 'an object, such as { log: "lmdb:.headwater" }');
+  }
   const { log, batchRecords, tickMs, provenance } = options;
   const unknown = Object.keys(options).find((name) => !Object.hasOwn(OPTIONS, name));
   if (unknown !== undefined) {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -344,6 +344,21 @@ describe("start", () => {
     expect(first?.key).toMatch(/^[0-9a-f-]{36}$/);
   });
 
+  test("refuses one file for two sinks", async () => {
+    const p = pipeline("two");
+    const source = p.source("in");
+    source.sink("a");
+    source.sink("b");
+    symlinkSync("out.jsonl", join(dir, "link.jsonl"));
+    for (const other of ["./out.jsonl", "link.jsonl"]) {
+      const sinks = { a: { file: join(dir, "out.jsonl") }, b: { file: `${dir}/${other}` } };
+      await expect(start(p, { log: "memory:", sinks }), other).rejects.toMatchObject({
+        code: "BadUsage",
+        message: "the sinks a and b are to write the same file",
+      });
+    }
+  });
+
   test("writes files, rotated by the time at which records were accepted", async () => {
     const inputs = { in: Array.from({ length: 20 }, (_, id) => ({ id })) };
     const sinks = { out: { file: join(dir, "out.jsonl"), rotate: "1d" } };
@@ -580,6 +595,7 @@ describe("what start is given", () => {
     ["nodes", { nodes: 0.5 }],
     ["executor", { executor: "fork" }],
     ["log", { log: 5 }],
+    ["parameters", { parameters: 5 }],
     ["tickMs", { tickMs: "soon" }],
     ["batchRecords", { batchRecords: -1 }],
     ["provenance", { provenance: "none" }],
@@ -587,6 +603,18 @@ describe("what start is given", () => {
     ["http://host:6000/", { sinks: { out: { url: "http://a:b@host:6000/" } } }],
   ])("is refused where it cannot be used, and named: %s %o", async (where, given) => {
     await expect(start(numbers(), options(given))).rejects.toMatchObject({ code: "BadUsage", where });
+  });
+
+  test.each([
+    ["options", [numbers()]],
+    ["options", [numbers(), null]],
+    ["options", [numbers(), "memory:"]],
+    ["pipeline", [null, { log: "memory:" }]],
+    ["pipeline", [{}, { log: "memory:" }]],
+    ["pipeline", []],
+  ])("is refused where something is missing, and that is named: %s", async (where, args) => {
+    const untyped = start as (...args: readonly unknown[]) => Promise<unknown>;
+    await expect(untyped(...args)).rejects.toMatchObject({ code: "BadUsage", where });
   });
 
   test("a pipeline that is stopped as soon as it was started has a report, and can be started again", async () => {

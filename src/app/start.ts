@@ -20,15 +20,16 @@ import { logNotices, noticesTo, reportOf } from "./report.ts";
 import type { RunReport } from "./run-types.ts";
 import { boundTargets } from "./sink-bindings.ts";
 import { bundleOfModule } from "./start-module.ts";
-import { badOption, given, isIterable, mustBeOptions } from "./start-options.ts";
+import { badOption, given, isIterable, mustBeOptions, mustBePipeline } from "./start-options.ts";
 import type { Feed, RunningPipeline, StartOptions } from "./start-types.ts";
 
 const EVERY_OPTION = "checkpoints.every";
 
 /** Runs a pipeline in this process. Throws `UnknownSource`, `UnknownSink`, `BadParameter`, and what opening the log throws. */
 export async function start(pipeline: Pipeline, options: StartOptions): Promise<RunningPipeline> {
+  mustBePipeline(pipeline);
   mustBeOptions(options);
-  const plan = planPipeline(pipeline.definition, overridesOf(options.parameters));
+  const plan = planPipeline(pipeline.definition, overridesOf(given(options.parameters, "parameters")));
   const { definition } = plan;
   const queues = new Map<string, OfferQueue>();
   const over = new AbortController();

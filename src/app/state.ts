@@ -9,7 +9,7 @@ import { isStateful } from "../pipeline/definition.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { lastThrough } from "../runtime/completed.ts";
-import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
+import { createSurroundings, type Surroundings } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
 import { type DeploymentHistory, deployedSources, deployedStage } from "../runtime/deployment-history.ts";
 import {
@@ -22,6 +22,7 @@ import {
 import { ordinalOfLaterIn } from "../runtime/seek-time.ts";
 import type { HistoryPoint } from "./history-point.ts";
 import { historyOf, isModulePath } from "./pipeline-name.ts";
+import { readLog } from "./read-log.ts";
 import type { StageState, StateRequest } from "./state-types.ts";
 
 export { parsePoint } from "./history-point.ts";
@@ -36,12 +37,7 @@ export async function stateAt(request: StateRequest): Promise<StageState> {
   checkPoint(request.at);
   checkKey(request.key);
   const pipeline = await pipelineNameOf(surroundings, request.pipeline);
-  const log = await openLog(request.log, { readOnly: true });
-  try {
-    return await stateInLog(surroundings, log, { ...request, pipeline });
-  } finally {
-    await log.close();
-  }
+  return readLog(request.log, (log) => stateInLog(surroundings, log, { ...request, pipeline }));
 }
 
 /** What the compiler sees to where there is one. Throws `BadUsage`. */

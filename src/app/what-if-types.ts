@@ -119,6 +119,21 @@ export interface OutputsDiff extends DiffTotals {
   readonly examples: readonly SinkDifference[];
 }
 
+/**
+ * Records that were put back from quarantine in the window. The replay decides anew what fails, and puts nothing back:
+ * what came of a record that was put back is compared with what the replay gave where the record had failed.
+ */
+export interface PutBackReport {
+  /** Of those that had been refused in the window, how many came back, each time that they did. */
+  readonly records: number;
+  /** The address of the first of them, `retry_P@I`; absent: there is none. */
+  readonly first?: string;
+  /** Such as had been refused before the window: they are not in the replay, and what came of them is not compared. */
+  readonly earlier: number;
+  /** Such as went on then, and are refused at the same stage in the replay: what came of them is `gone`. */
+  readonly refused: readonly NewlyRefused[];
+}
+
 /** What came of running another version over history; `headwater replay --what-if --json` prints it. */
 export interface WhatIfReport {
   readonly id: string;
@@ -147,11 +162,8 @@ export interface WhatIfReport {
   readonly reexecuted: number;
   readonly reused: number;
   readonly diff: OutputsDiff;
-  /**
-   * Records that were put back from quarantine in the window, by hand. They are not put back in the replay, which decides
-   * anew what fails: what came of them is `gone`, and totals that they went into are others. `undefined`: none was.
-   */
-  readonly putBack: { readonly records: number; readonly first: string } | undefined;
+  /** What was put back from quarantine in the window, by hand; `undefined`: nothing was. */
+  readonly putBack: PutBackReport | undefined;
   /** What of the window was not there any more; `undefined`: all was. */
   readonly gone: GoneRecords | undefined;
   /** Whether it begins later than was asked for because results of effects are not there any more. */
@@ -161,6 +173,7 @@ export interface WhatIfReport {
   /**
    * Records that stages of the fork refuse, and that were not refused there: what came of them is `gone`. Each stage that
    * refuses some, in the order of the pipeline; `undefined`: there are none. `headwater quarantine list P~ID` has them all.
+   * Those that were refused and went on when they were put back are among `putBack.refused`.
    */
   readonly newlyRefused: readonly NewlyRefused[] | undefined;
   /**

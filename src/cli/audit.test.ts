@@ -86,6 +86,22 @@ describe("headwater audit", () => {
     expect(await readFile(at("k.note"), "utf8")).toBe(note);
   });
 
+  it("says of which streams nobody can tell how many records were let go of", async () => {
+    const sinks = ["a", "b", "c", "d", "e"].map((name) => `sink_p.${name}`);
+    await withLog(async (log) => {
+      for (const stream of sinks) {
+        await fill(log, 3, { streams: [stream] });
+        await log.setMetadata(stream, { truncateBefore: 2 });
+      }
+    });
+    const { stdout } = await audit();
+    expect(stdout).toContain(
+      "How many were let go of in sink_p.a, sink_p.b, sink_p.c and 2 more is not known: nothing that is left of it says so.",
+    );
+    const { checks } = JSON.parse((await audit("--json")).stdout);
+    expect(checks.at(-1)).toMatchObject({ name: "conservation", uncounted: sinks });
+  });
+
   it("names what is missing when the log is behind its checkpoint", async () => {
     const verifier = await key("k");
     await call(["log", "backup", at("old"), "--log", `lmdb:${at("log")}`]);

@@ -7,6 +7,9 @@ import type { Io } from "./io.ts";
 import { type CommonOptions, collect, commonOptions } from "./options.ts";
 import { Bar } from "./progress.ts";
 
+/** Streams that are named of which it is not known how many records were let go of. */
+const UNCOUNTED_SHOWN = 3;
+
 interface AuditOptions {
   readonly checkpoint?: readonly string[];
   readonly verifier?: readonly string[];
@@ -20,7 +23,7 @@ Checks:
   chain         each stream's events, none missing, each as it was written
   checkpoint    the log still goes on from what was signed
   continuity    each step goes on from what the one before it gave
-  payload       the records that are kept have the digests that the steps have
+  payload       the records that are kept have the digests that the steps have, and deployments and code their own
   conservation  every accepted record comes to an end, and none twice
   reexecution   with --reexecute: a sample of inputs, run again, gives in every step what was recorded. That runs code
                 from the log: only for logs that you trust. With a --seed that nobody knew when the log was written, nobody
@@ -110,25 +113,33 @@ function reportLines(io: Io, report: AuditReport, signed: boolean): string[] {
   );
   const counts = report.checks.flatMap(({ counts: found = {} }) => countTexts(found));
   const gone = report.checks.flatMap(({ gone: found = {} }) => countTexts(found));
+  const uncounted = report.checks.flatMap(({ uncounted: found = [] }) => found);
   const samples = report.checks.flatMap(({ samples: found = {} }) =>
     Object.entries(found).map(([name, rate]) => `${formatNumber(rate * 100, 2)} % of ${name}`),
   );
   const sure = report.checks.flatMap(({ assurance, unverifiable }) =>
     assurance === undefined ? [] : [assuranceLine(assurance, unverifiable)],
   );
-  const kept = gone.length === 0 ? "" : " that are kept";
+  const kept = gone.length + uncounted.length === 0 ? "" : " that are kept";
   return [
     paint(io, io.stdout, "dim", head),
     ...lines,
     ...(sure.length === 0 ? [] : ["", ...sure]),
     ...(counts.length === 0 ? [] : ["", `What became of the records${kept}: ${counts.join(", ")}.`]),
     ...(gone.length === 0 ? [] : [`Before them, and let go of: ${gone.join(", ")}.`]),
+    ...(uncounted.length === 0 ? [] : [uncountedLine(uncounted)]),
     ...(samples.length === 0 ? [] : ["", `Samples are kept, and checked: ${samples.join(", ")}.`]),
     ...(failures.length === 0 ? [] : ["", "The first failure of each check:", ...failures]),
     ...(signed
       ? []
       : ["", "Without --checkpoint a log that was changed and chained anew as a whole is not found."]),
   ];
+}
+
+function uncountedLine(streams: readonly string[]): string {
+  const more = streams.length - UNCOUNTED_SHOWN;
+  const shown = streams.slice(0, UNCOUNTED_SHOWN).join(", ");
+  return `How many were let go of in ${shown}${more > 0 ? ` and ${formatNumber(more)} more` : ""} is not known: nothing that is left of it says so.`;
 }
 
 function countTexts(counts: Readonly<Record<string, number>>): string[] {

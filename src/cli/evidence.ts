@@ -18,7 +18,7 @@ export function evidenceCommand(io: Io, done: (code: number) => void): Command {
     .description(
       "Writes one file with a record's lineage, from which headwater verify shows that it is what was signed.",
     )
-    .argument("<record>", "an address, [PIPELINE/]SOURCE:ID, or [PIPELINE/]SINK#N")
+    .argument("<record>", "an address, [PIPELINE/]SOURCE:ID, [PIPELINE/]SINK#N, or [PIPELINE/]SINK@KEY")
     .requiredOption("--checkpoint <file>", "a note that headwater checkpoint signed after the record")
     .requiredOption("--out <file>", "where the evidence goes, in place of older evidence")
     .action(async (record: string, own: EvidenceOptions, command: Command) => {

@@ -21,7 +21,7 @@ type StateApp = typeof import("../app/state.ts");
 /** What `replay` does. */
 type ReplayApp = typeof import("../app/replay.ts");
 /** What `quarantine` and its subcommands do. */
-type QuarantineApp = typeof import("../app/quarantine.ts");
+type QuarantineApp = typeof import("../app/quarantine.ts") & typeof import("../app/quarantine-retry.ts");
 /** What `lineage` does. */
 type LineageApp = typeof import("../app/lineage.ts");
 
@@ -135,7 +135,10 @@ export function processIo(): Io {
     loadRun: () => import("../app/run.ts"),
     loadLog: () => import("../app/log.ts"),
     loadState: () => import("../app/state.ts"),
-    loadQuarantine: () => import("../app/quarantine.ts"),
+    loadQuarantine: async () => ({
+      ...(await import("../app/quarantine.ts")),
+      ...(await import("../app/quarantine-retry.ts")),
+    }),
     loadLineage: () => import("../app/lineage.ts"),
     loadSearch: () => import("../app/search.ts"),
     loadProof: () => import("../app/proof.ts"),

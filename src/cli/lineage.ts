@@ -32,9 +32,10 @@ interface LineageOptions {
 
 const HELP = `
 RECORD is an address as runs, state and audit print it (source_orders.web@17, steps_orders.sums.0003@5.0, or
-steps_orders.sums.0003@5.0/priced for what a stage made of that input), [PIPELINE/]SOURCE:ID with the sender's own id, or
-[PIPELINE/]SINK#N, the N-th output of a sink, from 0. Records that were refused are named as "headwater quarantine list"
-shows them, those that were put back retry_PIPELINE@I.
+steps_orders.sums.0003@5.0/priced for what a stage made of that input), [PIPELINE/]SOURCE:ID with the sender's own id,
+[PIPELINE/]SINK#N, the N-th output of a sink, from 0, or [PIPELINE/]SINK@KEY, the one that its receiver knows by KEY.
+Records that were refused are named as "headwater quarantine list" shows them, those that were put back
+retry_PIPELINE@I.
 
 --forward needs an index of the log. It is kept beside the log, follows it when it is asked, and may be deleted.
 
@@ -59,7 +60,7 @@ export function lineageCommand(io: Io, done: (code: number) => void): Command {
     .description(
       "Shows the way of a record back to what the sources accepted, step by step, with the function, deployment and digests of each. Only reads; another process may run the pipeline meanwhile.",
     )
-    .argument("<record>", "an address, [PIPELINE/]SOURCE:ID or [PIPELINE/]SINK#N")
+    .argument("<record>", "an address, [PIPELINE/]SOURCE:ID, [PIPELINE/]SINK#N or [PIPELINE/]SINK@KEY")
     .option("--forward", "what it went into instead")
     .option("--depth <steps>", "go so many steps at most", wholeNumber(0, Number.MAX_SAFE_INTEGER))
     .option(

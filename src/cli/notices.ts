@@ -86,7 +86,7 @@ function describe(notice: RunNotice): string {
         ? `the receiver of the sink ${notice.sink} takes records again`
         : `the sink ${notice.sink} is kept waiting, and tries again: ${notice.reason}`;
     case "output-missing":
-      return `${notice.file} is gone, the last file of the sink ${notice.sink}, of ${formatNumber(notice.bytes)} bytes, and may not have been complete: what comes now goes into the next one. If nobody has it, put it back from a copy before; or give --output ${notice.sink}= another name, under which all is written anew`;
+      return aboutMissing(notice);
     case "stage-waits":
       return `${notice.what}, and has for ${notice.ms / MS_PER_SECOND} s: ${notice.why ?? "what its function promised has not come"}`;
     case "drain-timeout":
@@ -100,6 +100,14 @@ function describe(notice: RunNotice): string {
   }
 }
 
+function aboutMissing(notice: Extract<RunNotice, { readonly kind: "output-missing" }>): string {
+  const { file, sink, bytes, rewritten } = notice;
+  const what = `${file} was gone, the last file of the sink ${sink}, of ${formatNumber(bytes)} bytes, and may not have been complete`;
+  return rewritten
+    ? `${what}: it was written again from the log, and is gone on with`
+    : `${what}. The log does not have any more what it had: what comes now goes into the next one. If nobody has it, stop, put it back from a copy, and run again; or give --output ${sink}= another name, under which all that is kept is written anew`;
+}
+
 function aboutFile(notice: Extract<RunNotice, { readonly kind: "file" }>): string {
   switch (notice.event) {
     case "rotated":
@@ -108,6 +116,8 @@ function aboutFile(notice: Extract<RunNotice, { readonly kind: "file" }>): strin
       return `${notice.file} was truncated: it is read from its beginning`;
     case "found-rotated":
       return `${notice.file} has what the last run had begun to read: the rest of it comes first`;
+    case "rotated-between":
+      return `${notice.file} had come and was rotated before it was looked at: it is read before the file that has the name now`;
     case "changed":
       return `${notice.file} does not begin any more with what was taken of it before: it is read from its beginning`;
     case "same-content":

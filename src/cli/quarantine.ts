@@ -266,10 +266,11 @@ function retryLines({ asked, impossible, by, process, run }: RetryReport): strin
     "another process": `; process ${process?.pid} on ${process?.host} runs the pipeline, and puts them back as it is there`,
     "the next run": "; the next run puts them back",
   }[by];
+  // Those of a command before that did not come to put them back.
+  const retried = run?.records.retried ?? 0;
+  const nothing = retried > 0 ? "Nothing else waits in quarantine." : "Nothing waits in quarantine.";
   return [
-    asked === 0 && impossible === 0
-      ? "Nothing waits in quarantine."
-      : `asked for   ${many(asked)}${asked === 0 ? "" : next}`,
+    asked === 0 && impossible === 0 ? nothing : `asked for   ${many(asked)}${asked === 0 ? "" : next}`,
     ...(impossible === 0 ? [] : [`impossible ${many(impossible)}: "headwater quarantine show" says why`]),
     ...(run === null ? [] : reportLines(run)),
   ];

@@ -1,4 +1,10 @@
-import type { DiffTotals, ForkProgress, OutputsDiff, WhatIfReport } from "../app/what-if-types.ts";
+import type {
+  DiffTotals,
+  ForkProgress,
+  NewlyRefused,
+  OutputsDiff,
+  WhatIfReport,
+} from "../app/what-if-types.ts";
 import type { Value } from "../core/canonical.ts";
 import { formatNumber, formatSeconds, jsonable, table } from "./format.ts";
 import type { Io } from "./io.ts";
@@ -83,9 +89,19 @@ function effectsGoneLines({ effectsGone, from }: Omit<WhatIfReport, "seconds">):
 
 function putBackLines({ putBack }: Omit<WhatIfReport, "seconds">): string[] {
   if (putBack === undefined) return [];
+  const { records, first, earlier, refused } = putBack;
   return [
-    `put back   ${formatNumber(putBack.records)} refused records were put back then, and are not in the replay: what came of them is gone`,
-    `  the first is ${putBack.first}; --quarantined tells which would pass`,
+    ...(first === undefined
+      ? []
+      : [
+          `put back   ${formatNumber(records)} refused records were put back then, the first is ${first}: each is compared where it had failed`,
+        ]),
+    ...refused.map((one) => `  refused now, so that what came of it is gone: ${refusedAt(one)}`),
+    ...(earlier === 0
+      ? []
+      : [
+          `put back   ${formatNumber(earlier)} records that had failed before the window were put back in it: they are not in the replay`,
+        ]),
   ];
 }
 
@@ -102,11 +118,12 @@ function newlyRefusedLines({ newlyRefused, pipeline, id }: Omit<WhatIfReport, "s
   const records = newlyRefused.reduce((sum, one) => sum + one.records, 0);
   return [
     `refused    ${formatNumber(records)} records that were not refused then: headwater quarantine list ${pipeline}~${id}`,
-    ...newlyRefused.map(
-      ({ stage, records, first }) =>
-        `  stage ${stage}: ${formatNumber(records)}, the first is ${first.address}: ${first.message}`,
-    ),
+    ...newlyRefused.map((one) => `  ${refusedAt(one)}`),
   ];
+}
+
+function refusedAt({ stage, records, first }: NewlyRefused): string {
+  return `stage ${stage}: ${formatNumber(records)}, the first is of ${first.address}: ${first.message}`;
 }
 
 function row(

@@ -1,4 +1,5 @@
 import { HeadwaterError } from "./errors.ts";
+import { LIMITS } from "./limits.ts";
 
 const HIGH_BIT = 0x80;
 const LOW_BITS = 0x7f;
@@ -156,6 +157,19 @@ export function decodeRuns(bytes: Uint8Array, count: number): number[] {
     for (let i = 0; i < run; i++) values.push(value);
   }
   return values;
+}
+
+/**
+ * For each row that comes of `count` rows the one that it comes of; `bytes` are {@link encodeRuns} of how many come of
+ * each. Throws `LogDamaged` for more than an event can be about.
+ */
+export function decodeParents(bytes: Uint8Array, count: number): number[] {
+  const parents: number[] = [];
+  for (const [row, results] of decodeRuns(bytes, count).entries()) {
+    if (parents.length + results > LIMITS.eventRows) throw shortColumn();
+    for (let k = 0; k < results; k++) parents.push(row);
+  }
+  return parents;
 }
 
 /** Texts as Latin-1, one byte a character: paths. */

@@ -91,7 +91,12 @@ export class HeadwaterError extends Error {
 
 /** Whether `error` is a {@link HeadwaterError}, of the given code if one is given. */
 export function isHeadwaterError(error: unknown, code?: ErrorCode): error is HeadwaterError {
-  return error instanceof HeadwaterError && (code === undefined || error.code === code);
+  try {
+    return error instanceof HeadwaterError && (code === undefined || error.code === code);
+  } catch {
+    // A proxy may refuse to be asked.
+    return false;
+  }
 }
 
 /** The message of anything that may be thrown, for texts that people read. */

@@ -1,5 +1,6 @@
 import { decodeCanonical } from "./canonical.ts";
 import { HeadwaterError } from "./errors.ts";
+import { wrongEventField } from "./event-fields.ts";
 import type { EventType, EventTypes, TypedEvent } from "./events.ts";
 import { upcast, type Versioned } from "./upcast.ts";
 
@@ -94,10 +95,10 @@ function decode(event: Encoded): TypedEvent {
     throw new HeadwaterError("LogDamaged", "an event's data cannot be decoded", { where, cause });
   }
   const version = typeof data === "object" && data !== null ? (data as { v?: unknown }).v : undefined;
-  if (typeof version !== "number") {
+  if (!Number.isSafeInteger(version) || (version as number) < 1) {
     throw new HeadwaterError("LogDamaged", "an event's data has no version", { where });
   }
-  if (version > known) {
+  if ((version as number) > known) {
     throw new HeadwaterError(
       "LogTooNew",
       `the log holds ${event.type} in version ${version}, known is ${known}`,
@@ -107,6 +108,14 @@ function decode(event: Encoded): TypedEvent {
       },
     );
   }
-  const now: unknown = upcast(event.type as EventType, data as Versioned, known);
+  const type = event.type as EventType;
+  const now: unknown = upcast(type, data as Versioned, known);
+  const field = wrongEventField(type, now);
+  if (field !== undefined) {
+    throw new HeadwaterError("LogDamaged", `an event's data is not what its type, ${type}, says: ${field}`, {
+      where,
+      hint: "The event was not written by Headwater, or was changed after it. headwater audit shows what is damaged.",
+    });
+  }
   return { type: event.type, data: now } as TypedEvent;
 }

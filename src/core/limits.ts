@@ -25,6 +25,8 @@ export const LIMITS = {
   appendEvents: 16_384,
   /** Outputs of one input of a segment; more quarantine the input. Their digests have to fit into one append. */
   outputsPerInput: 1_024,
+  /** Rows of a stage in one event, or records that one is about: more than any batch can come to. */
+  eventRows: 8_192 * 1_024,
   /** Canonical bytes of the outputs of one input of a flatMap; more quarantine the input. */
   outputBytesPerInput: 16 * 1024 * 1024,
   /** Records, and their bytes, that a reader holds before it reads on. */
@@ -44,6 +46,8 @@ export const LIMITS = {
   claimsPerListing: 64,
   inputsPerClaim: 16,
   claimInputBytes: 256 * 1024,
+  /** Events of small inputs, each left for the next, that a door appends together. */
+  doorEventsWaiting: 128,
   /** Files that one folder may have; at so many a run that follows it says that there will soon be too many. */
   filesPerFolder: 16_384,
   filesPerFolderMany: 14_336,
@@ -268,6 +272,8 @@ export const LIMITS = {
   /** Differences of each kind that are shown of each sink, and fields that are counted of each. */
   diffExamples: 5,
   diffFields: 256,
+  /** Bytes of outputs of records that were put back, or of such that were refused again, that are brought into order at a time. */
+  putBackSortedBytes: 128 * 1024 * 1024,
   /** How often a replay says how far it is, in milliseconds. */
   replayProgressMs: 500,
   /** How often a replay that only compares writes down how far it is, in milliseconds, and bytes of a value that it keeps there. */

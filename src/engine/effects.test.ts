@@ -110,6 +110,57 @@ async function runMap(
 describe("a stage that is tried again", () => {
   const RETRY = { onError: { retry: { times: 3, backoff: 100, factor: 2, most: 150 } } } as const;
 
+  test.each([
+    ["at once", (item: { v: number }) => item],
+    ["later", async (item: { v: number }) => item],
+  ])("is given the record as it came each time, whatever a try before made of it: %s", async (_, answer) => {
+    let calls = 0;
+    const { records, failed } = await runMap(
+      items(3),
+      (item) => {
+        const changed = item as { v: number };
+        changed.v += 10;
+        calls++;
+        if (calls <= 5) throw new Error("not yet");
+        return answer(changed);
+      },
+      RETRY,
+    );
+    expect(failed).toEqual([]);
+    expect(records).toEqual([{ v: 10 }, { v: 11 }, { v: 12 }]);
+  });
+
+  test("is given what the stage before answered, as it was", async () => {
+    const p = pipeline("p", { partitions: 1 });
+    const left = new Map<number, number>([[1, 2]]);
+    p.source<undefined>("in")
+      .map("a", (record) => ({ list: [(record as unknown as Item).v] }))
+      .filter("b", () => true)
+      .map(
+        "c",
+        ({ list }) => {
+          const [v = 0] = list;
+          list.push(v);
+          const fails = left.get(v) ?? 0;
+          left.set(v, fails - 1);
+          if (fails > 0) throw new Error("not yet");
+          return { list };
+        },
+        RETRY,
+      )
+      .sink("out");
+    const { stages } = await engineOf(p).process(inputs(items(3)), 100, new FakeOutside());
+    const { packed, failures } = stages[2] as StageRows;
+    const { bytes, lengths } = packed as Packed;
+    let end = 0;
+    const records = lengths.map((length) => {
+      end += length;
+      return decodeCanonical(bytes.subarray(end - length, end));
+    });
+    expect(failures).toEqual([]);
+    expect(records).toEqual([{ list: [0, 0] }, { list: [1, 1] }, { list: [2, 2] }]);
+  });
+
   test("calls its function again for the record alone, after waits, and order stays", async () => {
     const calls: number[] = [];
     const left = new Map([

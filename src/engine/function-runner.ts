@@ -11,6 +11,8 @@ import type { StageOutput } from "./stage-output.ts";
 export interface FunctionInput {
   readonly count: number;
   readonly records: readonly unknown[];
+  /** A row's record as it came, for another call: the one before may have changed it. */
+  recordAgain(row: number): unknown;
   /** Rows at which the stage fails because too much comes out of the segment's input that they descend from. */
   readonly refused: ReadonlySet<number> | undefined;
   readonly effects: StageEffects;
@@ -125,7 +127,7 @@ class WaitingRows {
   }
 
   #start(row: number): Settled | Promise<Settled> {
-    const call = this.#call(row, this.#input.contextOf(row));
+    const call = this.#call(row, this.#input.contextOf(row), this.#input.records[row]);
     const { retry } = this.#definition;
     if ("promise" in call || call.ctx[ANSWERED]() !== undefined) return this.#settle(row, call);
     if ("value" in call) return call;
@@ -133,13 +135,13 @@ class WaitingRows {
     return { error: call.error, attempts: 1 };
   }
 
-  #call(row: number, ctx: RowContext): Call {
+  #call(row: number, ctx: RowContext, record: unknown): Call {
     const { kind, fn } = this.#definition;
-    const { records, refused } = this.#input;
+    const { refused } = this.#input;
     try {
       this.#input.enter(row);
       if (refused?.has(row)) throw tooManyOutputs();
-      const answer: unknown = fn(records[row], ctx);
+      const answer: unknown = fn(record, ctx);
       return isThenable(answer) ? { ctx, promise: answer } : kept(kind, ctx, answer);
     } catch (error) {
       return { ctx, error };
@@ -148,7 +150,7 @@ class WaitingRows {
 
   /** Never rejects: what keeps the batch from going on is told to its effects. */
   async #settle(row: number, begun: Call): Promise<Settled> {
-    const { contextOf, effects } = this.#input;
+    const { contextOf, recordAgain, effects } = this.#input;
     const { retry } = this.#definition;
     for (let call = begun, attempt = 1; ; attempt++) {
       const outcome = "promise" in call ? await settledOf(call.promise) : call;
@@ -169,7 +171,7 @@ class WaitingRows {
           return { error, attempts: attempt };
         }
       }
-      call = this.#call(row, contextOf(row, call.ctx));
+      call = this.#call(row, contextOf(row, call.ctx), recordAgain(row));
       this.#input.leave();
     }
   }

@@ -39,8 +39,12 @@ export function originName({ names }: Origins, origin: number): string {
  */
 export function rootName(pipeline: string, origins: Origins, origin: number, root: number): string {
   if (origin === RETRIED) return `${retryStream(pipeline)}@${root}`;
-  const name = origins.names[origin] as string;
-  return `${origin < origins.firing ? `firing_${pipeline}.${name}` : sourceStream(pipeline, name)}@${root}`;
+  return rootNamed(pipeline, origins.names[origin] as string, origin < origins.firing, root);
+}
+
+/** The address of a root, by the name of its source, or of the window or join that gave it. */
+export function rootNamed(pipeline: string, name: string, firing: boolean, root: number): string {
+  return `${firing ? `firing_${pipeline}.${name}` : sourceStream(pipeline, name)}@${root}`;
 }
 
 /**
@@ -61,4 +65,10 @@ export function originNamed(root: string, path: Path): string {
 export function originBefore(path: Path): string {
   const { end } = readIndexElement(path, readIndexElement(path, 0).end);
   return path.slice(end, path.indexOf("\0", end));
+}
+
+/** What was added to a {@link retriedPath} since the record came back. */
+export function pathSinceRetry(path: Path): Path {
+  const { end } = readIndexElement(path, readIndexElement(path, 0).end);
+  return path.slice(path.indexOf("\0", end) + 1);
 }

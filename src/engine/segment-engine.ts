@@ -262,7 +262,7 @@ export class SegmentEngine {
     };
     const input: OperatorInput = {
       count: inputs.count,
-      records: this.#recordsFor(at, batch, inputs, done),
+      records: this.#recordsFor(at, batch, inputs, done, again),
       enter: this.#entering(at, definition.name, first, origin),
       contextOf: (row) => new RowContext(scope, origin?.[row] ?? row, row),
     };
@@ -306,9 +306,14 @@ export class SegmentEngine {
       case "route": {
         const effects = again?.effects ?? this.#effectsOf(batch, planned, inputs, scope);
         const waiting = { ...scope, effects };
+        let decoder: ((row: number) => unknown) | undefined;
         const functionInput = {
           count: inputs.count,
           records: input.records,
+          recordAgain: (row: number) => {
+            decoder ??= this.#decoderFor(at, batch, inputs, done);
+            return decoder(row);
+          },
           refused: again?.refused,
           effects,
           enter: input.enter,
@@ -405,14 +410,27 @@ export class SegmentEngine {
 
   #recordsFor(
     at: number,
-    { rows, segment, firstReader }: Batch,
+    batch: Batch,
     inputs: StageRows,
     done: readonly StageRows[],
+    again: Again | undefined,
   ): readonly unknown[] {
-    const { decode, provenance } = this.#options;
-    if (provenance === "off" || at === firstReader) return inputs.records;
+    const { provenance } = this.#options;
+    if (provenance === "off" || (at === batch.firstReader && again === undefined)) return inputs.records;
     // Few records come too late; they are decoded one by one.
-    if (segment.stages[at]?.definition.kind === "late") return [];
+    if (batch.segment.stages[at]?.definition.kind === "late") return [];
+    const decoder = this.#decoderFor(at, batch, inputs, done);
+    return Array.from({ length: inputs.count }, (_, row) => decoder(row));
+  }
+
+  /** Gives a stage's inputs as they came to it, each time as a new object, where their bytes are there. */
+  #decoderFor(
+    at: number,
+    { rows, segment }: Batch,
+    inputs: StageRows,
+    done: readonly StageRows[],
+  ): (row: number) => unknown {
+    const { decode } = this.#options;
     const input = segment.stages[at]?.input ?? SEGMENT_INPUT;
     const owner = recordsOf(segment, input);
     const rowsThere = rowsInStored(
@@ -420,11 +438,9 @@ export class SegmentEngine {
       (stage) => done[stage]?.parent,
       (stage) => segment.stages[stage]?.input ?? SEGMENT_INPUT,
     );
-    if (owner === SEGMENT_INPUT) {
-      return Array.from({ length: inputs.count }, (_, row) => this.#recordOf(rows, rowsThere?.[row] ?? row));
-    }
+    if (owner === SEGMENT_INPUT) return (row) => this.#recordOf(rows, rowsThere?.[row] ?? row);
     const packed = done[owner]?.packed;
-    if (packed === undefined) return inputs.records;
+    if (packed === undefined) return (row) => inputs.records[row];
     const { bytes, lengths } = packed;
     const ends: number[] = [];
     let end = 0;
@@ -432,10 +448,10 @@ export class SegmentEngine {
       end += length;
       ends.push(end);
     }
-    return Array.from({ length: inputs.count }, (_, row) => {
+    return (row) => {
       const there = rowsThere?.[row] ?? row;
       return decode(bytes, (ends[there] as number) - (lengths[there] as number), ends[there] as number);
-    });
+    };
   }
 
   /** A record of its own of an input. */

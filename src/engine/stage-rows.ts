@@ -1,4 +1,4 @@
-import { decodeRuns } from "../core/columns.ts";
+import { decodeParents } from "../core/columns.ts";
 import type { StepsRecorded } from "../core/events.ts";
 import { SEGMENT_INPUT } from "../pipeline/plan.ts";
 
@@ -8,6 +8,5 @@ export function inputsOfRows(event: StepsRecorded, stage: number): readonly numb
   if (columns === undefined) return Array.from({ length: event.count }, (_, row) => row);
   const ahead = inputsOfRows(event, columns.input);
   if (columns.results === undefined) return ahead;
-  const results = decodeRuns(columns.results, ahead.length);
-  return results.flatMap((count, row) => new Array<number>(count).fill(ahead[row] as number));
+  return decodeParents(columns.results, ahead.length).map((row) => ahead[row] as number);
 }

@@ -1,4 +1,4 @@
-import { decodeByteTexts, decodeRuns } from "../core/columns.ts";
+import { decodeByteTexts, decodeParents } from "../core/columns.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import type { OutletColumns, StageColumns, StepsRecorded } from "../core/events.ts";
 import { indexElement, type Path, ROOT_PATH } from "../core/path.ts";
@@ -159,10 +159,7 @@ export class StepShape {
 }
 
 function rowsOf(results: Uint8Array, inputs: number): RowsOfStage {
-  const parent: number[] = [];
-  for (const [row, count] of decodeRuns(results, inputs).entries()) {
-    for (let k = 0; k < count; k++) parent.push(row);
-  }
+  const parent = decodeParents(results, inputs);
   return { count: parent.length, parent };
 }
 

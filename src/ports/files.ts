@@ -119,6 +119,10 @@ export interface Files {
   openGrowing(path: string, format?: InputFormat): Promise<GrowingFile>;
   /** Whether there is anything at `path`, or may be, where that cannot be looked at. */
   isThere(path: string): Promise<boolean>;
+  /**
+   * Which file `path` stands for, there or not: the same text for all paths that lead to one, over links of whatever kind.
+   */
+  fileAt(path: string): Promise<string>;
   /** Which file there is at `path` now: see {@link GrowingFile.identity}. `undefined`: none, or not a regular one. */
   identify(path: string): Promise<string | undefined>;
   /**
@@ -128,6 +132,13 @@ export interface Files {
   filesIn(path: string): Promise<readonly FoundFile[] | undefined>;
   /** Opens a file for writing, made if it is missing; its folder has to exist. Throws `OutputFailed`. */
   openOutput(path: string): Promise<OutputFile>;
+  /**
+   * Gives a file that is written and closed its name, under which whoever looks finds it whole or not at all; durable
+   * when it resolves. Throws `OutputFailed`.
+   */
+  nameOutput(from: string, to: string): Promise<void>;
+  /** Deletes a file, if it is there. Throws `OutputFailed`. */
+  deleteOutput(path: string): Promise<void>;
   /** Whether there is a file at `path` with at least one byte. */
   hasContent(path: string): Promise<boolean>;
   /** Writes to standard output; resolves when it was taken. Throws `OutputFailed` when it is closed. */

@@ -48,6 +48,44 @@ describe("what a source's functions may answer", () => {
     expect(() => given({ eventTime: () => time }, {})).toThrow(/not a time/);
   });
 
+  const revoked = () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    return proxy;
+  };
+  test.each([
+    ["nothing", () => undefined, "the source's schema answered nothing, and not { value } or { issues }"],
+    ["a number", () => 5, "the source's schema answered number, and not"],
+    ["a promise of null", async () => null, "the source's schema answered object, and not"],
+    ["what cannot be read", revoked, "the source's schema failed: "],
+    ["issues that are none", () => ({ issues: 5 }), "the source's schema failed: "],
+    [
+      "a promise of what cannot be read",
+      async () => ({
+        get issues() {
+          throw revoked();
+        },
+      }),
+      "the source's schema failed: ",
+    ],
+    [
+      "what it throws",
+      () => {
+        throw revoked();
+      },
+      "the source's schema failed: an object was thrown, not an Error",
+    ],
+    [
+      "what it rejects with",
+      () => Promise.reject(new Error("no table")),
+      "the source's schema failed: no table",
+    ],
+  ])("no schema that answers %s", async (_, validate, message) => {
+    const schema = { "~standard": { version: 1, vendor: "test", validate } };
+    const error = await (async () => given({ schema }, {}))().catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: "BadInput", message: expect.stringContaining(message), where: "$" });
+  });
+
   test("no key that is an object, and what a function throws", () => {
     expect(() => given({ key: () => ({}) }, {})).toThrow(/key function answered object/);
     expect(() =>

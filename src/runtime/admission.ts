@@ -1,8 +1,9 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { HeadwaterError } from "../core/errors.ts";
 import { parseIsoTime } from "../core/iso-time.ts";
 import { LIMITS } from "../core/limits.ts";
 import { checkKey } from "../engine/operators.ts";
-import { answered } from "../engine/promises.ts";
+import { answered, isThenable } from "../engine/promises.ts";
 import { messageOf } from "../engine/thrown.ts";
 import type { Key, SourceDefinition } from "../pipeline/definition.ts";
 import { describeIssues } from "../pipeline/schema-issues.ts";
@@ -28,16 +29,49 @@ function reject(message: string, where: string, hint?: string): HeadwaterError {
 export function admit(source: SourceDefinition, record: IntakeRecord): Admitted | Promise<Admitted> {
   if (record.problem !== undefined) throw reject(record.problem.message, record.problem.field ?? "$");
   if (source.schema === undefined) return describe(source, record.value);
-  const result = source.schema["~standard"].validate(record.value);
-  return result instanceof Promise ? result.then((done) => valid(source, done)) : valid(source, result);
+  const result = withSchema(() => {
+    const answer: unknown = source.schema?.["~standard"].validate(record.value);
+    return isThenable(answer) ? Promise.resolve(answer) : validated(answer);
+  });
+  if (!(result instanceof Promise)) return describe(source, mustBeValid(result));
+  return result.then(
+    (answer) => describe(source, mustBeValid(withSchema(() => validated(answer)))),
+    (error: unknown) => {
+      throw schemaFailed(error);
+    },
+  );
 }
 
-type Validated = Awaited<ReturnType<NonNullable<SourceDefinition["schema"]>["~standard"]["validate"]>>;
+type Validated = { readonly value: unknown } | { readonly message: string; readonly path: string };
 
-function valid(source: SourceDefinition, result: Validated): Admitted {
-  if (result.issues === undefined) return describe(source, result.value);
-  const { message, path } = describeIssues(result.issues);
-  throw reject(message, path);
+/** What a schema has answered, read once: it may be anything. */
+function validated(answer: unknown): Validated {
+  if (typeof answer !== "object" || answer === null) {
+    const what = answer === undefined ? "nothing" : typeof answer;
+    return { message: `the source's schema answered ${what}, and not { value } or { issues }`, path: "$" };
+  }
+  const { issues, value } = answer as {
+    readonly issues?: readonly StandardSchemaV1.Issue[];
+    value?: unknown;
+  };
+  return issues === undefined ? { value } : describeIssues(issues);
+}
+
+function mustBeValid(result: Validated): unknown {
+  if ("value" in result) return result.value;
+  throw reject(result.message, result.path);
+}
+
+function withSchema<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw schemaFailed(error);
+  }
+}
+
+function schemaFailed(error: unknown): HeadwaterError {
+  return reject(`the source's schema failed: ${messageOf(error)}`, "$");
 }
 
 function describe(source: SourceDefinition, value: unknown): Admitted {

@@ -39,16 +39,7 @@ export class DeploymentHistory {
     bundler: Bundler,
     pipeline: string,
   ): Promise<DeploymentHistory | undefined> {
-    const stream = pipelineStream(pipeline);
-    if ((await log.streamInfo(stream)) === undefined) return undefined;
-    const deployments: PipelineDeployed[] = [];
-    const runtimes = new Map<number, DeployedRuntime[]>();
-    for await (const recorded of log.read(stream)) {
-      const { type, data } = decodeEvent(recorded);
-      if (type === "PipelineDeployed") deployments.push(data);
-      if (type !== "PipelineDeployed" && type !== "RuntimeChanged") continue;
-      runtimes.set(data.version, [...(runtimes.get(data.version) ?? []), data.runtime]);
-    }
+    const { deployments, runtimes } = await versionsIn(log, pipeline);
     if (deployments.length === 0) return undefined;
     return new DeploymentHistory(log, bundler, pipeline, deployments, runtimes);
   }
@@ -112,6 +103,31 @@ export class DeploymentHistory {
     const plan = planPipeline(definitionOf(exported, bundle.module), overridesOf(deployed.parameters));
     return forkedPlan(plan, this.pipeline, deployed.fork);
   }
+}
+
+/** All versions of a pipeline in a log, the first first. */
+export async function deploymentsOf(log: EventLog, pipeline: string): Promise<readonly PipelineDeployed[]> {
+  return (await versionsIn(log, pipeline)).deployments;
+}
+
+interface Versions {
+  readonly deployments: readonly PipelineDeployed[];
+  /** Of each version what it ran in, one after the other. */
+  readonly runtimes: ReadonlyMap<number, readonly DeployedRuntime[]>;
+}
+
+async function versionsIn(log: EventLog, pipeline: string): Promise<Versions> {
+  const stream = pipelineStream(pipeline);
+  const deployments: PipelineDeployed[] = [];
+  const runtimes = new Map<number, DeployedRuntime[]>();
+  if ((await log.streamInfo(stream)) === undefined) return { deployments, runtimes };
+  for await (const recorded of log.read(stream)) {
+    const { type, data } = decodeEvent(recorded);
+    if (type === "PipelineDeployed") deployments.push(data);
+    if (type !== "PipelineDeployed" && type !== "RuntimeChanged") continue;
+    runtimes.set(data.version, [...(runtimes.get(data.version) ?? []), data.runtime]);
+  }
+  return { deployments, runtimes };
 }
 
 /**

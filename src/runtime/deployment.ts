@@ -1,4 +1,5 @@
 import { encodeCanonical } from "../core/canonical.ts";
+import { deploymentIdentity } from "../core/deployment-identity.ts";
 import { equalBytes, sha256, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
@@ -61,17 +62,19 @@ export function describeDeployment(candidate: DeploymentCandidate): Content {
   }));
   const sinks = plan.definition.sinks.map(({ name, input }) => ({ name, input }));
   const parameters = parametersOf(plan.definition);
-  const identity = [code ?? null, sources, stages, sinks, partitions, parameters, provenance];
-  return {
-    deployment: sha256(encodeCanonical(identity)),
+  const content = {
     ...(code !== undefined && { code }),
-    ...(bundle !== undefined && { module: bundle.module }),
     partitions,
     sources,
     stages,
     sinks,
     parameters,
     provenance,
+  };
+  return {
+    deployment: deploymentIdentity(content),
+    ...content,
+    ...(bundle !== undefined && { module: bundle.module }),
     runtime,
     ...(fork !== undefined && { fork }),
   };

@@ -1,37 +1,24 @@
 import type { WorkerInput } from "../../actors/worker.ts";
-import { Arena } from "../core/arena.ts";
-import { encodeDeltas, encodeTexts } from "../core/columns.ts";
-import { sha256 } from "../core/digest.ts";
-import { describeThrown, HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { encodeDeltas } from "../core/columns.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { DoorClaimed, InputProgress, RecordsAccepted } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import { ORDINAL_MOST, OrdinalClock, THROUGH_NOTHING } from "../core/ordinal.ts";
-import { partitionOfKey } from "../core/partition.ts";
+import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { retryStream, sourceStream } from "../core/streams.ts";
-import { encodeWatermarks } from "../core/watermark.ts";
-import { EventTime, type EventTimePlace } from "../engine/event-time.ts";
-import { NO_BYTES } from "../engine/rows.ts";
-import { sectionsOf } from "../engine/steps-encoder.ts";
-import { acceptedBlocks, type StoredBlocks } from "../engine/stored-blocks.ts";
-import { CAPTURE_ENDS } from "../pipeline/capture.ts";
 import type { SourceDefinition } from "../pipeline/definition.ts";
-import { type Admitted, admit } from "./admission.ts";
+import { DoorBatches } from "./door-batches.ts";
 import { type DoorPlace, readDoorPlace, readHorizon } from "./door-place.ts";
-import { DuplicateHorizon } from "./duplicates.ts";
 import type { HostContext } from "./host-context.ts";
-import { type Intake, type IntakeStep, isRefusedAlready } from "./intake.ts";
-import type { IntakeOutcome, IntakeRecord } from "./intake-record.ts";
-import { OpenBatch } from "./open-batch.ts";
-import { claimPieces, otherInputs } from "./other-inputs.ts";
+import type { Intake, IntakeStep } from "./intake.ts";
+import type { OpenBatch } from "./open-batch.ts";
+import { claimPieces, OtherInputs, otherInputs } from "./other-inputs.ts";
 import { payloadDrafts, rejectedDrafts } from "./payload.ts";
 import { PullAhead } from "./pull-ahead.ts";
-import { loadRejected, readableValue } from "./rejected-records.ts";
+import { loadRejected } from "./rejected-records.ts";
 import { RetryReader } from "./retry-reader.ts";
 import { readUnlessGone } from "./seek.ts";
-import { UnitLog } from "./unit-log.ts";
-
-const NOTHING_KNOWN: EventTimePlace = { maxTime: undefined, ahead: undefined, watermark: undefined };
+import { type BesidePlaces, type UnitAppend, UnitLog } from "./unit-log.ts";
 
 export interface DoorOptions {
   readonly source: SourceDefinition;
@@ -48,6 +35,14 @@ export interface DoorOptions {
   onTimeAhead(where: string, time: number): void;
 }
 
+/** An event that is prepared, and what follows when it is in the log. */
+interface Prepared {
+  readonly append: UnitAppend;
+  /** Of its records in canonical form. */
+  readonly bytes: number;
+  done(): void;
+}
+
 /**
  * Takes a source's records in: validates them, finds duplicates, gives them ordinals and partitions, and appends
  * them in batches. A record is accepted when its event is durable.
@@ -57,23 +52,21 @@ export class DoorWorker {
   readonly #order: WorkerInput;
   readonly #options: DoorOptions;
   readonly #stream: string;
-  readonly #arena = new Arena();
   readonly #stop = new AbortController();
-  #horizon = new DuplicateHorizon(LIMITS.duplicateHorizonIds);
   #log: UnitLog | undefined;
   #place: DoorPlace | undefined;
-  #clock = new OrdinalClock(THROUGH_NOTHING);
-  #eventTime: EventTime;
+  #batches: DoorBatches | undefined;
   #input: InputProgress | undefined;
   /** The other inputs that are known, and the epoch in which they were all said. */
-  #others: readonly InputProgress[] = [];
+  #others = new OtherInputs();
   #listedIn = 0;
   /** When the last claim was made, by the monotonic clock in milliseconds, and the N that was next. */
   #claimedAt = 0;
   #claimedNext = 0;
-  /** When a record was last taken, by the monotonic clock. */
-  #lastTakenAt: number;
-  #batch = new OpenBatch();
+  /** Events of inputs that were left or turned to: they are appended together, before whatever else is. */
+  #waiting: Prepared[] = [];
+  /** Since when the first of them waits, by the monotonic clock. */
+  #waitingSince = 0;
   /** The append that is under way, or was last; whoever awaits it hears of its failure. */
   #appending: Promise<void> = Promise.resolve();
   #failed = false;
@@ -82,17 +75,12 @@ export class DoorWorker {
   #putBack = THROUGH_NOTHING;
   /** Its intake has ended, and it has said so. */
   #ended = false;
-  /** Ordinals come with the records: what has none takes the least that is free. */
-  #injected: boolean;
 
   constructor(context: HostContext, order: WorkerInput, options: DoorOptions) {
     this.#context = context;
     this.#order = order;
     this.#options = options;
     this.#stream = sourceStream(context.plan.definition.name, options.source.name);
-    this.#eventTime = new EventTime(options.source.watermark, NOTHING_KNOWN);
-    this.#lastTakenAt = context.clock.monotonic();
-    this.#injected = options.intake.givesOrdinals ?? false;
   }
 
   async claim(): Promise<void> {
@@ -102,15 +90,16 @@ export class DoorWorker {
     place.epoch++;
     place.through = Math.max(place.through, deployedFrom - 1);
     this.#place = place;
-    this.#clock = new OrdinalClock(place.through);
-    this.#eventTime = new EventTime(this.#options.source.watermark, place.eventTime);
+    this.#batches = new DoorBatches(this.#context, place, { ...this.#options, stream: this.#stream });
     const { intake } = this.#options;
     const { input, inputs = [], taken } = await intake.locate(place.inputs);
-    this.#others = otherInputs(place.inputs, inputs, input);
+    this.#others = new OtherInputs();
+    this.#others.turnTo(input, [...place.inputs, ...inputs]);
     this.#input = input;
     if (taken > 0) this.#options.onResumed(intake.name, taken);
     await probe?.("door-claim:before");
-    await this.#claimAll(place.listedIn ?? place.epoch);
+    this.#claimAll(place.listedIn ?? place.epoch);
+    await this.#commit();
     // Nothing of the door before can come into the log from here on.
     await this.#settleUnderWay();
     await probe?.("door-claim:after");
@@ -131,23 +120,23 @@ export class DoorWorker {
    * Says all that is known of inputs, in one claim where that has room in it. `listedIn`: where all was said before,
    * which counts until all is said anew.
    */
-  async #claimAll(listedIn: number): Promise<void> {
+  #claimAll(listedIn: number): void {
     const place = this.#claimed();
-    const pieces = claimPieces(this.#others);
+    const pieces = claimPieces(this.#others.all);
     const first = place.epoch;
     for (const [index, inputs] of pieces.entries()) {
       if (index > 0) place.epoch++;
       const isLast = index === pieces.length - 1;
-      if (pieces.length === 1) await this.#appendClaim({ inputs });
-      else await this.#appendClaim({ inputs, inputsSince: isLast ? first : listedIn });
+      if (pieces.length === 1) this.#prepareClaim({ inputs });
+      else this.#prepareClaim({ inputs, inputsSince: isLast ? first : listedIn });
     }
     this.#listedIn = first;
   }
 
-  async #appendClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): Promise<void> {
+  #prepareClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): void {
     const { clock, process, deployment } = this.#context;
     const place = this.#claimed();
-    await this.#unitLog().append("DoorClaimed", () => ({
+    const claim: DoorClaimed = {
       v: 2,
       wall: clock.now(),
       epoch: place.epoch,
@@ -157,32 +146,56 @@ export class DoorWorker {
       deployment,
       first: place.next,
       through: place.through,
-      ...this.#timeColumns(),
+      ...this.#filling().timeColumns(),
       ...(place.retry > 0 && { retry: place.retry }),
       ...inputs,
       ...(this.#input !== undefined && { input: this.#input }),
-    }));
+    };
+    this.#waits({ append: { type: "DoorClaimed", make: () => claim }, bytes: 0, done: () => {} });
+  }
+
+  /** It is appended with what follows, or soon. */
+  #waits(prepared: Prepared): void {
+    if (this.#waiting.length === 0) this.#waitingSince = this.#context.clock.monotonic();
+    this.#waiting.push(prepared);
+  }
+
+  /** Appends what waits, and then `more`. Nothing else may be under way. */
+  async #commit(...more: readonly Prepared[]): Promise<void> {
+    const all = [...this.#waiting.splice(0), ...more];
+    if (all.length === 0) return;
+    const { probe } = this.#context;
+    const log = this.#unitLog();
+    if (probe === undefined) await log.appendAll(all.map(({ append }) => append));
+    else {
+      for (const { append } of all) {
+        const isClaim = append.type === "DoorClaimed";
+        await log.appendAll([append], isClaim ? undefined : (point) => probe(`door:${point}`));
+      }
+    }
+    for (const { done } of all) done();
   }
 
   /** All that is known of the source's inputs; the one that is read comes last. */
   #known(): readonly InputProgress[] {
-    return this.#input === undefined ? this.#others : [...this.#others, this.#input];
+    return this.#input === undefined ? this.#others.all : [...this.#others.all, this.#input];
   }
 
   /** `more` are known from here on, and records are of `input`: says so in a claim of its own. */
   async #turnTo(input: InputProgress | undefined, more: readonly InputProgress[]): Promise<void> {
     await this.#appending;
     const place = this.#claimed();
-    this.#others = otherInputs(this.#others, more, input);
+    this.#others.turnTo(input, more);
     this.#input = input;
-    const claims = Math.max(LIMITS.claimsPerListing, this.#others.length / LIMITS.inputsPerClaim);
+    const claims = Math.max(LIMITS.claimsPerListing, this.#others.size / LIMITS.inputsPerClaim);
     if (place.epoch + 1 - this.#listedIn >= claims) {
       place.epoch++;
-      return this.#claimAll(this.#listedIn);
-    }
-    for (const inputs of claimPieces(otherInputs([], more, input))) {
-      place.epoch++;
-      await this.#appendClaim({ inputs, inputsSince: this.#listedIn });
+      this.#claimAll(this.#listedIn);
+    } else {
+      for (const inputs of claimPieces(otherInputs(more, input))) {
+        place.epoch++;
+        this.#prepareClaim({ inputs, inputsSince: this.#listedIn });
+      }
     }
   }
 
@@ -200,14 +213,15 @@ export class DoorWorker {
     const place = this.#claimed();
     this.#claimedNext = place.next;
     place.epoch++;
-    await this.#claimAll(this.#listedIn);
+    this.#claimAll(this.#listedIn);
+    await this.#commit();
   }
 
   /** Brings back which ids were taken before. */
   async restore(): Promise<void> {
     const place = this.#claimed();
     if (this.#options.source.id !== undefined)
-      this.#horizon = await readHorizon(this.#context.log, this.#stream);
+      this.#filling().horizon = await readHorizon(this.#context.log, this.#stream);
     this.#context.board.reportDoor(this.#order.unit, place.through);
   }
 
@@ -230,11 +244,11 @@ export class DoorWorker {
     const { intake, closing } = this.#options;
     const taking = AbortSignal.any([signal, closing]);
     const { board, clock } = this.#context;
-    this.#injected = intake.givesOrdinals ?? false;
+    this.#filling().injected = intake.givesOrdinals ?? false;
     this.#claimedAt = clock.monotonic();
     this.#claimedNext = this.#claimed().next;
     const steps = new PullAhead(
-      intake.steps(this.#input, () => this.#known(), taking),
+      intake.steps(this.#input, { all: () => this.#known(), latest: () => this.#input }, taking),
       clock,
     );
     taking.addEventListener("abort", () => steps.interrupt(), { once: true });
@@ -271,14 +285,19 @@ export class DoorWorker {
     await this.#keepUp(signal, taking);
   }
 
-  /** What was read of an input becomes durable before the intake looks for the next one. */
+  /** What was read of an input is known before the intake looks for the next one, and in the log before anything of that. */
   async #leave(final: boolean, signal: AbortSignal): Promise<void> {
-    await this.#flush(signal);
+    await this.#appending;
+    if (!this.#filling().empty) this.#waits(this.#prepare("RecordsAccepted"));
     if (final && this.#input !== undefined) this.#input = { ...this.#input, ended: true };
+    const bytes = this.#waiting.reduce((sum, waits) => sum + waits.bytes, 0);
+    if (this.#waiting.length >= LIMITS.doorEventsWaiting || bytes >= LIMITS.batchBytes)
+      await this.#flush(signal);
   }
 
   /** Takes records in until there are no more, or `signal` aborts. */
   async #takeIn(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
+    const batches = this.#filling();
     while (!signal.aborted) {
       if (this.#failed) await this.#appending;
       const next = await steps.next(this.#patienceMs());
@@ -289,17 +308,17 @@ export class DoorWorker {
         await this.#turnTo(next.value.input, this.#input === undefined ? [] : [this.#input]);
       if (next?.value.kind === "found") await this.#turnTo(this.#input, next.value.inputs);
       for (const record of next?.value.kind === "records" ? next.value.records : []) {
-        this.#injected ||= record.ordinal !== undefined;
-        await this.#take(record);
-        if (this.#full()) await this.#flushAhead(steps, signal);
+        batches.injected ||= record.ordinal !== undefined;
+        await batches.take(record, this.#input);
+        if (batches.full) await this.#flushAhead(steps, signal);
         if (signal.aborted && !this.#mustTake) break;
       }
-      if (this.#overdue()) await this.#flush(signal);
+      if (this.#dueInMs() === 0) await this.#flush(signal);
       // Ordinals from outside are not to be overtaken by those, and promises, of this door's own.
-      if (this.#injected) continue;
+      if (batches.injected) continue;
       if (next === undefined && this.#hasPeers) await this.#raiseToOthers();
       if (next === undefined && this.#idleInMs() <= 0) await this.#becomeIdle();
-      if (this.#batch.empty) await this.#takeRetries(signal);
+      if (batches.empty) await this.#takeRetries(signal);
       await this.#claimAnew(signal);
     }
     if (this.#mustTake) await this.#takeGiven(steps, signal);
@@ -315,9 +334,10 @@ export class DoorWorker {
   async #takeGiven(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
     const given = await steps.given();
     if (given === undefined || given.done || given.value.kind !== "records") return;
+    const batches = this.#filling();
     for (const record of given.value.records) {
-      await this.#take(record);
-      if (this.#full()) await this.#flushAhead(steps, signal);
+      await batches.take(record, this.#input);
+      if (batches.full) await this.#flushAhead(steps, signal);
     }
   }
 
@@ -327,16 +347,16 @@ export class DoorWorker {
     if (retries === undefined) return false;
     if (retries.items.length > 0) await this.#appending;
     const { board, log, batchRecords } = this.#context;
+    const batches = this.#filling();
     let some = false;
     while (retries.items.length > 0 && !signal.aborted) {
       const items = retries.items.slice(0, batchRecords);
-      const batch = this.#batch;
-      batch.retried = { rows: [], items: [] };
+      batches.takeRetried();
       let taken = 0;
       for await (const record of loadRejected(log, this.#stream, items)) {
-        await this.#take(record);
+        await batches.take(record, this.#input);
         taken++;
-        if (this.#full()) break;
+        if (batches.full) break;
       }
       this.#claimed().retry = (items[taken - 1]?.item ?? -1) + 1;
       await this.#appendNow("RecordsAccepted");
@@ -356,7 +376,7 @@ export class DoorWorker {
       const changed = this.#context.board.changed(signal);
       const back = await this.#takeRetries(taking);
       // What comes with ordinals of its own in another run must not be below what was promised in this one.
-      const goesOn = this.#injected && taking.aborted && !this.#ended;
+      const goesOn = this.#filling().injected && taking.aborted && !this.#ended;
       if (!goesOn) await this.#raiseToOthers(back);
       await changed;
     }
@@ -369,42 +389,46 @@ export class DoorWorker {
   async #raiseToOthers(back = false): Promise<void> {
     const { board, plan } = this.#context;
     const { doorsThrough: others, putBack } = board;
+    const { clock, eventTime, empty } = this.#filling();
     const anew = putBack > this.#putBack;
-    if ((others <= this.#clock.floor && !anew && !back) || !this.#batch.empty) return;
-    this.#clock.raise(others);
+    if ((others <= clock.floor && !anew && !back) || !empty) return;
+    clock.raise(others);
     if (anew && plan.segments.some((segment) => segment.watched)) {
-      this.#clock.raise(this.#clock.floor + 1);
-      this.#eventTime.resume(this.#clock.floor);
+      clock.raise(clock.floor + 1);
+      eventTime.resume(clock.floor);
     }
     this.#putBack = putBack;
     if ((anew || back) && this.#ended) this.#endTime();
-    if (this.#clock.floor > this.#claimed().through) await this.#appendNow("RecordsAccepted");
+    if (clock.floor > this.#claimed().through) await this.#appendNow("RecordsAccepted");
   }
 
   /** Says that others need not wait for this source's event time. */
   async #becomeIdle(): Promise<void> {
-    const ordinal = this.#clock.peek(this.#context.clock.now());
-    this.#clock.raise(ordinal);
-    this.#eventTime.becomeIdle(ordinal);
+    const { clock, eventTime } = this.#filling();
+    const ordinal = clock.peek(this.#context.clock.now());
+    clock.raise(ordinal);
+    eventTime.becomeIdle(ordinal);
     await this.#appendNow("RecordsAccepted");
   }
 
   /** How long until the source counts as idle; ∞ if it never does, or does already. */
   #idleInMs(): number {
     const { idleAfterMs } = this.#options.source.watermark;
-    const status = this.#eventTime.place.watermark?.watermark.status;
-    if (idleAfterMs === undefined || status === "idle" || status === "ended" || !this.#batch.empty) {
+    const { eventTime, empty, lastTakenAt } = this.#filling();
+    const status = eventTime.place.watermark?.watermark.status;
+    if (idleAfterMs === undefined || status === "idle" || status === "ended" || !empty) {
       return Number.POSITIVE_INFINITY;
     }
-    return this.#lastTakenAt + idleAfterMs - this.#context.clock.monotonic();
+    return lastTakenAt + idleAfterMs - this.#context.clock.monotonic();
   }
 
   /** The end of an input has a place of its own in the order of records, so that it can close windows. */
   #endTime(): void {
     const { keepOpen, plan } = this.#context;
     if (keepOpen || !plan.segments.some((segment) => segment.watched)) return;
-    this.#clock.raise(this.#clock.floor + 1);
-    this.#eventTime.end(this.#clock.floor);
+    const { clock, eventTime } = this.#filling();
+    clock.raise(clock.floor + 1);
+    eventTime.end(clock.floor);
   }
 
   /** Whether others have to know how far this one is. */
@@ -414,159 +438,28 @@ export class DoorWorker {
 
   /** How long the next record may take before something has to be done without it; `undefined`: for ever. */
   #patienceMs(): number | undefined {
-    const { clock, tickMs } = this.#context;
-    if (!this.#batch.empty) return Math.max(0, this.#batch.openedAt + tickMs - clock.monotonic());
-    if (this.#injected) return undefined;
-    const wait = Math.min(this.#hasPeers ? tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
+    const batches = this.#filling();
+    const due = this.#dueInMs();
+    if (due !== undefined) return due;
+    if (batches.injected) return undefined;
+    const wait = Math.min(this.#hasPeers ? this.#context.tickMs : Number.POSITIVE_INFINITY, this.#idleInMs());
     return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
   }
 
-  #overdue(): boolean {
+  /** How long until what is to be appended has waited long enough; `undefined`: there is nothing. */
+  #dueInMs(): number | undefined {
     const { clock, tickMs } = this.#context;
-    return !this.#batch.empty && clock.monotonic() - this.#batch.openedAt >= tickMs;
-  }
-
-  #full(): boolean {
-    return (
-      this.#batch.ordinals.length >= this.#context.batchRecords ||
-      this.#batch.rejected.length >= this.#context.batchRecords ||
-      this.#arena.all().length >= LIMITS.batchBytes ||
-      this.#batch.idChars >= LIMITS.batchIdChars ||
-      this.#batch.read >= LIMITS.batchRecordsMost
-    );
-  }
-
-  async #take(record: IntakeRecord): Promise<void> {
-    const batch = this.#batch;
-    const { totals } = this.#context.board;
-    if (record.retried === undefined && isRefusedAlready(record, this.#input)) return;
-    const endBefore = batch.end;
-    if (batch.read === 0) {
-      batch.openedAt = this.#context.clock.monotonic();
-      this.#lastTakenAt = batch.openedAt;
-    }
-    batch.read++;
-    if (record.retried === undefined) totals.read++;
-    if (record.end !== undefined) batch.end = record.end;
-    try {
-      const pending = admit(this.#options.source, record);
-      const admitted = pending instanceof Promise ? await pending : pending;
-      this.#accept(record, admitted);
-    } catch (error) {
-      this.#reject(record, error);
-      if (record.unfinished && record.frame !== undefined) {
-        batch.end = endBefore;
-        batch.unfinished = sha256(record.frame);
-      }
-    }
-  }
-
-  #accept(record: IntakeRecord, admitted: Admitted): void {
-    const batch = this.#batch;
-    const { id, time, key, value } = admitted;
-    if (id !== undefined && this.#horizon.has(id)) {
-      batch.duplicate++;
-      batch.settle.push(() => record.settle?.({ kind: "duplicate" }));
-      return;
-    }
-    const place = this.#claimed();
-    const n = place.next + batch.ordinals.length;
-    const { partitions } = this.#context.plan.definition;
-    const keyed = this.#options.source.key !== undefined;
-    // Whatever may refuse the record comes before anything is noted of it.
-    const partition = keyed ? partitionOfKey(key, partitions) : n % partitions;
-    const ordinal = this.#ordinalFor(record);
-    this.#arena.append(value);
-    if (record.retried !== undefined) {
-      batch.retried?.rows.push(batch.ordinals.length);
-      batch.retried?.items.push(record.retried.item);
-    }
-    if (id !== undefined) {
-      this.#horizon.add(id);
-      batch.ids.push(id);
-      batch.idChars += id.length;
-    }
-    this.#clock.raise(ordinal);
-    batch.ordinals.push(ordinal);
-    batch.partitions.push(partition);
-    if (time !== undefined) batch.times.push(time);
-    const first = this.#eventTime.place.ahead?.least;
-    const disbelief = this.#eventTime.accept(time, ordinal);
-    // The first record may be in an event before: what events say of a row must not depend on batches.
-    if (disbelief === "this") batch.ahead.push(batch.ordinals.length - 1);
-    if (disbelief !== undefined) {
-      const [of, ahead] = disbelief === "this" ? [n, time] : [n - 1, first];
-      batch.settle.push(() => this.#options.onTimeAhead(`${this.#stream}@${of}`, ahead ?? Number.NaN));
-    }
-    if (record.settle !== undefined) {
-      const { settle } = record;
-      batch.settle.push(() => settle({ kind: "accepted", address: `${this.#stream}@${n}` }));
-    }
-  }
-
-  #ordinalFor(record: IntakeRecord): number {
-    if (record.ordinal === undefined) {
-      // The clock would leave no room for those that come with the records.
-      if (this.#injected && record.retried !== undefined) return this.#clock.floor + 1;
-      return this.#clock.peek(this.#context.clock.now());
-    }
-    if (
-      record.ordinal > this.#clock.floor &&
-      record.ordinal <= ORDINAL_MOST &&
-      Number.isSafeInteger(record.ordinal)
-    ) {
-      return record.ordinal;
-    }
-    throw new HeadwaterError("BadInput", `the ordinal ${record.ordinal} is not above ${this.#clock.floor}`, {
-      where: "$",
-      hint: "Ordinals of a source have to rise.",
-    });
-  }
-
-  /** What an event says of event time. */
-  #timeColumns(): Pick<RecordsAccepted, "maxTime" | "ahead" | "watermark"> {
-    const { maxTime, ahead } = this.#eventTime.place;
-    const { steps } = this.#eventTime;
-    return {
-      ...(maxTime !== undefined && { maxTime }),
-      ...(ahead !== undefined && { ahead }),
-      ...(steps.length > 0 && { watermark: encodeWatermarks(steps) }),
-    };
-  }
-
-  #reject(record: IntakeRecord, thrown: unknown): void {
-    const error =
-      thrown instanceof HeadwaterError
-        ? thrown
-        : new HeadwaterError("BadInput", describeThrown(thrown), { where: "$" });
-    const frame = record.frame ?? new Uint8Array(0);
-    const cut = frame.length > LIMITS.rejectedFrameBytes;
-    const name = record.retried?.input ?? this.#options.intake.name;
-    const value = readableValue(record);
-    this.#batch.rejected.push({
-      input: name,
-      line: record.line,
-      code: error.code,
-      message: error.message.slice(0, LIMITS.reasonChars).toWellFormed(),
-      where: (error.where ?? "$").slice(0, LIMITS.reasonChars).toWellFormed(),
-      frame: cut ? frame.slice(0, LIMITS.rejectedFrameBytes) : frame,
-      ...(cut && { cut: true as const }),
-      ...(value !== undefined && { value }),
-      ...(record.retried !== undefined && { item: record.retried.item }),
-    });
-    const field = error.where === undefined || error.where === "$" ? "" : ` ${error.where}`;
-    const where = `${name}:${record.line}${field}`;
-    this.#batch.settle.push(() => {
-      this.#options.onRejected(where, error);
-      record.settle?.({ kind: "rejected", error } satisfies IntakeOutcome);
-    });
+    const since = this.#waiting.length > 0 ? this.#waitingSince : this.#filling().openedAt;
+    return since === undefined ? undefined : Math.max(0, since + tickMs - clock.monotonic());
   }
 
   /** Appends what has been read, if anything, and waits while too much is in flight. */
   async #flush(signal: AbortSignal): Promise<void> {
     await this.#appending;
-    if (this.#batch.empty) return;
-    await this.#append("RecordsAccepted");
+    const { empty } = this.#filling();
+    if (empty && this.#waiting.length === 0) return;
+    if (empty) await this.#commit();
+    else await this.#append("RecordsAccepted");
     await this.#waitForRoom(signal);
   }
 
@@ -591,35 +484,23 @@ export class DoorWorker {
 
   /** Nothing else may be under way. The next batch can be filled at once; this one is accepted when it resolves. */
   async #append(type: "RecordsAccepted" | "InputEnded"): Promise<void> {
-    const { clock, deployment, board, probe, provenance } = this.#context;
+    await this.#commit(this.#prepare(type));
+  }
+
+  /** The event of what was read since the last one. The next batch can be filled at once. */
+  #prepare(type: "RecordsAccepted" | "InputEnded"): Prepared {
+    const { clock, deployment, board } = this.#context;
     const place = this.#claimed();
-    const batch = this.#batch;
     const wall = clock.now();
+    const through = this.#filling().clock.floor;
+    const { batch, columns, stored, bytes } = this.#filling().close();
     const count = batch.ordinals.length;
-    const through = this.#clock.floor;
     const { retried } = batch;
     if (this.#input !== undefined && retried === undefined)
       this.#input = this.#advance(this.#input, batch, type === "InputEnded");
-    const columns: Partial<RecordsAccepted> =
-      count === 0
-        ? {}
-        : {
-            ordinals: encodeDeltas(batch.ordinals),
-            ...(provenance === "full" && { digests: this.#arena.digests() }),
-            ...(this.#context.plan.definition.partitions > 1 && { sections: sectionsOf(batch.partitions) }),
-            ...(batch.times.length > 0 && { times: encodeDeltas(batch.times) }),
-            ...(batch.ahead.length > 0 && { aheadRows: encodeDeltas(batch.ahead) }),
-            ...(batch.ids.length > 0 && { ids: encodeTexts(batch.ids) }),
-          };
-    const time = this.#timeColumns();
-    const stored = this.#stored(count);
-    const { main } = this.#unitLog();
+    const revision = this.#unitLog().main.revision + this.#waiting.length + 1;
     const input = this.#input;
     const { epoch, retry, next: first } = place;
-    const bytes = this.#arena.all().length;
-    this.#batch = new OpenBatch();
-    this.#eventTime.nextBatch();
-    this.#arena.reset();
     place.next += count;
     place.through = through;
     const { intake } = this.#options;
@@ -634,11 +515,11 @@ export class DoorWorker {
       for (const settle of batch.settle) settle();
     };
     if (input === undefined && retried === undefined) {
-      intake.underWay = { epoch, revision: main.revision + 1, accepted };
+      intake.underWay = { epoch, revision, accepted };
     }
-    await this.#unitLog().append(
+    const append = {
       type,
-      (places) => ({
+      make: (places: BesidePlaces): RecordsAccepted => ({
         v: 2,
         wall,
         epoch,
@@ -649,7 +530,6 @@ export class DoorWorker {
         count,
         through,
         ...columns,
-        ...time,
         ...(places.payload !== undefined && { payload: places.payload }),
         ...(places.transit !== undefined && { transit: places.transit }),
         ...(stored.captured.length > 0 && { captured: stored.captured }),
@@ -663,22 +543,20 @@ export class DoorWorker {
         ...(retry > 0 && { retry }),
         ...(input !== undefined && { input }),
       }),
-      {
+      besides: {
         payload: payloadDrafts(stored.payload, wall),
         transit: payloadDrafts(stored.transit, wall),
-        quarantine: rejectedDrafts(batch.rejected, wall, main.revision + 1),
+        quarantine: rejectedDrafts(batch.rejected, wall, revision),
       },
-      probe && ((point) => probe(`door:${point}`)),
-    );
-    accepted();
-    board.reportDoor(this.#order.unit, through);
-  }
-
-  #stored(count: number): StoredBlocks {
-    const lengths = Array.from({ length: count }, (_, row) => this.#arena.end(row) - this.#arena.start(row));
-    const capture = this.#context.plan.captures.get(this.#options.source.name) ?? CAPTURE_ENDS;
-    const bytes = count === 0 ? NO_BYTES : this.#arena.all().slice();
-    return acceptedBlocks(capture, this.#stream, this.#claimed().next, { bytes, lengths });
+    };
+    return {
+      append,
+      bytes,
+      done: () => {
+        accepted();
+        board.reportDoor(this.#order.unit, through);
+      },
+    };
   }
 
   #advance(input: InputProgress, batch: OpenBatch, ended: boolean): InputProgress {
@@ -719,6 +597,12 @@ export class DoorWorker {
   #claimed(): DoorPlace {
     if (this.#place === undefined) throw new HeadwaterError("Internal", "a door works before it was claimed");
     return this.#place;
+  }
+
+  #filling(): DoorBatches {
+    if (this.#batches === undefined)
+      throw new HeadwaterError("Internal", "a door works before it was claimed");
+    return this.#batches;
   }
 
   #unitLog(): UnitLog {

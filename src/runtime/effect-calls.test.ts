@@ -156,6 +156,32 @@ describe("the call of an effect", () => {
     );
   });
 
+  test.each([
+    [
+      "its keys",
+      {
+        ownKeys: () => {
+          throw new Error("trap");
+        },
+      },
+    ],
+    [
+      "what it is",
+      {
+        getPrototypeOf: () => {
+          throw "trap";
+        },
+      },
+    ],
+  ])("that answers what cannot be asked for %s fails", async (_, traps: ProxyHandler<object>) => {
+    const { call } = world();
+    const { kind, value: failure } = value(
+      await call(() => Promise.resolve({ result: new Proxy({}, traps) })),
+    );
+    expect(kind).toBe("failed");
+    expect((failure as { message: string }).message).toMatch(/^its result cannot be kept: .*trap/);
+  });
+
   test("is let go of at once, and holds no place after that", async () => {
     const { call, stop, gates } = world();
     let told = false;

@@ -121,9 +121,10 @@ function resultOf(value: unknown): Pick<EffectOutcome, "kind" | "bytes"> {
   try {
     return { kind: "value", bytes: encodeCanonical(value) };
   } catch (error) {
-    if (!isHeadwaterError(error)) throw error;
-    const { message, where: path = WHOLE_RESULT, hint } = error;
-    const whole = `its result cannot be kept: ${message}${hint === undefined ? "" : `. ${hint}`}`;
+    // What reading it throws is anything: it may be a proxy.
+    const own = isHeadwaterError(error) ? error : undefined;
+    const { message, where: path = WHOLE_RESULT, hint } = own ?? { message: messageOf(error) };
+    const whole = cutReason(`its result cannot be kept: ${message}${hint === undefined ? "" : `. ${hint}`}`);
     return { kind: "failed", bytes: encodeFailure({ message: whole, path }) };
   }
 }

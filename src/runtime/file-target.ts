@@ -35,6 +35,10 @@ export class FileTarget implements SinkTarget {
     return this.#files.hasContent(this.#path);
   }
 
+  files(): Promise<string> {
+    return this.#files.fileAt(this.#path);
+  }
+
   async mustHold({ bytes }: TargetPlace, last: DeliveredPart | undefined): Promise<void> {
     const file = await this.#files.openOutput(this.#path);
     try {

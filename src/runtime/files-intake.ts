@@ -14,6 +14,7 @@ import {
 } from "./intake.ts";
 import { isChanged, mustBegin, newInput } from "./located-input.ts";
 import { isBegun, notAmong } from "./other-inputs.ts";
+import { FilesBeside } from "./rotated-between.ts";
 import { rotatedFiles } from "./rotated-files.ts";
 import type { WatchedFile } from "./watched-file.ts";
 import { type FilesIntakeOptions, mustNotBeTooMany, WatchedFiles } from "./watched-files.ts";
@@ -26,6 +27,7 @@ import { type FilesIntakeOptions, mustNotBeTooMany, WatchedFiles } from "./watch
 export class FilesIntake implements Intake {
   readonly #options: FilesIntakeOptions;
   readonly #files: WatchedFiles;
+  readonly #beside: FilesBeside;
   #current: WatchedFile | undefined;
   /** What kept a file of a folder from being read to its end; told when the others are read. */
   #failure: HeadwaterError | undefined;
@@ -37,6 +39,7 @@ export class FilesIntake implements Intake {
   private constructor(options: FilesIntakeOptions, folder: boolean) {
     this.#options = options;
     this.#files = new WatchedFiles(options, folder);
+    this.#beside = new FilesBeside(options, this.#files);
   }
 
   /** Throws `BadInput` for what cannot be begun. */
@@ -61,6 +64,11 @@ export class FilesIntake implements Intake {
     return this.#files.folder;
   }
 
+  /** Whether it is one file that is followed, under its name. */
+  get #follows(): boolean {
+    return this.#options.follow && !this.#folder;
+  }
+
   get #watched(): readonly WatchedFile[] {
     return this.#files.all;
   }
@@ -70,6 +78,8 @@ export class FilesIntake implements Intake {
   }
 
   async locate(known: readonly InputProgress[]): Promise<Located> {
+    // First: what is rotated meanwhile is to be found when that is noticed.
+    if (this.#follows) await this.#beside.note();
     await this.#files.discover(this.#began);
     await this.#locate(this.#watched, known, this.#options.again);
     this.#began = true;
@@ -289,10 +299,10 @@ export class FilesIntake implements Intake {
       if (watched === this.#current) yield* this.#leave(known);
       const { progress } = watched;
       // Who copied it before it was truncated copied lines, too, that were not read yet.
-      const taken = [...known(), ...(progress === undefined ? [] : [progress])];
+      const taken = [...known.all(), ...(progress === undefined ? [] : [progress])];
       const copied = this.#folder ? [] : await this.#readFirst(watched, taken);
       for (const copy of copied) yield* this.#read(copy, true, known, signal);
-      watched.beginAnew(newInput(watched.path, nextRound(known()), watched.identity));
+      watched.beginAnew(newInput(watched.path, nextRound(known.all()), watched.identity));
     }
     yield* this.#read(watched, this.#options.follow, known, signal);
   }
@@ -301,20 +311,21 @@ export class FilesIntake implements Intake {
   async *#begin(found: readonly WatchedFile[], known: Known): AsyncIterable<IntakeStep> {
     if (!this.#folder && this.#awaited) {
       this.#awaited = false;
-      await this.#locate(found, known(), this.#options.again);
-      await this.#locateName(known());
+      await this.#locate(found, known.all(), this.#options.again);
+      await this.#locateName(known.all());
       return;
     }
     if (!this.#folder) {
       for (const watched of found) {
-        watched.beginAnew(newInput(watched.path, nextRound(known()), watched.identity));
+        this.#files.putBefore(watched, await this.#beside.rotated(known.all()));
+        watched.beginAnew(newInput(watched.path, nextRound(known.all()), watched.identity));
       }
       return;
     }
     // A copy of a file is known by what was taken of that.
     yield* this.#leave(known);
-    await this.#locate(found, known(), false);
-    const inputs = this.#inputs(this.#watched).filter(notAmong(known()));
+    await this.#locate(found, known.all(), false);
+    const inputs = this.#inputs(this.#watched).filter(notAmong(known.all()));
     if (inputs.length > 0) yield { kind: "found", inputs };
   }
 
@@ -339,7 +350,7 @@ export class FilesIntake implements Intake {
     const current = this.#current;
     if (current === undefined) return;
     yield { kind: "left", final: current.final };
-    const taken = known().at(-1);
+    const taken = known.latest();
     if (taken !== undefined) current.left(taken);
     this.#current = undefined;
   }

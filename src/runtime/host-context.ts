@@ -7,6 +7,7 @@ import type { EffectGates } from "./effect-gates.ts";
 import type { DecodeRecord } from "./merge-reader.ts";
 import type { Pace } from "./pace.ts";
 import type { ProgressBoard } from "./progress-board.ts";
+import type { MissingOutput } from "./sink-target.ts";
 import type { Turnstile } from "./turnstile.ts";
 import type { WorkMarks } from "./work-marks.ts";
 
@@ -45,6 +46,8 @@ export interface HostContext {
   readonly probe: Probe | undefined;
   /** The receiver of a sink does not take what it is given for now; without a reason: it does so again. */
   onOutputWaits(sink: string, reason: string | undefined): void;
+  /** The last of a sink's files is gone, and may not have been complete. */
+  onOutputMissing(sink: string, missing: MissingOutput): void;
   /** Where the workers of a thread say what they are at, and wait for each other; absent outside of threads. */
   readonly thread?: ThreadPlace;
   /** Where the workers say what they are at, if this thread is watched though it is not a node's. */

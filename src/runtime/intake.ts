@@ -7,7 +7,7 @@ import { KeptRecords } from "./kept-records.ts";
 export type IntakeStep =
   | { readonly kind: "records"; readonly records: readonly IntakeRecord[] }
   /**
-   * All that the input has now was given. What was given has to be durable, and known, before the next step is asked
+   * All that the input has now was given. What was given has to be known before the next step is asked
    * for. `final`: nothing will follow, but for what another run may find that is added to it.
    */
   | { readonly kind: "left"; readonly final: boolean }
@@ -16,8 +16,12 @@ export type IntakeStep =
   /** Inputs that came, and have to be known from now on, whatever is taken of which of them first; *left* came ahead. */
   | { readonly kind: "found"; readonly inputs: readonly InputProgress[] };
 
-/** How much of which inputs a door has taken: in its last durable event, the latest of each. */
-export type Known = () => readonly InputProgress[];
+/** How much of which inputs a door has taken, of each the latest that is in the log, or comes into it before what follows. */
+export interface Known {
+  all(): readonly InputProgress[];
+  /** That of the one that is read. */
+  latest(): InputProgress | undefined;
+}
 
 /** What an intake finds out when a door begins. */
 export interface Located {

@@ -2,7 +2,7 @@ import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { DoorClaimed, InputProgress } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { otherInputs } from "./other-inputs.ts";
+import { OtherInputs } from "./other-inputs.ts";
 import { readOne, seekEpoch } from "./seek.ts";
 import { lastEvent } from "./stream-tail.ts";
 
@@ -20,17 +20,15 @@ export async function knownInputs(log: EventLog, stream: string): Promise<KnownI
   const { data } = decodeEvent(last);
   if (!("epoch" in data)) return { inputs: [] };
   const claim = await claimOf(log, stream, data.epoch);
-  let known: readonly InputProgress[] = [];
-  const goOn = ({ inputs, input }: DoorClaimed) => {
-    known = otherInputs(known, inputs, input);
-  };
+  const known = new OtherInputs();
+  const goOn = ({ inputs, input }: DoorClaimed) => known.turnTo(input, inputs);
   const since = claim.inputsSince ?? claim.epoch;
   for (let epoch = since; epoch < claim.epoch; epoch++) {
     goOn(await claimOf(log, stream, epoch));
   }
   goOn(claim);
   const latest = "input" in data ? data.input : undefined;
-  const inputs = [...known, ...(latest === undefined ? [] : [latest])].slice(-LIMITS.knownInputs);
+  const inputs = [...known.all, ...(latest === undefined ? [] : [latest])].slice(-LIMITS.knownInputs);
   return { inputs, since };
 }
 

@@ -80,6 +80,7 @@ function contextOf(place: NodePlace): HostContext {
     gates: new EffectGates(),
     // Sinks are not worked at in threads.
     onOutputWaits: () => {},
+    onOutputMissing: () => {},
     thread: { marks, turnstile: new Turnstile() },
     onQuarantined: (stage, address, message) => board.quarantined({ stage, address, message }),
     places: place.bundler.places?.(seed.bundle) ?? ((stack) => stack),

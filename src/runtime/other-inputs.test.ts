@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { InputProgress } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { newInput } from "./located-input.ts";
-import { claimPieces, notAmong, sameProgress } from "./other-inputs.ts";
+import { claimPieces, notAmong, OtherInputs, sameProgress } from "./other-inputs.ts";
 
 const inputs = fc.array(
   fc
@@ -34,6 +34,31 @@ describe("what a door knows of inputs", () => {
         }
         expect(pieces.length === 1 || pieces.every(({ length }) => length > 0)).toBe(true);
       }),
+    );
+  });
+
+  it("is of each the latest, in the order in which it was left, without the one that is read", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(inputs, inputs), { maxLength: 8 }),
+        fc.integer({ min: 1, max: 20 }),
+        (turns, most) => {
+          const others = new OtherInputs(most);
+          let expected: InputProgress[] = [];
+          for (const [more, [input]] of turns) {
+            others.turnTo(input, more);
+            for (const one of more) {
+              expected = expected.filter((other) => !sameProgress(one, other));
+              if (one.bytes > 0 || one.identity !== undefined) expected.push(one);
+            }
+            expected = expected
+              .filter((one) => input === undefined || !sameProgress(one, input))
+              .slice(-most);
+            expect(others.all).toEqual(expected);
+            expect(others.size).toBe(expected.length);
+          }
+        },
+      ),
     );
   });
 

@@ -1,21 +1,59 @@
-import { equalBytes } from "../core/digest.ts";
+import { equalBytes, toHex } from "../core/digest.ts";
 import type { InputProgress } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 
 /**
- * What is known of other inputs where `input` is gone on with: of those that were known, and of `more`, which are
- * known now, in place of what said the same. The latest come last; the first are forgotten where there are too many.
+ * What is known of other inputs than the one that is read. The latest come last; the first are forgotten where there are
+ * too many. Turning to another costs the same however many they are.
  */
+export class OtherInputs {
+  readonly #byPlace = new Map<string, InputProgress>();
+  readonly #most: number;
+
+  constructor(most: number = LIMITS.knownInputs) {
+    this.#most = most;
+  }
+
+  get size(): number {
+    return this.#byPlace.size;
+  }
+
+  get all(): readonly InputProgress[] {
+    return [...this.#byPlace.values()];
+  }
+
+  /** `input` is gone on with, and `more` are known, in place of what said the same. */
+  turnTo(input: InputProgress | undefined, more: readonly InputProgress[]): void {
+    for (const other of more) {
+      this.#byPlace.delete(placeOf(other));
+      if (isKnown(other)) this.#byPlace.set(placeOf(other), other);
+    }
+    if (input !== undefined) this.#byPlace.delete(placeOf(input));
+    for (const place of this.#byPlace.keys()) {
+      if (this.#byPlace.size <= this.#most) return;
+      this.#byPlace.delete(place);
+    }
+  }
+}
+
+/** What a claim says of `more` inputs where `input` is gone on with. */
 export function otherInputs(
-  known: readonly InputProgress[],
   more: readonly InputProgress[],
   input: InputProgress | undefined,
 ): readonly InputProgress[] {
-  const isNew = notAmong(more);
-  return [...known.filter(isNew), ...more]
-    .filter((other) => other.bytes > 0 || isBegun(other))
-    .filter((other) => input === undefined || !sameProgress(other, input))
-    .slice(-LIMITS.knownInputs);
+  const others = new OtherInputs();
+  others.turnTo(input, more);
+  return others.all;
+}
+
+/** Inputs of which nothing says anything need not be remembered. */
+function isKnown(input: InputProgress): boolean {
+  return input.bytes > 0 || isBegun(input);
+}
+
+/** The same of two that say the same of one input: see {@link sameProgress}. */
+function placeOf({ bytes, round, name, digest }: InputProgress): string {
+  return `${bytes} ${round} ${toHex(digest)} ${name}`;
 }
 
 /** Bytes of a progress in an event, without its texts, at most. */
@@ -37,21 +75,10 @@ export function claimPieces(inputs: readonly InputProgress[]): readonly (readonl
   return pieces;
 }
 
-/** Of so few each is looked at. */
-const FEW = 8;
-
 /** Whether what it is asked says the same of an input as none of `others` does, however many they are. */
 export function notAmong(others: readonly InputProgress[]): (one: InputProgress) => boolean {
-  if (others.length <= FEW) return (one) => !others.some((other) => sameProgress(other, one));
-  const byPlace = new Map<string, InputProgress[]>();
-  const placeOf = ({ bytes, round, name }: InputProgress) => `${bytes} ${round} ${name}`;
-  for (const other of others) {
-    const place = placeOf(other);
-    const same = byPlace.get(place);
-    if (same === undefined) byPlace.set(place, [other]);
-    else same.push(other);
-  }
-  return (one) => !byPlace.get(placeOf(one))?.some((other) => sameProgress(other, one));
+  const places = new Set(others.map(placeOf));
+  return (one) => !places.has(placeOf(one));
 }
 
 /** Whether two say the same of one input. One that has another name now is gone on with under the one it had. */

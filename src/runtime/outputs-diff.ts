@@ -12,7 +12,10 @@ export interface OutputDifference {
   readonly ordinal: number;
   /** The address of the record's root, and its path: as a sink's receiver knows it. */
   readonly key: string;
-  /** The address of the recorded output; of one that was added, that of the fork's. */
+  /**
+   * The address of the recorded output; of one that was added `PIPELINE~ID/SINK@KEY`, as where it is in the fork's streams
+   * depends on what was run. Either is a RECORD.
+   */
   readonly from: string;
   readonly before?: Value;
   readonly after?: Value;
@@ -30,21 +33,35 @@ export interface DiffCounts {
   readonly unverifiable?: number;
 }
 
+/** What is compared: the outputs of two sides, each in logical order. */
+export interface ComparedOutputs {
+  readonly before: AsyncIterable<OutputRows>;
+  readonly after: AsyncIterable<OutputRows>;
+  /**
+   * Those of `before` that are of records that were put back, where these would be if nothing had been refused: they
+   * take the place of what `before` has of them. See {@link outputsAtHome}.
+   */
+  readonly putBack?: AsyncIterable<OutputRows> | undefined;
+  /** The rank of each origin on both sides: see {@link ranksOf}. */
+  rankOf(origin: string): number;
+  /** What an output is named by that is only in `after`: the same wherever in the log it is. */
+  nameOf(key: string): string;
+}
+
 /**
- * Compares outputs of two sides, each in logical order, record by record: those at the same place (ordinal, origin and
- * path) are the same, or changed; what is on one side alone is gone or added. Those that neither side tells of are passed
- * over. `origins` is the order of both sides'
- * origins: see {@link commonOrder}. Each difference is handed to `take`, if it is given, before the next is looked for.
- * Memory is that of one batch of each side.
+ * Compares outputs record by record: those at the same place (ordinal, origin and path) are the same, or changed; what is
+ * on one side alone is gone or added. Those that neither side tells of are passed over. Each difference is handed to
+ * `take`, if it is given, before the next is looked for. Memory is that of one batch of each side.
  */
 export async function diffOutputs(
-  before: AsyncIterable<OutputRows>,
-  after: AsyncIterable<OutputRows>,
-  origins: readonly string[],
+  { before, after, putBack, rankOf, nameOf }: ComparedOutputs,
   take?: (difference: OutputDifference) => void | Promise<void>,
 ): Promise<DiffCounts> {
-  const ranks = new Map(origins.map((name, rank) => [name, rank]));
-  const [a, b] = [new Side(before, ranks), new Side(after, ranks)];
+  const then =
+    putBack === undefined
+      ? [new Batches(before, rankOf, false)]
+      : [new Batches(before, rankOf, true), new Batches(putBack, rankOf, false)];
+  const [a, b] = [new Side(then), new Side([new Batches(after, rankOf, false)])];
   const counts = { same: 0, changed: 0, added: 0, gone: 0 };
   let unverifiable = 0;
   try {
@@ -52,14 +69,15 @@ export async function diffOutputs(
       if (a.spent) await a.load();
       if (b.spent) await b.load();
       if (a.ended && b.ended) return unverifiable === 0 ? counts : { ...counts, unverifiable };
-      const order = a.ended ? 1 : b.ended ? -1 : a.compare(b);
-      if (!((order <= 0 && a.told) || (order >= 0 && b.told))) {
+      const order = a.ended ? 1 : b.ended ? -1 : comparePlaces(a.head, b.head);
+      if (!((order <= 0 && a.head.told) || (order >= 0 && b.head.told))) {
         if (order <= 0) a.next();
         if (order >= 0) b.next();
         continue;
       }
-      const same = order === 0 ? a.equals(b) : false;
-      const doubtful = same === undefined || (order <= 0 && a.doubtful) || (order >= 0 && b.doubtful);
+      const same = order === 0 ? a.head.equals(b.head) : false;
+      const doubtful =
+        same === undefined || (order <= 0 && a.head.doubtful) || (order >= 0 && b.head.doubtful);
       if (same || doubtful) {
         if (doubtful) unverifiable++;
         else counts.same++;
@@ -69,7 +87,7 @@ export async function diffOutputs(
       }
       const kind = order === 0 ? "changed" : order < 0 ? "gone" : "added";
       counts[kind]++;
-      const difference = take && describe(kind, a, b);
+      const difference = take && describe(kind, a, b, nameOf);
       if (order <= 0) a.next();
       if (order >= 0) b.next();
       if (difference !== undefined) await take?.(difference);
@@ -79,26 +97,92 @@ export async function diffOutputs(
   }
 }
 
-function describe(kind: OutputDifference["kind"], a: Side, b: Side): OutputDifference {
-  const at = kind === "added" ? b : a;
-  const place = { kind, ordinal: at.ordinal, key: at.key, from: at.address };
-  const before = kind === "added" || a.digested ? {} : { before: a.value };
-  const after = kind === "gone" || b.digested ? {} : { after: b.value };
+function describe(
+  kind: OutputDifference["kind"],
+  a: Side,
+  b: Side,
+  nameOf: ComparedOutputs["nameOf"],
+): OutputDifference {
+  const at = kind === "added" ? b.head : a.head;
+  const { ordinal, key } = at;
+  const place = { kind, ordinal, key, from: kind === "added" ? nameOf(key) : at.address };
+  const before = kind === "added" || a.head.digested ? {} : { before: a.head.value };
+  const after = kind === "gone" || b.head.digested ? {} : { after: b.head.value };
   if (!("before" in before && "after" in after)) return { ...place, ...before, ...after };
   return { ...place, ...before, ...after, fields: differingFields(before.before, after.after) };
 }
 
-/** Where one side has come to. */
+/** Which of two comes first in logical order; 0: they are at the same place. */
+function comparePlaces(a: Batches, b: Batches): number {
+  if (a.ordinal !== b.ordinal) return a.ordinal - b.ordinal;
+  const rank = a.rank - b.rank;
+  if (rank !== 0) return rank;
+  const [path, theirs] = [a.path, b.path];
+  return path < theirs ? -1 : path > theirs ? 1 : 0;
+}
+
+/** Where one side has come to, of which each part is in logical order. */
 class Side {
+  readonly #parts: readonly Batches[];
+  #head: Batches | undefined;
+
+  constructor(parts: readonly Batches[]) {
+    this.#parts = parts;
+  }
+
+  /** Whether something has to be loaded before there is a head, or it has ended. */
+  get spent(): boolean {
+    return this.#parts.some(({ spent }) => spent);
+  }
+
+  async load(): Promise<void> {
+    for (const part of this.#parts) while (part.spent) await part.load();
+    this.#head = undefined;
+  }
+
+  get ended(): boolean {
+    return this.#parts.every(({ ended }) => ended);
+  }
+
+  /** The next output. */
+  get head(): Batches {
+    if (this.#head === undefined) {
+      for (const part of this.#parts) {
+        if (part.ended) continue;
+        if (this.#head === undefined || comparePlaces(part, this.#head) < 0) this.#head = part;
+      }
+    }
+    if (this.#head === undefined) throw new HeadwaterError("Internal", "a side of a diff has ended");
+    return this.#head;
+  }
+
+  next(): void {
+    this.head.next();
+    if (this.#parts.length > 1) this.#head = undefined;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#parts.map((part) => part.close()));
+  }
+}
+
+/** Where batches in logical order have come to. */
+class Batches {
   readonly #batches: AsyncIterator<OutputRows>;
-  readonly #ranks: ReadonlyMap<string, number>;
+  readonly #rankOf: (origin: string) => number;
+  readonly #withoutPutBack: boolean;
   #batch: OutputRows | undefined;
   #row = 0;
   ended = false;
 
-  constructor(batches: AsyncIterable<OutputRows>, ranks: ReadonlyMap<string, number>) {
+  constructor(
+    batches: AsyncIterable<OutputRows>,
+    rankOf: (origin: string) => number,
+    withoutPutBack: boolean,
+  ) {
     this.#batches = batches[Symbol.asyncIterator]();
-    this.#ranks = ranks;
+    this.#rankOf = rankOf;
+    this.#withoutPutBack = withoutPutBack;
   }
 
   get spent(): boolean {
@@ -107,13 +191,17 @@ class Side {
 
   async load(): Promise<void> {
     const { done, value } = await this.#batches.next();
-    this.#row = 0;
     this.#batch = done ? undefined : value;
     this.ended = done === true;
+    this.#row = -1;
+    this.next();
   }
 
   next(): void {
     this.#row++;
+    const batch = this.#batch;
+    if (!this.#withoutPutBack || batch === undefined) return;
+    while (this.#row < batch.rows.count && batch.originOf(this.#row) === RETRIED_NAME) this.#row++;
   }
 
   async close(): Promise<void> {
@@ -125,17 +213,8 @@ class Side {
     return this.#at.isTold(this.#row);
   }
 
-  /** Which of both comes first in logical order; 0: they are at the same place. */
-  compare(other: Side): number {
-    if (this.ordinal !== other.ordinal) return this.ordinal - other.ordinal;
-    const rank = this.#rank - other.#rank;
-    if (rank !== 0) return rank;
-    const [path, theirs] = [this.#path, other.#path];
-    return path < theirs ? -1 : path > theirs ? 1 : 0;
-  }
-
   /** Whether both have the same record; `undefined`: of one not even the digest is known. */
-  equals(other: Side): boolean | undefined {
+  equals(other: Batches): boolean | undefined {
     const [a, b] = [this.#bytes, other.#bytes];
     if (this.digested === other.digested) {
       return this.digested && a.length === 0 ? undefined : equalBytes(a, b);
@@ -169,12 +248,11 @@ class Side {
     return decodeCanonical(this.#bytes);
   }
 
-  get #rank(): number {
-    const name = this.#at.originOf(this.#row);
-    return name === RETRIED_NAME ? -1 : (this.#ranks.get(name) ?? this.#ranks.size);
+  get rank(): number {
+    return this.#rankOf(this.#at.originOf(this.#row));
   }
 
-  get #path(): string {
+  get path(): string {
     return this.#at.rows.paths?.[this.#row] ?? "";
   }
 
@@ -188,6 +266,12 @@ class Side {
     if (this.#batch === undefined) throw new HeadwaterError("Internal", "a side of a diff was not loaded");
     return this.#batch;
   }
+}
+
+/** The ranks of origins in an order: what was put back comes first, what the order does not have last. */
+export function ranksOf(order: readonly string[]): (origin: string) => number {
+  const ranks = new Map(order.map((name, rank) => [name, rank]));
+  return (origin) => (origin === RETRIED_NAME ? -1 : (ranks.get(origin) ?? ranks.size));
 }
 
 /**

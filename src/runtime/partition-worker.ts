@@ -1,17 +1,15 @@
 import { setMaxListeners } from "node:events";
 import type { WorkerInput } from "../../actors/worker.ts";
 import { encodeCanonical } from "../core/canonical.ts";
-import { sha256 } from "../core/digest.ts";
-import { HeadwaterError, isHeadwaterError, withPlaces } from "../core/errors.ts";
-import type { Cursors, EffectRange, EventRange, SnapshotReference, StageColumns } from "../core/events.ts";
+import { HeadwaterError, withPlaces } from "../core/errors.ts";
+import type { Cursors, EffectRange } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { THROUGH_NOTHING } from "../core/ordinal.ts";
 import { retryStream } from "../core/streams.ts";
-import { encodeWatermarks, lastWatermark, type WatermarkStep } from "../core/watermark.ts";
 import { originsOf } from "../engine/origins.ts";
 import type { InputRows } from "../engine/rows.ts";
 import type { SegmentEngine, SegmentResult } from "../engine/segment-engine.ts";
-import { type EncodedSteps, encodeSteps, type StepColumns } from "../engine/steps-encoder.ts";
+import { type EncodedSteps, encodeSteps } from "../engine/steps-encoder.ts";
 import { cutReason, messageOf } from "../engine/thrown.ts";
 import type { Segment } from "../pipeline/plan.ts";
 import { currentCursors } from "./deployed-cursors.ts";
@@ -19,35 +17,21 @@ import type { HostContext } from "./host-context.ts";
 import { LiveEffects, letGo } from "./live-effects.ts";
 import { LongWaits } from "./long-waits.ts";
 import type { MergedBatch, MergeReader } from "./merge-reader.ts";
+import { PartitionHead, type PartitionPlace, type Progress, type TakenSnapshot } from "./partition-head.ts";
 import { replayInputs } from "./partition-replay.ts";
 import { partitionEngine, readInputs, restoreEngine } from "./partition-restore.ts";
 import { type ComingBack, PartitionRetries, stillQuarantined } from "./partition-retries.ts";
-import { payloadDrafts, quarantineDrafts } from "./payload.ts";
 import type { Activity } from "./pressure.ts";
 import { refusedBefore } from "./refused-inputs.ts";
 import { type RetriedContext, retriedBetween } from "./retried-inputs.ts";
 import { partitionOfUnit, stepsStreamOf, upstreamsOfPartition } from "./routes.ts";
 import { ordinalOfInput } from "./seek.ts";
 import { ServedEffects } from "./served-effects.ts";
+import { SnapshotSchedule } from "./snapshot-schedule.ts";
 import { loadSnapshot } from "./snapshots.ts";
-import { type Draft, StreamTail } from "./stream-tail.ts";
 import { type Care, NO_CARE } from "./suspects.ts";
-import { chunkDrafts, UnitLog } from "./unit-log.ts";
 import type { UpstreamSelection } from "./upstream-reader.ts";
 import type { UnitMarks } from "./work-marks.ts";
-
-/** What a partition has come to, as its last event says. */
-interface PartitionPlace {
-  readonly epoch: number;
-  readonly next: number;
-  readonly cursors: Cursors;
-  readonly through: number;
-  /** The last step of the watermark that was worked off. */
-  readonly watermark: WatermarkStep | undefined;
-  readonly snapshot: SnapshotReference | undefined;
-  /** Where results of effects begin that belong to the next input, or one after it; `undefined`: there were none. */
-  readonly effectsFrom: number | undefined;
-}
 
 /**
  * Owns one partition of a segment: claims it, restores its state, and turns what comes from upstream into step
@@ -62,17 +46,11 @@ export class PartitionWorker {
   readonly #upstreams: readonly UpstreamSelection[];
   readonly #stop = new AbortController();
   readonly #batchMost: number;
-  #log: UnitLog | undefined;
-  #place: PartitionPlace | undefined;
+  readonly #snapshots: SnapshotSchedule;
+  #head: PartitionHead | undefined;
   #engine: SegmentEngine | undefined;
   #reader: MergeReader | undefined;
   #effects: LiveEffects | undefined;
-  #inputsSinceSnapshot = 0;
-  /** When the last snapshot was taken, and how long that took, in milliseconds by the monotonic clock. */
-  #snapshotAt = 0;
-  #snapshotMs = 0;
-  /** Those at which it was taken; they are other ones after each event. */
-  #snapshotCursors: Cursors | undefined;
   #retries: PartitionRetries | undefined;
   /** Of the last input that came from upstream; `undefined`: it is to be looked up. */
   #lastOrdinal: number | undefined;
@@ -98,74 +76,32 @@ export class PartitionWorker {
     this.#segment = segment;
     this.#partition = partition;
     this.#upstreams = upstreamsOfPartition(context.plan, segment, partition);
+    this.#snapshots = new SnapshotSchedule(context.clock, context.snapshotEveryMs);
     // Every effect that is under way listens; how many may be has a bound of its own.
     setMaxListeners(0, this.#stop.signal);
   }
 
-  /**
-   * Appends the claim. From here on whoever owned the partition before can append nothing more. What a former owner
-   * had on its way may come to the log between the look at its end and the claim: then this one looks again.
-   */
+  /** Appends the claim, after which whoever owned the partition before can append nothing more. */
   async claim(): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await this.#claimAtEnd();
-        return;
-      } catch (error) {
-        const lost = isHeadwaterError(error, "OwnershipLost");
-        if (!lost || attempt === LIMITS.claimAttempts || !(await this.#isBehindFormerOwner())) throw error;
-      }
-    }
-  }
-
-  /** Whether what stands at the stream's end now is of an owner before this one: its claim, or its steps. */
-  async #isBehindFormerOwner(): Promise<boolean> {
-    const { last } = await StreamTail.open(this.#context.log, this.#unitLog().main.stream);
-    if (last?.type === "PartitionClaimed") return last.data.assignment < this.#order.assignment;
-    return last?.type === "StepsRecorded" && last.data.epoch < this.#claimed().epoch;
-  }
-
-  async #claimAtEnd(): Promise<void> {
-    const { plan, log, clock, deployment, process } = this.#context;
-    const stream = stepsStreamOf(plan, this.#segment, this.#partition);
-    this.#log = await UnitLog.open(log, stream);
-    const place = placeOf(this.#log, this.#context.deployedFrom);
-    const now = await currentCursors(this.#context, this.#upstreams, place.cursors);
-    this.#place = { ...place, cursors: now, epoch: place.epoch + 1 };
-    const { cursors, epoch, next, snapshot, through, watermark, effectsFrom } = this.#place;
-    await this.#context.probe?.("claim:before");
-    // The end of the stream may be a successor's claim already, which this one would fence off.
-    if (this.#stop.signal.aborted) {
-      throw new HeadwaterError("Stopped", "let go of before the claim", { where: stream });
-    }
-    await this.#log.append("PartitionClaimed", () => ({
-      v: 2,
-      wall: clock.now(),
-      epoch,
-      node: this.#order.node,
-      process,
-      assignment: this.#order.assignment,
-      deployment,
-      first: next,
-      through,
-      cursors,
-      ...(watermark !== undefined && { watermark: encodeWatermarks([watermark]) }),
-      ...(snapshot !== undefined && { snapshot }),
-      ...(effectsFrom !== undefined && { effects: { revision: effectsFrom, events: 0 } }),
-    }));
-    await this.#context.probe?.("claim:after");
+    this.#head = await PartitionHead.claim({
+      context: this.#context,
+      stream: stepsStreamOf(this.#context.plan, this.#segment, this.#partition),
+      order: this.#order,
+      upstreams: this.#upstreams,
+      signal: this.#stop.signal,
+    });
   }
 
   /** What the stages reach of the outside while the partition works. */
   #openEffects(): LiveEffects {
     const { log, clock, deployment, tickMs, gates, probe } = this.#context;
-    const { epoch, next, effectsFrom: from } = this.#claimed();
-    const unit = this.#unitLog();
+    const { log: unit, stream, place } = this.#claimed();
+    const { epoch, next, effectsFrom: from } = place;
     return new LiveEffects({
       log,
       clock,
       gates,
-      steps: unit.main.stream,
+      steps: stream,
       epoch,
       node: this.#order.node,
       deployment,
@@ -175,7 +111,7 @@ export class PartitionWorker {
       recorded: this.#context.recordedEffects?.(this.#segment.name, this.#partition),
       probe,
       signal: this.#stop.signal,
-      waits: this.#longWaits(unit.main.stream),
+      waits: this.#longWaits(stream),
       mustStillOwn: (cause) => unit.mustStillOwn(cause),
     });
   }
@@ -197,9 +133,8 @@ export class PartitionWorker {
 
   /** Brings the state back: the last snapshot, and the inputs since then run again without being recorded. */
   async restore(): Promise<void> {
-    const place = this.#claimed();
+    const { place, stream } = this.#claimed();
     const context = this.#context;
-    const { stream } = this.#unitLog().main;
     const recorded = this.#segment.stateful ? await refusedBefore(context.log, stream, place) : [];
     const engine = partitionEngine(context, this.#segment, {
       watch: this.#marks,
@@ -222,7 +157,7 @@ export class PartitionWorker {
         : { ...from, cursors: await currentCursors(context, this.#upstreams, from.cursors) },
     );
     this.#reader = reader;
-    this.#inputsSinceSnapshot = place.next - from.next;
+    this.#snapshots.count(place.next - from.next);
     const retried = await retriedBetween(context.log, context.plan.definition.name, stream, from, place);
     const { log, clock } = context;
     const effects = new ServedEffects({ log, clock, steps: stream, signal: this.#stop.signal });
@@ -250,8 +185,7 @@ export class PartitionWorker {
     const { log, plan, board, takesRetries } = this.#context;
     const taken = cursors[retryStream(plan.definition.name)];
     if (taken !== undefined) {
-      const { stream } = this.#unitLog().main;
-      this.#lastOrdinal = await ordinalOfInput(log, stream, next - 1);
+      this.#lastOrdinal = await ordinalOfInput(log, this.#claimed().stream, next - 1);
       const { watched } = this.#segment;
       const ended = watermark?.watermark.status === "ended" && watermark.ordinal > this.#lastOrdinal;
       if (this.#lastOrdinal > through || (watched && !ended)) board.reportPutBack(this.#lastOrdinal);
@@ -270,23 +204,22 @@ export class PartitionWorker {
     const reader = this.#reader;
     if (reader === undefined)
       throw new HeadwaterError("Internal", "a partition works before it was restored");
-    this.#context.board.report(this.#order.unit, this.#claimed().through);
+    this.#context.board.report(this.#order.unit, this.#place.through);
     this.#effects = this.#openEffects();
-    // Whoever begins does not know how old the last one is.
-    this.#snapshotAt = Number.NEGATIVE_INFINITY;
     // What was asked for before comes before what is accepted now.
     await this.#retries?.caughtUp();
     for (;;) {
       await this.#takeRetries(signal);
       this.#enters({ kind: "waiting" });
-      const batch = await reader.next(this.#alone ? 1 : this.#batchMost, signal, this.#untilSnapshot());
+      const batch = await reader.next(this.#alone ? 1 : this.#batchMost, signal, this.#untilSnapshotMs());
       if (batch === undefined) break;
       this.#enters({ kind: "working" });
       await this.#marked(batch.rows.count, () => this.#record(batch));
     }
-    const { snapshotEveryMs } = this.#context;
-    const moved = snapshotEveryMs === undefined ? this.#inputsSinceSnapshot > 0 : this.#movedSinceSnapshot;
-    if (moved && this.#segment.stateful) await this.#recordSnapshot();
+    const place = this.#place;
+    if (!this.#segment.stateful || !this.#snapshots.isWorthIt(place.cursors)) return;
+    const at = { ...place, steps: [] };
+    await this.#append(at, undefined, this.#takeSnapshot(at, place.next));
   }
 
   /** Lets go of everything at once. */
@@ -316,10 +249,10 @@ export class PartitionWorker {
 
   async #record(merged: MergedBatch): Promise<void> {
     const engine = this.#engine as SegmentEngine;
-    const { next, cursors, through } = this.#claimed();
+    const { next, cursors, through } = this.#place;
     const batch = { ...merged, cursors: this.#withRetries(merged.cursors, cursors) };
     if (batch.rows.count === 0) {
-      if (this.#untilSnapshot() === 0) {
+      if (this.#untilSnapshotMs() === 0) {
         await this.#append(batch, undefined, this.#takeSnapshot(batch, next));
       } else if (batch.through > through || batch.steps.length > 0)
         await this.#append(batch, undefined, undefined);
@@ -331,10 +264,8 @@ export class PartitionWorker {
     this.#failIfAsked(this.#segment, batch.rows, next, result);
     const steps = this.#withPlaces(encodeSteps(this.#encoderOptions(), batch.rows, next, result));
     this.#lastOrdinal = batch.rows.ordinals.at(-1);
-    this.#inputsSinceSnapshot += batch.rows.count;
-    const due = Math.max(LIMITS.snapshotInputs, engine.stateEntries);
-    const snapshot =
-      this.#segment.stateful && (this.#inputsSinceSnapshot >= due || this.#untilSnapshot() === 0);
+    this.#snapshots.count(batch.rows.count);
+    const snapshot = this.#segment.stateful && this.#snapshots.isDue(engine.stateEntries, cursors);
     await this.#append(
       batch,
       steps,
@@ -343,18 +274,9 @@ export class PartitionWorker {
     this.#tell(steps, result);
   }
 
-  /** How long until a snapshot is due by time, in milliseconds; `undefined`: none is. */
-  #untilSnapshot(): number | undefined {
-    const { snapshotEveryMs, clock } = this.#context;
-    if (snapshotEveryMs === undefined || !this.#segment.stateful || !this.#movedSinceSnapshot)
-      return undefined;
-    const everyMs = Math.max(snapshotEveryMs, LIMITS.snapshotTimes * this.#snapshotMs);
-    return Math.max(0, this.#snapshotAt + everyMs - clock.monotonic());
-  }
-
-  /** Whether something was taken since the last snapshot, or passed over because it is for other partitions. */
-  get #movedSinceSnapshot(): boolean {
-    return this.#inputsSinceSnapshot > 0 || this.#snapshotCursors !== this.#claimed().cursors;
+  /** How long until a snapshot is due by time; `undefined`: none is. */
+  #untilSnapshotMs(): number | undefined {
+    return this.#segment.stateful ? this.#snapshots.untilDueMs(this.#place.cursors) : undefined;
   }
 
   /** Upstream's cursors, and up to where what was put back is taken. */
@@ -370,7 +292,7 @@ export class PartitionWorker {
     if (retries === undefined) return;
     const { board } = this.#context;
     while (retries.waiting && !signal.aborted && (await this.#isBetween())) {
-      const back = await retries.next(this.#alone ? 1 : this.#batchMost, this.#claimed().through + 1);
+      const back = await retries.next(this.#alone ? 1 : this.#batchMost, this.#place.through + 1);
       if (back === undefined) break;
       await this.#marked(back.rows.count, () => this.#recordRetried(retries.stream, back));
       retries.take(back.rows.count);
@@ -379,15 +301,15 @@ export class PartitionWorker {
   }
 
   async #isBetween(): Promise<boolean> {
-    const { next, through, watermark } = this.#claimed();
+    const { next, through, watermark } = this.#place;
     if (!this.#reader?.between || (watermark?.ordinal ?? THROUGH_NOTHING) > through) return false;
-    this.#lastOrdinal ??= await ordinalOfInput(this.#context.log, this.#unitLog().main.stream, next - 1);
+    this.#lastOrdinal ??= await ordinalOfInput(this.#context.log, this.#claimed().stream, next - 1);
     return this.#lastOrdinal <= through;
   }
 
   async #recordRetried(stream: string, back: ComingBack): Promise<void> {
     const engine = this.#engine as SegmentEngine;
-    const place = this.#claimed();
+    const place = this.#place;
     const { rows, entry, withdrawn } = back;
     const { segment } = engine.entryAt(entry);
     this.#enters({ kind: "working" });
@@ -406,7 +328,7 @@ export class PartitionWorker {
     };
     // Before it is there: a run must not end between the append and the promise.
     this.#context.board.reportPutBack(place.through + 1);
-    this.#inputsSinceSnapshot += rows.count;
+    this.#snapshots.count(rows.count);
     const cursors = { ...place.cursors, [stream]: back.next };
     await this.#append({ cursors, through: place.through, steps: [] }, steps, undefined);
     this.#context.board.totals.retried += rows.count;
@@ -440,14 +362,14 @@ export class PartitionWorker {
 
   /** Whether what comes next is to be worked at record by record, and with nothing beside it. */
   get #alone(): boolean {
-    return this.#claimed().next < this.#care.aloneBelow;
+    return this.#place.next < this.#care.aloneBelow;
   }
 
   /**
    * Does what is to be done with the next batch; where there are marks, they say for all that time that it is under
    * way: what it leaves behind may end the thread before it is recorded.
    */
-  async #marked<T>(count: number, work: () => T | Promise<T>, first = this.#claimed().next): Promise<T> {
+  async #marked<T>(count: number, work: () => T | Promise<T>, first = this.#place.next): Promise<T> {
     const { thread } = this.#context;
     if (thread === undefined || count === 0) return work();
     const leave = await thread.turnstile.enter(this.#alone);
@@ -501,170 +423,41 @@ export class PartitionWorker {
     return `record ${upstream}@${rows.parents[row]}`;
   }
 
-  #takeSnapshot(at: Progress, next: number): { bytes: Uint8Array; next: number } {
-    const watermark = at.steps.at(-1) ?? this.#claimed().watermark;
-    const { clock } = this.#context;
-    this.#snapshotAt = clock.monotonic();
-    const snapshot = (this.#engine as SegmentEngine).snapshot(next, at.cursors, at.through, watermark);
-    const bytes = encodeCanonical(snapshot, Number.MAX_SAFE_INTEGER);
-    this.#snapshotMs = clock.monotonic() - this.#snapshotAt;
+  #takeSnapshot(at: Progress, next: number): TakenSnapshot {
+    const watermark = at.steps.at(-1) ?? this.#place.watermark;
+    const engine = this.#engine as SegmentEngine;
+    const bytes = this.#snapshots.take(() =>
+      encodeCanonical(engine.snapshot(next, at.cursors, at.through, watermark), Number.MAX_SAFE_INTEGER),
+    );
     return { bytes, next };
-  }
-
-  async #recordSnapshot(): Promise<void> {
-    const place = { ...this.#claimed(), steps: [] };
-    await this.#append(place, undefined, this.#takeSnapshot(place, place.next));
   }
 
   async #append(
     at: Progress,
     steps: EncodedSteps | undefined,
-    snapshot: { readonly bytes: Uint8Array; readonly next: number } | undefined,
+    snapshot: TakenSnapshot | undefined,
   ): Promise<void> {
-    const { clock, deployment, board, probe } = this.#context;
-    const place = this.#claimed();
-    const wall = clock.now();
-    const count = steps?.inputs ?? 0;
-    const watermark = at.steps.at(-1) ?? place.watermark;
-    // The step in force comes first, so that whoever begins to read here knows it.
-    const watermarks = [...(place.watermark === undefined ? [] : [place.watermark]), ...at.steps];
-    const state: Draft[] = snapshot === undefined ? [] : chunkDrafts("SnapshotChunk", snapshot.bytes, wall);
-    let reference = place.snapshot;
+    const head = this.#claimed();
     this.#enters({ kind: "log" });
-    const effects = this.#effectsUpTo(count);
-    await this.#unitLog().append(
-      "StepsRecorded",
-      (places) => {
-        if (snapshot !== undefined && places.state !== undefined) {
-          const { revision, events: chunks } = places.state;
-          reference = { revision, chunks, digest: sha256(snapshot.bytes), next: snapshot.next };
-        }
-        return {
-          v: 2,
-          wall,
-          epoch: place.epoch,
-          node: this.#order.node,
-          deployment,
-          scheme: 1,
-          first: place.next,
-          count,
-          through: at.through,
-          from: place.cursors,
-          to: at.cursors,
-          ...(watermarks.length > 0 && { watermark: encodeWatermarks(watermarks) }),
-          ...steps?.columns,
-          ...(places.members !== undefined && membersAt(steps?.columns.stages, places.members)),
-          ...(places.payload !== undefined && { payload: places.payload }),
-          ...(places.transit !== undefined && { transit: places.transit }),
-          ...(places.quarantine !== undefined && { quarantine: places.quarantine }),
-          ...(reference !== undefined && { snapshot: reference }),
-          ...(effects !== undefined && { effects }),
-        };
-      },
-      {
-        payload: steps === undefined ? [] : payloadDrafts(steps.payload, wall),
-        transit: steps === undefined ? [] : payloadDrafts(steps.transit, wall),
-        quarantine: steps === undefined ? [] : quarantineDrafts(steps.quarantined, wall),
-        state,
-        members:
-          steps === undefined || steps.members.length === 0
-            ? []
-            : chunkDrafts("MembersNamed", steps.members, wall),
-      },
-      probe && ((point) => probe(`${snapshot === undefined ? "steps" : "snapshot"}:${point}`)),
-    );
-    if (snapshot !== undefined) {
-      this.#inputsSinceSnapshot = 0;
-      this.#snapshotCursors = at.cursors;
-    }
-    this.#place = {
-      ...place,
-      next: place.next + count,
-      cursors: at.cursors,
-      through: at.through,
-      watermark,
-      snapshot: reference,
-      effectsFrom: effectsAfter(effects),
-    };
-    board.report(this.#order.unit, at.through);
+    await head.append({ at, steps, snapshot, effects: this.#effectsUpTo(steps?.inputs ?? 0) });
+    if (snapshot !== undefined) this.#snapshots.kept(at.cursors);
+    this.#context.board.report(this.#order.unit, at.through);
   }
 
   /** The results of the effects of the next `count` inputs. */
   #effectsUpTo(count: number): EffectRange | undefined {
-    const { next, effectsFrom } = this.#claimed();
+    const { next, effectsFrom } = this.#place;
     if (count > 0 && this.#effects !== undefined) return this.#effects.rangeUpTo(effectsFrom, next + count);
     return effectsFrom === undefined ? undefined : { revision: effectsFrom, events: 0 };
   }
 
-  #claimed(): PartitionPlace {
-    if (this.#place === undefined)
-      throw new HeadwaterError("Internal", "a partition works before it was claimed");
-    return this.#place;
+  get #place(): PartitionPlace {
+    return this.#claimed().place;
   }
 
-  #unitLog(): UnitLog {
-    if (this.#log === undefined)
+  #claimed(): PartitionHead {
+    if (this.#head === undefined)
       throw new HeadwaterError("Internal", "a partition works before it was claimed");
-    return this.#log;
-  }
-}
-
-/** Where the range behind one begins. */
-function effectsAfter(effects: EffectRange | undefined): number | undefined {
-  return effects && (effects.next ?? effects.revision + effects.events);
-}
-
-/** How far a batch has come. */
-type Progress = Pick<MergedBatch, "cursors" | "through" | "steps">;
-
-/** The stages of a step event, of which the first refers to its members. */
-function membersAt(
-  stages: readonly StageColumns[] | undefined,
-  membersIn: EventRange,
-): Pick<StepColumns, "stages"> {
-  const [first, ...others] = stages ?? [];
-  return first === undefined ? {} : { stages: [{ ...first, membersIn }, ...others] };
-}
-
-/**
- * Where a partition goes on, with the cursors that it had: none if it has no history. What came before it was for
- * deployments that did not have it. Its first claim says so, because whoever replays its history later, when another
- * deployment runs, has to begin with the same step of the watermark.
- */
-function placeOf(log: UnitLog, deployedFrom: number): PartitionPlace {
-  const { last } = log.main;
-  switch (last?.type) {
-    case undefined:
-      return {
-        epoch: 0,
-        next: 0,
-        cursors: {},
-        through: Math.max(THROUGH_NOTHING, deployedFrom - 1),
-        watermark: undefined,
-        snapshot: undefined,
-        effectsFrom: undefined,
-      };
-    case "PartitionClaimed": {
-      const { epoch, first, cursors, through, snapshot, effects } = last.data;
-      return {
-        epoch,
-        next: first,
-        cursors,
-        through,
-        watermark: lastWatermark(last.data.watermark),
-        snapshot,
-        effectsFrom: effectsAfter(effects),
-      };
-    }
-    case "StepsRecorded": {
-      const { epoch, first, count, to, through, snapshot, effects } = last.data;
-      const watermark = lastWatermark(last.data.watermark);
-      const effectsFrom = effectsAfter(effects);
-      return { epoch, next: first + count, cursors: to, through, watermark, snapshot, effectsFrom };
-    }
-    default:
-      throw new HeadwaterError("LogDamaged", `a partition's stream ends in ${last?.type}`, {
-        where: log.main.stream,
-      });
+    return this.#head;
   }
 }

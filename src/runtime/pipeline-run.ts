@@ -90,7 +90,7 @@ export async function runPipeline(environment: RunEnvironment, options: RunOptio
   const { follow, signal } = options;
   const process = ids.uuid();
   threadParts(environment, options);
-  const done = await completedDeployment(environment, options);
+  const done = options.beforeWork === undefined ? await completedDeployment(environment, options) : undefined;
   if (done !== undefined) return { deployed: done, drained: true };
   for (let delayMs: number = LIMITS.beginAgainMs; ; ) {
     const begun = clock.monotonic();
@@ -112,13 +112,17 @@ async function runOnce(environment: RunEnvironment, options: RunOptions, process
   const { log, clock, processes } = environment;
   const { name } = options.plan.definition;
   const supervision = await Supervision.claim(
-    { log, clock, processes, pipeline: name, process, onStandBy: options.onStandBy },
+    {
+      ...{ log, clock, processes, pipeline: name, process },
+      ...(options.beforeWork === undefined && { onStandBy: options.onStandBy }),
+    },
     options.signal,
   );
   const lost = new AbortController();
   supervision.beat((error) => lost.abort(error));
   try {
     const deployed = await deployIfChanged(environment, options, process, supervision, lost.signal);
+    await options.beforeWork?.();
     const retains = await beginRetention({ log, clock, plan: options.plan }, () => supervision.confirm());
     const { pace: { snapshotEveryMs } = LIMITS } = environment;
     const drained = await operate(environment, {
@@ -543,6 +547,7 @@ function hostContext(environment: RunEnvironment, operation: Operation): HostCon
     ...(operation.pace !== undefined && { pace: operation.pace }),
     probe,
     onOutputWaits: (sink, reason) => operation.onOutputWaits?.(sink, reason),
+    onOutputMissing: (sink, missing) => operation.onOutputMissing?.(sink, missing),
     onQuarantined,
     places: places ?? ((stack) => stack),
   };

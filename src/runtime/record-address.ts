@@ -7,6 +7,7 @@ import { pipelineStream, sourceStream } from "../core/streams.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import type { LineageReader } from "./lineage-reader.ts";
 import type { LineageView } from "./lineage-view.ts";
+import { addressOfOutput, isOutputKey } from "./output-by-key.ts";
 import { readUnlessGone } from "./seek.ts";
 import { addressOfDelivered } from "./sink-position.ts";
 
@@ -24,6 +25,12 @@ type RecordName =
       readonly pipeline: string | undefined;
       readonly sink: string;
       readonly n: number;
+    }
+  | {
+      readonly kind: "key";
+      readonly pipeline: string | undefined;
+      readonly sink: string;
+      readonly key: string;
     };
 
 export interface ResolveContext {
@@ -36,7 +43,8 @@ export interface ResolveContext {
 
 /**
  * The address that RECORD means: an address, `[PIPELINE/]SOURCE:ID` with the sender's own id (of several records with
- * it, the latest), or `[PIPELINE/]SINK#N`, the N-th output of a sink. Without PIPELINE it is the one that has such a
+ * it, the latest), `[PIPELINE/]SINK#N`, the N-th output of a sink, or `[PIPELINE/]SINK@KEY`, the one that its receiver knows
+ * by this key. Without PIPELINE it is the one that has such a
  * source or sink. Throws `BadUsage` for anything else and where several pipelines have it, `UnknownPipeline`,
  * `UnknownSource`, `UnknownSink`, `RecordNotFound`, and `RecordGone`.
  */
@@ -44,9 +52,10 @@ export async function resolveRecord(context: ResolveContext, text: string): Prom
   const name = parseRecord(text);
   if (name.kind === "address") return name.address;
   const pipeline = await pipelineOf(context, name);
-  if (name.kind === "output") {
+  if (name.kind !== "id") {
     const { log, reader } = context;
-    return addressOfDelivered({ log, reader, pipeline, sink: name.sink }, name.n);
+    const query = { log, reader, pipeline, sink: name.sink };
+    return name.kind === "key" ? addressOfOutput(query, name.key) : addressOfDelivered(query, name.n);
   }
   const stream = sourceStream(pipeline, name.source);
   const n = await (context.findId ?? ((of, id) => scanForId(context, of, id)))(stream, name.id);
@@ -103,11 +112,13 @@ function parseRecord(text: string): RecordName {
   if (output !== null) {
     return { kind: "output", pipeline: output[1], sink: output[2] ?? "", n: Number(output[3]) };
   }
+  const [, pipeline, sink = "", key = ""] = /^(?:([a-z0-9~-]+)\/)?([a-z0-9-]+)@(.+)$/.exec(text) ?? [];
+  if (isOutputKey(key)) return { kind: "key", pipeline, sink, key };
   const id = /^(?:([a-z0-9~-]+)\/)?([a-z0-9-]+):(.+)$/s.exec(text);
   if (id !== null) return { kind: "id", pipeline: id[1], source: id[2] ?? "", id: id[3] ?? "" };
   throw new HeadwaterError("BadUsage", `not a record: ${JSON.stringify(text)}`, {
     where: "RECORD",
-    hint: "Give an address (steps_orders.sums.0003@17.0), [PIPELINE/]SOURCE:ID with the sender's own id, or [PIPELINE/]SINK#N for a sink's N-th output, from 0.",
+    hint: "Give an address (steps_orders.sums.0003@17.0), [PIPELINE/]SOURCE:ID with the sender's own id, [PIPELINE/]SINK#N for a sink's N-th output, from 0, or [PIPELINE/]SINK@KEY for that with a key.",
   });
 }
 
@@ -150,8 +161,13 @@ async function pipelineOf(
   if (found.length === 1) return only;
   throw new HeadwaterError("BadUsage", `several pipelines have a ${kind} of this name: ${found.join(", ")}`, {
     where: wanted,
-    hint: `Say which one, such as ${only}/${wanted}${name.kind === "id" ? `:${name.id}` : `#${name.n}`}.`,
+    hint: `Say which one, such as ${only}/${wanted}${restOf(name)}.`,
   });
+}
+
+function restOf(name: Exclude<RecordName, { readonly kind: "address" }>): string {
+  if (name.kind === "id") return `:${name.id}`;
+  return name.kind === "key" ? `@${name.key}` : `#${name.n}`;
 }
 
 /**

@@ -9,8 +9,9 @@ import { structureOf } from "./deployed-plan.ts";
 import type { Doubts } from "./fork-gaps.ts";
 import { type RefusalReason, type RefusedAgain, type RefusedNow, refusedAgain } from "./refused-again.ts";
 import { stepsStreamOf } from "./routes.ts";
+import { placesIn, placeText } from "./row-places.ts";
 import { seekThrough } from "./seek.ts";
-import { type RefusedRow, rowPlaces } from "./selection.ts";
+import type { RefusedRow } from "./selection.ts";
 
 /** What became in a fork of records that stages of its pipeline had refused: each is looked for at its place there. */
 export async function refusedInFork(
@@ -25,7 +26,7 @@ export async function refusedInFork(
   const found: RefusedAgain[] = [];
   for (const row of refused) {
     if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while refused records were looked for");
-    const isLost = doubts?.isLost(row.origin, row.root) === true;
+    const isLost = doubts?.isLost(row.home.origin, row.home.root) === true;
     found.push(refusedAgain(row, isLost ? { fate: "unverifiable" } : await nowOf(log, plan, row)));
   }
   return found;
@@ -53,11 +54,12 @@ async function nowIn(
   log: EventLog,
   stream: string,
   segment: Segment,
-  { stage, ordinal, place }: RefusedRow,
+  { stage, home }: RefusedRow,
 ): Promise<RefusedNow | undefined> {
+  const { ordinal, path } = home;
   const at = segment.stages.findIndex(({ definition }) => definition.name === stage);
   const given = segment.stages[at]?.input ?? SEGMENT_INPUT;
-  const wanted = new Set([place, place + branchInto(segment, at)]);
+  const wanted = new Set([home, { ...home, path: path + branchInto(segment, at) }].map(placeText));
   // Of an ordinal that is still going on an event is complete up to the one before.
   const from = await seekThrough(log, stream, ordinal - 2);
   if (from === undefined) return undefined;
@@ -66,13 +68,13 @@ async function nowIn(
     if (type !== "StepsRecorded" || data.count === 0) continue;
     const graph = new StepGraph(data);
     if (graph.input(0).ordinal > ordinal) return undefined;
-    const placeOf = rowPlaces(graph);
+    const placeOf = placesIn(graph);
     for (let input = 0; input < data.count; input++) {
       if (graph.input(input).ordinal !== ordinal) continue;
       const { start, end } =
         given === SEGMENT_INPUT ? { start: input, end: input + 1 } : graph.rowsOf(given, input);
       for (let row = start; row < end; row++) {
-        if (!wanted.has(placeOf({ stage: given, row }))) continue;
+        if (!wanted.has(placeText(placeOf({ stage: given, row })))) continue;
         if (graph.endOf(at, row) !== "failed") return { fate: "passed" };
         return { failed: await reasonIn(log, stream, graph, { n: data.first + input, stage, row }) };
       }

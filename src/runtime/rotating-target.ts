@@ -1,5 +1,5 @@
 import { basename, dirname, extname, join } from "node:path";
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { ordinalToTime } from "../core/ordinal.ts";
 import type { Files } from "../ports/files.ts";
 import { FileTarget } from "./file-target.ts";
@@ -44,6 +44,8 @@ export class RotatingTarget implements SinkTarget {
   #part: string | undefined;
   #bytes = 0;
   #placed: { readonly batch: OutputBatch; readonly lines: readonly PlacedLine[] } | undefined;
+  /** Files that a batch which is written again had begun, or gone on with, and that were complete, and taken away. */
+  #taken: ReadonlySet<string> = new Set();
   #confirm: () => Promise<void> = () => Promise.resolve();
 
   /** `path` is absolute: the name without what tells the files apart. */
@@ -53,6 +55,10 @@ export class RotatingTarget implements SinkTarget {
     this.#rotation = rotation;
     const every = rotation.by === "size" ? `${rotation.bytes} bytes` : `${rotation.ms} ms`;
     this.id = `files:${path} (${every})`;
+  }
+
+  async files(): Promise<string> {
+    return join(await this.#files.fileAt(dirname(this.#path)), basename(this.#path));
   }
 
   async hasContent(): Promise<boolean> {
@@ -75,13 +81,15 @@ export class RotatingTarget implements SinkTarget {
   ): Promise<void> {
     this.#confirm = confirm;
     this.#placed = undefined;
+    this.#taken = new Set();
     this.#part = place.part;
     this.#target = await this.#opened(place);
-    this.#bytes = this.#target === undefined ? Number.POSITIVE_INFINITY : place.bytes;
+    this.#bytes = place.bytes;
     await this.#target?.open(place, last, confirm);
   }
 
   async prepare(batch: OutputBatch, before: Preparation | undefined): Promise<Preparation | undefined> {
+    this.#taken = await this.#takenOf(before?.parts ?? []);
     const lines = this.#place(batch.records);
     this.#placed = { batch, lines };
     const parts = [...new Set(lines.map(({ part }) => part))].filter(
@@ -104,6 +112,7 @@ export class RotatingTarget implements SinkTarget {
       throw new HeadwaterError("Internal", "a batch is written that was not prepared", { where: this.id });
     }
     for (const { line, part } of this.#placed.lines) {
+      if (this.#taken.has(part)) continue;
       if (part !== this.#part || this.#target === undefined) await this.#begin(part);
       await this.#target?.writeLine(line);
       this.#bytes += Buffer.byteLength(line);
@@ -111,13 +120,41 @@ export class RotatingTarget implements SinkTarget {
     return true;
   }
 
-  async missing({ part, bytes, through }: TargetPlace & { readonly through: number }) {
+  async missing(
+    { part, bytes, through }: TargetPlace & { readonly through: number },
+    pending: Preparation | undefined,
+  ) {
     if (part === undefined || bytes === 0) return undefined;
     const { by } = this.#rotation;
     // Of a time that is over nothing more can come.
     if (by === "time" && part < timeOf(Math.max(0, through), this.#rotation.ms)) return undefined;
+    for (const later of pending?.parts ?? []) if (await this.#isBegun(later)) return undefined;
     const path = this.#pathOf(part);
     return (await this.#files.hasContent(path)) ? undefined : path;
+  }
+
+  async rewrite(
+    place: TargetPlace,
+    last: DeliveredPart | undefined,
+    lines: AsyncIterable<readonly string[]>,
+    confirm: () => Promise<void>,
+  ): Promise<boolean> {
+    const path = this.#pathOf(place.part ?? "");
+    // Nobody is to take it away before it is whole.
+    const beside = join(dirname(path), `.${basename(path)}.new`);
+    const target = new FileTarget(this.#files, beside);
+    try {
+      await target.open({ bytes: 0 }, undefined, confirm);
+      for await (const some of lines) for (const line of some) await target.writeLine(line);
+      const { bytes } = await target.flush();
+      const same = bytes === place.bytes && (await holds(target, place, last));
+      await confirm();
+      if (same) await this.#files.nameOutput(beside, path);
+      else await this.#files.deleteOutput(beside);
+      return same;
+    } finally {
+      await target.close();
+    }
   }
 
   async flush() {
@@ -142,6 +179,25 @@ export class RotatingTarget implements SinkTarget {
     return new FileTarget(this.#files, this.#pathOf(part));
   }
 
+  /**
+   * Which files of a batch that is written again are not there though one that comes later is: when that was begun they
+   * were complete.
+   */
+  async #takenOf(parts: readonly string[]): Promise<ReadonlySet<string>> {
+    const taken = new Set<string>();
+    const current = this.#target === undefined && this.#part !== undefined ? [this.#part] : [];
+    let isLater = false;
+    for (const part of [...current, ...parts].reverse()) {
+      if (await this.#isBegun(part)) isLater = true;
+      else if (isLater) taken.add(part);
+    }
+    return taken;
+  }
+
+  #isBegun(part: string): Promise<boolean> {
+    return this.#files.isThere(this.#pathOf(part));
+  }
+
   /** What is complete becomes durable before the next file is begun. */
   async #begin(part: string): Promise<void> {
     await this.#target?.flush();
@@ -154,7 +210,9 @@ export class RotatingTarget implements SinkTarget {
 
   #place(records: readonly OutputRecord[]): PlacedLine[] {
     let part = this.#part;
-    let bytes = this.#bytes;
+    // Who does not know what became of a file goes on with the next.
+    const isLost = part !== undefined && this.#target === undefined && !this.#taken.has(part);
+    let bytes = isLost ? Number.POSITIVE_INFINITY : this.#bytes;
     return records.map(({ value, ordinal }) => {
       const line = `${toJson(value)}\n`;
       const size = Buffer.byteLength(line);
@@ -191,6 +249,17 @@ function timeOf(ordinal: number, everyMs: number): string {
     .toISOString()
     .replace(/\.\d+Z$/, "Z")
     .replace(/[-:]/g, "");
+}
+
+/** Whether what was written to a file is what `last` says that it ends with. */
+async function holds(target: FileTarget, place: TargetPlace, last: DeliveredPart | undefined) {
+  try {
+    await target.mustHold(place, last);
+    return true;
+  } catch (error) {
+    if (isHeadwaterError(error, "ForeignOutput")) return false;
+    throw error;
+  }
 }
 
 function foreign(path: string): HeadwaterError {

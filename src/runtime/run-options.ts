@@ -13,7 +13,7 @@ import type { Probe } from "./host-context.ts";
 import type { Intake } from "./intake.ts";
 import type { ThreadSettings } from "./node-thread.ts";
 import type { ProgressBoard } from "./progress-board.ts";
-import type { SinkTarget } from "./sink-target.ts";
+import type { MissingOutput, SinkTarget } from "./sink-target.ts";
 
 /** What a pipeline runs on. */
 export interface RunEnvironment {
@@ -74,6 +74,8 @@ export interface RunOptions {
   /** Since when that time runs, by the monotonic clock; absent: since `signal` aborts. */
   drainSince?(): number | undefined;
   readonly board: ProgressBoard;
+  /** Called when the pipeline is this process's own and deployed. With it nobody stands by: see `Supervision.claim`. */
+  beforeWork?(): Promise<void> | undefined;
   /** `before` is what was deployed until then. */
   onDeployed(deployed: PipelineDeployed, before: PipelineDeployed | undefined): void;
   onRejected(source: string, where: string, error: HeadwaterError): void;
@@ -83,6 +85,8 @@ export interface RunOptions {
   onTimeAhead(source: string, where: string, time: number): void;
   /** See `HostContext.onOutputWaits`. */
   onOutputWaits?(sink: string, reason: string | undefined): void;
+  /** See `HostContext.onOutputMissing`. */
+  onOutputMissing?(sink: string, missing: MissingOutput): void;
   /**
    * A stage has waited for LIMITS.waitToldMs for what its function promised for one record; `what` names both, `why` says
    * what keeps it, if that is not the function itself.

@@ -2,7 +2,6 @@ import { formatAddress, parseUnitStream } from "../core/address.ts";
 import { decodeDeltas } from "../core/columns.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
-import type { StepGraph, StepRow } from "../engine/step-graph.ts";
 import type { Key } from "../pipeline/definition.ts";
 import { SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import type { Bundler } from "../ports/bundler.ts";
@@ -10,10 +9,12 @@ import type { Clock } from "../ports/clock.ts";
 import { ChosenRecords } from "./chosen-records.ts";
 import { structureOf } from "./deployed-plan.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
+import { Homes } from "./homes.ts";
 import type { FiringPlace, RecordPlace, ResultPlace } from "./lineage-places.ts";
 import { LineageReader } from "./lineage-reader.ts";
 import { type Refused, readRefused } from "./quarantine.ts";
 import { resolveRecord } from "./record-address.ts";
+import { placesIn, placeText, type RowPlace } from "./row-places.ts";
 import { readUnlessGone } from "./seek.ts";
 import { INPUTS, type Part, SelectedRecords } from "./selected-records.ts";
 import { givenPart } from "./selection-event.ts";
@@ -37,7 +38,7 @@ export interface SelectionQuery {
 export interface SelectionContext extends Walk {
   readonly clock: Clock;
   readonly bundler: Bundler;
-  readonly history: Pick<DeploymentHistory, "pipeline" | "all" | "after" | "at" | "planOf">;
+  readonly history: Pick<DeploymentHistory, "pipeline" | "all" | "after" | "at" | "planOf" | "withIdentity">;
   readonly from: number;
   readonly to: number;
 }
@@ -49,7 +50,7 @@ export interface Selection {
   readonly begun: number;
   /** Of a key: of how many records it cannot be told, because they are not kept any more. */
   readonly unknown?: number;
-  /** Where they are in the pipeline, whatever runs: see {@link placeAt}. */
+  /** Where they are in a fork, whatever runs there: see {@link placeAt}. What was put back is where it had failed. */
   readonly places: ReadonlySet<string>;
   /** Those that were refused. */
   readonly refused: readonly RefusedRow[];
@@ -62,11 +63,8 @@ export interface RefusedRow {
   readonly refused: Refused;
   readonly stage: string;
   readonly ordinal: number;
-  /** What it descends from. */
-  readonly origin: string;
-  readonly root: number;
-  /** Of what the stage was given: see {@link rowPlaces}. */
-  readonly place: string;
+  /** Where the stage was given it, or would have been if it had not been refused before. */
+  readonly home: RowPlace;
 }
 
 /** A row of a stage, or an input: what is chosen to begin with. */
@@ -163,7 +161,7 @@ function matching(places: ReadonlySet<string>, found: SelectedRecords): ChooseIn
     let some = false;
     for (let row = 0; row < count && !some; row++) some = ordinals.has(graph.input(row).ordinal);
     if (!some) return undefined;
-    const placeOf = rowPlaces(graph);
+    const placeOf = placesIn(graph);
     return (part, at) => {
       if (!places.has(placeAt(placeOf(at), part, segment.name))) return false;
       const { input, k } = at.stage === SEGMENT_INPUT ? { input: at.row, k: 0 } : graph.placeOf(at);
@@ -189,27 +187,9 @@ async function streamsBefore({ log, history }: SelectionContext) {
   };
 }
 
-/**
- * Where rows of an event are in a pipeline, whatever version runs and however it is cut into batches: the ordinal, what
- * they descend from, and their path.
- */
-export function rowPlaces(graph: StepGraph): (at: StepRow) => string {
-  const paths = new Map<number, readonly string[]>();
-  return ({ stage, row }) => {
-    let known = paths.get(stage);
-    if (known === undefined) {
-      known = graph.shape.paths(stage);
-      paths.set(stage, known);
-    }
-    const input = graph.shape.origin(stage)?.[row] ?? row;
-    const { ordinal, source, root } = graph.input(input);
-    return `${ordinal} ${source} ${root} ${known[row] ?? ""}`;
-  };
-}
-
 /** A place at a stage whose results are meant, or at a segment whose inputs are. */
-function placeAt(place: string, part: Part, segment: string): string {
-  return `${place} ${part === INPUTS ? `>${segment}` : part}`;
+function placeAt(place: RowPlace, part: Part, segment: string): string {
+  return `${placeText(place)} ${part === INPUTS ? `>${segment}` : part}`;
 }
 
 /** The refused records of a window, each with the row that its stage was given. */
@@ -219,13 +199,14 @@ async function refusedRows(
 ): Promise<(RefusedRow & { readonly seed: Seed })[]> {
   const { log, bundler, history, from, to } = context;
   const reader = new LineageReader(log, bundler);
+  const homes = new Homes(log, history);
   const rows: (RefusedRow & { readonly seed: Seed })[] = [];
   const filter = stage === undefined ? {} : { stage };
   for await (const refused of readRefused(log, history.pipeline, filter)) {
     const { unit, place, record } = refused;
     if (record.kind !== "quarantined" || place.stage === undefined) continue;
     const input = await reader.inputAt(unit, place.n);
-    const { ordinal, source: origin, root } = input.graph.input(input.row);
+    const { ordinal } = input.graph.input(input.row);
     if (ordinal < from || ordinal > to) continue;
     const { segment } = segmentOf(context, input, unit);
     const part = givenPart(segment, place.stage);
@@ -233,12 +214,17 @@ async function refusedRows(
     const given = at < 0 || part === INPUTS ? SEGMENT_INPUT : input.graph.shape.ahead(at);
     const row =
       given === SEGMENT_INPUT ? input.row : input.graph.rowsOf(given, input.row).start + (place.k ?? 0);
-    const where = rowPlaces(input.graph)({ stage: given, row });
+    const home = await homes.placeOf(placesIn(input.graph)({ stage: given, row }));
     const k = given === SEGMENT_INPUT ? 0 : (place.k ?? 0);
-    const seed = { stream: unit, part, n: place.n, k, ordinal, place: placeAt(where, part, segment.name) };
-    rows.push({ refused, stage: place.stage, ordinal, origin, root, place: where, seed });
+    const where = placeAt(home, part, segment.name);
+    const seed = { stream: unit, part, n: place.n, k, ordinal, place: where };
+    rows.push({ refused, stage: place.stage, ordinal, home, seed });
   }
   return rows;
+}
+
+function homeOf({ log, history }: SelectionContext, place: RowPlace): Promise<RowPlace> {
+  return new Homes(log, history).placeOf(place);
 }
 
 function segmentOf(
@@ -297,14 +283,15 @@ async function seedsAt(
     case "firing": {
       const { stream, n, graph, row, stage } = place;
       const { ordinal } = graph.input(row);
-      const where = placeAt(rowPlaces(graph)({ stage: SEGMENT_INPUT, row }), INPUTS, stage.segment);
+      const home = await homeOf(context, placesIn(graph)({ stage: SEGMENT_INPUT, row }));
+      const where = placeAt(home, INPUTS, stage.segment);
       return [{ stream, part: INPUTS, n, k: 0, ordinal, place: where }];
     }
     case "result": {
       const { stream, n, graph, at, stage } = place;
       const { input, k } = graph.placeOf(at);
       const { ordinal } = graph.input(input);
-      const where = placeAt(rowPlaces(graph)(at), stage.name, stage.segment);
+      const where = placeAt(await homeOf(context, placesIn(graph)(at)), stage.name, stage.segment);
       return [{ stream, part: stage.name, n, k, ordinal, place: where }];
     }
     case "quarantined": {
@@ -312,7 +299,7 @@ async function seedsAt(
       const { segment } = segmentOf(context, input, stream);
       const part = givenPart(segment, record.stage);
       const { ordinal } = input.graph.input(input.row);
-      const where = placeAt(rowPlaces(input.graph)(at), part, segment.name);
+      const where = placeAt(await homeOf(context, placesIn(input.graph)(at)), part, segment.name);
       return [{ stream, part, n, k: place.k, ordinal, place: where }];
     }
     case "retry": {

@@ -38,6 +38,14 @@ export interface Preparation {
   readonly parts?: readonly string[];
 }
 
+/** What became of a file that is gone. */
+export interface MissingOutput {
+  readonly file: string;
+  readonly bytes: number;
+  /** Whether it was written again. */
+  readonly rewritten: boolean;
+}
+
 /** Hears what keeps a target waiting. */
 export type Waits = (reason: string | undefined) => void;
 
@@ -51,6 +59,8 @@ export interface SinkTarget {
   readonly fills: boolean;
   /** Whether it is filled again when all of its content is gone. */
   readonly refills: boolean;
+  /** Of one that writes files: a text that tells them from those of others, whatever path leads to them. */
+  files?(): Promise<string>;
   /** Whether there is something already where it delivers to. */
   hasContent(): Promise<boolean>;
   /** Throws `ForeignOutput` unless its content goes as far as `place`, and its last part has the digest of `last`. */
@@ -74,9 +84,22 @@ export interface SinkTarget {
   flush(): Promise<TargetPlace & { readonly digest?: Uint8Array }>;
   /**
    * The file that is gone, of a target whose last file may not be complete, and may be gone nevertheless; `undefined` if
-   * it is there, or complete.
+   * it is there, or complete. `pending`: what the log has of a batch of which it is not known whether it was handed over.
    */
-  missing?(place: TargetPlace & { readonly through: number }): Promise<string | undefined>;
+  missing?(
+    place: TargetPlace & { readonly through: number },
+    pending: Preparation | undefined,
+  ): Promise<string | undefined>;
+  /**
+   * Writes the file that is {@link missing} again, of the lines that it had. Answers `false`, and leaves nothing, if they
+   * do not come to its length, and what is last in it has not the digest of `last`.
+   */
+  rewrite?(
+    place: TargetPlace,
+    last: DeliveredPart | undefined,
+    lines: AsyncIterable<readonly string[]>,
+    confirm: () => Promise<void>,
+  ): Promise<boolean>;
   /** Lets go of everything, also of what is being sent. */
   close(): Promise<void>;
 }

@@ -12,10 +12,11 @@ import type { InputRows } from "../engine/rows.ts";
 import type { PlannedSink } from "../pipeline/plan.ts";
 import { currentCursors, cursorsFrom, startingCursors } from "./deployed-cursors.ts";
 import type { HostContext } from "./host-context.ts";
+import { restoreLost } from "./lost-part.ts";
 import { MergeReader } from "./merge-reader.ts";
 import type { Activity } from "./pressure.ts";
 import { sinkStreamOf, upstreamsOfSink } from "./routes.ts";
-import { type PendingBatch, type SinkPlace, sinkHistory } from "./sink-history.ts";
+import { type PendingBatch, type SinkHistory, type SinkPlace, sinkHistory } from "./sink-history.ts";
 import {
   mustNotBeForeign,
   type OutputBatch,
@@ -43,6 +44,7 @@ export class SinkWorker {
   #claimedAt = 0;
   #place: SinkPlace | undefined;
   #reader: MergeReader | undefined;
+  readonly #disposed = new AbortController();
   /** A batch of which it is not known whether it was handed over. */
   #pending: PendingBatch | undefined;
 
@@ -109,6 +111,7 @@ export class SinkWorker {
     const cursors = await currentCursors(this.#context, this.#upstreams, found.cursors);
     const place = { ...found, cursors };
     const confirm = () => this.#unitLog().mustStillOwn();
+    if (history !== undefined && !gone) await this.#restoreLost(history, confirm);
     await this.#target.open(place, gone ? undefined : history?.last, confirm);
     this.#place = place;
     this.#pending = gone ? undefined : history?.pending;
@@ -122,6 +125,13 @@ export class SinkWorker {
       through: place.through,
       firingOrigins: plan.firingOrigins,
     });
+  }
+
+  async #restoreLost(history: SinkHistory, confirm: () => Promise<void>): Promise<void> {
+    const { signal } = this.#disposed;
+    const { name } = this.#sink;
+    const missing = await restoreLost(this.#context, name, this.#target, history, confirm, signal);
+    if (missing !== undefined && !signal.aborted) this.#context.onOutputMissing(name, missing);
   }
 
   async #beginTarget(known: boolean): Promise<SinkPlace> {
@@ -259,6 +269,7 @@ export class SinkWorker {
   async dispose(): Promise<void> {
     const { board, clock } = this.#context;
     board.pressure.leaves(this.#order.unit, clock.monotonic());
+    this.#disposed.abort();
     this.#reader?.stop();
     await this.#target.close();
   }

@@ -1,4 +1,5 @@
 import { chainStart, digestInMetadata, type SealedEvent, sealEvent } from "../core/chain.ts";
+import { equalBytes } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { EventType, EventTypes, TypedEvent } from "../core/events.ts";
@@ -44,10 +45,14 @@ export class StreamTail {
     return this.#revision;
   }
 
-  /** Links drafts to the end of the stream. The end moves only with {@link advance}. */
-  seal(drafts: readonly Draft[]): SealedAppend {
-    let revision = this.#revision;
-    let previous = this.#digest;
+  /**
+   * Links drafts to the end of the stream, or to `after`, which is appended before them. The end moves only with
+   * {@link advance}.
+   */
+  seal(drafts: readonly Draft[], after?: SealedAppend): SealedAppend {
+    const end = after?.revision ?? this.#revision;
+    let revision = end;
+    let previous = after?.digest ?? this.#digest;
     const events: SealedEvent[] = [];
     for (const draft of drafts) {
       revision++;
@@ -55,8 +60,13 @@ export class StreamTail {
       previous = sealed.digest;
       events.push(sealed);
     }
-    const expected = this.#revision < 0 ? "no-stream" : this.#revision;
+    const expected = end < 0 ? "no-stream" : end;
     return { tail: this, append: { stream: this.stream, expected, events }, revision, digest: previous };
+  }
+
+  /** Whether the stream ends with what was sealed. */
+  isAfter({ revision, digest }: SealedAppend): boolean {
+    return this.#revision === revision && equalBytes(this.#digest, digest);
   }
 
   /** Says that what was sealed has been appended. */

@@ -14,7 +14,8 @@ export interface SupervisionOptions {
   readonly pipeline: string;
   /** Random UUID of this start. */
   readonly process: string;
-  onStandBy(message: string): void;
+  /** Says that another process is waited for. Absent: one that is at work is not, and `claim` throws `OwnershipLost`. */
+  onStandBy?(message: string): void;
 }
 
 /** How often a stand-by looks at the stream, in milliseconds. */
@@ -47,7 +48,7 @@ export class Supervision {
   /**
    * Claims the supervision. While another process has it, waits until that one releases it, is seen to be dead, or
    * has been silent for three heartbeats and some jitter by this process's own clock, while this one looked. Throws
-   * `Stopped` when `signal` aborts.
+   * `Stopped` when `signal` aborts, and `OwnershipLost` if nobody is to be waited for.
    */
   static async claim(options: SupervisionOptions, signal: AbortSignal): Promise<Supervision> {
     const { log, clock, pipeline } = options;
@@ -58,12 +59,15 @@ export class Supervision {
     let told = false;
     for (;;) {
       if (signal.aborted)
-        throw new HeadwaterError("Stopped", "stopped while standing by for the pipeline", {
-          where: pipeline,
-        });
+        throw new HeadwaterError(
+          "Stopped",
+          told ? "stopped while standing by for the pipeline" : "stopped before the pipeline was begun",
+          { where: pipeline },
+        );
       const tail = await StreamTail.open(log, stream);
       const now = clock.monotonic();
       // A log that was slow to answer, or a stop of this process itself, says nothing about the other one.
+      const spoke = seen >= 0 && tail.revision !== seen;
       silentMs = tail.revision === seen ? silentMs + Math.min(now - lookedAt, LIMITS.heartbeatMs) : 0;
       seen = tail.revision;
       lookedAt = now;
@@ -79,9 +83,12 @@ export class Supervision {
           continue;
         }
       }
+      if (options.onStandBy === undefined && (spoke || options.processes.isAlive(mark) === true)) {
+        throw new HeadwaterError("OwnershipLost", "another process runs the pipeline", { where: stream });
+      }
       if (!told) {
         told = true;
-        options.onStandBy(
+        options.onStandBy?.(
           `process ${mark.pid} on ${mark.host} runs this pipeline; waiting to take over (Ctrl-C leaves it to that one)`,
         );
       }

@@ -3,13 +3,22 @@ import type { EventRange, EventType, EventTypes } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { type Beside, besideStream } from "../core/streams.ts";
 import type { Append, EventLog } from "../ports/event-log.ts";
-import { type Draft, StreamTail } from "./stream-tail.ts";
+import { type Draft, type SealedAppend, StreamTail } from "./stream-tail.ts";
 
 /** What a main event refers to, by the stream beside that it is kept in. */
 export type BesideDrafts = Partial<Record<Beside, readonly Draft[]>>;
 
 /** Where what a main event refers to has its place. */
 export type BesidePlaces = Partial<Record<Beside, EventRange>>;
+
+/** A main event: made by `make` when it is known where what it refers to has its places. */
+export type UnitAppend = {
+  [T in EventType]: {
+    readonly type: T;
+    readonly make: (places: BesidePlaces) => EventTypes[T];
+    readonly besides?: BesideDrafts;
+  };
+}[EventType];
 
 /**
  * The streams of one unit of work (a door, a partition, a sink): its main stream, which only the unit's owner can
@@ -33,20 +42,53 @@ export class UnitLog {
     return this.#main;
   }
 
-  /**
-   * Appends what the main event refers to, and then the main event, made by `make` from the places that the
-   * former have got. Throws `OwnershipLost` when someone else has appended to the main stream. A conflict
-   * beside it only means that a stale owner left something there: it is read past. With `passed`, which is
-   * called at named points, the appends are made one after the other instead of in one call.
-   */
+  /** {@link appendAll} of one. */
   async append<T extends EventType>(
     type: T,
     make: (places: BesidePlaces) => EventTypes[T],
     besides: BesideDrafts = {},
     passed?: (point: AppendPoint) => void | Promise<void>,
   ): Promise<void> {
-    for (;;) {
-      const appends: Append[] = [];
+    await this.appendAll([{ type, make, besides } as UnitAppend], passed);
+  }
+
+  /**
+   * Appends main events in one call, before each what it refers to. Throws `OwnershipLost` when someone else has
+   * appended to the main stream. A conflict beside it only means that a stale owner left something there: it is read
+   * past. With `passed`, which is called at named points, there is one, and the appends are made one after the other.
+   */
+  async appendAll(
+    entries: readonly UnitAppend[],
+    passed?: (point: AppendPoint) => void | Promise<void>,
+  ): Promise<void> {
+    for (let left = entries; left.length > 0; ) {
+      const { appends, mains } = await this.#seal(left);
+      await passed?.("before");
+      try {
+        if (passed !== undefined && appends.length > 1) {
+          // A store may lose its writer between two appends of one call; here that can be made to happen.
+          await this.#log.appendInOrder(appends.splice(0, appends.length - 1));
+          await passed("between");
+        }
+        await this.#log.appendInOrder(appends);
+        for (const main of mains) this.#main.advance(main);
+        await passed?.("after");
+        return;
+      } catch (error) {
+        this.#besides.clear();
+        if (!isHeadwaterError(error, "WrongExpectedRevision")) throw error;
+        left = left.slice(await this.#appended(mains, error));
+      }
+    }
+  }
+
+  /** What is to be appended, in order, and the main events among it. */
+  async #seal(
+    entries: readonly UnitAppend[],
+  ): Promise<{ readonly appends: Append[]; readonly mains: readonly SealedAppend[] }> {
+    const appends: Append[] = [];
+    const mains: SealedAppend[] = [];
+    for (const { type, make, besides = {} } of entries) {
       const places: BesidePlaces = {};
       for (const [beside, drafts] of Object.entries(besides) as [Beside, readonly Draft[]][]) {
         if (drafts.length === 0) continue;
@@ -59,24 +101,20 @@ export class UnitLog {
           appends.push(sealed.append);
         }
       }
-      const main = this.#main.seal([{ type, event: make(places) } as Draft]);
-      await passed?.("before");
-      try {
-        if (passed !== undefined && appends.length > 0) {
-          // A store may lose its writer between two appends of one call; here that can be made to happen.
-          await this.#log.appendInOrder(appends.splice(0));
-          await passed("between");
-        }
-        await this.#log.appendInOrder([...appends, main.append]);
-        this.#main.advance(main);
-        await passed?.("after");
-        return;
-      } catch (error) {
-        this.#besides.clear();
-        if (!isHeadwaterError(error, "WrongExpectedRevision")) throw error;
-        await this.mustStillOwn(error);
-      }
+      const main = this.#main.seal([{ type, event: make(places) } as Draft], mains.at(-1));
+      mains.push(main);
+      appends.push(main.append);
     }
+    return { appends, mains };
+  }
+
+  /** How many of them are in the log after a conflict. Throws `OwnershipLost` if somebody else's are. */
+  async #appended(mains: readonly SealedAppend[], cause: HeadwaterError): Promise<number> {
+    const now = await StreamTail.open(this.#log, this.#main.stream);
+    const count = 1 + mains.findIndex((main) => main.revision === now.revision && now.isAfter(main));
+    if (count === 0) await this.mustStillOwn(cause);
+    for (const main of mains.slice(0, count)) this.#main.advance(main);
+    return count;
   }
 
   /** Throws `OwnershipLost` when someone else has appended to the main stream. */

@@ -14,6 +14,8 @@ export type FileNotice =
   | { readonly event: "truncated"; readonly file: string }
   /** The file that the name stood for in the last run has this name now, and is read on first. */
   | { readonly event: "found-rotated"; readonly file: string }
+  /** It had the name that is followed between two looks, and has been rotated since: it is read before what has it now. */
+  | { readonly event: "rotated-between"; readonly file: string }
   | LocatedNotice
   /** A folder in which there is nothing to read. */
   | { readonly event: "empty-folder"; readonly file: string; readonly follow: boolean }
@@ -75,6 +77,11 @@ export class WatchedFiles {
   /** They come ahead of the others, and no name that is looked at stands for them. */
   putFirst(files: readonly WatchedFile[]): void {
     this.#watched.unshift(...files);
+  }
+
+  /** They come ahead of `file`, and no name that is looked at stands for them. */
+  putBefore(file: WatchedFile, files: readonly WatchedFile[]): void {
+    this.#watched.splice(this.#watched.indexOf(file), 0, ...files);
   }
 
   remove(file: WatchedFile): void {

@@ -161,6 +161,36 @@ describe.skipIf(missing !== "")(`apache-log on an access log${missing}`, () => {
     const again = await headwater(back, { cwd });
     expect(again.code).toBe(0);
     expect(readFileSync(join(cwd, "requests.jsonl"), "utf8").trimEnd().split("\n")).toEqual(after);
+
+    // With the mended parser from the beginning all is as it is with the line put back.
+    const whatIf = async (module: string, ...more: readonly string[]) => {
+      const replay = ["replay", "apache-log", "--what-if", module, "--json", ...more];
+      const { code, stdout, stderr } = await headwater(replay, { cwd });
+      expect(code, stderr).toBe(0);
+      return JSON.parse(stdout);
+    };
+    const [at] = lines.flatMap((line, n) => (line === broken ? [n] : []));
+    const put = { records: 1, first: "retry_apache-log@0", earlier: 0 };
+    const all = await whatIf("mended.ts");
+    expect(all.diff).toMatchObject({ same: 10_000, changed: 0, added: 0, gone: 0, examples: [] });
+    expect(all).toMatchObject({ putBack: { ...put, refused: [] }, newlyRefused: null, diverged: 0 });
+    // The example as it is refuses the line for good.
+    const asItIs = await whatIf(projectFile("examples/apache-log.ts"), "--diff", "gone.jsonl");
+    expect(asItIs.diff).toMatchObject({ same: 9_999, changed: 0, added: 0, gone: 1 });
+    expect(asItIs.newlyRefused).toBeNull();
+    const [parse] = asItIs.putBack.refused;
+    expect(asItIs.putBack).toEqual({ ...put, refused: [parse] });
+    expect(parse).toMatchObject({
+      stage: "parse",
+      records: 1,
+      first: {
+        address: `source_apache-log.lines@${at}`,
+        message: "not a line of the combined log format",
+      },
+    });
+    const gone = JSON.parse(readFileSync(join(cwd, "gone.jsonl"), "utf8"));
+    expect(gone).toMatchObject({ kind: "gone", key: `source_apache-log.lines@${at}` });
+    expect(gone.before).toEqual(JSON.parse(after[9_999] ?? ""));
   });
 });
 

@@ -142,8 +142,8 @@ describe("a log that was changed", () => {
   /** Bytes, those in their place, and if so how far ahead of them a checksum is to be taken out. */
   type Change = readonly [was: Uint8Array, is: Uint8Array, checksumBefore?: number];
   const uuidBytes = (id: string) => Buffer.from(id.replaceAll("-", ""), "hex");
-  /** Makes evidence of a copy of the log in whose file each of `changes` is made, wherever its bytes are. */
-  async function madeAfter(changes: readonly Change[]) {
+  /** A copy of the log in whose file each of `changes` is made, wherever its bytes are; and evidence of it. */
+  async function changedCopy(changes: readonly Change[]): Promise<string> {
     const copy = await place.folder();
     const file = await readFile(join(folder, ".headwater", "data.mdb"));
     for (const [was, is, checksumBefore] of changes) {
@@ -157,6 +157,10 @@ describe("a log that was changed", () => {
       expect(found).toBeGreaterThan(0);
     }
     await writeFile(join(copy, "data.mdb"), file);
+    return copy;
+  }
+  async function madeAfter(changes: readonly Change[]) {
+    const copy = await changedCopy(changes);
     await make("earthquakes/strong#7");
     const out = join(copy, "e.evidence");
     const ended = await run(
@@ -204,6 +208,23 @@ describe("a log that was changed", () => {
       expect(ended.code, ended.stderr).toBe(3);
       expect(jsonError(ended)).toMatchObject({ code: "LogDamaged", where: `${stream}@${revision}` });
     }
+  });
+
+  it.each([
+    ["lineage", "earthquakes/strong#7"],
+    ["lineage", "source_earthquakes.usgs@0", "--forward"],
+    ["search", "earthquakes", "--node", "node-1"],
+    ["state", "earthquakes", "totals"],
+    ["replay", "earthquakes"],
+    ["quarantine", "list", "earthquakes"],
+  ])("ends what reads the event that was changed, with its address: %s %s", async (...command) => {
+    const stream = "pipeline_earthquakes";
+    const { data } = await ofFile((log) => readOne(log, stream, 0));
+    // The time in it: nothing else is wrong with it.
+    const copy = await changedCopy([[data, turned(data)]]);
+    const ended = await run(...command, "--json", "--log", `lmdb:${copy}`);
+    expect(ended.code, ended.stderr).toBe(3);
+    expect(jsonError(ended)).toMatchObject({ code: "LogDamaged", where: `${stream}@0` });
   });
 
   it("is found where the event was given the id and digest of what it is now, by the tree", async () => {

@@ -1,4 +1,12 @@
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  linkSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
@@ -104,6 +112,39 @@ describe("an output file of a complete run", () => {
     expect(readFileSync(stock()).equals(whole)).toBe(true);
     await inspectLog(log(), "busy");
     await mustAddNothing();
+  });
+});
+
+describe("outputs of two sinks", () => {
+  it.each([
+    ["a link to where it will be", () => symlinkSync("stock.jsonl", join(cwd, "spent.jsonl")), "spent.jsonl"],
+    [
+      "a link to what is there",
+      () => {
+        writeFileSync(stock(), "");
+        symlinkSync(stock(), join(cwd, "spent.jsonl"));
+      },
+      "spent.jsonl",
+    ],
+    ["a linked folder", () => symlinkSync(".", join(cwd, "linked")), "linked/stock.jsonl"],
+    [
+      "another name of it",
+      () => {
+        writeFileSync(stock(), "");
+        linkSync(stock(), join(cwd, "spent.jsonl"));
+      },
+      "spent.jsonl",
+    ],
+  ])("are not one file, by %s", async (_, make, path) => {
+    make();
+    const args = ARGS.map((argument) => argument.replace("spent=spent.jsonl", `spent=${path}`));
+    const refused = await headwater(args, { cwd });
+    expect(refused.code).toBe(2);
+    expect(jsonError(refused)).toMatchObject({
+      code: "BadUsage",
+      message: "the sinks stock and spent are to write the same file",
+      where: expect.stringMatching(/(?:spent|stock)\.jsonl$/),
+    });
   });
 });
 

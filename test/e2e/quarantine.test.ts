@@ -288,6 +288,52 @@ describe("headwater quarantine", () => {
     expect((await list()).counts).toEqual({ waiting: 3, asked: 0, retried: 0, discarded: 1 });
   });
 
+  it("asks for nothing when the run that it would be put back by cannot begin", async () => {
+    await firstRun();
+    write("readings.ts", parser("-?"));
+    const events0 = await events();
+    const wrong = [
+      ["--output", "outt=out.jsonl"],
+      ["--output", "out=nowhere/out.jsonl"],
+      ["--output", "out=."],
+      ["--output", "out=ftp://host/x"],
+      ["--set", "nope.x=1"],
+    ];
+    for (const options of wrong) await refused("quarantine", "retry", "readings.ts", "--all", ...options);
+    write("foreign.jsonl", "{}\n");
+    await refused("quarantine", "retry", "readings.ts", "--all", "--output", "out=foreign.jsonl");
+    expect(await events()).toBe(events0);
+    expect((await list()).counts).toEqual({ waiting: 4, asked: 0, retried: 0, discarded: 0 });
+  });
+
+  it.each([0, 1, 2, 3])(
+    "is heeded or refused where another process begins to run the pipeline at the same time: %i",
+    async (moment) => {
+      await firstRun();
+      write("mended.ts", parser("-?"));
+      const retry = place.start(
+        ["quarantine", "retry", "mended.ts", "--all", "--output", "out=other.jsonl", "--json"],
+        { cwd },
+      );
+      await new Promise((resolve) => setTimeout(resolve, moment * 150));
+      const other = place.start(
+        ["run", "readings.ts", "--input", "in=in.jsonl", "--output", "out=out.jsonl", "--follow"],
+        { cwd },
+      );
+      const { code, stdout, stderr } = await retry.ended;
+      const { counts } = await list();
+      if (code === 0) {
+        expect(JSON.parse(stdout)).toMatchObject({ asked: 4, by: "this run" });
+        expect(readFileSync(join(cwd, "other.jsonl"), "utf8").trim().split("\n")).toHaveLength(6);
+      } else {
+        expect(stderr).toContain("has no effect: process");
+        expect(counts).toEqual({ waiting: 4, asked: 0, retried: 0, discarded: 0 });
+      }
+      other.kill("SIGINT");
+      await other.ended;
+    },
+  );
+
   it("keeps what comes back for a stage that is not there any more", async () => {
     await firstRun();
     await json("quarantine", "retry", "readings", "--stage", "parse", "--later");

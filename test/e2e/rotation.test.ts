@@ -18,6 +18,7 @@ import { until } from "./kill-history.ts";
 import { clearSound, countEvents } from "./open-log.ts";
 
 const MINUTES = 60_000;
+const TEXT = projectFile("test/e2e/fixtures/text.ts");
 const place = new Workplace();
 let cwd: string;
 beforeEach(async () => {
@@ -26,8 +27,7 @@ beforeEach(async () => {
 afterEach(() => clearSound(place));
 
 function args(input: string, ...more: readonly string[]): string[] {
-  const pipeline = projectFile("test/e2e/fixtures/text.ts");
-  return ["run", pipeline, "--input", `lines=${input}`, "--output", "out=out.jsonl", ...more];
+  return ["run", TEXT, "--input", `lines=${input}`, "--output", "out=out.jsonl", ...more];
 }
 
 const linesOf = (text: string): string[] =>
@@ -146,6 +146,52 @@ describe("a log file that is followed", () => {
     2 * MINUTES,
   );
 
+  it("gives every line once, in order, where it was rotated more than once between two looks", async () => {
+    const path = join(cwd, "app.log");
+    const written: string[] = [];
+    const write = (name: string, count: number) => {
+      const lines = Array.from({ length: count }, () => `line ${written.push("") - 1}`);
+      for (const line of lines) written[Number(line.slice("line ".length))] = line;
+      appendFileSync(name, lines.map((line) => `${line}\n`).join(""));
+    };
+    const rotate = () => {
+      for (const index of [3, 2, 1]) {
+        if (existsSync(`${path}.${index}`)) renameSync(`${path}.${index}`, `${path}.${index + 1}`);
+      }
+      renameSync(path, `${path}.1`);
+    };
+    // Others that are there, and are not looked into.
+    writeFileSync(`${path}.7`, "an old one\n");
+    writeFileSync(`${path}.index`, "an index\n");
+    write(path, 10);
+    const command = place.start(args("app.log", "--follow"), { cwd });
+    const all = () => until(() => output().length >= written.length || command.exited);
+    await all();
+    for (let round = 0; round < 3; round++) {
+      rmSync(`${path}.7`, { force: true });
+      writeFileSync(`${path}.index`, `index ${round}\n`);
+      for (let times = 0; times < 3; times++) {
+        rotate();
+        write(path, 10);
+      }
+      await all();
+    }
+    // One that is copied and truncated likewise.
+    for (let times = 0; times < 2; times++) {
+      if (existsSync(`${path}.1`)) renameSync(`${path}.1`, `${path}.c${times}`);
+      copyFileSync(path, `${path}.1`);
+      truncateSync(path, 0);
+      write(path, 7);
+      renameSync(`${path}.1`, `${path}.${5 - times}`);
+    }
+    await all();
+    command.kill("SIGTERM");
+    const { code, stderr } = await command.ended;
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain("had come and was rotated before it was looked at");
+    expect(output()).toEqual(written);
+  }, 60_000);
+
   it(
     "gives every line once, in order, through rotations, truncations and kills",
     async () => {
@@ -242,8 +288,10 @@ describe("an output that is rotated", () => {
       .sort();
   const content = (names: readonly string[]) =>
     linesOf(names.map((name) => readFileSync(join(cwd, name), "utf8")).join(""));
-  const run = (env: Readonly<Record<string, string>> = {}) =>
-    headwater(args("in.txt", "--rotate", "4KiB", "--batch", "16", "--json"), { cwd, env });
+  const run = (env: Readonly<Record<string, string>> = {}, { module = TEXT } = {}) => {
+    const [command = "", , ...more] = args("in.txt", "--rotate", "4KiB", "--batch", "16", "--json");
+    return headwater([command, module, ...more], { cwd, env });
+  };
 
   beforeEach(() => writeFileSync(join(cwd, "in.txt"), LINES.map((line) => `${line}\n`).join("")));
 
@@ -270,25 +318,86 @@ describe("an output that is rotated", () => {
     }
   });
 
-  it("goes on with the next file when those that were written are taken away", async () => {
+  it.each([
+    ["as it was", []],
+    ["in a pipeline that is another now, and after a kill", ["rewrite:between", "rewrite:after"]],
+  ] as const)(
+    "has its last file again when that is gone, %s, and nothing of the others",
+    async (_, kills) => {
+      expect((await run()).code).toBe(0);
+      const before = parts();
+      const last = before.at(-1) ?? "";
+      const text = readFileSync(join(cwd, last), "utf8");
+      for (const name of before) rmSync(join(cwd, name));
+      appendFileSync(join(cwd, "in.txt"), "one more\n");
+      const module = kills.length === 0 ? {} : { module: projectFile("test/e2e/fixtures/text-edited.ts") };
+      for (const point of kills) {
+        expect((await run({ HEADWATER_FAIL_AT: `${point}:1` }, module)).signal).toBe("SIGKILL");
+        expect(parts()).toEqual([]);
+      }
+      const again = await run({}, module);
+      expect(again.code, again.stderr).toBe(0);
+      expect(again.stderr).toContain(`${last} was gone, the last file of the sink out, of `);
+      expect(again.stderr).toContain("it was written again from the log");
+      expect(parts()).toEqual([last]);
+      expect(readFileSync(join(cwd, last), "utf8").startsWith(text)).toBe(true);
+      expect(content(parts())).toEqual([...linesOf(text), "one more"]);
+      expect(readdirSync(cwd).filter((name) => name.endsWith(".new"))).toEqual([]);
+    },
+  );
+
+  it("goes on with the next file, and says so, when the log has not kept what the last one had", async () => {
+    expect((await run()).code).toBe(0);
+    expect((await headwater(["log", "retain", "text", "--payload", "events=1"], { cwd })).code).toBe(0);
+    appendFileSync(join(cwd, "in.txt"), "one\n");
     expect((await run()).code).toBe(0);
     const before = parts();
     for (const name of before) rmSync(join(cwd, name));
     appendFileSync(join(cwd, "in.txt"), "one more\n");
     const again = await run();
-    expect(again.code).toBe(0);
-    // The last one may not have been complete: who has deleted it should know.
-    expect(again.stderr).toContain(`${before.at(-1)} is gone, the last file of the sink out, of `);
+    expect(again.code, again.stderr).toBe(0);
+    expect(again.stderr).toContain(`${before.at(-1)} was gone, the last file of the sink out, of `);
+    expect(again.stderr).toContain("The log does not have any more what it had");
     expect(parts()).toHaveLength(1);
     expect((parts()[0] ?? "") > (before.at(-1) ?? "")).toBe(true);
     expect(content(parts())).toEqual(["one more"]);
   });
 
+  it.each(["write:after", "flush:after"])(
+    "does not write again what was complete and taken away before a kill at %s",
+    async (point) => {
+      const all = (env: Readonly<Record<string, string>> = {}) =>
+        headwater(args("in.txt", "--rotate", "1KiB", "--batch", "150", "--json"), { cwd, env });
+      expect((await all()).code).toBe(0);
+      const whole = new Map(parts().map((name) => [name, readFileSync(join(cwd, name), "utf8")]));
+      for (const name of [...parts(), ".headwater"]) rmSync(join(cwd, name), { recursive: true });
+      const taken = new Map<string, string>();
+      for (const times of [1, 2]) {
+        expect((await all({ HEADWATER_FAIL_AT: `${point}:${times}` })).signal).toBe("SIGKILL");
+        const complete = parts().slice(0, -1);
+        expect(complete.length).toBeGreaterThan(1);
+        for (const name of complete) {
+          expect([...taken.keys()]).not.toContain(name);
+          taken.set(name, readFileSync(join(cwd, name), "utf8"));
+          rmSync(join(cwd, name));
+        }
+      }
+      const ended = await all();
+      expect(ended.code, ended.stderr).toBe(0);
+      expect(ended.stderr).not.toContain("was gone");
+      for (const name of parts()) {
+        expect([...taken.keys()]).not.toContain(name);
+        taken.set(name, readFileSync(join(cwd, name), "utf8"));
+      }
+      expect(new Map([...taken].sort())).toEqual(whole);
+    },
+  );
+
   it("says nothing of files that were complete when they were taken away", async () => {
     expect((await run()).code).toBe(0);
     for (const name of parts().slice(0, -1)) rmSync(join(cwd, name));
     appendFileSync(join(cwd, "in.txt"), "one more\n");
-    expect((await run()).stderr).not.toContain("is gone");
+    expect((await run()).stderr).not.toContain("was gone");
   });
 
   it("is not divided in another way, and that is said as it is", async () => {

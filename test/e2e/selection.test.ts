@@ -233,21 +233,62 @@ describe("headwater replay --quarantined", () => {
     );
   });
 
-  it("names what was put back, which a replay of other code does not", async () => {
+  it("compares what was put back where it had failed, and says what is refused again", async () => {
     define("p.ts", 'if (n % 20 === 4) throw new Error("no " + n); return { n, w: n }');
     await run("p.ts");
     define("p.ts", 'if (n % 40 === 4) throw new Error("no " + n); return { n, w: n }');
     const retried = await headwater(["quarantine", "retry", "p.ts", "--all", "--json"], { cwd });
     expect(retried.code, retried.stderr).toBe(0);
+    // 24, 64 and 104 had gone on; 4, 44 and 84 failed again.
     define("q.ts", "return { n, w: n }");
-    const { report } = await replay("--what-if", "q.ts");
-    expect(report.putBack).toEqual({ records: 6, first: "retry_weights@0" });
-    // Three of them had gone on; all six pass at their own places now.
-    expect(sinksOf(report)["weighed"]).toMatchObject({ same: 114, changed: 0, added: 6, gone: 3 });
+    const { report } = await replay("--what-if", "q.ts", "--id", "q", "--diff", "q.jsonl");
+    expect(report.putBack).toEqual({ records: 6, first: "retry_weights@0", earlier: 0, refused: [] });
+    expect(sinksOf(report)["weighed"]).toMatchObject({ same: 117, changed: 0, added: 3, gone: 0 });
     const { report: refusedNow } = await replay("--what-if", "q.ts", "--quarantined");
-    // The first time, and those three that failed again when they were put back.
-    expect(refusedNow.quarantined).toMatchObject({ records: 9, passed: 6, absent: 3 });
-    const people = await headwater(["replay", "weights", "--what-if", "q.ts"], { cwd });
-    expect(people.stdout).toContain("put back   6 refused records were put back then");
+    // Those three were refused twice, at the same place.
+    expect(refusedNow.quarantined).toMatchObject({ records: 9, passed: 9, absent: 0 });
+    expect(sinksOf(refusedNow)["weighed"]).toMatchObject({ same: 3, changed: 0, added: 3, gone: 0 });
+    const { report: of24 } = await replay("--what-if", "q.ts", "--record", "in:r24");
+    expect(sinksOf(of24)["weighed"]).toMatchObject({ same: 1, changed: 0, added: 0, gone: 0 });
+    const { report: ofItem } = await replay("--what-if", "q.ts", "--record", "retry_weights@0");
+    expect(sinksOf(ofItem)["weighed"]).toMatchObject({ changed: 0, gone: 0 });
+
+    // What was added has a name that leads to it, wherever it is in the log.
+    const [added] = readFileSync(join(cwd, "q.jsonl"), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+      .filter(({ sink, kind }) => sink === "weighed" && kind === "added");
+    expect(added).toMatchObject({ from: "weights~q/weighed@source_weights.in@4", after: { n: 4, w: 4 } });
+    const lineage = await headwater(["lineage", added.from, "--json"], { cwd });
+    expect(lineage.code, lineage.stderr).toBe(0);
+    expect(JSON.parse(lineage.stdout)).toMatchObject({ value: added.after, complete: true });
+    const unknown = await headwater(["lineage", "weights~q/weighed@source_weights.in@4~00"], { cwd });
+    expect(unknown.code).toBe(2);
+    expect(unknown.stderr).toContain("the sink has no output with this key");
+
+    define("r.ts", 'if (n === 64 || n === 7) throw new Error("still " + n); return { n, w: n }');
+    const { report: fewer } = await replay("--what-if", "r.ts");
+    const still = (n: number) => ({
+      stage: "weigh",
+      records: 1,
+      first: { address: `source_weights.in@${n}`, code: "StageFailed", message: `still ${n}` },
+    });
+    expect(fewer.putBack).toMatchObject({ records: 6, refused: [still(64)] });
+    expect(fewer.newlyRefused).toEqual([still(7)]);
+    expect(sinksOf(fewer)["weighed"]).toMatchObject({ same: 115, changed: 0, added: 3, gone: 2 });
+    const people = await headwater(["replay", "weights", "--what-if", "r.ts"], { cwd });
+    expect(people.stdout).toContain(
+      "put back   6 refused records were put back then, the first is retry_weights@0: each is compared where it had failed",
+    );
+    expect(people.stdout).toContain(
+      "  refused now, so that what came of it is gone: stage weigh: 1, the first is of source_weights.in@64: still 64",
+    );
+
+    // Of a window that begins behind the failures, they are not in the replay.
+    const { report: late } = await replay("--what-if", "q.ts", "--from", String(report.to - 1));
+    expect(late.putBack).toMatchObject({ records: 0, refused: [] });
+    expect(late.putBack.earlier).toBeGreaterThan(0);
+    expect(sinksOf(late)["weighed"]).toMatchObject({ changed: 0, added: 0, gone: 0 });
   });
 });

@@ -161,6 +161,27 @@ describe.each(["inline", "threads"] as const)("a run (%s) that is asked to stop"
     expect(reportOf(ended).records).toMatchObject({ accepted: 20, pending: 0 });
   });
 
+  it("ends as one that was stopped when Ctrl-C reaches the program that bundles the pipeline", async () => {
+    writeReadings(10, null);
+    const command = place.start(args("inline"), { cwd });
+    const children = () =>
+      command.exited
+        ? []
+        : readFileSync(`/proc/${command.pid}/task/${command.pid}/children`, "utf8")
+            .trim()
+            .split(" ")
+            .filter(Boolean);
+    await until(() => children().length > 0 || command.exited);
+    // A terminal tells all of its foreground.
+    for (const child of children()) process.kill(Number(child), "SIGINT");
+    command.kill("SIGINT");
+    const { code, signal, stderr } = await command.ended;
+    expect(stderr).not.toContain("not expected");
+    // Before anybody listens, the signal itself ends it.
+    if (signal !== "SIGINT") expect(code, stderr).toBe(130);
+    expect(existsSync(join(cwd, ".headwater"))).toBe(false);
+  });
+
   it("stops at once at the second signal", async () => {
     writeReadings(40, null);
     const command = place.start(args(executor, "--follow"), { cwd });

@@ -6,6 +6,7 @@ import { decodeEvent } from "../../src/core/event-codec.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import type { RecordedEvent } from "../../src/ports/event-log.ts";
 import { arrayLog, copyEvents } from "../array-log.ts";
+import { ORDINARY } from "./expectations.ts";
 import { type Data, rewritten } from "./faults.ts";
 import { simulate } from "./harness.ts";
 import { withoutWarnings } from "./property-runs.ts";
@@ -65,6 +66,32 @@ const deltas = (data: Data, column: string, change: (numbers: number[]) => numbe
 });
 const raised = (data: Data, field: string) => ({ ...data, [field]: Number(data[field]) + 1 });
 const lastRaised = (numbers: number[]) => numbers.with(-1, (numbers.at(-1) as number) + 1);
+
+test("a batch that is prepared begins where its records do, behind what had none for the sink", async () => {
+  const p = pipeline("few", { partitions: 1 });
+  p.source("s")
+    .filter("some", (n) => Number(n) % 40 > 35)
+    .sink("out");
+  const given = new Map([["s", Array.from({ length: 400 }, (_, value) => ({ value }))]]);
+  const few = { ...ORDINARY, batchRecords: 4, delayMs: 3, inBatches: true };
+  const { log } = await simulate(p.definition, given, few);
+  const recorded = await copyEvents(log);
+  const prepared = recorded.flatMap((event) => {
+    const { type, data } = decodeEvent(event);
+    return type === "OutputsPrepared" ? [data.from["steps_few.some.0000"] ?? 0] : [];
+  });
+  expect(prepared.some((from) => from % 40 > 20)).toBe(true);
+  const report = await auditLog(arrayLog(log.id, recorded), { checkpoints: [] });
+  expect(report.checks.flatMap(({ failures }) => failures)).toEqual([]);
+
+  // Not before what was delivered last.
+  const last = recorded.findLastIndex(({ type }) => type === "OutputsPrepared");
+  const back = rewritten(recorded, last, (data) => ({ ...data, from: { "steps_few.some.0000": 1 } }));
+  const { checks } = await auditLog(arrayLog(log.id, back), { checkpoints: [] });
+  expect(checks.flatMap(({ failures }) => failures)).toContainEqual(
+    expect.objectContaining({ address: `sink_few.out@${recorded[last]?.revision}`, code: "BadCursor" }),
+  );
+});
 
 test("a log that nobody has touched is good, and says what became of its records", async () => {
   const report = await audit(events);

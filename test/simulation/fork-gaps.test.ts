@@ -1,19 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { auditLog } from "../../src/app/audit.ts";
-import { isHeadwaterError } from "../../src/core/errors.ts";
-import type { RetentionPolicy } from "../../src/core/events.ts";
-import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
-import { planPipeline } from "../../src/pipeline/plan.ts";
 import { isBroken } from "../../src/runtime/fork-gaps.ts";
-import { keptWindow, servedWindow } from "../../src/runtime/fork-window.ts";
-import { Retention } from "../../src/runtime/retention.ts";
-import { setPolicy } from "../../src/runtime/retention-policy.ts";
-import { CountTarget } from "../../src/runtime/sink-targets.ts";
 import { ORDINARY, withinReason } from "./expectations.ts";
-import { diffIn, historyOf, lostIn, simulateFork, throughOf } from "./fork-runs.ts";
+import { diffIn, lostIn, simulateFork, throughOf } from "./fork-runs.ts";
 import { simulate } from "./harness.ts";
+import { letGo, windowLeft } from "./letting-go.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
   circumstances,
@@ -30,8 +22,6 @@ const TIMEOUT_MS = timeLimit(600_000);
 withoutWarnings();
 
 const BOUND = fc.integer({ min: 1, max: 60 }).map((events) => ({ events }));
-const NEVER = new AbortController().signal;
-const NO_CLOCK = { now: () => 0, monotonic: () => 0, setTimeout: () => () => {} };
 
 describe("a fork of a history of which samples are kept", () => {
   test(
@@ -112,23 +102,16 @@ describe("a fork of a history whose beginning was let go of", () => {
             const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
             const asked = share === 0 ? 0 : (ordinals[Math.floor((ordinals.length * share) / 60)] ?? 0);
             fc.pre(asked <= to);
-            const history = await historyOf(log, "p", definition);
-            const of = { log, clock: NO_CLOCK, history, plan: planPipeline(definition), signal: NEVER };
-            let kept: Awaited<ReturnType<typeof keptWindow>>;
-            let served: Awaited<ReturnType<typeof servedWindow>>;
-            try {
-              kept = await keptWindow(of, { from: asked, to });
-              served = await servedWindow(of, kept, []);
-            } catch (error) {
-              if (!isHeadwaterError(error, "RecordGone")) throw error;
+            const left = await windowLeft(log, definition, { from: asked, to });
+            if (left === undefined) {
               nothing++;
               return;
             }
-            const { from } = served.window;
+            const { from, gaps } = left;
             if (from > asked) later++;
             const fork = {
               ...{ log, ran: definition, definition, from, to, id: "f", newEffects: "refused" as const },
-              ...(kept.gaps && { gaps: true }),
+              ...(gaps && { gaps }),
               circumstances: { ...how, interruptions: befalls },
             };
             await simulateFork(fork);
@@ -148,15 +131,3 @@ describe("a fork of a history whose beginning was let go of", () => {
     TIMEOUT_MS,
   );
 });
-
-/** Lets go of the beginnings of a pipeline's streams, as far as that may be. */
-async function letGo(log: MemoryLog, definition: PipelineDefinition, policy: RetentionPolicy): Promise<void> {
-  await setPolicy({ log, clock: NO_CLOCK }, definition.name, policy);
-  const retention = new Retention({
-    ...{ log, clock: NO_CLOCK, plan: planPipeline(definition), deployedFrom: 0, targets: new Map() },
-    processes: { host: "lets-go", pid: 1, instance: "lets-go", isAlive: () => false },
-    otherTarget: new CountTarget(),
-    confirm: async () => {},
-  });
-  while ((await retention.advance()).length > 0);
-}

@@ -11,23 +11,30 @@ import { lastThrough } from "../../src/runtime/completed.ts";
 import { DeploymentHistory, forkedPlan } from "../../src/runtime/deployment-history.ts";
 import { doubtsOf } from "../../src/runtime/fork-gaps.ts";
 import { runFork } from "../../src/runtime/fork-run.ts";
+import { Homes } from "../../src/runtime/homes.ts";
 import { type LostRecords, lostRecords } from "../../src/runtime/lost-records.ts";
+import { newlyRefused } from "../../src/runtime/newly-refused.ts";
 import {
   commonOrder,
   type DiffCounts,
   diffOutputs,
   type OutputDifference,
+  ranksOf,
 } from "../../src/runtime/outputs-diff.ts";
 import { ProgressBoard } from "../../src/runtime/progress-board.ts";
-import { type OutputPlace, recordedOutputs } from "../../src/runtime/recorded-outputs.ts";
+import { putBackIn } from "../../src/runtime/put-back.ts";
+import { outputsAtHome } from "../../src/runtime/put-back-outputs.ts";
+import { type OutputPlace, outputName, recordedOutputs } from "../../src/runtime/recorded-outputs.ts";
 import { type SelectionQuery, select, selectInFork } from "../../src/runtime/selection.ts";
 import type { Circumstances, Delivery } from "./harness.ts";
 import { SimulatedProcess, SlowLog } from "./simulated-process.ts";
 import { seededIds, seededRandom, VirtualWorld } from "./virtual-world.ts";
 
 const STUCK_MS = 20 * 60_000;
+/** So few that what was put back is gone through several times. */
+const PUT_BACK_BYTES = 3_000;
 
-const NOTHING_LOADED = {
+export const NOTHING_LOADED = {
   bundle: () => Promise.reject(new Error("nothing is bundled in a simulation")),
   load: () => {
     throw new Error("nothing is loaded in a simulation");
@@ -60,7 +67,9 @@ export async function historyOf(log: EventLog, name: string, definition: Pipelin
   return {
     pipeline: name,
     all: history.all.map(withCode),
+    current: withCode(history.current),
     at: (ordinal: number) => withCode(history.at(ordinal)),
+    last: (...of: Parameters<DeploymentHistory["last"]>) => history.last(...of),
     after: (...of: Parameters<DeploymentHistory["after"]>) => history.after(...of),
     runtimesOf: (...of: Parameters<DeploymentHistory["runtimesOf"]>) => history.runtimesOf(...of),
     withIdentity: (...of: Parameters<DeploymentHistory["withIdentity"]>) => history.withIdentity(...of),
@@ -189,7 +198,7 @@ export async function diffIn(
   const query = { log, clock: world, of: { sink }, from, to, signal: new AbortController().signal };
   const before = await historyOf(log, "p", ran);
   const after = await historyOf(log, forkName("p", id), definition);
-  const order = commonOrder([planPipeline(ran).origins, planPipeline(definition).origins]) ?? [];
+  const rankOf = ranksOf(commonOrder([planPipeline(ran).origins, planPipeline(definition).origins]) ?? []);
   const differences: OutputDifference[] = [];
   const lost = gaps ? await lostIn({ log, ran, definition, from, to }) : undefined;
   const doubts = lost && doubtsOf(lost, [ran, definition], from);
@@ -199,10 +208,17 @@ export async function diffIn(
     const forked = selection && (await selectInFork({ ...context, history: after }, only, selection));
     const told = (chosen: Chosen | undefined) =>
       chosen && { told: ({ stream, part, n, k }: OutputPlace) => chosen.has(stream, part, n, k) };
+    const homes = new Homes(log, before);
+    const { ranges } = await putBackIn(log, before, homes, { from, to });
+    const then = { ...query, doubts, history: before, ...told(selection?.chosen) };
     return diffOutputs(
-      recordedOutputs({ ...query, doubts, history: before, ...told(selection?.chosen) }),
-      recordedOutputs({ ...query, doubts, history: after, ...told(forked) }),
-      order,
+      {
+        before: recordedOutputs(then),
+        after: recordedOutputs({ ...query, doubts, history: after, ...told(forked) }),
+        putBack: outputsAtHome(then, { homes, ranges, rankOf, bytesMost: PUT_BACK_BYTES }),
+        rankOf,
+        nameOf: (key) => outputName("p~f", sink, key),
+      },
       (difference) => {
         differences.push(difference);
       },
@@ -210,6 +226,32 @@ export async function diffIn(
   };
   const counts = await world.run(compare(), STUCK_MS, () => `comparing the outputs of ${sink}`);
   return { counts, differences };
+}
+
+/** What a fork has refused that its pipeline has not, or not for good. */
+export async function refusedNow({ log, ran, definition, id, from, to }: SimulatedFork) {
+  const history = await historyOf(log, "p", ran);
+  const forked = await historyOf(log, forkName("p", id), definition);
+  const { signal } = new AbortController();
+  return newlyRefused({ log, history, forked, homes: new Homes(log, history), from, to, signal });
+}
+
+/** Of each output of a sink the key, and its address. */
+export async function addressesIn(log: EventLog, name: string, sink: string, from: number, to: number) {
+  const world = new VirtualWorld(seededRandom(1));
+  const history = await DeploymentHistory.read(log, NOTHING_LOADED, name);
+  if (history === undefined) throw new Error("nothing was deployed");
+  const { signal } = new AbortController();
+  const found = new Map<string, string>();
+  const read = async () => {
+    for await (const { rows, keyOf, addressOf } of recordedOutputs({
+      ...{ log, clock: world, history, of: { sink }, from, to, signal },
+    })) {
+      for (let row = 0; row < rows.count; row++) found.set(keyOf(row), addressOf(row));
+    }
+  };
+  await world.run(read(), STUCK_MS, () => `reading the outputs of ${sink}`);
+  return found;
 }
 
 /** What went to a sink between two ordinals. */

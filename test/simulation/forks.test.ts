@@ -6,7 +6,7 @@ import { planPipeline } from "../../src/pipeline/plan.ts";
 import { reusableSegments } from "../../src/runtime/fork-reuse.ts";
 import type { SelectionQuery } from "../../src/runtime/selection.ts";
 import { ORDINARY, withinReason } from "./expectations.ts";
-import { diffIn, historyOf, outputsIn, simulateFork, throughOf } from "./fork-runs.ts";
+import { diffIn, historyOf, outputsIn, refusedNow, simulateFork, throughOf } from "./fork-runs.ts";
 import { type Delivery, type Given, simulate } from "./harness.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
@@ -190,6 +190,7 @@ describe("a fork", () => {
       let reused = 0;
       let cuts = 0;
       let told = 0;
+      let refusals = 0;
       await fc.assert(
         fc.asyncProperty(
           fc.oneof(
@@ -243,21 +244,20 @@ describe("a fork", () => {
               // Of everything, and of what a selection tells of.
               for (const only of [undefined, ...records, REFUSED]) {
                 const [all, some] = [await diffIn(full, name, only), await diffIn(part, name, only)];
-                // Where an added output is depends on what was run.
-                const placeless = ({ counts, differences }: typeof all) => ({
-                  counts,
-                  differences: differences.map((one) => (one.kind === "added" ? { ...one, from: "" } : one)),
-                });
-                expect(placeless(some)).toEqual(placeless(all));
+                expect(some).toEqual(all);
                 if (only !== undefined) told += Object.values(all.counts).reduce((a, b) => a + b);
               }
             }
+            const refused = await refusedNow(full);
+            expect(await refusedNow(part)).toEqual(refused);
+            refusals += refused.newly.length;
             const audited = await auditLog(log, { checkpoints: [] });
             expect(audited.checks.flatMap(({ failures }) => failures)).toEqual([]);
           },
         ),
         runs(40),
       );
+      expect(refusals).toBeGreaterThan(0);
       expect(reused).toBeGreaterThan(0);
       expect(cuts).toBeGreaterThan(0);
       expect(told).toBeGreaterThan(0);

@@ -3,16 +3,21 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { AuditedCheckpoint } from "../../projections/audit.ts";
 import { auditLog } from "../../src/app/audit.ts";
 import type { AuditReport } from "../../src/app/audit-types.ts";
+import type { Value } from "../../src/core/canonical.ts";
 import { decodePlain } from "../../src/core/columns.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
+import type { PipelineDeployed } from "../../src/core/events.ts";
+import { LIMITS } from "../../src/core/limits.ts";
 import { besideStream } from "../../src/core/streams.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
+import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { EventLog, RecordedEvent } from "../../src/ports/event-log.ts";
+import { deploy, describeDeployment } from "../../src/runtime/deployment.ts";
 import { Sequencer } from "../../src/runtime/sequencer.ts";
 import { arrayLog, copyEvents } from "../array-log.ts";
 import { emptyLog, fill, STILL } from "../small-log.ts";
 import { withinReason } from "./expectations.ts";
-import { addressOf, covered, type Fault, faultKinds, rewritten } from "./faults.ts";
+import { addressOf, covered, type Data, type Fault, faultKinds, rewritten } from "./faults.ts";
 import { type Circumstances, simulate } from "./harness.ts";
 import { withoutWarnings } from "./property-runs.ts";
 import {
@@ -237,6 +242,88 @@ describe("a record that was changed, and the chain made anew after it", () => {
   });
 });
 
+describe("what certifies itself, replaced by something well-formed, its chain made anew", () => {
+  /** A pipeline whose code is in three events, deployed twice. */
+  const deployed = async () => {
+    const log = emptyLog();
+    const p = pipeline("p", { partitions: 1 });
+    p.source("s").sink("out");
+    const code = new Uint8Array(2.5 * LIMITS.chunkBytes).fill(7);
+    const runtime = { headwater: "0", node: "0", v8: "0", icu: "0", timeZone: "UTC" };
+    const candidate = {
+      plan: planPipeline(p.definition),
+      bundle: { code, module: "p.ts" },
+      runtime,
+    } as const;
+    let before: PipelineDeployed | undefined;
+    for (const provenance of ["full", "off"] as const) {
+      const version = { ...candidate, provenance };
+      const content = describeDeployment(version);
+      before = await deploy(log, STILL, "p", version, content, before, 0, async () => {});
+    }
+    return { id: log.id, all: await copyEvents(log) };
+  };
+  const payloadOf = async (
+    { id }: { readonly id: string },
+    found: readonly RecordedEvent[],
+    pipelineName?: string,
+  ) => {
+    const options = { checkpoints: [], ...(pipelineName !== undefined && { pipeline: pipelineName }) };
+    const report = await auditLog(arrayLog(id, found), options);
+    expect(check(report, "chain")).toMatchObject({ ok: true });
+    return check(report, "payload")?.failures.map(({ code, address }) => `${code} ${address}`);
+  };
+  const at = (all: readonly RecordedEvent[], type: string, which = 0) =>
+    all.flatMap((event, index) => (event.type === type ? [index] : []))[which] as number;
+
+  test("is found without a checkpoint: code, whichever part of it", async () => {
+    const log = await deployed();
+    const { all } = log;
+    expect(await payloadOf(log, all)).toEqual([]);
+    expect(await payloadOf(log, all, "p")).toEqual([]);
+    const { stream } = all[at(all, "CodeChunk")] as RecordedEvent;
+    for (const chunk of [0, 1, 2]) {
+      const changed = rewritten(all, at(all, "CodeChunk", chunk), (data) => {
+        const bytes = Uint8Array.from(data["bytes"] as Uint8Array);
+        bytes[5] = 8;
+        return { ...data, bytes };
+      });
+      // Which of its parts it was nobody can tell any more.
+      expect(await payloadOf(log, changed)).toEqual([`BadCode ${stream}@2`]);
+      expect(await payloadOf(log, changed, "p")).toEqual(["BadCode pipeline_p@0", "BadCode pipeline_p@1"]);
+    }
+    const fewer = rewritten(all, at(all, "CodeChunk", 1), (data) => ({ ...data, of: 2 }));
+    expect(await payloadOf(log, fewer)).toEqual([`BadCode ${stream}@1`]);
+  });
+
+  test("and code that is not there", async () => {
+    const log = await deployed();
+    const without = log.all.filter(({ type }) => type !== "CodeChunk");
+    expect(await payloadOf(log, without)).toEqual(["Missing pipeline_p@0", "Missing pipeline_p@1"]);
+  });
+
+  test("and a deployment's identity, and each thing that it is of", async () => {
+    const log = await deployed();
+    const { all } = log;
+    const changes: Readonly<Record<string, Value>> = {
+      deployment: new Uint8Array(32),
+      code: null,
+      partitions: 2,
+      sources: [],
+      stages: [{ name: "a", kind: "map", inputs: ["s"], segment: "a", digest: new Uint8Array(32) }],
+      sinks: [],
+      parameters: { a: { b: 1 } },
+      provenance: "off",
+    };
+    for (const [field, value] of Object.entries(changes)) {
+      const change = ({ [field]: _, ...data }: Data) =>
+        (value === null ? data : { ...data, [field]: value }) as Data;
+      const changed = rewritten(all, at(all, "PipelineDeployed"), change);
+      expect(await payloadOf(log, changed), field).toEqual(["BadDeployment pipeline_p@0"]);
+    }
+  });
+});
+
 test(
   "logs of random pipelines that nobody has touched are good, whatever has befallen them",
   async () => {
@@ -248,11 +335,17 @@ test(
         circumstances,
         interruptions,
         mishaps,
-        async (words, input, how, befalls, wrong) => {
+        fc.record({
+          inBatches: fc.boolean(),
+          retries: fc.array(fc.integer({ min: 1, max: 500 }), { maxLength: 2 }),
+          discards: fc.boolean(),
+        }),
+        async (words, input, how, befalls, wrong, more) => {
           const definition = definitionOf(words);
           const inputs = inputsOf(definition, input, true);
           await withinReason(definition, inputs);
-          const { log } = await simulate(definition, inputs, { ...how, ...wrong, interruptions: befalls });
+          const all = { ...how, ...wrong, ...more, interruptions: befalls };
+          const { log } = await simulate(definition, inputs, all);
           const signed = await sign(log, "now");
           const report = await auditLog(log, { checkpoints: [signed], pipeline: definition.name });
           expect(report.checks.flatMap(({ failures }) => failures)).toEqual([]);

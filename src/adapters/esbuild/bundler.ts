@@ -66,9 +66,20 @@ async function bundle(path: string): Promise<Bundle> {
     };
   } catch (error) {
     const first = (error as Partial<BuildFailure>).errors?.[0];
-    if (first === undefined) throw error;
+    if (first === undefined) throw ENDED.test(describeThrown(error)) ? stopped(path, error) : error;
     throw refusal(first, first.pluginName === refuseNative.name ? CANNOT_BE_KEPT : MEND);
   }
+}
+
+/** What esbuild says when its process has ended, as it does by the Ctrl-C that a terminal gives to all. */
+const ENDED = /^The service (?:was stopped|is no longer running)/;
+
+function stopped(where: string, cause: unknown): HeadwaterError {
+  return new HeadwaterError("Stopped", "stopped while the module was made one file", {
+    where,
+    hint: "Nothing was done. Run it again.",
+    cause,
+  });
 }
 
 const refuseNative: Plugin = {

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import type { Files, FoundFile } from "../../ports/files.ts";
 import { fileError, systemCode } from "./faults.ts";
+import { fileAt } from "./file-at.ts";
 import { openGrowingFile } from "./growing.ts";
 import { identityOf, type KnownPlaces, openFile, openStream } from "./input.ts";
-import { openOutputFile } from "./output.ts";
+import { deleteOutputFile, nameOutputFile, openOutputFile } from "./output.ts";
 
 /** The process's own streams unless others are given. */
 export interface FilesOptions {
@@ -26,12 +27,15 @@ export function createFiles(options: FilesOptions = {}): Files {
         () => true,
         (error: unknown) => systemCode(error) !== "ENOENT",
       ),
+    fileAt,
     identify: async (path) => {
       const found = await stat(path).catch(() => undefined);
       return found?.isFile() ? identityOf(found) : undefined;
     },
     filesIn,
     openOutput: openOutputFile,
+    nameOutput: nameOutputFile,
+    deleteOutput: deleteOutputFile,
     hasContent: async (path) => {
       try {
         const found = await stat(path);
@@ -57,16 +61,21 @@ export function createFiles(options: FilesOptions = {}): Files {
   };
 }
 
+/** Files of a folder that are looked at at the same time. */
+const LOOKS_AT_ONCE = 64;
+
 async function filesIn(path: string): Promise<readonly FoundFile[] | undefined> {
   if (!(await stat(path).catch(() => undefined))?.isDirectory()) return undefined;
   const found: FoundFile[] = [];
   try {
     const names = (await readdir(path)).filter((name) => !name.startsWith(".")).sort();
-    for (const name of names) {
-      const file = join(path, name);
+    for (let first = 0; first < names.length; first += LOOKS_AT_ONCE) {
+      const some = names.slice(first, first + LOOKS_AT_ONCE).map((name) => join(path, name));
       // What is gone again by now is not there.
-      const info = await stat(file).catch(() => undefined);
-      if (info?.isFile()) {
+      const infos = await Promise.all(some.map((file) => stat(file).catch(() => undefined)));
+      for (const [at, info] of infos.entries()) {
+        if (!info?.isFile()) continue;
+        const file = some[at] as string;
         found.push({ path: file, identity: identityOf(info), writtenMs: info.mtimeMs, bytes: info.size });
       }
     }

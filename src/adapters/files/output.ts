@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { OutputFile } from "../../ports/files.ts";
 import { fileError, systemCode } from "./faults.ts";
@@ -15,6 +15,25 @@ export async function openOutputFile(path: string): Promise<OutputFile> {
     );
   } catch (error) {
     throw fileError("OutputFailed", "cannot open the output", path, error);
+  }
+}
+
+/** See `Files.nameOutput`. */
+export async function nameOutputFile(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+    await syncFolder(to);
+  } catch (error) {
+    throw fileError("OutputFailed", "cannot name the output", to, error);
+  }
+}
+
+/** See `Files.deleteOutput`. */
+export async function deleteOutputFile(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true });
+  } catch (error) {
+    throw fileError("OutputFailed", "cannot delete the output", path, error);
   }
 }
 
@@ -67,12 +86,7 @@ class PositionedFile implements OutputFile {
       await this.file.sync().catch(ignoreUnsyncable);
       if (this.folderSynced) return;
       // A new file is lost with its folder's entry, however often it was synced itself.
-      const folder = await open(dirname(this.path), "r");
-      try {
-        await folder.sync().catch(ignoreUnsyncable);
-      } finally {
-        await folder.close();
-      }
+      await syncFolder(this.path);
       this.folderSynced = true;
     });
   }
@@ -89,6 +103,15 @@ class PositionedFile implements OutputFile {
     } catch (error) {
       throw fileError("OutputFailed", what, this.name, error);
     }
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(dirname(path), "r");
+  try {
+    await folder.sync().catch(ignoreUnsyncable);
+  } finally {
+    await folder.close();
   }
 }
 

@@ -80,7 +80,10 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
     }),
     loadLog: () => import("../../app/log.ts"),
     loadState: () => import("../../app/state.ts"),
-    loadQuarantine: () => import("../../app/quarantine.ts"),
+    loadQuarantine: async () => ({
+      ...(await import("../../app/quarantine.ts")),
+      ...(await import("../../app/quarantine-retry.ts")),
+    }),
     loadLineage: () => import("../../app/lineage.ts"),
     loadSearch: () => import("../../app/search.ts"),
     loadProof: () => import("../../app/proof.ts"),
