@@ -234,7 +234,8 @@ describe("what need not be run", () => {
   it("is nothing into which something was put back by hand", async () => {
     const asked = await ran(define());
     const tail = await StreamTail.open(asked.log, "retry_p");
-    const event = { v: 1, wall: 0, unit: "steps_p.a.0000" } as never;
+    const mark = { v: 1, wall: 0, host: "here", pid: 1, first: 0, count: 0, items: [] } as const;
+    const event = { ...mark, unit: "steps_p.a.0000" };
     await tail.append([{ type: "RetryAsked", event }]);
     expect(await reuse(asked, define())).toEqual(NONE);
   });
