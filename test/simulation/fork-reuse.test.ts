@@ -30,7 +30,8 @@ interface Parts {
   readonly b?: Stage;
   readonly least?: number;
   readonly onError?: "quarantine" | "fail";
-  readonly capture?: "all" | "none" | { readonly sample: number };
+  readonly captureB?: "none";
+  readonly capture?: "all" | "ends" | "none" | { readonly sample: number };
   /** By another key, so that it is of another segment; or in the same. */
   readonly total?: boolean | "here";
   readonly window?: boolean;
@@ -62,7 +63,9 @@ function define(parts: Parts = {}): PipelineDefinition {
     key: (row) => (row as { v: number }).v % 2,
     eventTime: (row) => (row as { v: number }).v,
   });
-  const made = source[kind]("a", as(a), options)[kind]("b", as(b), { capture: "all" } as never);
+  const made = source[kind]("a", as(a), options)[kind]("b", as(b), {
+    capture: parts.captureB ?? "all",
+  } as never);
   made.sink("out");
   if (total) {
     const step = parts.step ?? ((sum: number) => sum + 1);
@@ -163,6 +166,8 @@ describe("what need not be run", () => {
   it("is what stands before the first stage that is another, where that was kept", async () => {
     expect(await reuse(plain, define({ b: another }))).toEqual({ reused: ["a"], cuts: ["b"] });
     expect(await reuse(plain, define({ a: another }))).toEqual(NONE);
+    const ends = await ran(define({ capture: "ends" }));
+    expect(await reuse(ends, define({ capture: "ends", b: another }))).toEqual(NONE);
     const unkept = await ran(define({ capture: "none" }));
     expect(await reuse(unkept, define({ capture: "none", b: another }))).toEqual(NONE);
   });
@@ -203,6 +208,8 @@ describe("what need not be run", () => {
 
   it("is nothing of which only a part was kept", async () => {
     const sampled = { capture: { sample: 0.5 } } as const;
+    const none = await ran(define({ captureB: "none" }));
+    expect(await reuse(none, define({ captureB: "none" }))).toEqual(NONE);
     const some = await ran(define(sampled));
     expect(await reuse(some, define(sampled))).toEqual(NONE);
   });
@@ -227,7 +234,8 @@ describe("what need not be run", () => {
   it("is nothing into which something was put back by hand", async () => {
     const asked = await ran(define());
     const tail = await StreamTail.open(asked.log, "retry_p");
-    const event = { v: 1, wall: 0, unit: "steps_p.a.0000" } as never;
+    const mark = { v: 1, wall: 0, host: "here", pid: 1, first: 0, count: 0, items: [] } as const;
+    const event = { ...mark, unit: "steps_p.a.0000" };
     await tail.append([{ type: "RetryAsked", event }]);
     expect(await reuse(asked, define())).toEqual(NONE);
   });
