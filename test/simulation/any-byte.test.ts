@@ -165,6 +165,14 @@ describe.each(TYPES)("of an event %s", (type) => {
     TIMEOUT_MS,
   );
 
+  test("data that is not what its type says is found without a checkpoint, though its chain was made anew", async () => {
+    const [{ log, at, event }] = ofType() as [ReturnType<typeof ofType>[number]];
+    const events = rewritten(log.events, at, (data) => ({ ...data, wall: null as never }));
+    const { checks } = await audit(log, events, false);
+    // Of what retention says it is told after it, too, what nothing explains any more.
+    expect(checks[0]?.failures[0]).toMatchObject({ address: addressOf(event), code: "BadData" });
+  });
+
   test(
     "a field with a value of another type, its chain made anew, ends no audit, and is found where it was signed",
     async () => {
