@@ -175,9 +175,15 @@ export async function firstEventAfter(
 
 /** How many records of a source's stream, or inputs of a partition's, have ordinals below `ordinal`. */
 export async function recordsBefore(log: EventLog, stream: string, ordinal: number): Promise<number> {
-  const later = await firstFromOrdinal(log, stream, ordinal);
-  if (later !== undefined) return later.n;
-  const last = await lastEvent(log, stream);
+  let last = await lastEvent(log, stream);
+  for (;;) {
+    const later = await firstFromOrdinal(log, stream, ordinal);
+    if (later !== undefined) return later.n;
+    const now = await lastEvent(log, stream);
+    // What came meanwhile was not looked at: it may be later.
+    if (now?.revision === last?.revision) break;
+    last = now;
+  }
   const data = last && decodeEvent(last).data;
   if (data === undefined || !("first" in data)) return 0;
   return data.first + ("count" in data ? data.count : 0);

@@ -3,8 +3,10 @@ import { describe, expect, test } from "vitest";
 import { counted } from "../../test/simulation/state-runs.ts";
 import { emptyLog } from "../../test/small-log.ts";
 import { encodeCanonical } from "../core/canonical.ts";
-import type { EventLog } from "../ports/event-log.ts";
+import { encodeDeltas } from "../core/columns.ts";
+import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { seekOrdinal, seekRecord, seekThrough } from "./seek.ts";
+import { recordsBefore } from "./seek-time.ts";
 
 const STREAM = "source_p.s";
 
@@ -98,4 +100,37 @@ describe("what is sought in a stream", () => {
     expect(await seekOrdinal(whole, STREAM, 30_050)).toBe(3_010);
     expect(await seekThrough(whole, "source_p.none", 5)).toBeUndefined();
   });
+});
+
+test("records that come while it is looked for where a window begins are not taken for earlier ones", async () => {
+  const log = emptyLog();
+  const accepted = async (at: number, first: number, ordinals: readonly number[]) => {
+    const through = ordinals.at(-1) as number;
+    const data = encodeCanonical({
+      ...{ ...ACCEPTED, first, count: ordinals.length, through },
+      ordinals: encodeDeltas(ordinals),
+    });
+    const id = `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`;
+    const event = { id, type: "RecordsAccepted", data, metadata: new Uint8Array(0) };
+    await log.append(STREAM, at === 0 ? "no-stream" : at - 1, [event]);
+  };
+  await accepted(0, 0, [5]);
+  const arriving = [
+    { first: 1, ordinals: [6] },
+    { first: 2, ordinals: [12, 13, 14] },
+  ];
+  /** Something comes after each look at the stream. */
+  const busy: EventLog = new Proxy(log, {
+    get: (target, name) => {
+      if (name !== "read") return Reflect.get(target, name).bind(target);
+      return async function* (...args: Parameters<EventLog["read"]>) {
+        const found: RecordedEvent[] = [];
+        for await (const event of target.read(...args)) found.push(event);
+        const next = arriving.shift();
+        if (next !== undefined) await accepted(next.first, next.first, next.ordinals);
+        yield* found;
+      };
+    },
+  });
+  expect(await recordsBefore(busy, STREAM, 10)).toBe(2);
 });

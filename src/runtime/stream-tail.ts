@@ -35,9 +35,20 @@ export class StreamTail {
     this.#digest = digest;
   }
 
-  /** Reads where the stream ends. */
+  /** Reads where the stream ends. Throws `LogDamaged` where that was let go of: nothing can be linked to it. */
   static async open(log: EventLog, stream: string): Promise<StreamTail> {
-    return new StreamTail(log, stream, await lastEvent(log, stream));
+    const last = await lastEvent(log, stream);
+    const info = last === undefined ? await log.streamInfo(stream) : undefined;
+    if (info !== undefined && info.lastRevision >= 0) {
+      // It may have been begun since it was looked at.
+      const now = await lastEvent(log, stream);
+      if (now !== undefined) return new StreamTail(log, stream, now);
+      throw new HeadwaterError("LogDamaged", "the last event of a stream was let go of", {
+        where: `${stream}@${info.lastRevision}`,
+        hint: "Retention keeps the last event of each stream, so that the next one is linked to it. Go on from a copy of the log that has it.",
+      });
+    }
+    return new StreamTail(log, stream, last);
   }
 
   /** Revision of the last event, −1 if there is none. */
