@@ -128,7 +128,7 @@ function lostIn(
   signal: AbortSignal,
 ): Promise<LostRecords> {
   const sources = plan.sources.map(({ name }) => name);
-  return lostRecords({ log, pipeline, sources, ...window, from, signal });
+  return lostRecords({ log, pipeline, sources, ...window, from, begun: window.from, signal });
 }
 
 /** What a fork that is through has come to; `file` gets all differences. Reads the log alone. */

@@ -274,6 +274,8 @@ export const LIMITS = {
   diffFields: 256,
   /** Bytes of outputs of records that were put back, or of such that were refused again, that are brought into order at a time. */
   putBackSortedBytes: 128 * 1024 * 1024,
+  /** Records that were put back, and are remembered by where they had failed, of one part of history. */
+  putBackPlaces: 65_536,
   /** How often a replay says how far it is, in milliseconds. */
   replayProgressMs: 500,
   /** How often a replay that only compares writes down how far it is, in milliseconds, and bytes of a value that it keeps there. */

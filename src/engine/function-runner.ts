@@ -165,7 +165,7 @@ class WaitingRows {
       }
       if (effectsBegun?.servedFailure !== true) {
         try {
-          await effects.waitToTryAgain(row, backoffMs(retry, attempt, effects.keyOf(row, "")), error);
+          await effects.waitToTryAgain(row, backoffMs(retry, attempt, effects.placeOf(row, "").key), error);
         } catch (stopped) {
           effects.cannotGoOn(stopped);
           return { error, attempts: attempt };

@@ -1,5 +1,6 @@
 import { HeadwaterError } from "../core/errors.ts";
 import type { EffectCall, EffectPlan } from "../pipeline/effects.ts";
+import type { RecordPlace } from "./effect-key.ts";
 
 /** An effect that a stage's function wants the outcome of. */
 export interface EffectRequest {
@@ -10,6 +11,8 @@ export interface EffectRequest {
   readonly ordinal: number;
   readonly stage: string;
   readonly name: string;
+  /** Where the record is at the stage, as `key` has it. */
+  readonly at: RecordPlace;
   /** See "effects_" in docs/format.md. */
   readonly key: string;
   /** How many failures of this effect the record was given before. */

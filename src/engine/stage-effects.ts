@@ -6,6 +6,7 @@ import { effectKey, type RecordPlace } from "./effect-key.ts";
 import {
   type EffectFailure,
   type EffectOutcome,
+  type EffectRequest,
   type Outside,
   type WaitingPlace,
   WHOLE_RESULT,
@@ -84,10 +85,11 @@ export class StageEffects {
     this.#fail(error);
   }
 
-  /** What tells the row from all others, as text. */
-  keyOf(row: number, name: string): string {
+  /** Where the row is, and what tells its effect from all others, as text. */
+  placeOf(row: number, name: string): Pick<EffectRequest, "at" | "key"> {
     const { pipeline, stage, placeOf } = this.options;
-    return effectKey(pipeline, placeOf(row), stage, name);
+    const at = placeOf(row);
+    return { at, key: effectKey(pipeline, at, stage, name) };
   }
 
   /** Lets go of the outside, until it is waited for again. */
@@ -209,8 +211,8 @@ export class EffectTry {
       const { options } = this.#effects;
       const { outside, stage, numberOf } = options;
       const callsBefore = outcomes.reduce((sum, { calls }) => sum + calls, 0);
-      const key = this.#effects.keyOf(this.#row, name);
-      const request = { ...numberOf(this.#row), stage, name, key, turn, callsBefore, plan, fn };
+      const place = this.#effects.placeOf(this.#row, name);
+      const request = { ...numberOf(this.#row), ...place, stage, name, turn, callsBefore, plan, fn };
       try {
         outcome = await outside.effect(request);
       } catch (error) {

@@ -49,7 +49,8 @@ class StepClock implements Clock {
 
 function request(fn: EffectRequest["fn"], options: EffectOptions = {}): EffectRequest {
   const plan = effectPlan(options, "here");
-  return { n: 0, k: 0, ordinal: 0, stage: "s", name: "e", key: "key", turn: 0, callsBefore: 0, plan, fn };
+  const at = { root: "source_p.s@0", path: "" };
+  return { n: 0, k: 0, ordinal: 0, stage: "s", name: "e", at, key: "key", turn: 0, callsBefore: 0, plan, fn };
 }
 
 function world() {

@@ -6,9 +6,11 @@ import type { Bundle } from "../ports/bundler.ts";
 import { currentDeployment, deploy, describeDeployment, isDeployed } from "./deployment.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
 import { beginFork } from "./fork-start.ts";
+import { Homes } from "./homes.ts";
 import type { Pace } from "./pace.ts";
 import { operate } from "./pipeline-run.ts";
 import type { ProgressBoard } from "./progress-board.ts";
+import { PutBackPlaces } from "./put-back-places.ts";
 import { RecordedEffects } from "./recorded-effects.ts";
 import { idInUse } from "./replay-id.ts";
 import { unitsOf } from "./routes.ts";
@@ -72,6 +74,7 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
     await beginFork({ log, clock, history, plan, deployed, process, signal, withoutState });
     board.reportDoor("history", fork.to);
     board.noMoreInput();
+    const putBack = new PutBackPlaces({ log, history, homes: new Homes(log, history) });
     await operate(environment, {
       ...options,
       intakes: new Map(),
@@ -85,7 +88,7 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
       supervision,
       lost: lost.signal,
       recordedEffects: (_segment, partition) =>
-        new RecordedEffects({ log, history, partition, newEffects: fork.newEffects }),
+        new RecordedEffects({ log, history, partition, putBack, newEffects: fork.newEffects }),
       onDeployed: () => {},
       onRejected: () => {},
       onResumed: () => {},

@@ -33,12 +33,14 @@ interface LostQuery {
   readonly sources: Iterable<string>;
   readonly from: number;
   readonly to: number;
+  /** Where what is run has begun: {@link LostRecords.begin}, if that is not to be found. */
+  readonly begun?: number;
   readonly signal: AbortSignal;
 }
 
 /** Finds what is not kept any more of a window's records. Reads the sources' events where something was let go of. */
 export async function lostRecords(query: LostQuery): Promise<LostRecords> {
-  const { pipeline, from } = query;
+  const { pipeline, from, begun } = query;
   let records = 0;
   let begin = from;
   let first: { readonly address: string; readonly ordinal: number } | undefined;
@@ -54,7 +56,7 @@ export async function lostRecords(query: LostQuery): Promise<LostRecords> {
     if (earliest !== undefined && (first === undefined || earliest.ordinal < first.ordinal)) {
       first = { address: `${stream}@${earliest.first}`, ordinal: earliest.ordinal };
     }
-    begin = Math.max(begin, endOfPrefix(lost, from));
+    begin = begun ?? Math.max(begin, endOfPrefix(lost, from));
     lists.set(source, lost);
   }
   const sources = new Map<string, LostOfSource>();

@@ -1,6 +1,7 @@
-import { decodeDeltas } from "../core/columns.ts";
+import { decodeByteTexts, decodeDeltas } from "../core/columns.ts";
 import { decodeEvent, decodeEventAs } from "../core/event-codec.ts";
 import type { StepsRecorded, TypedEvent } from "../core/events.ts";
+import type { Path } from "../core/path.ts";
 import { besideStream, retryStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
@@ -15,6 +16,8 @@ export interface PutBackRecord {
   readonly ordinal: number;
   /** The stage at which it came in. */
   readonly stage: string;
+  /** The one that it came in with. */
+  readonly path: Path;
   /** Whether that stage took it; else it was refused again. */
   readonly wentOn: boolean;
 }
@@ -146,7 +149,7 @@ async function* recordsIn(
   unit: string,
   event: StepsRecorded,
 ): AsyncGenerator<PutBackRecord> {
-  const { entry: stage = "", count, deployment, through, parents, ordinals } = event;
+  const { entry: stage = "", count, deployment, through, parents, ordinals, paths } = event;
   if (await isWithdrawn(log, unit, event)) return;
   const segment = unit.slice(`steps_${history.pipeline}.`.length, -".0000".length);
   const at = stagesOf(history.withIdentity(deployment, through), segment).findIndex(
@@ -156,8 +159,10 @@ async function* recordsIn(
   const again = new Set(failed && decodeDeltas(failed));
   const items = decodeDeltas(parents ?? new Uint8Array(0), count);
   const placed = decodeDeltas(ordinals ?? new Uint8Array(0), count);
+  const came = decodeByteTexts(paths ?? new Uint8Array(0), count);
   for (const [row, item] of items.entries()) {
-    yield { item, ordinal: placed[row] ?? 0, stage, wentOn: at >= 0 && !again.has(row) };
+    const wentOn = at >= 0 && !again.has(row);
+    yield { item, ordinal: placed[row] ?? 0, stage, path: came[row] ?? "", wentOn };
   }
 }
 

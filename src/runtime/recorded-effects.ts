@@ -4,11 +4,13 @@ import { decodeEvent } from "../core/event-codec.ts";
 import type { DeployedFork, StepsRecorded } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
 import type { EffectRow } from "../engine/effect-columns.ts";
+import { effectKey, type RecordPlace } from "../engine/effect-key.ts";
 import type { EffectRequest } from "../engine/outside.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { type DeploymentHistory, deployedStage } from "./deployment-history.ts";
 import type { CallResult, RecordedOutcomes } from "./effect-calls.ts";
 import { EffectEvents, type EffectPlace } from "./effect-events.ts";
+import type { PutBackPlace, PutBackPlaces } from "./put-back-places.ts";
 import { seekThrough } from "./seek.ts";
 
 export interface RecordedEffectsOptions {
@@ -17,6 +19,8 @@ export interface RecordedEffectsOptions {
   readonly history: Pick<DeploymentHistory, "pipeline" | "at">;
   /** Of whoever asks: the same partition is looked into first. */
   readonly partition: number;
+  /** What was put back in it. */
+  readonly putBack: PutBackPlaces;
   readonly newEffects: DeployedFork["newEffects"];
 }
 
@@ -33,6 +37,8 @@ interface RecordedUnit {
   readonly stream: string;
   readonly events: EffectEvents;
   readonly steps: StepEffects[];
+  /** By ordinals that were looked for lately, the last one last: all that have records of it, in their order. */
+  readonly whole: Map<number, readonly StepEffects[]>;
 }
 
 interface Asked {
@@ -41,12 +47,21 @@ interface Asked {
   reject(error: unknown): void;
 }
 
+/** A place of a result, in its partition. */
+interface Found {
+  readonly unit: RecordedUnit;
+  readonly place: EffectPlace;
+}
+
 /** Step events whose effects are kept in mind of each partition. */
 const STEPS_KEPT = 4;
+/** Ordinals of which it is known which step events have their records, of each partition. */
+const ORDINALS_KEPT = 4;
 
 /**
  * Finds what effects have given in the history of a pipeline, by the place of their record, stage and name: whichever
- * partition the record was in. What is asked for together is answered in the order in which it was kept then.
+ * partition the record was in. What is not there, as the record had been refused there, or ahead, and was put back, is
+ * found where it came to then. What is asked for together is answered in the order in which it was kept then.
  */
 export class RecordedEffects implements RecordedOutcomes {
   readonly #options: RecordedEffectsOptions;
@@ -69,7 +84,7 @@ export class RecordedEffects implements RecordedOutcomes {
   async #serve(): Promise<void> {
     const asked = this.#asked;
     this.#asked = [];
-    const found: { readonly one: Asked; readonly unit: RecordedUnit; readonly place: EffectPlace }[] = [];
+    const found: (Found & { readonly one: Asked })[] = [];
     for (const one of asked) {
       try {
         const at = await this.#find(one.request);
@@ -90,16 +105,48 @@ export class RecordedEffects implements RecordedOutcomes {
     }
   }
 
-  async #find({ key, turn, stage, ordinal }: EffectRequest) {
+  async #find(request: EffectRequest): Promise<Found | undefined> {
+    const { key, turn, stage, ordinal, at } = request;
+    const own = await this.#at(stage, ordinal, idOf(key, turn));
+    return own ?? this.#findPutBack(request, await this.#options.putBack.of(ordinal, at));
+  }
+
+  /** Looks at what came of the last try to put the record back first: where that went on, it is what the pipeline went on with. */
+  async #findPutBack(request: EffectRequest, tries: readonly PutBackPlace[]): Promise<Found | undefined> {
+    if (tries.length === 0) return undefined;
+    const { key, stage, name, ordinal } = request;
+    // Failures before it was refused come before those after it was put back.
+    let turn = request.turn;
+    for (let before = 0; before < request.turn; before++) {
+      if ((await this.#at(stage, ordinal, idOf(key, before))) !== undefined) turn--;
+    }
+    const keyAt = (at: RecordPlace) => effectKey(this.#options.history.pipeline, at, stage, name);
+    // Where a record comes in, its effects have the key of the place that it had before: at home, or by a try further up.
+    const keysBefore = () => [
+      key,
+      ...tries.filter(({ entry }) => entry !== stage).map(({ at }) => keyAt(at)),
+    ];
+    for (const { entry, ordinal: when, at } of tries) {
+      const possible = entry === stage ? keysBefore() : [keyAt(at)];
+      for (const one of possible) {
+        const found = await this.#at(stage, when, idOf(one, turn), "again");
+        if (found !== undefined) return found;
+      }
+    }
+    return undefined;
+  }
+
+  /** Of a record with this ordinal. What was put back may have come `again` with the same one: the last time counts. */
+  async #at(stage: string, ordinal: number, id: string, again?: "again"): Promise<Found | undefined> {
     const { history, partition } = this.#options;
     const deployed = history.at(ordinal);
     const segment = deployedStage(deployed, stage)?.segment;
     if (segment === undefined) return undefined;
-    const id = idOf(key, turn);
     const others = Array.from({ length: deployed.partitions }, (_, other) => other);
     for (const other of [partition, ...others.filter((one) => one !== partition)]) {
       const unit = this.#unit(stepsStream(history.pipeline, segment, other));
-      const place = placeIn(unit.steps, ordinal, id) ?? placeIn(await this.#load(unit, ordinal), ordinal, id);
+      const known = again ? undefined : placeIn(unit.steps, ordinal, id);
+      const place = known ?? placeIn(await this.#stepsWith(unit, ordinal), ordinal, id);
       if (place !== undefined) return { unit, place };
     }
     return undefined;
@@ -108,13 +155,26 @@ export class RecordedEffects implements RecordedOutcomes {
   #unit(stream: string): RecordedUnit {
     let unit = this.#units.get(stream);
     if (unit === undefined) {
-      unit = { stream, events: new EffectEvents(this.#options.log, stream), steps: [] };
+      const events = new EffectEvents(this.#options.log, stream);
+      unit = { stream, events, steps: [], whole: new Map() };
       this.#units.set(stream, unit);
     }
     return unit;
   }
 
-  /** The step events with records of an ordinal. */
+  /** All step events with records of an ordinal. */
+  async #stepsWith(unit: RecordedUnit, ordinal: number): Promise<readonly StepEffects[]> {
+    // Records with the first and last ordinal of an event may be in others, too.
+    const within = unit.steps.find(({ lowest, highest }) => lowest < ordinal && ordinal < highest);
+    if (within !== undefined) return [within];
+    const steps = unit.whole.get(ordinal) ?? (await this.#load(unit, ordinal));
+    unit.whole.delete(ordinal);
+    unit.whole.set(ordinal, steps);
+    const [oldest] = unit.whole.keys();
+    if (oldest !== undefined && unit.whole.size > ORDINALS_KEPT) unit.whole.delete(oldest);
+    return steps;
+  }
+
   async #load(unit: RecordedUnit, ordinal: number): Promise<readonly StepEffects[]> {
     const { log } = this.#options;
     const loaded: StepEffects[] = [];
@@ -139,12 +199,13 @@ export class RecordedEffects implements RecordedOutcomes {
   }
 }
 
+/** In the last of several. */
 function placeIn(steps: readonly StepEffects[], ordinal: number, id: string): EffectPlace | undefined {
+  let found: EffectPlace | undefined;
   for (const { lowest, highest, places } of steps) {
-    const place = lowest <= ordinal && ordinal <= highest ? places.get(id) : undefined;
-    if (place !== undefined) return place;
+    if (lowest <= ordinal && ordinal <= highest) found = places.get(id) ?? found;
   }
-  return undefined;
+  return found;
 }
 
 async function placesOf(

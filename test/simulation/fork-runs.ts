@@ -182,10 +182,19 @@ export function lostIn({
   ran,
   from,
   to,
-}: Omit<SimulatedFork, "circumstances" | "id">): Promise<LostRecords> {
+  begun,
+}: Omit<SimulatedFork, "circumstances" | "id"> & { readonly begun?: number }): Promise<LostRecords> {
   const sources = ran.sources.map(({ name }) => name);
   const { signal } = new AbortController();
-  return lostRecords({ log, pipeline: "p", sources, from, to, signal });
+  return lostRecords({
+    log,
+    pipeline: "p",
+    sources,
+    from,
+    to,
+    ...(begun !== undefined && { begun }),
+    signal,
+  });
 }
 
 /** Compares what went to a sink in the pipeline and in its fork; of a selection only what that tells of. */
@@ -200,7 +209,7 @@ export async function diffIn(
   const after = await historyOf(log, forkName("p", id), definition);
   const rankOf = ranksOf(commonOrder([planPipeline(ran).origins, planPipeline(definition).origins]) ?? []);
   const differences: OutputDifference[] = [];
-  const lost = gaps ? await lostIn({ log, ran, definition, from, to }) : undefined;
+  const lost = gaps ? await lostIn({ log, ran, definition, from, to, begun: from }) : undefined;
   const doubts = lost && doubtsOf(lost, [ran, definition], from);
   const compare = async () => {
     const context = { log, clock: world, bundler: NOTHING_LOADED, from, to, signal: query.signal };
