@@ -35,6 +35,7 @@ const ask = (turn: number, fn: EffectRequest["fn"]): EffectRequest => ({
     key: "00000000-0000-8000-8000-000000000000",
     turn,
     callsBefore: 0,
+    at: { root: "source_p.s@0", path: "" },
   },
   ...{ plan: effectPlan({}, "here"), fn },
 });

@@ -193,6 +193,10 @@ async function* placesOf(
 ): AsyncGenerator<RefusedPlace> {
   const name = unit.slice(unit.indexOf(".") + 1, -".0000".length);
   let known: EventOfRefused | undefined;
+  // An event's are kept stage by stage.
+  let ofEvent: RefusedPlace[] = [];
+  const sorted = () => ofEvent.sort((a, b) => a.ordinal - b.ordinal);
+  let isOver = false;
   for await (const { place: kept, record } of readRefused(log, history.pipeline, { unit })) {
     if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while refused records were looked for");
     if (record.kind !== "quarantined") continue;
@@ -201,13 +205,16 @@ async function* placesOf(
       const recorded = await readUnlessGone(log, unit, await seekRecord(log, unit, n));
       const typed = recorded && decodeEvent(recorded);
       if (typed?.type !== "StepsRecorded" || n < typed.data.first) continue;
+      yield* sorted();
+      ofEvent = [];
+      if (isOver) return;
       known = eventOf(history, typed.data, name);
     }
     const { event, graph, deployed, plan, segment, placeOf } = known;
     const { ordinal } = graph.input(n - event.first);
     if (ordinal < from) continue;
-    if (ordinal > to) return;
-    if (segment === undefined) continue;
+    isOver ||= ordinal > to;
+    if (ordinal > to || segment === undefined) continue;
     const at = segment.stages.findIndex(({ definition }) => definition.name === stage);
     const given = at < 0 || event.stages === undefined ? SEGMENT_INPUT : graph.shape.ahead(at);
     const place = placeOf({ stage: given, row });
@@ -216,13 +223,14 @@ async function* placesOf(
     const cut = branch !== "" && path.endsWith(branch) ? [path.slice(0, -branch.length)] : [];
     const k = given === SEGMENT_INPUT ? 0 : (kept.k ?? 0);
     const firing = plan.origins.indexOf(origin) < plan.firingOrigins;
-    yield {
+    ofEvent.push({
       ...{ ordinal, stage, place, reason: { code, message } },
       names: [path, ...cut].map((one) => `${stage} ${placeText({ ...place, path: one })}`),
       address: rootNamed(plan.definition.name, origin, firing, root),
       at: { stream: unit, part: givenPart(segment, stage), n, k, origin, deployed },
-    };
+    });
   }
+  yield* sorted();
 }
 
 interface EventOfRefused {

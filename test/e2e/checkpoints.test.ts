@@ -5,6 +5,7 @@ import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { parseCheckpoint } from "../../src/core/checkpoint.ts";
 import { parseNote } from "../../src/core/signed-note.ts";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
+import { until } from "./kill-history.ts";
 
 const place = new Workplace();
 let folder = "";
@@ -84,6 +85,8 @@ describe("a run that is told to sign", () => {
       { cwd: folder },
     );
     await signing.says("signed");
+    // The command gets the note after the file has it.
+    await until(() => existsSync(join(folder, "kept")) || signing.exited);
     await rm(join(folder, "notes"), { recursive: true });
     const before = (await readFile(join(folder, "kept"), "utf8")).length;
     expect((await runs("--again")).code).toBe(0);

@@ -8,6 +8,7 @@ import { type Pipeline, pipeline } from "../../src/pipeline/pipeline.ts";
 import { delivered, expectSound } from "./expectations.ts";
 import { type Circumstances, type Given, type Interruption, Simulation } from "./harness.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
+import type { SimulatedProcess } from "./simulated-process.ts";
 import type { VirtualWorld } from "./virtual-world.ts";
 
 const TIMEOUT_MS = timeLimit(1_200_000);
@@ -28,6 +29,8 @@ interface Called {
 /** A service outside, slow and not to be relied on; it lives as long as the simulation. */
 class Service {
   world: VirtualWorld | undefined;
+  /** Who is running, and may ask. */
+  process: SimulatedProcess | undefined;
   readonly called: Called[] = [];
   readonly #asked = new Map<string, number>();
 
@@ -40,7 +43,21 @@ class Service {
     this.called.push({ key, v, at: (this.world as VirtualWorld).now() });
   }
 
-  async ask(v: number, { key }: EffectCall): Promise<unknown> {
+  /** An answer, if whoever asked for it is not dead when it comes: nothing of that goes on. */
+  async reaching<T>(answer: () => Promise<T>): Promise<T> {
+    const { process } = this;
+    try {
+      return await answer();
+    } finally {
+      if (process === undefined || process.dead) await new Promise<never>(() => {});
+    }
+  }
+
+  ask(v: number, call: EffectCall): Promise<unknown> {
+    return this.reaching(() => this.#answer(v, call));
+  }
+
+  async #answer(v: number, { key }: EffectCall): Promise<unknown> {
     const world = this.world as VirtualWorld;
     this.note(key, v);
     const times = (this.#asked.get(key) ?? 0) + 1;
@@ -80,12 +97,14 @@ function orders(service: Service): Pipeline {
     .map(
       "tried",
       async (record, ctx) => {
-        const second = await ctx.effect("second", async ({ key, attempt }) => {
-          service.note(key, record.v);
-          await (service.world as VirtualWorld).sleep(3);
-          if (record.v % 4 === 1 && attempt < 3) throw new Error("only at the third time");
-          return record.v;
-        });
+        const second = await ctx.effect("second", ({ key, attempt }) =>
+          service.reaching(async () => {
+            service.note(key, record.v);
+            await (service.world as VirtualWorld).sleep(3);
+            if (record.v % 4 === 1 && attempt < 3) throw new Error("only at the third time");
+            return record.v;
+          }),
+        );
         return { ...record, second };
       },
       { onError: { retry: { times: 3, backoff: 5 } } },
@@ -214,6 +233,7 @@ async function run(values: readonly number[], circumstances: Circumstances) {
   const left: (Interruption | undefined)[] = [...circumstances.interruptions, undefined];
   for (let calm = circumstances; left.length > 0; ) {
     const running = await simulation.start({ circumstances: calm }, left.shift());
+    service.process = running.process;
     const ended = await simulation.finish(running);
     all.push(running.delivered as never);
     // Who comes next cuts other batches: a step event then has results that were kept before the one ahead of it.
