@@ -105,10 +105,11 @@ async function* lostIn({ log, from, to, signal }: LostQuery, stream: string): As
   if (info === undefined) return;
   const kept = await keptFrom(log, stream);
   const nothingGone = kept.payload === 0 && kept.transit === 0 && info.firstRevision === 0;
-  const begin = await firstFromOrdinal(log, stream, from);
-  if (nothingGone || begin === undefined) return;
+  if (nothingGone) return;
   const goneBefore = await goneAtBeginning(log, stream, info.firstRevision, from);
   if (goneBefore !== undefined) yield goneBefore;
+  const begin = await firstFromOrdinal(log, stream, from);
+  if (begin === undefined) return;
   let prefix = true;
   for await (const recorded of log.read(stream, { from: await seekRecord(log, stream, begin.n) })) {
     if (signal.aborted) throw new HeadwaterError("Stopped", "stopped while what is kept was looked for");

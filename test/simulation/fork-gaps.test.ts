@@ -77,6 +77,25 @@ describe("a fork of a history of which samples are kept", () => {
     TIMEOUT_MS,
   );
 
+  test("begins behind the last record of a source of which none is left", async () => {
+    const p = pipeline("p", { partitions: 1 });
+    p.source("often").sink("out");
+    p.source("once").sink("other");
+    const { definition } = p;
+    const given = new Map([
+      ["often", Array.from({ length: 20 }, (_, v) => ({ value: { v }, ordinal: 10 * v + 1 }))],
+      ["once", [{ value: { v: 0 }, ordinal: 100 }]],
+    ]);
+    const { log } = await simulate(definition, given, { ...ORDINARY, batchRecords: 4 });
+    const to = await throughOf(log, definition);
+    expect((await windowLeft(log, definition, { from: 0, to }))?.from).toBe(0);
+    // What is left of it says no more than that it had a record.
+    const ended = await log.streamInfo("source_p.once");
+    await log.setMetadata("source_p.once", { truncateBefore: ended?.lastRevision ?? 0 });
+    const left = await windowLeft(log, definition, { from: 0, to });
+    expect(left?.from ?? Number.POSITIVE_INFINITY).toBeGreaterThan(100);
+  });
+
   test(
     "does not tell of what is missing where it begins, either",
     async () => {
