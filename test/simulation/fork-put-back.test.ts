@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { MemoryLog } from "../../src/adapters/memory/log.ts";
@@ -10,7 +9,15 @@ import { LineageReader } from "../../src/runtime/lineage-reader.ts";
 import { addressOfOutput } from "../../src/runtime/output-by-key.ts";
 import { readRefused } from "../../src/runtime/quarantine.ts";
 import { ORDINARY, withinReason } from "./expectations.ts";
-import { addressesIn, diffIn, NOTHING_LOADED, outputsIn, simulateFork, throughOf } from "./fork-runs.ts";
+import {
+  addressesIn,
+  diffIn,
+  NOTHING_LOADED,
+  naiveDiff,
+  outputsIn,
+  simulateFork,
+  throughOf,
+} from "./fork-runs.ts";
 import { type Delivery, simulate } from "./harness.ts";
 import { letGo, windowLeft } from "./letting-go.ts";
 import { type LogContent, readLogContent } from "./log-content.ts";
@@ -74,22 +81,6 @@ function atHome(content: LogContent, all: readonly Delivery[], from: number): De
     const ordinal = ordinalOf(key);
     return ordinal < from ? [] : [{ ...one, key, ordinal }];
   });
-}
-
-/** The difference of two lists of outputs, found by looking each of them up in the other. */
-function naiveDiff(was: readonly Delivery[], made: readonly Delivery[]) {
-  const idOf = ({ ordinal, key }: Delivery) => `${ordinal} ${key}`;
-  const before = new Map(was.map((one) => [idOf(one), one.value]));
-  const after = new Map(made.map((one) => [idOf(one), one.value]));
-  const counts = { same: 0, changed: 0, added: 0, gone: 0 };
-  const found = new Map<string, unknown>();
-  for (const id of new Set([...before.keys(), ...after.keys()])) {
-    const kind = !after.has(id) ? "gone" : !before.has(id) ? "added" : undefined;
-    const differs = kind ?? (isDeepStrictEqual(before.get(id), after.get(id)) ? "same" : "changed");
-    counts[differs]++;
-    if (differs !== "same") found.set(id, { kind: differs, before: before.get(id), after: after.get(id) });
-  }
-  return { counts, found };
 }
 
 async function refusedIn(log: MemoryLog, name: string): Promise<number> {

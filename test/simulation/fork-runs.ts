@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { decodeCanonical } from "../../src/core/canonical.ts";
 import { isHeadwaterError } from "../../src/core/errors.ts";
@@ -295,4 +296,20 @@ export async function outputsIn(
   };
   await world.run(read(), STUCK_MS, () => `reading the outputs of ${sink}`);
   return found;
+}
+
+/** The difference of two lists of outputs, found by looking each of them up in the other. */
+export function naiveDiff(was: readonly Delivery[], made: readonly Delivery[]) {
+  const idOf = ({ ordinal, key }: Delivery) => `${ordinal} ${key}`;
+  const before = new Map(was.map((one) => [idOf(one), one.value]));
+  const after = new Map(made.map((one) => [idOf(one), one.value]));
+  const counts = { same: 0, changed: 0, added: 0, gone: 0 };
+  const found = new Map<string, unknown>();
+  for (const id of new Set([...before.keys(), ...after.keys()])) {
+    const kind = !after.has(id) ? "gone" : !before.has(id) ? "added" : undefined;
+    const differs = kind ?? (isDeepStrictEqual(before.get(id), after.get(id)) ? "same" : "changed");
+    counts[differs]++;
+    if (differs !== "same") found.set(id, { kind: differs, before: before.get(id), after: after.get(id) });
+  }
+  return { counts, found };
 }

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { auditLog } from "../../src/app/audit.ts";
@@ -6,8 +5,8 @@ import { planPipeline } from "../../src/pipeline/plan.ts";
 import { reusableSegments } from "../../src/runtime/fork-reuse.ts";
 import type { SelectionQuery } from "../../src/runtime/selection.ts";
 import { ORDINARY, withinReason } from "./expectations.ts";
-import { diffIn, historyOf, outputsIn, refusedNow, simulateFork, throughOf } from "./fork-runs.ts";
-import { type Delivery, type Given, simulate } from "./harness.ts";
+import { diffIn, historyOf, naiveDiff, outputsIn, refusedNow, simulateFork, throughOf } from "./fork-runs.ts";
+import { type Given, simulate } from "./harness.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
@@ -61,22 +60,6 @@ function before(inputs: ReadonlyMap<string, readonly Given[]>, from: number): Ma
   return new Map(
     [...inputs].map(([name, given]) => [name, given.filter(({ ordinal = 0 }) => ordinal < from)]),
   );
-}
-
-/** The difference of two lists of outputs, found by looking each of them up in the other. */
-function naiveDiff(was: readonly Delivery[], made: readonly Delivery[]) {
-  const idOf = ({ ordinal, key }: Delivery) => `${ordinal} ${key}`;
-  const before = new Map(was.map((one) => [idOf(one), one.value]));
-  const after = new Map(made.map((one) => [idOf(one), one.value]));
-  const counts = { same: 0, changed: 0, added: 0, gone: 0 };
-  const found = new Map<string, unknown>();
-  for (const id of new Set([...before.keys(), ...after.keys()])) {
-    const kind = !after.has(id) ? "gone" : !before.has(id) ? "added" : undefined;
-    const differs = kind ?? (isDeepStrictEqual(before.get(id), after.get(id)) ? "same" : "changed");
-    counts[differs]++;
-    if (differs !== "same") found.set(id, { kind: differs, before: before.get(id), after: after.get(id) });
-  }
-  return { counts, found };
 }
 
 describe("a fork", () => {
