@@ -9,6 +9,7 @@ import {
   saveVerification,
   type VerificationState,
 } from "../../src/runtime/verification.ts";
+import { withinReason } from "./expectations.ts";
 import { historyOf } from "./fork-runs.ts";
 import { simulate } from "./harness.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
@@ -73,10 +74,9 @@ describe("a verification", () => {
         async (words, input, how, befalls, { stage, variant }, stops) => {
           const ran = withoutCalls(withoutSamples(words));
           const definition = definitionOf(ran);
-          const { log } = await simulate(definition, inputsOf(definition, input, true), {
-            ...how,
-            interruptions: befalls,
-          });
+          const inputs = inputsOf(definition, input, true);
+          await withinReason(definition, inputs);
+          const { log } = await simulate(definition, inputs, { ...how, interruptions: befalls });
           // History is verified by other code than ran, so that there is something to be found.
           const { stages } = ran;
           const changeable = stages.filter(({ kind }) => FUNCTIONS.has(kind));
@@ -84,7 +84,9 @@ describe("a verification", () => {
           const other = stages.map((one) =>
             one === changed ? { ...one, variant: (one.variant + 1 + variant) % CALLING_FROM } : one,
           );
-          const history = await historyOf(log, "p", definitionOf({ ...ran, stages: other }));
+          const otherwise = definitionOf({ ...ran, stages: other });
+          await withinReason(otherwise, inputs);
+          const history = await historyOf(log, "p", otherwise);
           const { seconds: _, ...whole } = await verify(log, history, beginning(history));
           const clock = createSystemClock();
           expect(await beginVerification(log, clock, NAME, { pipeline: "p", begin: 0, end: 1 })).toBe(true);
