@@ -8,6 +8,7 @@ import type {
   StreamInfo,
 } from "../src/ports/event-log.ts";
 import { filterTest } from "../src/ports/event-log-rules.ts";
+import { readingOnly } from "../src/runtime/reading-only.ts";
 
 /** The events of a log, each as a copy that may be changed. */
 export async function copyEvents(log: EventLog): Promise<RecordedEvent[]> {
@@ -28,7 +29,9 @@ export function arrayLog(
   first: ReadonlyMap<string, number> = new Map(),
 ): EventLog {
   const events = found.map((event, at) => ({ ...event, position: toPosition(at + 1) }));
-  const refuse = () => Promise.reject(new Error("only for reading"));
+  const refuse = (): never => {
+    throw new Error("only for reading");
+  };
   const ofStream = (stream: string) => events.filter((event) => event.stream === stream);
   const infoOf = (stream: string): StreamInfo | undefined => {
     const revisions = ofStream(stream).map(({ revision }) => revision);
@@ -76,12 +79,7 @@ export function arrayLog(
     size: async () => ({ position: toPosition(events.length), bytes: 0 }),
     getMetadata: async () => ({}),
     close: async () => {},
-    append: refuse,
-    appendInOrder: refuse,
-    setMetadata: refuse,
-    delete: refuse,
-    tombstone: refuse,
-    scavenge: refuse,
+    ...readingOnly(refuse),
     async *subscribe(stream, from, { signal } = {}) {
       const found = ofStream(stream).filter(({ revision }) => revision >= from);
       if (found.length > 0)

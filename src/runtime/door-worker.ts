@@ -43,6 +43,13 @@ interface Prepared {
   done(): void;
 }
 
+/** What a door has from its claim on. */
+interface Claimed {
+  readonly log: UnitLog;
+  readonly place: DoorPlace;
+  readonly batches: DoorBatches;
+}
+
 /**
  * Takes a source's records in: validates them, finds duplicates, gives them ordinals and partitions, and appends
  * them in batches. A record is accepted when its event is durable.
@@ -53,9 +60,7 @@ export class DoorWorker {
   readonly #options: DoorOptions;
   readonly #stream: string;
   readonly #stop = new AbortController();
-  #log: UnitLog | undefined;
-  #place: DoorPlace | undefined;
-  #batches: DoorBatches | undefined;
+  #claim: Claimed | undefined;
   #input: InputProgress | undefined;
   /** The other inputs that are known, and the epoch in which they were all said. */
   #others = new OtherInputs();
@@ -84,13 +89,13 @@ export class DoorWorker {
   }
 
   async claim(): Promise<void> {
-    const { log, deployedFrom, probe } = this.#context;
-    this.#log = await UnitLog.open(log, this.#stream);
-    const place = await readDoorPlace(log, this.#log.main);
+    const { deployedFrom, probe } = this.#context;
+    const log = await UnitLog.open(this.#context.log, this.#stream);
+    const place = await readDoorPlace(this.#context.log, log.main);
     place.epoch++;
     place.through = Math.max(place.through, deployedFrom - 1);
-    this.#place = place;
-    this.#batches = new DoorBatches(this.#context, place, { ...this.#options, stream: this.#stream });
+    const batches = new DoorBatches(this.#context, place, { ...this.#options, stream: this.#stream });
+    this.#claim = { log, place, batches };
     const { intake } = this.#options;
     const { input, inputs = [], taken } = await intake.locate(place.inputs);
     this.#others = new OtherInputs();
@@ -121,7 +126,7 @@ export class DoorWorker {
    * which counts until all is said anew.
    */
   #claimAll(listedIn: number): void {
-    const place = this.#claimed();
+    const { place } = this.#claimed();
     const pieces = claimPieces(this.#others.all);
     const first = place.epoch;
     for (const [index, inputs] of pieces.entries()) {
@@ -135,7 +140,7 @@ export class DoorWorker {
 
   #prepareClaim(inputs: Pick<DoorClaimed, "inputs" | "inputsSince">): void {
     const { clock, process, deployment } = this.#context;
-    const place = this.#claimed();
+    const { place, batches } = this.#claimed();
     const claim: DoorClaimed = {
       v: 2,
       wall: clock.now(),
@@ -146,7 +151,7 @@ export class DoorWorker {
       deployment,
       first: place.next,
       through: place.through,
-      ...this.#filling().timeColumns(),
+      ...batches.timeColumns(),
       ...(place.retry > 0 && { retry: place.retry }),
       ...inputs,
       ...(this.#input !== undefined && { input: this.#input }),
@@ -165,7 +170,7 @@ export class DoorWorker {
     const all = [...this.#waiting.splice(0), ...more];
     if (all.length === 0) return;
     const { probe } = this.#context;
-    const log = this.#unitLog();
+    const { log } = this.#claimed();
     if (probe === undefined) await log.appendAll(all.map(({ append }) => append));
     else {
       for (const { append } of all) {
@@ -184,7 +189,7 @@ export class DoorWorker {
   /** `more` are known from here on, and records are of `input`: says so in a claim of its own. */
   async #turnTo(input: InputProgress | undefined, more: readonly InputProgress[]): Promise<void> {
     await this.#appending;
-    const place = this.#claimed();
+    const { place } = this.#claimed();
     this.#others.turnTo(input, more);
     this.#input = input;
     const claims = Math.max(LIMITS.claimsPerListing, this.#others.size / LIMITS.inputsPerClaim);
@@ -207,10 +212,10 @@ export class DoorWorker {
     const { snapshotEveryMs, clock } = this.#context;
     if (snapshotEveryMs === undefined || clock.monotonic() - this.#claimedAt < snapshotEveryMs) return;
     this.#claimedAt = clock.monotonic();
-    if (this.#claimed().next === this.#claimedNext) return;
+    if (this.#claimed().place.next === this.#claimedNext) return;
     await this.#flush(signal);
     await this.#appending;
-    const place = this.#claimed();
+    const { place } = this.#claimed();
     this.#claimedNext = place.next;
     place.epoch++;
     this.#claimAll(this.#listedIn);
@@ -219,9 +224,9 @@ export class DoorWorker {
 
   /** Brings back which ids were taken before. */
   async restore(): Promise<void> {
-    const place = this.#claimed();
+    const { place, batches } = this.#claimed();
     if (this.#options.source.id !== undefined)
-      this.#filling().horizon = await readHorizon(this.#context.log, this.#stream);
+      batches.horizon = await readHorizon(this.#context.log, this.#stream);
     this.#context.board.reportDoor(this.#order.unit, place.through);
   }
 
@@ -230,7 +235,7 @@ export class DoorWorker {
     const { log, plan, takesRetries } = this.#context;
     if (!takesRetries) return;
     const stream = retryStream(plan.definition.name);
-    const next = this.#claimed().retry;
+    const next = this.#claimed().place.retry;
     this.#retries = new RetryReader({ log, stream, unit: this.#stream, next, changed });
     this.#retries.start();
   }
@@ -244,9 +249,10 @@ export class DoorWorker {
     const { intake, closing } = this.#options;
     const taking = AbortSignal.any([signal, closing]);
     const { board, clock } = this.#context;
-    this.#filling().injected = intake.givesOrdinals ?? false;
+    const { place, batches } = this.#claimed();
+    batches.injected = intake.givesOrdinals ?? false;
     this.#claimedAt = clock.monotonic();
-    this.#claimedNext = this.#claimed().next;
+    this.#claimedNext = place.next;
     const steps = new PullAhead(
       intake.steps(this.#input, { all: () => this.#known(), latest: () => this.#input }, taking),
       clock,
@@ -288,7 +294,7 @@ export class DoorWorker {
   /** What was read of an input is known before the intake looks for the next one, and in the log before anything of that. */
   async #leave(final: boolean, signal: AbortSignal): Promise<void> {
     await this.#appending;
-    if (!this.#filling().empty) this.#waits(this.#prepare("RecordsAccepted"));
+    if (!this.#claimed().batches.empty) this.#waits(this.#prepare("RecordsAccepted"));
     if (final && this.#input !== undefined) this.#input = { ...this.#input, ended: true };
     const bytes = this.#waiting.reduce((sum, waits) => sum + waits.bytes, 0);
     if (this.#waiting.length >= LIMITS.doorEventsWaiting || bytes >= LIMITS.batchBytes)
@@ -297,7 +303,7 @@ export class DoorWorker {
 
   /** Takes records in until there are no more, or `signal` aborts. */
   async #takeIn(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
-    const batches = this.#filling();
+    const { batches } = this.#claimed();
     while (!signal.aborted) {
       if (this.#failed) await this.#appending;
       const next = await steps.next(this.#patienceMs());
@@ -334,7 +340,7 @@ export class DoorWorker {
   async #takeGiven(steps: PullAhead<IntakeStep>, signal: AbortSignal): Promise<void> {
     const given = await steps.given();
     if (given === undefined || given.done || given.value.kind !== "records") return;
-    const batches = this.#filling();
+    const { batches } = this.#claimed();
     for (const record of given.value.records) {
       await batches.take(record, this.#input);
       if (batches.full) await this.#flushAhead(steps, signal);
@@ -347,7 +353,7 @@ export class DoorWorker {
     if (retries === undefined) return false;
     if (retries.items.length > 0) await this.#appending;
     const { board, log, batchRecords } = this.#context;
-    const batches = this.#filling();
+    const { place, batches } = this.#claimed();
     let some = false;
     while (retries.items.length > 0 && !signal.aborted) {
       const items = retries.items.slice(0, batchRecords);
@@ -358,7 +364,7 @@ export class DoorWorker {
         taken++;
         if (batches.full) break;
       }
-      this.#claimed().retry = (items[taken - 1]?.item ?? -1) + 1;
+      place.retry = (items[taken - 1]?.item ?? -1) + 1;
       await this.#appendNow("RecordsAccepted");
       board.totals.retried += taken;
       retries.take(taken);
@@ -376,7 +382,7 @@ export class DoorWorker {
       const changed = this.#context.board.changed(signal);
       const back = await this.#takeRetries(taking);
       // What comes with ordinals of its own in another run must not be below what was promised in this one.
-      const goesOn = this.#filling().injected && taking.aborted && !this.#ended;
+      const goesOn = this.#claimed().batches.injected && taking.aborted && !this.#ended;
       if (!goesOn) await this.#raiseToOthers(back);
       await changed;
     }
@@ -389,7 +395,7 @@ export class DoorWorker {
   async #raiseToOthers(back = false): Promise<void> {
     const { board, plan } = this.#context;
     const { doorsThrough: others, putBack } = board;
-    const { clock, eventTime, empty } = this.#filling();
+    const { clock, eventTime, empty } = this.#claimed().batches;
     const anew = putBack > this.#putBack;
     if ((others <= clock.floor && !anew && !back) || !empty) return;
     clock.raise(others);
@@ -399,12 +405,12 @@ export class DoorWorker {
     }
     this.#putBack = putBack;
     if ((anew || back) && this.#ended) this.#endTime();
-    if (clock.floor > this.#claimed().through) await this.#appendNow("RecordsAccepted");
+    if (clock.floor > this.#claimed().place.through) await this.#appendNow("RecordsAccepted");
   }
 
   /** Says that others need not wait for this source's event time. */
   async #becomeIdle(): Promise<void> {
-    const { clock, eventTime } = this.#filling();
+    const { clock, eventTime } = this.#claimed().batches;
     const ordinal = clock.peek(this.#context.clock.now());
     clock.raise(ordinal);
     eventTime.becomeIdle(ordinal);
@@ -414,7 +420,7 @@ export class DoorWorker {
   /** How long until the source counts as idle; ∞ if it never does, or does already. */
   #idleInMs(): number {
     const { idleAfterMs } = this.#options.source.watermark;
-    const { eventTime, empty, lastTakenAt } = this.#filling();
+    const { eventTime, empty, lastTakenAt } = this.#claimed().batches;
     const status = eventTime.place.watermark?.watermark.status;
     if (idleAfterMs === undefined || status === "idle" || status === "ended" || !empty) {
       return Number.POSITIVE_INFINITY;
@@ -426,7 +432,7 @@ export class DoorWorker {
   #endTime(): void {
     const { keepOpen, plan } = this.#context;
     if (keepOpen || !plan.segments.some((segment) => segment.watched)) return;
-    const { clock, eventTime } = this.#filling();
+    const { clock, eventTime } = this.#claimed().batches;
     clock.raise(clock.floor + 1);
     eventTime.end(clock.floor);
   }
@@ -438,7 +444,7 @@ export class DoorWorker {
 
   /** How long the next record may take before something has to be done without it; `undefined`: for ever. */
   #patienceMs(): number | undefined {
-    const batches = this.#filling();
+    const { batches } = this.#claimed();
     const due = this.#dueInMs();
     if (due !== undefined) return due;
     if (batches.injected) return undefined;
@@ -449,14 +455,14 @@ export class DoorWorker {
   /** How long until what is to be appended has waited long enough; `undefined`: there is nothing. */
   #dueInMs(): number | undefined {
     const { clock, tickMs } = this.#context;
-    const since = this.#waiting.length > 0 ? this.#waitingSince : this.#filling().openedAt;
+    const since = this.#waiting.length > 0 ? this.#waitingSince : this.#claimed().batches.openedAt;
     return since === undefined ? undefined : Math.max(0, since + tickMs - clock.monotonic());
   }
 
   /** Appends what has been read, if anything, and waits while too much is in flight. */
   async #flush(signal: AbortSignal): Promise<void> {
     await this.#appending;
-    const { empty } = this.#filling();
+    const { empty } = this.#claimed().batches;
     if (empty && this.#waiting.length === 0) return;
     if (empty) await this.#commit();
     else await this.#append("RecordsAccepted");
@@ -490,15 +496,15 @@ export class DoorWorker {
   /** The event of what was read since the last one. The next batch can be filled at once. */
   #prepare(type: "RecordsAccepted" | "InputEnded"): Prepared {
     const { clock, deployment, board } = this.#context;
-    const place = this.#claimed();
+    const { log, place, batches } = this.#claimed();
     const wall = clock.now();
-    const through = this.#filling().clock.floor;
-    const { batch, columns, stored, bytes } = this.#filling().close();
+    const through = batches.clock.floor;
+    const { batch, columns, stored, bytes } = batches.close();
     const count = batch.ordinals.length;
     const { retried } = batch;
     if (this.#input !== undefined && retried === undefined)
       this.#input = this.#advance(this.#input, batch, type === "InputEnded");
-    const revision = this.#unitLog().main.revision + this.#waiting.length + 1;
+    const revision = log.main.revision + this.#waiting.length + 1;
     const input = this.#input;
     const { epoch, retry, next: first } = place;
     place.next += count;
@@ -594,19 +600,8 @@ export class DoorWorker {
     this.#retries?.stop();
   }
 
-  #claimed(): DoorPlace {
-    if (this.#place === undefined) throw new HeadwaterError("Internal", "a door works before it was claimed");
-    return this.#place;
-  }
-
-  #filling(): DoorBatches {
-    if (this.#batches === undefined)
-      throw new HeadwaterError("Internal", "a door works before it was claimed");
-    return this.#batches;
-  }
-
-  #unitLog(): UnitLog {
-    if (this.#log === undefined) throw new HeadwaterError("Internal", "a door works before it was claimed");
-    return this.#log;
+  #claimed(): Claimed {
+    if (this.#claim === undefined) throw new HeadwaterError("Internal", "a door works before it was claimed");
+    return this.#claim;
   }
 }

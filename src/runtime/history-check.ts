@@ -19,7 +19,6 @@ import {
   type ReexecutionQuery,
   reexecutePartition,
 } from "./reexecution.ts";
-
 import { readMembersColumn } from "./snapshots.ts";
 
 /** A step that did not give what was recorded. */
