@@ -337,7 +337,7 @@ export class MergeReader {
   }
 
   /** Whether a step at `ordinal` comes before a record. */
-  #stepsBefore(ordinal: number, { chunk, row }: NextRecord): boolean {
+  #stepsBefore(ordinal: number, { chunk, row }: Pick<NextRecord, "chunk" | "row">): boolean {
     const other = chunk.ordinals[row] as number;
     if (ordinal !== other) return ordinal < other;
     return (chunk.sources?.[row] ?? chunk.source) >= this.#options.firingOrigins;
@@ -359,6 +359,9 @@ export class MergeReader {
       if (count > most || !areAlike(first, chunk) || (bytes > LIMITS.batchBytes && chunk !== first)) break;
       chunks.push(chunk);
       reader.take(chunk.count);
+      // A step before its last record is in force for it: who follows has to hear of it with the record at the latest.
+      const last = { chunk, row: chunk.count - 1 };
+      while (this.#stepsBefore(this.#watermarks.next, last)) this.#step();
       for (let next = this.#next(); next?.kind === "step"; next = this.#next()) this.#step();
     }
     return chunks;

@@ -1,5 +1,7 @@
 import { test } from "vitest";
+import { count } from "../../src/pipeline/aggregates.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
+import { tumbling } from "../../src/pipeline/windows.ts";
 import { check, ORDINARY } from "./expectations.ts";
 import { withoutWarnings } from "./property-runs.ts";
 
@@ -47,5 +49,25 @@ test("a record that a batch ended between its two sides is taken once by each, w
       },
       1_000,
     );
+  }
+});
+
+test("a step of event time comes before both of the records that a batch parts, through segments ahead of a window", async () => {
+  const p = pipeline("p", { partitions: 1 });
+  const readings = p.source<undefined>("m", { eventTime: (record) => (record as unknown as Reading).t });
+  const keyed = readings.keyBy("by-key", (record) => (record as unknown as Reading).k);
+  p.union("twice", readings, keyed)
+    .keyBy("once-more", (record) => (record as unknown as Reading).k)
+    .keyBy("and-again", (record) => (record as unknown as Reading).k)
+    .window("counts", tumbling(1_000), { aggregate: count(), emit: (n, { start }) => ({ n, start }) })
+    .sink("out");
+  // Each record moves the watermark, or is too late for it.
+  const times = [0, 0, 2_000, -3_000, 4_000, 3_000, 6_000, -1_000];
+  const given = times.map((t, n) => ({ value: { k: 0, t: 1_700_000_000_000 + t }, ordinal: n + 1 }));
+  for (const batchRecords of [1, 2, 3]) {
+    for (let seed = 0; seed < 10; seed++) {
+      const how = { ...ORDINARY, seed, batchRecords, tickMs: 1, delayMs: seed % 3 };
+      await check(p.definition, new Map([["m", given]]), how, 1_000);
+    }
   }
 });
