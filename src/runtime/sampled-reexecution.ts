@@ -10,7 +10,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { structureOf } from "./deployed-plan.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
-import { reexecutePartition } from "./reexecution.ts";
+import { type AstrayInputs, reexecutePartition } from "./reexecution.ts";
 import { readMembersColumn } from "./snapshots.ts";
 
 /** Which inputs of a pipeline's partitions are run again. */
@@ -119,15 +119,32 @@ async function runWindow(
   if (chosen.size === 0) return;
   const { log, signal } = query;
   const all = [...chosen.values()];
-  const left = new Map([...chosen].map(([revision, { ns }]) => [revision, new Set(ns)]));
+  const left = new Set(all.flatMap(({ ns }) => [...ns]));
   const from = Math.min(...all.map((one) => one.from));
   const to = all.reduce((most, one) => Math.max(most, one.to), 0);
+  const differs = (stream: string, n: number, what: string) => {
+    if (!left.delete(n)) return;
+    tally.checked++;
+    fail(tally, `${stream}@${n}`, "Diverged", `${what} when it is run again`);
+  };
   // What cannot be run again is left: see below.
   const onGone = () => {};
+  const onAstray = ({ stream, event: { first, count }, done }: AstrayInputs) => {
+    for (let n = first + done; n < first + count; n++)
+      differs(stream, n, "the input does not come as it did");
+  };
   let comparison: { readonly of: StepsRecorded; readonly with: StepsComparison } | undefined;
   try {
-    for await (const piece of reexecutePartition({ ...query, segment, partition, from, to, onGone })) {
-      const { event, stream, revision } = piece;
+    for await (const piece of reexecutePartition({
+      ...query,
+      segment,
+      partition,
+      from,
+      to,
+      onGone,
+      onAstray,
+    })) {
+      const { event, stream } = piece;
       if (comparison?.of !== event) {
         const { membersIn } = event.stages?.[0] ?? {};
         const members = membersIn && (await readMembersColumn(log, stream, membersIn));
@@ -136,16 +153,15 @@ async function runWindow(
       comparison.with.pass(piece.passed);
       const first = event.first + event.count - comparison.with.left;
       const { divergences } = comparison.with.compare(piece.rows, piece.result);
-      const wanted = left.get(revision);
-      if (wanted === undefined) continue;
       for (const { n, stage } of divergences) {
-        if (!wanted.delete(n)) continue;
-        tally.checked++;
         const name = piece.segment.stages[stage]?.definition.name;
-        const what = name === undefined ? "the input is another" : `the stage ${name} gives something else`;
-        fail(tally, `${stream}@${n}`, "Diverged", `${what} when it is run again`);
+        differs(
+          stream,
+          n,
+          name === undefined ? "the input is another" : `the stage ${name} gives something else`,
+        );
       }
-      for (let n = first; n < first + piece.rows.count; n++) if (wanted.delete(n)) tally.checked++;
+      for (let n = first; n < first + piece.rows.count; n++) if (left.delete(n)) tally.checked++;
     }
   } catch (error) {
     if (signal.aborted || !isHeadwaterError(error)) throw error;
@@ -153,5 +169,5 @@ async function runWindow(
     const gone = ["IncompatibleDeployment", "RecordGone", "StreamNotFound"].includes(error.code);
     if (!gone) fail(tally, error.where ?? stream, error.code, error.message);
   }
-  for (const ns of left.values()) tally.unverifiable += ns.size;
+  tally.unverifiable += left.size;
 }

@@ -1,18 +1,23 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { emptyTally } from "../../projections/audit.ts";
 import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { createSystemClock } from "../../src/adapters/system/clock.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
 import type { StepDivergence } from "../../src/engine/steps-comparison.ts";
 import { StepsComparison } from "../../src/engine/steps-comparison.ts";
+import { count } from "../../src/pipeline/aggregates.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
+import { tumbling } from "../../src/pipeline/windows.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
 import { DeploymentHistory } from "../../src/runtime/deployment-history.ts";
 import { reexecutePartition } from "../../src/runtime/reexecution.ts";
+import { reexecuteSample } from "../../src/runtime/sampled-reexecution.ts";
 import { readMembersColumn } from "../../src/runtime/snapshots.ts";
 import { ORDINARY, withinReason } from "./expectations.ts";
+import { historyOf } from "./fork-runs.ts";
 import { simulate } from "./harness.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
@@ -175,6 +180,32 @@ describe("history run again", () => {
       code: "LogDamaged",
       where: expect.stringMatching(/^steps_p\.double\.0000@\d+$/),
     });
+  });
+
+  test("is audited beyond inputs that do not come as they did", async () => {
+    const fires = (withinMs: number) => {
+      const p = pipeline("p", { partitions: 1 });
+      p.source<undefined>("s", { eventTime: ({ v }: Item) => 1_000 * v } as never)
+        .keyBy("by", (record) => (record as Item).k)
+        .window("counts", tumbling(withinMs), { aggregate: count(), emit: (n) => n })
+        .sink("out");
+      return p.definition;
+    };
+    const { log } = await simulate(fires(4_000), inputs, { ...ORDINARY, batchRecords: 8 });
+    for (const [withinMs, differ] of [
+      [4_000, false],
+      [8_000, true],
+    ] as const) {
+      const history = (await historyOf(log, "p", fires(withinMs))) as unknown as DeploymentHistory;
+      const tally = emptyTally();
+      const { signal } = new AbortController();
+      const sample = { log, clock: createSystemClock(), history, rate: 1, seed: "s", signal };
+      const { kept, tried } = await reexecuteSample(sample, tally);
+      expect([tried, tally.checked, tally.unverifiable]).toEqual([kept, kept, 0]);
+      expect(tally.failed > 0).toBe(differ);
+      const said = tally.failures.map(({ code, message }) => `${code}: ${message}`);
+      if (differ) expect(said).toContain("Diverged: the input does not come as it did when it is run again");
+    }
   });
 
   /** What `change` makes of the stages shows at the record with v = 20, and at none before it. */
