@@ -53,9 +53,10 @@ export const LIMITS = {
   filesPerFolderMany: 14_336,
   /** Files that are kept open while they are followed: what has more rests, if it was quiet for longest. */
   openFiles: 256,
-  /** How often a followed file or folder is looked at, unless one look takes longer than this part of that. */
+  /** How often a followed file or folder is looked at; less often if one look takes longer than this part of that. */
   followMs: 200,
   followShare: 1 / 4,
+  followMsMost: 10_000,
   /** Of files of a folder so many first bytes are kept, by which it is found out which of them may be copies. */
   startBytes: 64,
   /** A file that has so much of the beginning of another one, and nothing else, is a copy, however long it rests. */

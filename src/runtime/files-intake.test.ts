@@ -194,6 +194,44 @@ describe("a file that is followed", () => {
     expect(door.lines).toEqual(["a1", "b1", "a2", "b2"]);
   });
 
+  it("is watched for a minute after it was rotated, or was last written to, and not longer", async () => {
+    writeFileSync(path, "a1\n");
+    await door.begin(path, true);
+    await door.until(count(1));
+    renameSync(path, `${path}.1`);
+    // Each line is read in a look of its own: what is let go of is so at the end of one.
+    let lines = 1;
+    const nowWith = async (file: string, line: string) => {
+      appendFileSync(file, `${line}\n`);
+      await door.until(count(++lines));
+    };
+    await nowWith(path, "b1");
+    for (const late of ["a2", "a3"]) {
+      door.pass(50_000);
+      await nowWith(path, `before ${late}`);
+      await nowWith(path, `long before ${late}`);
+      await nowWith(`${path}.1`, late);
+    }
+    door.pass(60_000);
+    await nowWith(path, "b2");
+    await nowWith(path, "b3");
+    appendFileSync(`${path}.1`, "too late\n");
+    await nowWith(path, "b4");
+    await nowWith(path, "b5");
+    expect(door.lines).not.toContain("too late");
+  });
+
+  it("is looked at again soon, however long it took until what was found was taken", async () => {
+    writeFileSync(path, "a1\n");
+    // As if who takes it had waited for a slow service all the while.
+    door.onLine = () => door.pass(3_600_000);
+    await door.begin(path, true);
+    await door.until(count(1));
+    appendFileSync(path, "a2\n");
+    await door.until(count(2));
+    expect(door.lines).toEqual(["a1", "a2"]);
+  });
+
   it("is read from its beginning when it is truncated, also where it begins as it did before", async () => {
     writeFileSync(path, "started\nlong line of the first start\n");
     await door.begin(path, true);

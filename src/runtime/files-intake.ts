@@ -35,6 +35,8 @@ export class FilesIntake implements Intake {
   #began = false;
   /** There was nothing under the name yet. */
   #awaited = false;
+  /** How long the files were looked at in this round. */
+  #lookedMs = 0;
 
   private constructor(options: FilesIntakeOptions, folder: boolean) {
     this.#options = options;
@@ -247,7 +249,7 @@ export class FilesIntake implements Intake {
   ): AsyncIterable<IntakeStep> {
     const { follow, clock } = this.#options;
     for (;;) {
-      const began = clock.monotonic();
+      this.#lookedMs = 0;
       for (const watched of [...this.#watched]) {
         if (signal.aborted) return;
         yield* this.#visit(watched, known, signal);
@@ -256,13 +258,13 @@ export class FilesIntake implements Intake {
       if (!follow) break;
       yield* this.#letGo(known, signal);
       const before = new Set(this.#watched);
-      await this.#files.discover(true);
+      await this.#looking(() => this.#files.discover(true));
       const found = this.#watched.filter((watched) => !before.has(watched));
-      const decided = await this.#decideOthers(signal);
+      const decided = await this.#looking(() => this.#decideOthers(signal));
       if (found.length + decided.length > 0) yield* this.#begin([...found, ...decided], known);
       else {
-        const tookMs = clock.monotonic() - began;
-        await sleep(clock, Math.max(LIMITS.followMs, tookMs / LIMITS.followShare), signal);
+        const restMs = Math.min(this.#lookedMs / LIMITS.followShare, LIMITS.followMsMost);
+        await sleep(clock, Math.max(LIMITS.followMs, restMs), signal);
       }
     }
     if (this.#failure !== undefined) throw this.#failure;
@@ -289,10 +291,23 @@ export class FilesIntake implements Intake {
     for (const watched of this.#watched) await watched.close();
   }
 
+  /** Looks for what is new, and notes how long that takes: not how long what is found is being read, or nobody takes it. */
+  async #looking<T>(look: () => Promise<T>): Promise<T> {
+    const { clock } = this.#options;
+    const began = clock.monotonic();
+    try {
+      return await look();
+    } finally {
+      this.#lookedMs += clock.monotonic() - began;
+    }
+  }
+
   /** Gives what a file has that was not given yet. */
   async *#visit(watched: WatchedFile, known: Known, signal: AbortSignal): AsyncIterable<IntakeStep> {
     if (watched.final || watched.undecided !== undefined) return;
-    const found = await this.#outlasting(watched, () => watched.look(this.#files.sizeOf(watched)));
+    const found = await this.#looking(() =>
+      this.#outlasting(watched, () => watched.look(this.#files.sizeOf(watched))),
+    );
     if (found === undefined || found === "same") return;
     if (found === "replaced") {
       this.#options.onFile({ event: "truncated", file: watched.path });
