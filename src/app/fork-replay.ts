@@ -10,7 +10,7 @@ import { structureOf } from "../runtime/deployed-plan.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { probeFromEnvironment } from "../runtime/fail-points.ts";
 import { untilAsked } from "../runtime/fork-asks.ts";
-import { doubtsOf, isBroken, recordedFrom } from "../runtime/fork-gaps.ts";
+import { doubtsOf, isBroken, recordedFrom, stagesWithoutState } from "../runtime/fork-gaps.ts";
 import { runFork } from "../runtime/fork-run.ts";
 import { Homes } from "../runtime/homes.ts";
 import { type LostRecords, lostRecords } from "../runtime/lost-records.ts";
@@ -162,7 +162,10 @@ export async function compareFork(
     plan.definition,
     ...history.all.map((deployed) => structureOf(deployed, history.pipeline).definition),
   ];
-  const doubts = isBroken(lost) ? doubtsOf(lost, definitions, window.from) : undefined;
+  const began = { log, clock: surroundings.clock, history, plan, signal, ...window };
+  const doubts = isBroken(lost)
+    ? doubtsOf(lost, definitions, window.from, await stagesWithoutState(began))
+    : undefined;
   const told = only && {
     before: tells(only.source, chosen?.before),
     after: tells(only.source, chosen?.after),

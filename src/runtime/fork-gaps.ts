@@ -3,6 +3,7 @@ import { decodeEvent } from "../core/event-codec.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
 import { isStateful, type PipelineDefinition } from "../pipeline/definition.ts";
+import type { Segment } from "../pipeline/plan.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { type DeploymentHistory, recordedPartitions } from "./deployment-history.ts";
 import { type ForkStart, stateAt } from "./fork-start.ts";
@@ -23,31 +24,67 @@ export type ForkBeginning = Pick<ForkStart, "log" | "clock" | "history" | "plan"
  * brought back from may have been let go of. Throws `RecordGone` if there is none in the window.
  */
 export async function firstBeginning(beginning: ForkBeginning): Promise<number> {
-  const { plan, to } = beginning;
+  const { to } = beginning;
   let { from } = beginning;
-  if (from === 0) return from;
-  const units = plan.segments.flatMap((segment) =>
-    segment.stateful
-      ? Array.from({ length: plan.definition.partitions }, (_, partition) => ({ segment, partition }))
-      : [],
-  );
+  const units = statefulUnits(beginning);
   for (let at = 0; at < units.length; ) {
-    const { segment, partition } = units[at] as (typeof units)[number];
-    const stream = stepsStream(beginning.history.pipeline, segment.name, partition);
-    const deployed = { from } as PipelineDeployed;
-    const next = await recordsBefore(beginning.log, stream, from);
-    try {
-      if (next > 0) await stateAt({ ...beginning, deployed, process: "" }, segment, partition, stream, next);
+    const unit = units[at] as StatefulUnit;
+    const gone = await goneState({ ...beginning, from }, unit);
+    if (gone === undefined) {
       at++;
-    } catch (error) {
-      if (!isGone(error)) throw error;
-      from = await afterSnapshot(beginning, stream, from, error);
-      if (from > to) throw stateGone(stream, error);
-      // The others have to have their state there, too.
-      at = 0;
+      continue;
     }
+    from = await afterSnapshot(beginning, unit.stream, from, gone);
+    if (from > to) throw stateGone(unit.stream, gone);
+    // The others have to have their state there, too.
+    at = 0;
   }
   return from;
+}
+
+/** Stages that a fork which may begin without state begins so: what theirs is brought back from is not kept. */
+export async function stagesWithoutState(beginning: ForkBeginning): Promise<ReadonlySet<string>> {
+  const names = new Set<string>();
+  for (const unit of statefulUnits(beginning)) {
+    if ((await goneState(beginning, unit)) === undefined) continue;
+    for (const { definition } of unit.segment.stages) if (isStateful(definition)) names.add(definition.name);
+  }
+  return names;
+}
+
+/** A partition that keeps state, and its stream in the pipeline's history. */
+interface StatefulUnit {
+  readonly segment: Segment;
+  readonly partition: number;
+  readonly stream: string;
+}
+
+/** Those that are not at their beginning where the fork begins. */
+function statefulUnits({ plan, history, from }: ForkBeginning): readonly StatefulUnit[] {
+  if (from === 0) return [];
+  return plan.segments.flatMap((segment) =>
+    segment.stateful
+      ? Array.from({ length: plan.definition.partitions }, (_, partition) => ({
+          ...{ segment, partition, stream: stepsStream(history.pipeline, segment.name, partition) },
+        }))
+      : [],
+  );
+}
+
+/** Why the state that a partition had is not kept; `undefined`: it is. */
+async function goneState(
+  beginning: ForkBeginning,
+  { segment, partition, stream }: StatefulUnit,
+): Promise<HeadwaterError | undefined> {
+  const next = await recordsBefore(beginning.log, stream, beginning.from);
+  const deployed = { from: beginning.from } as PipelineDeployed;
+  try {
+    if (next > 0) await stateAt({ ...beginning, deployed, process: "" }, segment, partition, stream, next);
+    return undefined;
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    return error;
+  }
 }
 
 /**
@@ -122,27 +159,27 @@ export interface Doubts {
 
 /**
  * What cannot be compared where records are missing in the middle: what descends from them, and from there on all that
- * windows, joins and totals give that they would have gone into, and what is made of that.
+ * windows, joins and totals give that they would have gone into, and what is made of that; and all that stages give which
+ * began at `from` without the state that they had, see {@link stagesWithoutState}.
  */
 export function doubtsOf(
   lost: LostRecords,
   definitions: readonly Pick<PipelineDefinition, "stages">[],
   from: number,
+  withoutState: ReadonlySet<string>,
 ): Doubts {
   const since = new Map<string, number>();
   for (const { stages } of definitions) {
     const reached = new Map<string, { readonly lost: number; readonly doubt: number }>();
-    for (const [source, { since: first }] of lost.sources) {
-      // State from before the window has been brought back from what was kept of such a source, if at all.
-      const begin = first === undefined ? Number.POSITIVE_INFINITY : from > 0 ? from : first;
-      reached.set(source, { lost: begin, doubt: Number.POSITIVE_INFINITY });
-    }
+    for (const [source, { since: first = Number.POSITIVE_INFINITY }] of lost.sources)
+      reached.set(source, { lost: first, doubt: Number.POSITIVE_INFINITY });
     for (const stage of stages) {
       const inputs = stage.inputs.map((input) => reached.get(input));
       const least = (of: "lost" | "doubt") =>
         Math.min(...inputs.map((input) => input?.[of] ?? Number.POSITIVE_INFINITY));
       const missing = least("lost");
-      const doubt = isStateful(stage) ? Math.min(missing, least("doubt")) : least("doubt");
+      const own = withoutState.has(stage.name) ? from : Number.POSITIVE_INFINITY;
+      const doubt = isStateful(stage) ? Math.min(missing, own, least("doubt")) : least("doubt");
       reached.set(stage.name, { lost: missing, doubt });
       since.set(stage.name, Math.min(since.get(stage.name) ?? Number.POSITIVE_INFINITY, doubt));
     }

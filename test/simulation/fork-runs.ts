@@ -10,7 +10,7 @@ import type { EventLog } from "../../src/ports/event-log.ts";
 import type { Chosen } from "../../src/runtime/chosen-records.ts";
 import { lastThrough } from "../../src/runtime/completed.ts";
 import { DeploymentHistory, forkedPlan } from "../../src/runtime/deployment-history.ts";
-import { doubtsOf } from "../../src/runtime/fork-gaps.ts";
+import { doubtsOf, stagesWithoutState } from "../../src/runtime/fork-gaps.ts";
 import { runFork } from "../../src/runtime/fork-run.ts";
 import { Homes } from "../../src/runtime/homes.ts";
 import { type LostRecords, lostRecords } from "../../src/runtime/lost-records.ts";
@@ -211,7 +211,10 @@ export async function diffIn(
   const rankOf = ranksOf(commonOrder([planPipeline(ran).origins, planPipeline(definition).origins]) ?? []);
   const differences: OutputDifference[] = [];
   const lost = gaps ? await lostIn({ log, ran, definition, from, to, begun: from }) : undefined;
-  const doubts = lost && doubtsOf(lost, [ran, definition], from);
+  const plan = planPipeline(definition);
+  const doubts =
+    lost &&
+    doubtsOf(lost, [ran, definition], from, await stagesWithoutState({ ...query, history: before, plan }));
   const compare = async () => {
     const context = { log, clock: world, bundler: NOTHING_LOADED, from, to, signal: query.signal };
     const selection = only && (await select({ ...context, history: before }, only));
