@@ -7,11 +7,13 @@ import {
   type Audit,
   type AuditedCheckpoint,
   type AuditedEvent,
+  type AuditItem,
   emptyTally,
   fail,
-  type Sequenced,
   type Tally,
 } from "./audit.ts";
+
+type LeafItem = Extract<AuditItem, { readonly kind: "leaf" }>;
 
 interface State extends Tally {
   /** Made again from the leaves. */
@@ -27,7 +29,9 @@ interface State extends Tally {
   /** The first leaf after the last good checkpoint: the first that can be another than was signed. */
   suspect: Leaf | undefined;
   /** A leaf whose event has not come yet. */
-  pending: Leaf | undefined;
+  pending: LeafItem | undefined;
+  /** A leaf whose event did not come before the one that has the leaf. */
+  behind: { readonly leaf: Leaf; readonly moved: string } | undefined;
   /** Leaves and events have come apart: which belongs to which is not known any more. */
   apart: boolean;
   /** First revision that is kept, of streams that were let go of in part. */
@@ -51,6 +55,7 @@ export const checkpointAudit: Audit<State> = {
       covered: checkpoints.at(-1)?.size ?? 0,
       suspect: undefined,
       pending: undefined,
+      behind: undefined,
       apart: false,
       first: new Map(),
     };
@@ -64,7 +69,7 @@ export const checkpointAudit: Audit<State> = {
         break;
       case "leaf":
         settle(state);
-        takeLeaf(state, item.leaf, item.ends);
+        takeLeaf(state, item);
         break;
       case "event":
         if (item.stream !== AUDIT_STREAM) takeEvent(state, item);
@@ -90,6 +95,7 @@ export const checkpointAudit: Audit<State> = {
         break;
       case "end":
         settle(state);
+        takeBehind(state, undefined);
         for (const { where, size } of state.checkpoints) {
           const message = `the log has ${state.edge.size} leaves, but ${size} were signed (${where}): it was rolled back or cut`;
           fail(state, AUDIT_STREAM, "RolledBack", message);
@@ -108,9 +114,10 @@ export const checkpointAudit: Audit<State> = {
   },
 };
 
-function takeLeaf(state: State, leaf: Leaf, ends: Sequenced | undefined): void {
+function takeLeaf(state: State, item: LeafItem): void {
+  const { leaf, ends } = item;
   state.suspect ??= leaf;
-  state.pending = leaf;
+  state.pending = item;
   state.edge.append(hashLeaf(leaf), (level, hash) => {
     if (level >= KEPT_LEVEL) state.nodes.push(hash);
   });
@@ -142,22 +149,45 @@ function compareRoots(state: State): void {
 
 /** The leaf before has got no event of its own. */
 function settle(state: State): void {
-  const leaf = state.pending;
+  const { leaf, comesAfter, ends } = state.pending ?? {};
   state.pending = undefined;
   if (leaf === undefined) return;
-  if (state.apart || leaf.revision < (state.first.get(leaf.stream) ?? 0)) state.unverifiable++;
-  else comeApart(state, leaf, "the event that has this place in the tree is missing");
+  if (state.apart || isGone(state, leaf)) {
+    state.unverifiable++;
+  } else if (comesAfter === undefined) {
+    comeApart(state, addressOf(leaf), "the event that has this place in the tree is missing");
+  } else {
+    state.apart = true;
+    state.unverifiable++;
+    // Of one event that stands behind its leaf, it is that which was moved; where several do, it is the one with the leaves.
+    state.behind = { leaf, moved: ends === undefined ? comesAfter : addressOf(leaf) };
+  }
+}
+
+/** The event of a leaf has come behind the leaf; `undefined`: it is nowhere. */
+function takeBehind(state: State, event: AuditedEvent | undefined): void {
+  const { behind } = state;
+  if (behind === undefined || (event !== undefined && !isOf(behind.leaf, event))) return;
+  state.behind = undefined;
+  const { leaf, moved } = behind;
+  if (event === undefined)
+    notInTree(state, addressOf(leaf), "the event that has this place in the tree is missing");
+  else notInTree(state, moved, "the leaves of the tree stand before the events that they are of");
 }
 
 function takeEvent(state: State, event: AuditedEvent): void {
-  const leaf = state.pending;
+  if (state.pending !== undefined && !isOf(state.pending.leaf, event) && isGone(state, state.pending.leaf))
+    settle(state);
+  const leaf = state.pending?.leaf;
   state.pending = undefined;
   if (leaf === undefined || state.apart) {
+    takeBehind(state, event);
     state.unverifiable++;
     return;
   }
-  if (leaf.stream !== event.stream || leaf.revision !== event.revision) {
-    comeApart(state, leaf, `the log has ${event.stream}@${event.revision} where the tree has this event`);
+  if (!isOf(leaf, event)) {
+    const found = `the log has ${event.stream}@${event.revision} where the tree has this event`;
+    comeApart(state, addressOf(leaf), found);
     return;
   }
   const digest = digestInMetadata(event.metadata);
@@ -168,10 +198,22 @@ function takeEvent(state: State, event: AuditedEvent): void {
   else state.unverifiable++;
 }
 
-function comeApart(state: State, leaf: Leaf, message: string): void {
+function isOf(leaf: Leaf, { stream, revision }: AuditedEvent): boolean {
+  return leaf.stream === stream && leaf.revision === revision;
+}
+
+function isGone({ first }: State, { stream, revision }: Leaf): boolean {
+  return revision < (first.get(stream) ?? 0);
+}
+
+function comeApart(state: State, address: string, message: string): void {
   state.apart = true;
   state.unverifiable++;
-  fail(state, addressOf(leaf), "NotInTree", `${message}; what comes after it is not compared`);
+  notInTree(state, address, message);
+}
+
+function notInTree(state: State, address: string, message: string): void {
+  fail(state, address, "NotInTree", `${message}; what comes after it is not compared`);
 }
 
 function addressOf({ stream, revision }: Leaf): string {

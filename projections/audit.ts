@@ -90,7 +90,7 @@ export interface AuditedRefused {
 
 /**
  * What an audit sees, in this order: every stream, then the events in the order of the log, each event that the Merkle
- * tree covers after its leaf; before an event that takes records from other streams the events that they are in, those
+ * tree covers after its leaf, and each that has leaves after those; before an event that takes records from other streams the events that they are in, those
  * of each stream in order, and not again those that came before; before an event that puts refused records back, or
  * decides about them, those records; then those of which nothing was taken, and the end.
  */
@@ -113,9 +113,15 @@ export type AuditItem =
   | AuditedRefused
   /**
    * The tree's next leaf. An event that was let go has a leaf without an event after it. `ends` is the event that it
-   * is in, if it is the last one there.
+   * is in, if it is the last one there. `comesAfter`: the event of the leaf has not come before that one, the address of
+   * which this is; as it was let go of, or one of them was moved.
    */
-  | { readonly kind: "leaf"; readonly leaf: Leaf; readonly ends?: Sequenced }
+  | {
+      readonly kind: "leaf";
+      readonly leaf: Leaf;
+      readonly ends?: Sequenced;
+      readonly comesAfter?: string;
+    }
   /** The tree was signed when it had the leaves up to here. */
   | { readonly kind: "signed"; readonly address: string; readonly event: CheckpointSigned }
   /** What is stored of the log, or only of the tree in it, cannot be read any further or made sense of. */

@@ -57,6 +57,7 @@ async function* readItems(
   const tree = treeItems(log, lastOfTree);
   const upstreams = new AuditUpstreams(log);
   const refused = new AuditRefused(log);
+  let leaves = 0;
   // A leaf has an event after it unless that was let go.
   const isGone = async ({ leaf }: LeafItem) => {
     if (leaf.revision < kept.firstOf(leaf.stream)) return true;
@@ -67,15 +68,26 @@ async function* readItems(
     for await (const event of log.readAll({ filter: AUDITED, ...signed })) {
       if (comparePositions(event.position, end) > 0) break;
       if (!isAudited(event.stream)) continue;
+      const item = audited(event);
       if (event.stream !== AUDIT_STREAM) {
         for (let ended = false; !ended; ) {
-          const { value: item } = await tree.next();
+          const { value: next } = await tree.next();
           ended =
-            item === undefined || (item.kind === "leaf" && (isOf(item, event) || !(await isGone(item))));
-          if (item !== undefined) yield item;
+            next === undefined || (next.kind === "leaf" && (isOf(next, event) || !(await isGone(next))));
+          if (next?.kind === "leaf") leaves++;
+          if (next !== undefined) yield next;
+        }
+      } else if (item.typed?.type === "LeavesSequenced" && event.revision <= lastOfTree) {
+        // What has leaves comes after the events that they are of: of these the ones are left that were let go of.
+        const { first, count } = item.typed.data;
+        const comesAfter = `${event.stream}@${event.revision}`;
+        while (leaves < first + count) {
+          const { value: next } = await tree.next();
+          if (next === undefined) break;
+          if (next.kind === "leaf") leaves++;
+          yield next.kind === "leaf" ? { ...next, comesAfter } : next;
         }
       }
-      const item = audited(event);
       yield* upstreams.before(item);
       yield* refused.before(item);
       yield item;

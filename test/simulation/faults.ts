@@ -151,6 +151,18 @@ export function faultKinds(events: readonly RecordedEvent[]): readonly ((random:
       return { what: "an event moved", events: moved, affected: [addressOf(event), addressOf(coveredFrom)] };
     },
     (random) => {
+      const at = pick(random, ({ type }) => type === "LeavesSequenced");
+      const event = events[at] as RecordedEvent;
+      const last = events.findLastIndex((other, place) => place < at && covered(other));
+      const moved = events.toSpliced(at, 1).toSpliced(upTo(random, last), 0, event);
+      return {
+        what: "leaves before what they are of",
+        events: moved,
+        // Before the last of them: as if that had been moved behind.
+        affected: [event, events[last] as RecordedEvent].map(addressOf),
+      };
+    },
+    (random) => {
       const [one, other] = [pick(random, covered), pick(random, covered)].toSorted((a, b) => a - b) as [
         number,
         number,

@@ -17,7 +17,7 @@ import { Sequencer } from "../../src/runtime/sequencer.ts";
 import { arrayLog, copyEvents } from "../array-log.ts";
 import { emptyLog, fill, STILL } from "../small-log.ts";
 import { withinReason } from "./expectations.ts";
-import { addressOf, covered, type Data, type Fault, faultKinds, rewritten } from "./faults.ts";
+import { addressOf, announced, covered, type Data, type Fault, faultKinds, rewritten } from "./faults.ts";
 import { type Circumstances, simulate } from "./harness.ts";
 import { withoutWarnings } from "./property-runs.ts";
 import {
@@ -109,6 +109,29 @@ describe("a log that nobody has touched", () => {
       ok: true,
       checked: 0,
       unverifiable: all,
+    });
+  });
+
+  test("is good where the last events of the tree are let go of, and others came behind", async () => {
+    const p = pipeline("p", { partitions: 1 });
+    p.source("s").sink("out");
+    const { log } = await simulate(p.definition, new Map([["s", [{ value: 1 }]]]), CIRCUMSTANCES);
+    const last = (await copyEvents(log)).at(-1) as RecordedEvent;
+    const signed = await sign(log, "signed");
+    await fill(log, 10, { streams: ["supervisor_q"] });
+    const grown = announced(await copyEvents(log), "p", {
+      stream: last.stream,
+      before: last.revision + 1,
+    });
+    const kept = grown.filter(({ stream }) => stream !== last.stream);
+    const first = new Map([[last.stream, last.revision + 1]]);
+    const report = await auditLog(arrayLog(log.id, kept, first), { checkpoints: [signed] });
+    expect(report.checks.flatMap(({ failures }) => failures)).toEqual([]);
+    const gone = last.revision + 1;
+    expect(check(report, "checkpoint")).toMatchObject({
+      checked: signed.size - gone,
+      // Ten, and what says that they are let go of, are not in the tree.
+      unverifiable: gone + 10 + 1,
     });
   });
 
