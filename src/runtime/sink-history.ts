@@ -70,6 +70,11 @@ export async function sinkHistory(
   };
 }
 
+/** Whether what a sink delivered at first was let go of. */
+export async function hasLetGoOfDeliveries(log: EventLog, pipeline: string, sink: string): Promise<boolean> {
+  return ((await log.streamInfo(sinkStream(pipeline, sink)))?.firstRevision ?? 0) > 0;
+}
+
 /** Of a target with several files: what tells it from one with the same files that are divided in another way. */
 const DIVIDED = /^(files:.*) \(([^()]*)\)$/s;
 /** Of a target with one. */

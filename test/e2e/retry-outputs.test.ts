@@ -104,3 +104,35 @@ describe("records that are put back into an output that is rotated", () => {
     expect(jsonError(ended).message).toContain("--rotate has no effect");
   });
 });
+
+describe("a sink that is left out", () => {
+  const TWO = output("two", "two.jsonl");
+
+  it("cannot go on with its file where history is let go of, and that is said", async () => {
+    writeFileSync(
+      join(cwd, "kept.ts"),
+      module("retention: { payload: { events: 4 }, steps: { events: 4 } }"),
+    );
+    const lines = Array.from({ length: 10 * RECORDS }, (_, n) => `${JSON.stringify({ n })}\n`);
+    writeFileSync(join(cwd, "in.jsonl"), lines.join(""));
+    const rotated = [...TWO, "--rotate", "two=64MB"];
+    expect((await run(...output("one", "one.jsonl"), ...rotated)).code).toBe(0);
+    const retried = await retry(...rotated);
+    expect(retried.code, retried.stderr).toBe(0);
+    const refused = await run(...output("one", "one.jsonl"), ...rotated);
+    expect(refused.code).toBe(2);
+    expect(jsonError(refused)).toMatchObject({
+      code: "ForeignOutput",
+      message: expect.stringMatching(
+        /may be of this pipeline, whose log has let go of what the sink delivered/,
+      ),
+      where: join(cwd, "one.jsonl"),
+      hint: expect.stringContaining("have what comes from now on sent to standard output (-)"),
+    });
+    // What the hint says.
+    writeFileSync(join(cwd, "in.jsonl"), `${lines.join("")}{"n":5000}\n`);
+    const streamed = await run(...output("one", "-"), ...rotated);
+    expect(streamed.code, streamed.stderr).toBe(0);
+    expect(streamed.stdout).toBe('{"n":5000}\n');
+  });
+});
