@@ -7,8 +7,9 @@ import { LIMITS } from "../core/limits.ts";
 import { count } from "../pipeline/aggregates.ts";
 import { pipeline } from "../pipeline/pipeline.ts";
 import { tumbling } from "../pipeline/windows.ts";
+import type { RunNotice } from "./run-types.ts";
 import { start } from "./start.ts";
-import type { BatchDelivery } from "./start-types.ts";
+import type { BatchDelivery, StartOptions } from "./start-types.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -369,6 +370,31 @@ describe("start", () => {
     expect(lines.map((line) => JSON.parse(line).n)).toEqual(
       Array.from({ length: 20 }, (_, index) => index + 1),
     );
+  });
+
+  test("names a sink that is left out and wrote to a file before", async () => {
+    const notices: unknown[] = [];
+    const runWith = async (ids: readonly number[], sinks: StartOptions["sinks"]) => {
+      const onNotice = (notice: RunNotice) => {
+        if (notice.kind === "sink-left-out") notices.push(notice);
+      };
+      const inputs = { in: ids.map((id) => ({ id })) };
+      await (
+        await start(numbers(), { log: `lmdb:${join(dir, "log")}`, inputs, onNotice, ...(sinks && { sinks }) })
+      ).finished;
+    };
+    const file = join(dir, "out.jsonl");
+    await runWith([1], { out: { file, rotate: "64MB" } });
+    await runWith([2], { out: () => {} });
+    await runWith([3], undefined);
+    expect(notices).toEqual([]);
+    await runWith([4], { out: { file, rotate: "64MB" } });
+    await runWith([5], undefined);
+    expect(notices).toEqual([
+      { kind: "sink-left-out", sink: "out", to: "file", output: file, rotate: "64MB", mayBeLost: false },
+    ]);
+    await runWith([6], { out: { file, rotate: "64MB" } });
+    expect(readFileSync(join(dir, "out-000001.jsonl"), "utf8").trimEnd().split("\n")).toHaveLength(6);
   });
 
   test("lets go of what does not come to an end in time, and says so", async () => {

@@ -16,6 +16,7 @@ import { runtimeVersions } from "../runtime/versions.ts";
 import { beginWork } from "./at-work.ts";
 import { checkpointsOfRun, mustBeTimes } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
+import { tellLeftOut } from "./left-out-sinks.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import type { RunReport } from "./run-types.ts";
 import { boundTargets } from "./sink-bindings.ts";
@@ -72,6 +73,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
     const started = clock.monotonic();
     const endWork = beginWork();
     try {
+      await tellLeftOut(log, plan, targets, options.onNotice);
       const end = await runPipeline(
         {
           ...surroundings,
