@@ -23,6 +23,7 @@ import { runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, WindowSeek } from "./history-window.ts";
 import { historyOf, isModulePath } from "./pipeline-name.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
+import { STDIO } from "./run-outputs.ts";
 import { checkPoint } from "./state.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
 
@@ -90,7 +91,7 @@ export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
       ...(window.from !== asking.from && { since: asking.from }),
       ...(effectsGone !== undefined && { effectsGone }),
       ...(only !== undefined && { only }),
-      ...(request.diff !== undefined && { diff: resolve(request.diff) }),
+      ...(request.diff !== undefined && request.diff !== STDIO && { diff: resolve(request.diff) }),
       ...(outputs.size > 0 && { outputs: rememberedOutputs(outputs) }),
     };
     const forked = forkedPlan(plan, forkedName, fork);
