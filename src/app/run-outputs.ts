@@ -53,9 +53,10 @@ export async function mustWriteApart(targets: ReadonlyMap<string, SinkTarget>): 
 /** Throws `BadUsage` where a sink writes a file that is for something else, which would replace it: `what`. */
 export async function mustNotWrite(
   targets: ReadonlyMap<string, SinkTarget>,
-  path: string,
+  path: string | undefined,
   what: string,
 ): Promise<void> {
+  if (path === undefined) return;
   for (const [sink, target] of targets) {
     if (!(await target.writes?.(resolve(path)))) continue;
     throw new HeadwaterError("BadUsage", `${what} and the sink ${sink} are to write the same file`, {
