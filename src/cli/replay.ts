@@ -154,7 +154,7 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
 function ofOldRecords(error: unknown, { from, to, logTime }: ReplayOptions): unknown {
   const relative = [from, to].some((text) => text?.startsWith("-"));
   if (!relative || logTime || !isHeadwaterError(error, "BadUsage")) return error;
-  if (error.where?.startsWith("ordinals ") !== true) return error;
+  if (error.where?.includes("event time ") !== true) return error;
   return new HeadwaterError("BadUsage", error.message, {
     where: error.where,
     hint: `${error.hint} Times are those of the records themselves; with --log-time, those at which they were accepted.`,
