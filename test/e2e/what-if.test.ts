@@ -464,6 +464,16 @@ export default p;
     await whatIf("--what-if", "other.ts", "--from", String(from), "--to", String(from + 1_000_000_000));
     await whatIf("--what-if", "other.ts", "--from", String(from), "--output", "out=o.jsonl");
     expect(await audited()).toEqual(before);
+    for (const { id } of await replays("list")) {
+      const ended = await headwater(["audit", `weights~${id}`, "--json"], { cwd });
+      const { ok, checks } = JSON.parse(ended.stdout);
+      expect({ id, ok }).toEqual({ id, ok: true });
+      for (const name of ["continuity", "payload", "conservation"]) {
+        const check = checks.find((one: { name: string }) => one.name === name);
+        expect({ id, ...check }).toMatchObject({ id, name, unverifiable: 0 });
+        if (name !== "payload") expect(check.checked).toBeGreaterThan(0);
+      }
+    }
   });
 
   it.each([
