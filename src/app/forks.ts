@@ -72,8 +72,9 @@ export async function resumeReplay(request: ResumeRequest): Promise<WhatIfReport
     }
     const fork = await forkIn(surroundings, log, name);
     const outputs = await outputsAgain(log, name, fork.fork, await askedOutputs(request));
-    const run = await toRun(surroundings, log, fork);
-    await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
+    const isThrough = (await throughOf(log, fork)) >= fork.fork.to;
+    const run = { ...(await toRun(surroundings, log, fork)), isThrough };
+    if (!isThrough) await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
     return await runAndCompare(surroundings, log, run, outputs, more);
   } finally {
     await log.close();
@@ -106,7 +107,8 @@ async function isDone(surroundings: Surroundings, log: EventLog, name: string): 
 
 /**
  * Asks whoever is at a replay to stand still, or to end it for good: `headwater replay pause`, `stop`. Answers how it is
- * when it was asked; nothing is asked of one that is done. Throws `BadUsage` for an id that is not there.
+ * when it was asked; nothing is asked of one that is done, or was stopped before. Throws `BadUsage` for an id that is
+ * not there.
  */
 export async function askReplay({
   log: spec,

@@ -570,6 +570,8 @@ export default p;
     await until(async () => (await replays("list")).at(-1)?.status === "running");
     await replays("stop", "third");
     expect(jsonError(await ended.ended)).toMatchObject({ message: "the replay was asked to stop" });
+    // What is ended for good cannot be made to stand still, so that it could be gone on with.
+    expect(await replays("pause", "third")).toMatchObject({ status: "stopped" });
     const stopped = await headwater(["replay", "resume", "third", "--json"], { cwd });
     expect(jsonError(stopped)).toMatchObject({ code: "BadUsage", message: "it was stopped for good" });
     const unknown = await headwater(["replay", "show", "nothing", "--json"], { cwd });
