@@ -136,6 +136,7 @@ describe("headwater replay --id, that compares", () => {
     await until("ended", ({ status }) => status === "running");
     await replay("stop", "ended");
     expect(jsonError(await ended.ended)).toMatchObject({ message: "the replay was asked to stop" });
+    expect(await replay("pause", "ended")).toMatchObject({ status: "stopped" });
     const resumed = await headwater(["replay", "resume", "ended", "--json"], { cwd });
     expect(jsonError(resumed)).toMatchObject({ code: "BadUsage", message: "it was stopped for good" });
   });
