@@ -13,6 +13,7 @@ import { otherDivision, sinkHistory } from "../runtime/sink-history.ts";
 import { isFilledAnew, mustReachBack } from "../runtime/sink-reach.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { StdoutTarget } from "../runtime/sink-targets.ts";
+import { mustRotateAsBefore } from "./rotated-before.ts";
 import { parseRotation } from "./rotation.ts";
 import type { RunRequest } from "./run-types.ts";
 
@@ -199,16 +200,31 @@ function mustRotateSome({ outputs, rotations }: Pick<RunRequest, "outputs" | "ro
  * more, before anything is done.
  */
 export async function checkOutputs(
-  { clock }: Pick<Surroundings, "clock">,
+  { clock, files }: Pick<Surroundings, "clock" | "files">,
   log: EventLog,
   plan: Plan,
   targets: ReadonlyMap<string, SinkTarget>,
 ): Promise<void> {
+  const pipeline = plan.fork?.name ?? plan.definition.name;
   for (const [sink, target] of targets) {
-    const history = await sinkHistory(log, plan.fork?.name ?? plan.definition.name, sink, target);
+    const history = await sinkHistory(log, pipeline, sink, target);
+    await mustRotateAsBefore(log, pipeline, sink, target, files);
     if (history === undefined) await mustNotBeForeign(target, await otherRotation(log, plan, sink, target));
     else if (await target.hasContent()) await target.mustHold(history.place, history.last);
     if (await isFilledAnew(target, history)) await mustReachBack(log, clock, plan, sink);
+  }
+}
+
+/** Throws `BadUsage` where a file is named without `--rotate` that the log knows as one that is rotated. */
+export async function mustRotateAll(
+  files: Files,
+  log: EventLog,
+  pipeline: string,
+  { outputs, rotations }: Pick<RunRequest, "outputs" | "rotations">,
+): Promise<void> {
+  for (const [sink, output] of outputs) {
+    if (output === STDIO || isAddress(output) || rotations?.has(sink) || rotations?.has("")) continue;
+    await mustRotateAsBefore(log, pipeline, sink, fileTarget(files, output));
   }
 }
 

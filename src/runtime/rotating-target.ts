@@ -18,6 +18,11 @@ export type Rotation =
   | { readonly by: "size"; readonly bytes: number }
   | { readonly by: "time"; readonly ms: number };
 
+/** How a target's name says it: `4096 bytes`, `3600000 ms`. */
+export function divisionOf(rotation: Rotation): string {
+  return rotation.by === "size" ? `${rotation.bytes} bytes` : `${rotation.ms} ms`;
+}
+
 const DIGITS = 6;
 
 /** A record's line, and the file that it belongs into. */
@@ -53,8 +58,7 @@ export class RotatingTarget implements SinkTarget {
     this.#files = files;
     this.#path = path;
     this.#rotation = rotation;
-    const every = rotation.by === "size" ? `${rotation.bytes} bytes` : `${rotation.ms} ms`;
-    this.id = `files:${path} (${every})`;
+    this.id = `files:${path} (${divisionOf(rotation)})`;
   }
 
   async files(): Promise<string> {
