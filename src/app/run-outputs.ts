@@ -8,7 +8,7 @@ import type { Files } from "../ports/files.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { FileTarget } from "../runtime/file-target.ts";
 import { HttpTarget } from "../runtime/http-target.ts";
-import { RotatingTarget } from "../runtime/rotating-target.ts";
+import { RotatingTarget, type Rotation } from "../runtime/rotating-target.ts";
 import { hasLetGoOfDeliveries, otherDivision, sinkHistory } from "../runtime/sink-history.ts";
 import { isFilledAnew, mustReachBack } from "../runtime/sink-reach.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
@@ -51,6 +51,22 @@ export async function mustWriteApart(targets: ReadonlyMap<string, SinkTarget>): 
   }
 }
 
+/** Throws `BadUsage` where a sink writes a file that is for something else, which would replace it: `what`. */
+export async function mustNotWrite(
+  targets: ReadonlyMap<string, SinkTarget>,
+  path: string | undefined,
+  what: string,
+): Promise<void> {
+  if (path === undefined) return;
+  for (const [sink, target] of targets) {
+    if (!(await target.writes?.(resolve(path)))) continue;
+    throw new HeadwaterError("BadUsage", `${what} and the sink ${sink} are to write the same file`, {
+      where: path,
+      hint: "Give each a file of its own.",
+    });
+  }
+}
+
 function targetOf(
   { files, http, clock }: Surroundings,
   request: Pick<RunRequest, "rotations">,
@@ -69,6 +85,17 @@ export function fileTarget(files: Files, path: string, rotate?: string): SinkTar
   const absolute = resolve(path);
   if (rotate === undefined) return new FileTarget(files, absolute);
   return new RotatingTarget(files, absolute, parseRotation(rotate));
+}
+
+/** What writes the files that the id of a target names in events; `undefined` for one that writes none. */
+export function targetOfId(files: Files, id: string): SinkTarget | undefined {
+  const [, file] = /^file:(.*)$/s.exec(id) ?? [];
+  if (file !== undefined) return new FileTarget(files, file);
+  const [, path, many, unit] = /^files:(.*) \((\d+) (bytes|ms)\)$/s.exec(id) ?? [];
+  if (path === undefined) return undefined;
+  const rotation: Rotation =
+    unit === "ms" ? { by: "time", ms: Number(many) } : { by: "size", bytes: Number(many) };
+  return new RotatingTarget(files, path, rotation);
 }
 
 /** Whether an output is a receiver, and no file. */
@@ -90,7 +117,8 @@ export function mustBeAddress(url: string): void {
   });
 }
 
-async function checkOutputPath(path: string): Promise<void> {
+/** Throws `BadUsage` for a path at which no JSON lines can be written. */
+export async function checkOutputPath(path: string): Promise<void> {
   if (looksLikeAddress(path)) {
     throw new HeadwaterError("BadUsage", "records cannot be sent to an address of this kind", {
       where: path.replace(/\/\/[^/]*@/, "//"),

@@ -18,6 +18,7 @@ import { checkpointsOfRun, mustBeTimes } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
 import { tellLeftOut } from "./left-out-sinks.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
+import { mustNotWrite } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
 import { boundTargets } from "./sink-bindings.ts";
 import { bundleOfModule } from "./start-module.ts";
@@ -42,6 +43,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const targets = await boundTargets(plan, options.sinks, surroundings);
   const bundle = await bundleOfModule(options, plan, surroundings.bundler);
   await mustBeTimes(options.checkpoints, EVERY_OPTION);
+  await mustNotWrite(targets, options.checkpoints?.out, "the checkpoints");
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
   const timer = await checkpointsOfRun(log, options.checkpoints, EVERY_OPTION, options.onNotice).catch(
     async (error) => {

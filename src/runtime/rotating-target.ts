@@ -65,6 +65,15 @@ export class RotatingTarget implements SinkTarget {
     return join(await this.#files.fileAt(dirname(this.#path)), basename(this.#path));
   }
 
+  async writes(path: string): Promise<boolean> {
+    const folder = dirname(this.#path);
+    const at = await this.#files.fileAt(path);
+    if (this.#isPart(basename(at)) && at === join(await this.#files.fileAt(folder), basename(at)))
+      return true;
+    const found = (await this.#files.filesIn(folder)) ?? [];
+    return found.some(({ path: part, identity }) => identity === at && this.#isPart(basename(part)));
+  }
+
   async hasContent(): Promise<boolean> {
     return (await this.firstContent()) !== undefined;
   }
