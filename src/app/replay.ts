@@ -5,6 +5,7 @@ import { definitionOf } from "../runtime/deployment.ts";
 import { WindowSeek } from "./history-window.ts";
 import { historyOf, isModulePath } from "./pipeline-name.ts";
 import { readChecked } from "./read-log.ts";
+import { checkRate } from "./replay-options.ts";
 import { choosesRecords, chosenIn, resolved, type SelectedHistory, selectionOf } from "./replay-selection.ts";
 import type { ReplayReport, ReplayRequest } from "./replay-types.ts";
 import { checkPoint } from "./state.ts";
@@ -25,6 +26,7 @@ export { whatIf } from "./what-if.ts";
 export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   checkPoint(request.from, "from");
   checkPoint(request.to, "to");
+  checkRate(request.rate);
   const surroundings = createSurroundings();
   const { bundler, ids, clock } = surroundings;
   const { id } = request;
