@@ -101,7 +101,7 @@ async function mustBeFree(surroundings: Surroundings, log: EventLog, name: strin
     throw refused(
       name,
       `process ${other.pid} on ${other.host} is at it`,
-      "Pause it there first: headwater replay pause.",
+      `Pause it there first: headwater replay pause ${name}.`,
     );
   }
   if ((await askedOf(log, name)) === "stop" && !(await isDone(surroundings, log, name))) {

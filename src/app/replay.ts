@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings, openLog } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
@@ -67,9 +68,23 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   };
   try {
     return await readChecked(opened, compare);
+  } catch (error) {
+    throw id === undefined ? withoutId(error) : error;
   } finally {
     await opened.close();
   }
+}
+
+/** Of what is not kept, nothing can be gone on with. */
+function withoutId(error: unknown): unknown {
+  if (!isHeadwaterError(error, "Stopped") || error.hint !== undefined) return error;
+  const { message, where } = error;
+  const hint = "It has to begin anew. With --id NAME, how far it is is kept, and it can be gone on with.";
+  return new HeadwaterError("Stopped", message, {
+    ...(where !== undefined && { where }),
+    hint,
+    cause: error,
+  });
 }
 
 /** Who writes down how far it is makes room for those who write more. */
