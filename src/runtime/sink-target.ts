@@ -155,6 +155,13 @@ export function toJson(value: unknown): string {
   return JSON.stringify(value, replacer) ?? "null";
 }
 
+/** The same, of values that are compared: −0, which JSON would write as 0, is text, too. */
+export function differenceToJson(difference: object): string {
+  return JSON.stringify(difference, function (this: unknown, key: string, value: unknown) {
+    return Object.is(value, -0) ? "-0" : replacer.call(this, key, value);
+  });
+}
+
 function replacer(this: unknown, _key: string, value: unknown): unknown {
   switch (typeof value) {
     case "bigint":
