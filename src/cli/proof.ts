@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber } from "./format.ts";
+import { asLines, formatNumber } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { type CommonOptions, commonOptions } from "./options.ts";
@@ -81,7 +81,7 @@ async function checkpoints(
         if (own.out === undefined && own.command === undefined) write("stdout", note);
         else write("stderr", `headwater: ${formatNumber(size)} events signed\n`);
       },
-      onNotice: (message) => write("stderr", `headwater: ${message}\n`),
+      onNotice: (message) => write("stderr", asLines([`headwater: ${message}`])),
     });
   } finally {
     interrupt.release();
