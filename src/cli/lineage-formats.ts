@@ -107,7 +107,7 @@ export function lineageJson({ value, vertices, ...rest }: Lineage): unknown {
     recomputed,
     complete,
     cut,
-    vertices: vertices.map(({ hasValue: _, time, eventTime, value: own, ...vertex }) => ({
+    vertices: vertices.map(({ hasValue: _, lost: __, time, eventTime, value: own, ...vertex }) => ({
       ...vertex,
       time: time === null ? null : isoTime(time),
       eventTime: eventTime === null ? null : isoTime(eventTime),
