@@ -103,9 +103,11 @@ describe("a lineage is complete", () => {
   });
 });
 
-it("values that were never kept, and cannot be made again, count", async () => {
+it("values that were never kept, and cannot be made again, count; and it is said once why", async () => {
   await ran(1e-9);
   await letGo(/^transit_/);
-  const { complete, values } = await lineage();
+  const { complete, values, reasons } = await lineage();
   expect({ complete, values }).toEqual({ complete: false, values: [null, null, null, null, null] });
+  const why = "the record is not kept, and cannot be made again: what it was made of is not kept";
+  expect(reasons).toEqual([why, why, why, why, "the record is not kept"]);
 });

@@ -251,9 +251,12 @@ function none(reason: string): NoValue {
 
 const CANNOT = "the record is not kept, and cannot be made again: ";
 
-/** Where what a record was made of is not there. */
+/** Where what a record was made of is not there: why that is so at the end of the chain, said once. */
 function notMadeOf({ reason, lost }: NoValue): NoValue {
-  return { kind: "none", reason: CANNOT + reason, lost };
+  const why = reason.startsWith(CANNOT)
+    ? reason.slice(CANNOT.length)
+    : reason.replace(/^the record is not kept/, "what it was made of is not kept");
+  return { kind: "none", reason: CANNOT + why, lost };
 }
 
 function pipelineOf(stream: string): string {
