@@ -15,7 +15,7 @@ import { askedOutputs, outputsAgain } from "./fork-outputs.ts";
 import { compareFork, recordsIn, runAndCompare } from "./fork-replay.ts";
 import type { ForkQuery, ForkSummary, ReplayDetails, ReplaySummary, ResumeRequest } from "./forks-types.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
-import { readLog } from "./read-log.ts";
+import { readChecked, readLog } from "./read-log.ts";
 import { statusOf } from "./replay-status.ts";
 import type { ReplayReport } from "./replay-types.ts";
 import { resumeVerification, showVerification, verificationSummary } from "./verifications.ts";
@@ -61,23 +61,32 @@ export async function showReplay({ log: spec, id }: ForkQuery): Promise<ReplayDe
  */
 export async function resumeReplay(request: ResumeRequest): Promise<WhatIfReport | ReplayReport> {
   const surroundings = createSurroundings();
-  const log = await openLog(request.log, { create: false, courteous: true });
+  const opened = await openLog(request.log, { create: false, courteous: true });
   try {
-    const name = await nameOf(log, request.id);
-    await mustBeFree(surroundings, log, name);
-    const { onVerifyProgress, ...more } = request;
-    if ((await readVerification(log, name)) !== undefined) {
-      const { onProgress: _, ...rest } = more;
-      return await resumeVerification(surroundings, log, name, { ...rest, onProgress: onVerifyProgress });
-    }
-    const fork = await forkIn(surroundings, log, name);
-    const outputs = await outputsAgain(log, name, fork.fork, await askedOutputs(request));
-    const run = await toRun(surroundings, log, fork);
-    await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
-    return await runAndCompare(surroundings, log, run, outputs, more);
+    return await readChecked(opened, (log) => resumeIn(surroundings, log, request));
   } finally {
-    await log.close();
+    await opened.close();
   }
+}
+
+async function resumeIn(
+  surroundings: Surroundings,
+  log: EventLog,
+  request: ResumeRequest,
+): Promise<WhatIfReport | ReplayReport> {
+  const name = await nameOf(log, request.id);
+  await mustBeFree(surroundings, log, name);
+  const { onVerifyProgress, ...more } = request;
+  if ((await readVerification(log, name)) !== undefined) {
+    const { onProgress: _, ...rest } = more;
+    return await resumeVerification(surroundings, log, name, { ...rest, onProgress: onVerifyProgress });
+  }
+  const fork = await forkIn(surroundings, log, name);
+  const outputs = await outputsAgain(log, name, fork.fork, await askedOutputs(request));
+  const isThrough = (await throughOf(log, fork)) >= fork.fork.to;
+  const run = { ...(await toRun(surroundings, log, fork)), isThrough };
+  if (!isThrough) await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
+  return await runAndCompare(surroundings, log, run, outputs, more);
 }
 
 /** Throws `BadUsage` where a replay cannot be gone on with. One that is through is done, whatever was asked of it then. */
@@ -106,7 +115,8 @@ async function isDone(surroundings: Surroundings, log: EventLog, name: string): 
 
 /**
  * Asks whoever is at a replay to stand still, or to end it for good: `headwater replay pause`, `stop`. Answers how it is
- * when it was asked; nothing is asked of one that is done. Throws `BadUsage` for an id that is not there.
+ * when it was asked; nothing is asked of one that is done, or was stopped before. Throws `BadUsage` for an id that is
+ * not there.
  */
 export async function askReplay({
   log: spec,
@@ -114,8 +124,8 @@ export async function askReplay({
   ask,
 }: ForkQuery & { readonly ask: ReplayAsk }): Promise<ReplaySummary> {
   const surroundings = createSurroundings();
-  const log = await openLog(spec, { create: false });
-  try {
+  const opened = await openLog(spec, { create: false });
+  const asked = async (log: EventLog): Promise<ReplaySummary> => {
     const name = await nameOf(log, id);
     const fork =
       (await readVerification(log, name)) === undefined ? await forkIn(surroundings, log, name) : undefined;
@@ -126,8 +136,11 @@ export async function askReplay({
     const summary = await verificationSummary(surroundings, log, name);
     if (summary === undefined) throw unknownPipeline(name);
     return summary;
+  };
+  try {
+    return await readChecked(opened, asked);
   } finally {
-    await log.close();
+    await opened.close();
   }
 }
 

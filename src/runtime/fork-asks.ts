@@ -15,7 +15,10 @@ export async function askedOf(log: EventLog, fork: string): Promise<ReplayAsk | 
   return last && askIn(decodeEvent(last));
 }
 
-/** Says what is wanted of a fork, if that is not what was asked last. */
+/**
+ * Says what is wanted of a fork, if that is not what was asked last. What was stopped is ended for good: nothing can be
+ * asked of it any more, and nothing is said.
+ */
 export async function askOf(
   log: EventLog,
   clock: Clock,
@@ -23,8 +26,10 @@ export async function askOf(
   fork: string,
   ask: ReplayAsk,
 ): Promise<void> {
-  for (let attempt = 1; (await askedOf(log, fork)) !== ask; attempt++) {
+  for (let attempt = 1; ; attempt++) {
     const tail = await StreamTail.open(log, pipelineStream(fork));
+    const asked = tail.last && askIn(tail.last);
+    if (asked === ask || asked === "stop") return;
     const { host, pid } = processes;
     try {
       await tail.append([{ type: "ReplayAsked", event: { v: 1, wall: clock.now(), host, pid, ask } }]);

@@ -136,6 +136,7 @@ describe("headwater replay --id, that compares", () => {
     await until("ended", ({ status }) => status === "running");
     await replay("stop", "ended");
     expect(jsonError(await ended.ended)).toMatchObject({ message: "the replay was asked to stop" });
+    expect(await replay("pause", "ended")).toMatchObject({ status: "stopped" });
     const resumed = await headwater(["replay", "resume", "ended", "--json"], { cwd });
     expect(jsonError(resumed)).toMatchObject({ code: "BadUsage", message: "it was stopped for good" });
   });
@@ -159,6 +160,14 @@ describe("headwater replay --id, that compares", () => {
     expect(await refused("resume", "fast", "--diff", "d.jsonl")).toMatchObject({
       code: "BadUsage",
       where: "--diff",
+    });
+    expect(await refused("resume", "fast", "--rotate", "1KiB", "--output", "o=o.jsonl")).toMatchObject({
+      code: "BadUsage",
+      where: "--output",
+    });
+    expect(await refused("resume", "fast", "--rotate", "1KiB")).toMatchObject({
+      code: "BadUsage",
+      where: "--rotate",
     });
   });
 });
