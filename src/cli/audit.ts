@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { AuditReport, CheckAssurance } from "../app/audit-types.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber, paint, table } from "./format.ts";
+import { formatNumber, onOneLine, paint, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { type CommonOptions, collect, commonOptions } from "./options.ts";
@@ -109,7 +109,9 @@ function reportLines(io: Io, report: AuditReport, signed: boolean): string[] {
     new Set([2, 3, 4]),
   );
   const failures = report.checks.flatMap(({ name, failures: [first] }) =>
-    first === undefined ? [] : [`${paint(io, io.stdout, "red", first.address)}: ${first.message} (${name})`],
+    first === undefined
+      ? []
+      : [`${paint(io, io.stdout, "red", first.address)}: ${onOneLine(first.message)} (${onOneLine(name)})`],
   );
   const counts = report.checks.flatMap(({ counts: found = {} }) => countTexts(found));
   const gone = report.checks.flatMap(({ gone: found = {} }) => countTexts(found));

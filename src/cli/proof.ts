@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { HeadwaterError } from "../core/errors.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber } from "./format.ts";
+import { asLines, formatNumber } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { type CommonOptions, commonOptions } from "./options.ts";
@@ -71,7 +71,7 @@ async function checkpoints(
   const app = await io.loadProof();
   const interrupt = listenForInterrupt(io);
   const say = (text: string) => {
-    if (!common.quiet) io.stderr.write(`headwater: ${text}\n`).catch(() => {});
+    if (!common.quiet) io.stderr.write(asLines([`headwater: ${text}`])).catch(() => {});
   };
   const print = (note: string) => {
     io.stdout.write(note).catch((error: unknown) => {

@@ -10,7 +10,16 @@ import type { Value } from "../core/canonical.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { addExecutorOptions, type ExecutorOptions, executorOf } from "./executor-options.ts";
-import { formatNumber, jsonable, onOneLine, paint, prettyJson, table } from "./format.ts";
+import {
+  asLines,
+  formatNumber,
+  jsonable,
+  onOneLine,
+  paint,
+  prettyJson,
+  stackLines,
+  table,
+} from "./format.ts";
 import { listenForInterrupt, refuseExit } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { Notices } from "./notices.ts";
@@ -191,26 +200,27 @@ async function show(io: Io, record: string, common: CommonOptions): Promise<void
 function showLines(found: RefusedDetails): string[] {
   const text = (value: Value) => prettyJson(jsonable(value, true), "           ");
   const { firing } = found;
+  const plain = (value: string | null) => (value === null ? null : onOneLine(value));
   const lines: (readonly [string, string | null])[] = [
-    ["record", found.address],
-    ["state", found.state === "discarded" ? `discarded: ${found.reason}` : stateText(found)],
-    [found.kind === "rejected" ? "source" : "stage", found.at],
+    ["record", plain(found.address)],
+    ["state", plain(found.state === "discarded" ? `discarded: ${found.reason}` : stateText(found))],
+    [found.kind === "rejected" ? "source" : "stage", plain(found.at)],
     ["when", found.time],
-    ["why", onOneLine(`${found.where === null ? "" : `${found.where}: `}${found.message} (${found.code})`)],
-    ["made of", found.parent],
+    ["why", plain(`${found.where === null ? "" : `${found.where}: `}${found.message} (${found.code})`)],
+    ["made of", plain(found.parent)],
     ["key", found.key === null ? null : text(found.key)],
     ["time", found.eventTime],
     [
       "value",
       firing === null ? (found.frame === null || found.value !== null ? text(found.value) : null) : null,
     ],
-    ["as it came", found.frame === null || found.frame === "" ? null : found.frame],
+    ["as it came", found.frame === null || found.frame === "" ? null : plain(found.frame)],
     ["window", firing?.start == null ? null : `${isoTime(firing.start)} to ${isoTime(firing.end ?? 0)}`],
     ["total", firing === null || firing.total === null ? null : text(firing.total)],
     ["left", firing === null || firing.left === null ? null : text(firing.left)],
     ["members", firing === null || firing.members.length === 0 ? null : firing.members.join(", ")],
-    ["cannot be put back", found.obstacle],
-    ["stack", found.stack?.split("\n").map(onOneLine).join("\n") ?? null],
+    ["cannot be put back", plain(found.obstacle)],
+    ["stack", found.stack === null ? null : stackLines(found.stack).join("\n")],
   ];
   return lines.flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(10)} ${value}`]));
 }
@@ -266,7 +276,7 @@ async function retry(
   }
   const out = [...outputs.values()].includes("-") ? io.stderr : io.stdout;
   if (common.json) await out.write(`${JSON.stringify(report)}\n`);
-  else if (!common.quiet) await out.write(`${retryLines(report).join("\n")}\n`);
+  else if (!common.quiet) await out.write(asLines(retryLines(report)));
   if (interrupt.signal.aborted) return EXIT.stopped;
   return report.asked === 0 && report.impossible > 0 ? EXIT.problem : EXIT.ok;
 }

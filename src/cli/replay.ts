@@ -1,7 +1,7 @@
 import { Command, Option } from "commander";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { jsonable } from "./format.ts";
+import { asLines, jsonable } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io, Out } from "./io.ts";
 import { type CommonOptions, collect, commonOptions, parameterTexts } from "./options.ts";
@@ -169,7 +169,7 @@ async function print<T>(
   people: (report: T) => string[],
 ): Promise<void> {
   if (common.json) await out.write(`${JSON.stringify(jsonable(report as never, false))}\n`);
-  else if (!common.quiet) await out.write(`${people(report).join("\n")}\n`);
+  else if (!common.quiet) await out.write(asLines(people(report)));
 }
 
 /** Throws `BadUsage` for an option that says how another version is run, where none is. */

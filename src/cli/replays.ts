@@ -2,7 +2,7 @@ import { Command } from "commander";
 import type { ReplayDetails, ReplaySummary } from "../app/forks-types.ts";
 import type { ForkRequest } from "../app/what-if-types.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber, jsonable, table } from "./format.ts";
+import { asLines, formatNumber, jsonable, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io, Out } from "./io.ts";
 import { type CommonOptions, collect, commonOptions, namedFiles, rotations } from "./options.ts";
@@ -157,7 +157,7 @@ async function print<T>(
   people: (found: T) => string[],
 ): Promise<void> {
   if (json) await out.write(`${JSON.stringify(jsonable(found as never, false))}\n`);
-  else if (!quiet) await out.write(`${people(found).join("\n")}\n`);
+  else if (!quiet) await out.write(asLines(people(found)));
 }
 
 function listLines(found: readonly ReplaySummary[]): string[] {

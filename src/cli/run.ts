@@ -4,7 +4,7 @@ import { LIMITS } from "../core/limits.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { addExecutorOptions, type ExecutorOptions, executorOf } from "./executor-options.ts";
-import { formatBytes, formatNumber, formatSeconds, paint } from "./format.ts";
+import { asLines, formatBytes, formatNumber, formatSeconds, paint } from "./format.ts";
 import { listenForInterrupt, refuseExit } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { Notices } from "./notices.ts";
@@ -151,7 +151,7 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
   const out = [...request.outputs.values()].includes("-") ? io.stderr : io.stdout;
   if (common.json) await out.write(`${JSON.stringify(report)}\n`);
   else if (!common.quiet) {
-    await out.write(reportLines(report).join("\n").concat("\n"));
+    await out.write(asLines(reportLines(report)));
     if (own.tour) await out.write(tourLines(io, report, request).join("\n").concat("\n"));
   }
   // Who waits for the end of a run has to see that it was cut short; following ends in no other way.

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import type { FoundRecord, SearchRequest } from "../app/search-types.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber, paint } from "./format.ts";
+import { formatNumber, onOneLine, paint } from "./format.ts";
 import { indexBar, viewOptions } from "./index-bar.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
@@ -168,7 +168,7 @@ function lineOf(
     isoTime(time),
     ...(eventTime === null ? [] : [`event time ${isoTime(eventTime)}`]),
   ];
-  return `${address}  ${paint(io, io.stdout, "dim", about.join(", "))}`;
+  return `${onOneLine(address)}  ${paint(io, io.stdout, "dim", about.join(", "))}`;
 }
 
 function isoTime(time: number): string {
