@@ -87,6 +87,19 @@ describe("wrong usage", () => {
     expect(requests).toEqual([]);
   });
 
+  it.each([
+    [["audit", "--seed", "a"], "--seed", "--reexecute"],
+    [["replay", "p", "--log-time"], "--log-time", "--from or --to"],
+    [["search", "p", "--log-time", "--id", "3"], "--log-time", "--from or --to"],
+    [["state", "p", "s", "--log-time"], "--log-time", "--at"],
+  ])("an option that says how another is meant goes with it: %j", async (argv, where, others) => {
+    const { code, stderr } = await call([...argv, "--json"]);
+    expect([code, JSON.parse(stderr).error]).toMatchObject([
+      2,
+      { code: "BadUsage", message: `the option goes with ${others}`, where },
+    ]);
+  });
+
   it("options without a value, and those that are collected, may be given again", async () => {
     const argv = ["run", "p.ts", "--again", "--again", "--quiet", "--quiet"];
     const { code, requests } = await call([...argv, "--output", "a=a.jsonl", "--output", "b=b.jsonl"]);

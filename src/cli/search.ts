@@ -7,7 +7,7 @@ import { indexBar, viewOptions } from "./index-bar.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { readingsOfKey } from "./key-text.ts";
-import { type CommonOptions, commonOptions, wholeNumber } from "./options.ts";
+import { type CommonOptions, commonOptions, mustGoWith, wholeNumber } from "./options.ts";
 
 /** Digits of a digest that are shown in a line. */
 const DIGEST_DIGITS = 12;
@@ -81,6 +81,7 @@ export function searchCommand(io: Io, done: (code: number) => void): Command {
 }
 
 async function search(io: Io, pipeline: string, own: SearchOptions, common: CommonOptions): Promise<void> {
+  mustGoWith("--log-time", own.logTime, { "--from": own.from, "--to": own.to });
   const app = await io.loadSearch();
   const interrupt = listenForInterrupt(io);
   const bar = indexBar(io, common);
