@@ -564,6 +564,16 @@ describe("start", () => {
       where: "hangAfterMs",
     });
     await expect(refused({ threadMemoryMb: 0.5 })).rejects.toMatchObject({ where: "threadMemoryMb" });
+    for (const where of ["hangAfterMs", "threadMemoryMb"]) {
+      for (const executor of [{}, { executor: "inline" } as const]) {
+        await expect(
+          start(numbers(), { log: "memory:", ...executor, [where]: 30_000 }),
+        ).rejects.toMatchObject({
+          ...{ code: "BadUsage", where },
+          message: `${where} is about threads, and nodes run in this one`,
+        });
+      }
+    }
   });
 });
 
