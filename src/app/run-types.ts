@@ -102,6 +102,11 @@ export type RunNotice =
   | { readonly kind: "resumed"; readonly source: string; readonly input: string; readonly records: number }
   | { readonly kind: "no-input"; readonly source: string }
   /**
+   * An input has failed while others go on. What came before is taken; the run ends with the error when the others have
+   * ended. In a program it stops.
+   */
+  | { readonly kind: "input-failed"; readonly source: string; readonly error: HeadwaterError }
+  /**
    * A sink that has no target this time wrote to a file before, or sent to a receiver (without user and password). A
    * file goes on where it was when it is given again; a receiver is never sent what comes meanwhile. `rotate`: of files
    * that are rotated, after what. `mayBeLost`: not all of history is kept, and what comes meanwhile may be lost to the file.

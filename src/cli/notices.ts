@@ -22,6 +22,7 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   restarted: "restarts",
   "node-lost": "nodes lost and replaced",
   "no-input": "sources without input",
+  "input-failed": "inputs that failed",
   "sink-left-out": "sinks that are left out",
   "time-ahead": "records whose time is far ahead",
   "output-waits": "messages of outputs that wait",
@@ -80,6 +81,11 @@ function describe(notice: RunNotice): string {
       return notice.message;
     case "no-input":
       return `the source ${notice.source} has no input: name one with --input ${notice.source}=FILE`;
+    case "input-failed": {
+      const { source, error } = notice;
+      const what = error.where === undefined ? error.message : `${error.message}: ${error.where}`;
+      return `the input of ${source} failed: ${what}; the others go on, and then the run ends with this`;
+    }
     case "sink-left-out":
       return aboutLeftOut(notice);
     case "time-ahead":
