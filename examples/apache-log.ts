@@ -26,6 +26,8 @@ function parse(line: string) {
   if (matched === undefined || month === 0) throw new Error("not a line of the combined log format");
   const [method, path, protocol, status, bytes, referrer, agent] = request;
   const date = `${year}-${String(month).padStart(2, "0")}-${day}`;
+  // A Date of February 31st is one of March.
+  if (new Date(`${date}T00:00Z`).getUTCDate() !== Number(day)) throw new Error(`there is no ${date}`);
   return {
     host,
     ident: given(ident),

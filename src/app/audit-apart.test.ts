@@ -38,6 +38,30 @@ test("a reader that the log's file ends is reported as damage", async () => {
   });
 });
 
+test.each(["SIGKILL", "SIGTERM"])(
+  "of a reader that is ended from outside nothing is said: %s",
+  async (how) => {
+    const children = await doing(`process.on("message", () => process.kill(process.pid, "${how}"));`);
+    await expect(auditIn(children, request)).rejects.toMatchObject({ code: "NodeLost", where: how });
+  },
+);
+
+test("a reader that has no memory left says so", async () => {
+  const filling = `
+    process.on("message", () => {
+      const kept = [];
+      for (;;) kept.push({ at: kept.length, text: [kept.length] });
+    });`;
+  const before = process.env["NODE_OPTIONS"];
+  process.env["NODE_OPTIONS"] = "--max-old-space-size=20";
+  try {
+    await expect(auditIn(await doing(filling), request)).rejects.toMatchObject({ code: "LogUnavailable" });
+  } finally {
+    if (before === undefined) delete process.env["NODE_OPTIONS"];
+    else process.env["NODE_OPTIONS"] = before;
+  }
+});
+
 test("a reader that ends without a word has found nothing good", async () => {
   const report = await auditIn(await doing("process.exit(7);"), request);
   expect(report.checks[0]?.failures[0]?.message).toContain("exit code 7");

@@ -10,7 +10,8 @@ const CHILD = new URL("./audit-child.js", import.meta.url);
 
 /**
  * Checks a log as `audit` does, in a process of its own: a damaged page of the log's file may end whoever reads it,
- * and is then what the report says.
+ * and is then what the report says. Throws `NodeLost` where that was ended from outside, `LogUnavailable` where it had no
+ * memory left.
  */
 export function audit(request: AuditRequest): Promise<AuditReport> {
   return auditIn(createProofSurroundings().children, request);
@@ -40,8 +41,27 @@ export async function auditIn(
   return crashed(end, events);
 }
 
-function crashed({ code, signal }: ChildEnd, events: number): AuditReport {
+/** Signals that a process gets for what it does itself, as when it reads a page of a file that is not there. */
+const FAULTS: ReadonlySet<string> = new Set(["SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGTRAP"]);
+
+function crashed({ code, signal, outOfMemory }: ChildEnd, events: number): AuditReport {
   const how = signal ?? `exit code ${code}`;
+  if (outOfMemory) {
+    throw new HeadwaterError(
+      "LogUnavailable",
+      `what reads the log had no memory left after ${events} events or more`,
+      {
+        where: how,
+        hint: "Give it more (NODE_OPTIONS=--max-old-space-size=MEBIBYTES). If that does not help, a part of the log's file may be damaged.",
+      },
+    );
+  }
+  if (signal !== undefined && !FAULTS.has(signal)) {
+    throw new HeadwaterError("NodeLost", "the process that reads the log was ended from outside", {
+      where: signal,
+      hint: "Nothing is said of the log. Audit it again; a system that is short of memory ends processes, too.",
+    });
+  }
   const message = `what reads the log was ended by it (${how}) after ${events} events or more: a part of its file is damaged`;
   const failures = [{ address: "the log", code: "LogDamaged", message }];
   return {

@@ -1,11 +1,11 @@
 import { resolve } from "node:path";
-import type { Audit, Tally } from "../../projections/audit.ts";
+import { type Audit, fail, type Tally } from "../../projections/audit.ts";
 import { chainAudit } from "../../projections/audit-chain.ts";
 import { checkpointAudit } from "../../projections/audit-checkpoint.ts";
 import { conservationAudit } from "../../projections/audit-conservation.ts";
 import { continuityAudit } from "../../projections/audit-continuity.ts";
 import { payloadAudit } from "../../projections/audit-payload.ts";
-import { HeadwaterError } from "../core/errors.ts";
+import { describeThrown, HeadwaterError } from "../core/errors.ts";
 import type { Bundler } from "../ports/bundler.ts";
 
 /** In the order of the report. */
@@ -24,7 +24,8 @@ function erased<State extends Tally>(audit: Audit<State>): Audit {
 
 /**
  * Checks of the user's own: the default exports of modules. Throws `BadPipeline` for a module that cannot be loaded,
- * and `BadUsage` for one that exports something else, or a check with a name that there is already.
+ * and `BadUsage` for one that exports something else, or a check with a name that there is already. A check whose `init`
+ * or `apply` does not give a state with a tally throws `BadUsage` when it is run.
  */
 export async function loadChecks(bundler: Bundler, paths: readonly string[]): Promise<Audit[]> {
   const names = new Set(AUDITS.map(({ name }) => name));
@@ -38,9 +39,64 @@ export async function loadChecks(bundler: Bundler, paths: readonly string[]): Pr
       });
     }
     names.add(check.name);
-    checks.push(check);
+    checks.push(held(check, path));
   }
   return checks;
+}
+
+/** A check of the user's own, held to what a check gives: its mistakes are not laid on the log, nor on Headwater. */
+function held(check: Audit, path: string): Audit {
+  const where = `${check.name}, ${path}`;
+  return {
+    name: check.name,
+    version: check.version,
+    init: (about) =>
+      mustBeTally(
+        calling(() => check.init(about), "init", where),
+        "init",
+        where,
+      ),
+    apply: (state, item) => {
+      let next: Tally;
+      try {
+        next = check.apply(state, item);
+      } catch (error) {
+        const message = `the check threw here: ${describeThrown(error)}`;
+        if (item.kind !== "event") throw threw(error, "apply", where);
+        // What was tampered with may be of any shape.
+        fail(state, `${item.stream}@${item.revision}`, "BadData", message);
+        return state;
+      }
+      return mustBeTally(next, "apply", where);
+    },
+  };
+}
+
+function calling<T>(call: () => T, what: string, where: string): T {
+  try {
+    return call();
+  } catch (error) {
+    throw threw(error, what, where);
+  }
+}
+
+function threw(error: unknown, what: string, where: string): HeadwaterError {
+  const message = `the check's ${what} threw: ${describeThrown(error)}`;
+  return new HeadwaterError("BadUsage", message, {
+    where,
+    hint: "Mend the check. Nothing is said of the log.",
+    cause: error,
+  });
+}
+
+function mustBeTally(state: Tally, what: string, where: string): Tally {
+  const { checked, unverifiable, failed, failures } = (state ?? {}) as Partial<Tally>;
+  const counts = [checked, unverifiable, failed].every((count) => typeof count === "number");
+  if (counts && Array.isArray(failures)) return state;
+  throw new HeadwaterError("BadUsage", `the check's ${what} gives no state with a tally`, {
+    where,
+    hint: "It has to give, at once and not as a promise, a state with checked, unverifiable and failed (numbers) and failures (an array).",
+  });
 }
 
 function mustBeAudit(exported: unknown, path: string): Audit {

@@ -27,6 +27,7 @@ import type { Selection } from "../runtime/selection.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
 import { countStages, type StageCounts } from "../runtime/step-counts.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { mustTakeDifferences } from "./diff-file.ts";
 import { diffFork } from "./fork-diff.ts";
 import { type ForkBinding, openForkTargets } from "./fork-outputs.ts";
 import type { HistoryWindow } from "./history-window.ts";
@@ -67,6 +68,8 @@ export async function runAndCompare(
   const begun = clock.monotonic();
   const name = plan.fork?.name ?? "";
   const targets = await openForkTargets(surroundings, log, plan, outputs);
+  const diff = request.diff ?? run.fork.diff;
+  if (diff !== undefined) await mustTakeDifferences(surroundings, diff, { log, spec: request.log, targets });
   const records = await recordsIn(log, history, window);
   const board = new ProgressBoard();
   const stopProgress = reportProgress(surroundings, log, run, board, records, request);
@@ -77,7 +80,7 @@ export async function runAndCompare(
     stopProgress();
     until.end();
     // Once it is through it is done: what is asked of it from then on changes nothing.
-    const report = await compareFork(surroundings, log, run, request.diff ?? run.fork.diff, signal);
+    const report = await compareFork(surroundings, log, run, diff, signal);
     return { ...report, seconds: (clock.monotonic() - begun) / 1_000 };
   } catch (error) {
     throw await whyEnded(log, name, error, until.signal);

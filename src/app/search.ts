@@ -41,15 +41,24 @@ export async function search(
     from: request.from,
     to: request.to,
   };
-  const given = [...Object.values(terms), request.node, request.deployment, request.at];
-  if (given.every((term) => term === undefined)) {
+  const asked = [...Object.values(terms), request.node, request.deployment, request.at];
+  if (asked.every((term) => term === undefined)) {
     throw new HeadwaterError("BadUsage", "nothing is said of what to look for", {
       where: "search",
       hint: "Give an id, key, digest, time, node or deployment.",
     });
   }
+  // Where the index turns out to be damaged, all is found once more.
+  let given = 0;
   await readLog(request.log, (log) => {
-    const go = (view?: LineageView) => searchLog(surroundings, log, view, request, take);
+    const go = (view?: LineageView) => {
+      let found = 0;
+      return searchLog(surroundings, log, view, request, (record) => {
+        if (found++ < given) return true;
+        given++;
+        return take(record);
+      });
+    };
     const indexed = request.id !== undefined || request.digest !== undefined;
     return indexed ? withLineageView(request.log, log, request, go) : go();
   });

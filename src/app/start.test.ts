@@ -7,6 +7,7 @@ import { LIMITS } from "../core/limits.ts";
 import { count } from "../pipeline/aggregates.ts";
 import { pipeline } from "../pipeline/pipeline.ts";
 import { tumbling } from "../pipeline/windows.ts";
+import { keygen } from "./proof.ts";
 import { start } from "./start.ts";
 import type { BatchDelivery } from "./start-types.ts";
 
@@ -357,6 +358,23 @@ describe("start", () => {
         message: "the sinks a and b are to write the same file",
       });
     }
+  });
+
+  test("refuses a file of a sink for checkpoints", async () => {
+    const p = pipeline("one");
+    p.source("in").sink("a");
+    const key = await keygen("k", dir);
+    const file = join(dir, "a-000001.jsonl");
+    const options = {
+      log: "memory:",
+      sinks: { a: { file: join(dir, "a.jsonl"), rotate: "1KiB" } },
+      checkpoints: { key: key.file, every: "1m", out: file },
+    };
+    await expect(start(p, options)).rejects.toMatchObject({
+      code: "BadUsage",
+      message: "the checkpoints and the sink a are to write the same file",
+      where: file,
+    });
   });
 
   test("writes files, rotated by the time at which records were accepted", async () => {

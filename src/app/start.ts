@@ -17,6 +17,7 @@ import { beginWork } from "./at-work.ts";
 import { checkpointsOfRun, mustBeTimes } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
+import { mustNotWrite } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
 import { boundTargets } from "./sink-bindings.ts";
 import { bundleOfModule } from "./start-module.ts";
@@ -41,6 +42,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const targets = await boundTargets(plan, options.sinks, surroundings);
   const bundle = await bundleOfModule(options, plan, surroundings.bundler);
   await mustBeTimes(options.checkpoints, EVERY_OPTION);
+  await mustNotWrite(targets, options.checkpoints?.out, "the checkpoints");
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
   const timer = await checkpointsOfRun(log, options.checkpoints, EVERY_OPTION, options.onNotice).catch(
     async (error) => {

@@ -19,12 +19,13 @@ import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
 import { askedOutputs, type ForkBinding, rememberedOutputs } from "./fork-outputs.ts";
-import { runAndCompare } from "./fork-replay.ts";
+import { recordsIn, runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, WindowSeek } from "./history-window.ts";
 import { historyOf, isModulePath } from "./pipeline-name.ts";
 import { readChecked } from "./read-log.ts";
 import { checkFork, checkMap } from "./replay-options.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
+import { STDIO } from "./run-outputs.ts";
 import { checkPoint } from "./state.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
 
@@ -80,6 +81,7 @@ async function whatIfIn(
   const asked = selectionOf(history, request);
   const { signal = new AbortController().signal } = request;
   const asking = await settledWindow(surroundings, log, history, { ...request, signal });
+  if ((await recordsIn(log, history, asking)) === 0) throw nothingIn(name, asking);
   const { plan, bundle } = await candidate(surroundings, log, history, request);
   const of = { log, clock, history, plan, signal };
   const kept = await keptWindow(of, asking);
@@ -113,7 +115,7 @@ async function whatIfIn(
     ...(window.from !== asking.from && { since: asking.from }),
     ...(effectsGone !== undefined && { effectsGone }),
     ...(only !== undefined && { only }),
-    ...(request.diff !== undefined && { diff: resolve(request.diff) }),
+    ...(request.diff !== undefined && request.diff !== STDIO && { diff: resolve(request.diff) }),
     ...(outputs.size > 0 && { outputs: rememberedOutputs(outputs) }),
   };
   const forked = forkedPlan(plan, forkedName, fork);
@@ -150,8 +152,7 @@ async function settledWindow(
   // Of a pipeline that stands still, at a stage that fails, also what it has not come to can be run.
   const atWork = behind && (await processAtWork({ ...surroundings, log, pipeline })) !== undefined;
   const end = behind && (atWork || to === undefined) ? Math.min(window.to, through) : window.to;
-  if (end < window.from)
-    throw nothingIn(pipeline, { ...window, to: end }, "the pipeline has not come to it yet");
+  if (end < window.from) throw nothingIn(pipeline, window, "the pipeline has not come to it yet");
   return { from: window.from, to: end };
 }
 

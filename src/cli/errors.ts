@@ -22,6 +22,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   RecordNotFound: EXIT.usage,
   RecordGone: EXIT.usage,
   ViewBehind: EXIT.failed,
+  ViewDamaged: EXIT.failed,
   ForeignOutput: EXIT.usage,
   NotQuarantined: EXIT.usage,
   NotRetryable: EXIT.usage,

@@ -20,6 +20,7 @@ import {
   commonOptions,
   namedFiles,
   parameterTexts,
+  rotations,
   wholeNumber,
 } from "./options.ts";
 import { reportLines } from "./run.ts";
@@ -36,6 +37,7 @@ Examples:
   headwater quarantine list orders --stage parse
   headwater quarantine show steps_orders.parse.0003@17.0/parse
   headwater quarantine retry pipelines/orders.ts --stage parse --output parsed=parsed.jsonl
+  headwater quarantine retry pipelines/orders.ts --all --output parsed=parsed.jsonl --rotate parsed=64MB
   headwater quarantine retry pipelines/orders.ts --stage match --executor threads --hang-after 30s
   headwater quarantine discard orders --source in --reason "sent twice"`;
 
@@ -47,6 +49,7 @@ interface ChoiceOptions {
 
 interface RetryOptions extends ChoiceOptions, ExecutorOptions {
   readonly output?: readonly string[];
+  readonly rotate?: readonly string[];
   readonly set?: readonly string[];
   readonly later?: boolean;
 }
@@ -83,7 +86,12 @@ export function quarantineCommand(io: Io, done: (code: number) => void): Command
     );
   const back = chosen(quarantine.command("retry"))
     .description("put records back where they failed, each once, and run the pipeline")
-    .option("-o, --output <SINK=FILE>", "where a sink writes, as JSON lines; - is stdout", collect)
+    .option(
+      "-o, --output <SINK=FILE>",
+      "where a sink writes, as JSON lines: a file, http://…, or - for stdout, as for run",
+      collect,
+    )
+    .option("--rotate <[SINK=]WHEN>", "as run has it, for output files that are rotated", collect)
     .option("--set <STAGE.PARAM=VALUE>", "the value of a stage's parameter, as for run", collect);
   addExecutorOptions(back)
     .option("--later", "leave it to the next run to put them back")
@@ -237,6 +245,7 @@ async function retry(
       later: own.later ?? false,
       run: {
         outputs,
+        ...(own.rotate === undefined ? {} : { rotations: rotations(own.rotate) }),
         ...(own.set === undefined ? {} : { parameterTexts: parameterTexts("--set", own.set) }),
         ...executor,
         signal: interrupt.signal,

@@ -77,9 +77,10 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
       collect,
     )
     .addOption(
-      new Option("--new-effects <what>", "what-if: an effect whose result was not recorded")
-        .choices(["refuse", "call"])
-        .default("refuse"),
+      new Option(
+        "--new-effects <what>",
+        "what-if: an effect whose result was not recorded (default: refuse)",
+      ).choices(["refuse", "call"]),
     )
     .option("--full", "what-if: run everything, also stages that would give what was recorded")
     .option(
@@ -153,7 +154,7 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
 function ofOldRecords(error: unknown, { from, to, logTime }: ReplayOptions): unknown {
   const relative = [from, to].some((text) => text?.startsWith("-"));
   if (!relative || logTime || !isHeadwaterError(error, "BadUsage")) return error;
-  if (error.where?.startsWith("ordinals ") !== true) return error;
+  if (error.where?.includes("event time ") !== true) return error;
   return new HeadwaterError("BadUsage", error.message, {
     where: error.where,
     hint: `${error.hint} Times are those of the records themselves; with --log-time, those at which they were accepted.`,
@@ -172,12 +173,13 @@ async function print<T>(
 }
 
 /** Throws `BadUsage` for an option that says how another version is run, where none is. */
-function mustBeWhatIf({ full, diff, output, rotate }: ReplayOptions): void {
+function mustBeWhatIf({ full, diff, output, rotate, newEffects }: ReplayOptions): void {
   for (const [option, value] of [
     ["--full", full],
     ["--diff", diff],
     ["--output", output],
     ["--rotate", rotate],
+    ["--new-effects", newEffects],
   ] as const) {
     if (value === undefined) continue;
     throw badUsage("there is nothing to compare with", option, "Add --what-if or --set, or leave it out.");

@@ -4,6 +4,8 @@ export interface ChildEnd {
   readonly code: number | undefined;
   /** `undefined`: it ended by itself. */
   readonly signal: string | undefined;
+  /** It ended because it had no memory left. */
+  readonly outOfMemory?: true;
 }
 
 /** Processes of our own, for work that may end the process that does it, or that others are not to wait for. */

@@ -8,7 +8,7 @@ import { AUDIT_STREAM, COVERED_PREFIXES } from "../core/streams.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
 import { AuditRefused } from "./audit-refused.ts";
 import { AuditUpstreams } from "./audit-upstreams.ts";
-import { KeptNow } from "./kept-now.ts";
+import { isStreamGone, KeptNow } from "./kept-now.ts";
 
 /** The streams of a log that are audited; what other programs keep in it is none of our business. */
 const AUDITED = { prefixes: [...COVERED_PREFIXES, "audit_"] } as const;
@@ -110,7 +110,8 @@ async function* treeItems(log: EventLog, last: number): AsyncGenerator<AuditItem
       yield* itemsOf(recorded);
     }
   } catch (error) {
-    yield damage(error, "tree", AUDIT_STREAM);
+    // That it is missing is seen by its chain, and by what was signed.
+    if (!isStreamGone(error)) yield damage(error, "tree", AUDIT_STREAM);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { AuditItem } from "../../projections/audit.ts";
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import { pipelineStream } from "../core/streams.ts";
 import type { EventLog, StreamFilter } from "../ports/event-log.ts";
@@ -111,10 +111,14 @@ export class KeptNow {
   /** What was said last may not have been done yet. */
   async #begin(stream: string, last: number): Promise<void> {
     this.#seen.set(stream, last);
-    for await (const { type, revision } of this.#log.read(stream, { direction: "backwards" })) {
-      if (type !== "RetentionAdvanced") continue;
-      await this.#hear(stream, revision, 1);
-      return;
+    try {
+      for await (const { type, revision } of this.#log.read(stream, { direction: "backwards" })) {
+        if (type !== "RetentionAdvanced") continue;
+        await this.#hear(stream, revision, 1);
+        return;
+      }
+    } catch (error) {
+      if (!isStreamGone(error)) throw error;
     }
   }
 
@@ -148,4 +152,9 @@ export class KeptNow {
     }
     return item;
   }
+}
+
+/** Whether a stream was deleted as a whole: nothing of the kind is done to a log by what keeps it. */
+export function isStreamGone(error: unknown): boolean {
+  return isHeadwaterError(error, "StreamNotFound") || isHeadwaterError(error, "StreamTombstoned");
 }

@@ -72,6 +72,8 @@ export async function sinkHistory(
 
 /** Of a target with several files: what tells it from one with the same files that are divided in another way. */
 const DIVIDED = /^(files:.*) \(([^()]*)\)$/s;
+/** Of a target with one. */
+const ONE_FILE = "file:";
 
 /**
  * How the files were divided that a sink wrote under the same name as it is to write now in another way; `undefined` if
@@ -83,9 +85,29 @@ export async function otherDivision(
   sink: string,
   target: SinkTarget,
 ): Promise<string | undefined> {
-  const stream = sinkStream(pipeline, sink);
   const files = DIVIDED.exec(target.id)?.[1];
-  if (files === undefined || (await lastEvent(log, stream)) === undefined) return undefined;
+  return files === undefined ? undefined : divisionOf(log, sinkStream(pipeline, sink), files);
+}
+
+/**
+ * How the files were divided that a sink wrote under the name of one file that it never wrote; `undefined` if it wrote
+ * none.
+ */
+export async function dividedBefore(
+  log: EventLog,
+  pipeline: string,
+  sink: string,
+  file: SinkTarget,
+): Promise<string | undefined> {
+  if (!file.id.startsWith(ONE_FILE) || (await sinkHistory(log, pipeline, sink, file)) !== undefined) {
+    return undefined;
+  }
+  return divisionOf(log, sinkStream(pipeline, sink), `files:${file.id.slice(ONE_FILE.length)}`);
+}
+
+/** How the files of a name were divided that a sink wrote last under it. */
+async function divisionOf(log: EventLog, stream: string, files: string): Promise<string | undefined> {
+  if ((await lastEvent(log, stream)) === undefined) return undefined;
   for await (const recorded of log.read(stream, { direction: "backwards" })) {
     const { type, data } = decodeEvent(recorded);
     if (type !== "SinkOpened" && type !== "OutputsDelivered") continue;

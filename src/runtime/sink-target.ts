@@ -61,6 +61,8 @@ export interface SinkTarget {
   readonly refills: boolean;
   /** Of one that writes files: a text that tells them from those of others, whatever path leads to them. */
   files?(): Promise<string>;
+  /** Of one that writes files: whether the file that an absolute path leads to is one of them, there or not. */
+  writes?(path: string): Promise<boolean>;
   /** Whether there is something already where it delivers to. */
   hasContent(): Promise<boolean>;
   /** Throws `ForeignOutput` unless its content goes as far as `place`, and its last part has the digest of `last`. */

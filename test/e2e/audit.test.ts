@@ -59,6 +59,30 @@ describe("an audit of a log of a real run", () => {
     expect(jsonError(bad).message).toContain("not a check");
   });
 
+  it("does not lay the mistakes of a check of the user's own on the log", async () => {
+    const tally = "({ checked: 0, unverifiable: 0, failed: 0, failures: [] })";
+    for (const [init, apply, what] of [
+      ['() => { throw new Error("no tally") }', "(state) => state", "init threw: no tally"],
+      ["() => ({})", "(state) => state", "init gives no state with a tally"],
+      [`() => ${tally}`, "() => {}", "apply gives no state with a tally"],
+      [`() => ${tally}`, "async (state) => state", "apply gives no state with a tally"],
+    ]) {
+      const text = `export default { name: "bad", version: 1, init: ${init}, apply: ${apply} };`;
+      await writeFile(join(folder, "bad.ts"), text);
+      const { code, stderr } = await audit("--check", "bad.ts");
+      expect(code).toBe(2);
+      const { error } = JSON.parse(stderr);
+      expect(error).toMatchObject({ code: "BadUsage", where: "bad, bad.ts" });
+      expect(error.message).toContain(what);
+    }
+    const throws = `(state, item) => { if (item.kind === "event") throw new Error("boom"); return state; }`;
+    const text = `export default { name: "bad", version: 1, init: () => ${tally}, apply: ${throws} };`;
+    await writeFile(join(folder, "bad.ts"), text);
+    const { code, stdout } = await audit("--check", "bad.ts");
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout).checks[5].failures[0].message).toBe("the check threw here: boom");
+  });
+
   it("tells of a log that is not there as every command does", async () => {
     const ended = await audit("--log", "lmdb:none");
     expect(ended.code).toBe(3);

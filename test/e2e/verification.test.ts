@@ -189,5 +189,13 @@ describe("headwater replay --id, that compares", () => {
       code: "BadUsage",
       where: "--diff",
     });
+    expect(await refused("resume", "fast", "--rotate", "1KiB", "--output", "o=o.jsonl")).toMatchObject({
+      code: "BadUsage",
+      where: "--output",
+    });
+    expect(await refused("resume", "fast", "--rotate", "1KiB")).toMatchObject({
+      code: "BadUsage",
+      where: "--rotate",
+    });
   });
 });

@@ -321,6 +321,8 @@ export default p;
       [["--what-if", "p.ts", "--output", "nowhere=x.jsonl"], "UnknownSink", "nowhere"],
       [["--set", "weigh.none=1"], "BadParameter", "has no parameters"],
       [["--diff", "x.jsonl"], "BadUsage", "nothing to compare with"],
+      [["--new-effects", "call"], "BadUsage", "nothing to compare with"],
+      [["--new-effects", "refuse"], "BadUsage", "nothing to compare with"],
     ] as const) {
       const ended = await headwater(["replay", "weights", ...args, "--json"], { cwd });
       const error = jsonError(ended);

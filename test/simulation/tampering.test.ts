@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { AuditedCheckpoint } from "../../projections/audit.ts";
+import { MemoryLog } from "../../src/adapters/memory/log.ts";
+import { createSystemClock } from "../../src/adapters/system/clock.ts";
 import { auditLog } from "../../src/app/audit.ts";
 import type { AuditReport } from "../../src/app/audit-types.ts";
 import type { Value } from "../../src/core/canonical.ts";
@@ -144,6 +146,23 @@ describe("a log that nobody has touched", () => {
     expect(report.ok).toBe(true);
     expect(check(report, "checkpoint")).toMatchObject({ checked: 10, unverifiable: 10 });
   });
+});
+
+test.each(["delete", "tombstone"] as const)("a stream that is gone as a whole is named: %s", async (how) => {
+  const streams = new Set(events.map(({ stream }) => stream));
+  for (const stream of streams) {
+    const log = MemoryLog.create({ id, clock: createSystemClock() });
+    for (const { stream, id, type, data, metadata } of events)
+      await log.append(stream, "any", [{ id, type, data, metadata }]);
+    const last = (await log.streamInfo(stream))?.lastRevision ?? 0;
+    await log[how](stream, last);
+    for (const given of [checkpoints, []]) {
+      const report = await auditLog(log, { checkpoints: given });
+      expect(report.ok).toBe(false);
+      const named = report.checks.flatMap(({ failures }) => failures.map(({ address }) => address));
+      expect(named.filter((address) => address.startsWith(`${stream}@`))).not.toEqual([]);
+    }
+  }
 });
 
 test(

@@ -57,26 +57,34 @@ function framingFault(error: FramingError, where: string): HeadwaterError {
 /** Ends at once when `signal` aborts, also while a chunk is waited for. */
 async function* untilAborted(chunks: Chunks, signal: AbortSignal | undefined): Chunks {
   const iterator = chunks[Symbol.asyncIterator]();
-  let stop = () => {};
-  const aborted = new Promise<undefined>((resolve) => {
-    stop = () => resolve(undefined);
-    signal?.addEventListener("abort", stop, { once: true });
-  });
   let waiting = false;
   try {
     while (!signal?.aborted) {
       waiting = true;
-      const next = await Promise.race([iterator.next(), aborted]);
+      const next = await orAborted(iterator.next(), signal);
       if (next === undefined) return;
       waiting = false;
       if (next.done) return;
       yield next.value;
     }
   } finally {
-    signal?.removeEventListener("abort", stop);
     const returned = iterator.return?.();
     // Nobody waits for a terminal's next line, which may never come.
     if (waiting) returned?.catch(() => {});
     else await returned;
   }
+}
+
+/**
+ * What a promise comes to, or `undefined` as soon as `signal` aborts. Nothing is left at the signal: a race with one
+ * promise of its abort would keep each chunk for as long as the input is read.
+ */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T | undefined> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => resolve(undefined);
+    const settled = () => signal.removeEventListener("abort", abort);
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(settled);
+  });
 }
