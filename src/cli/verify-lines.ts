@@ -67,6 +67,7 @@ const WHAT: Readonly<Record<Divergence["kind"], string>> = {
   results: "it gives another number of results",
   digest: "a result is another record",
   label: "a result goes to another output",
+  partition: "another key, for another partition",
   previous: "it goes on from another step of its key",
   timed: "a result is of another kind or made of other records, or another record is late",
 };

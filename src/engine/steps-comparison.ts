@@ -1,7 +1,7 @@
 import { ColumnReader, decodeDeltas, decodePlain, decodeRuns } from "../core/columns.ts";
 import { DIGEST_BYTES, equalBytes } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
-import type { StageColumns, StepsRecorded } from "../core/events.ts";
+import type { Section, StageColumns, StepsRecorded } from "../core/events.ts";
 import { SEGMENT_INPUT, type Segment } from "../pipeline/plan.ts";
 import { encodeMembers, readMembers } from "./members.ts";
 import { type InputRows, NO_BYTES } from "./rows.ts";
@@ -20,6 +20,8 @@ export type DivergenceKind =
   | "digest"
   /** A result has gone to another output of a split or route. */
   | "label"
+  /** A keyBy has given a result to another partition. */
+  | "partition"
   /** A reduce went on from another step. */
   | "previous"
   /** A result of a window or join is of another kind, or made of other inputs; or the input came too late, or did not. */
@@ -66,7 +68,7 @@ export class StepsComparison {
 
   /** `members` is the column of that name, where the event only refers to it. */
   constructor(event: StepsRecorded, segment: Segment, members?: Uint8Array) {
-    const { stages = [], count } = event;
+    const { stages = [], outlets = [], count } = event;
     if (stages.length !== segment.stages.length) throw damaged();
     this.#event = event;
     this.#parents = decodeDeltas(event.parents ?? NO_BYTES, count);
@@ -78,7 +80,14 @@ export class StepsComparison {
       if (columns.input !== segment.stages[at]?.input) throw damaged();
       const ahead = columns.input === SEGMENT_INPUT ? inputs : recorded[columns.input];
       if (ahead === undefined) throw damaged();
-      recorded.push(new RecordedStage(columns, ahead, at === 0 ? members : undefined));
+      const { sections } =
+        outlets.find(({ stage, sections }) => stage === at && sections !== undefined) ?? {};
+      recorded.push(
+        new RecordedStage(columns, ahead, {
+          ...(at === 0 && members !== undefined && { members }),
+          ...(sections && { sections }),
+        }),
+      );
     }
     this.#stages = recorded;
   }
@@ -177,8 +186,14 @@ class RecordedStage implements RecordedRows {
   readonly #previous: readonly number[] | undefined;
   readonly #kinds: readonly number[] | undefined;
   readonly #members: readonly Uint8Array[] | undefined;
+  readonly #partitions: readonly (number | undefined)[] | undefined;
 
-  constructor(columns: StageColumns, ahead: RecordedRows, members: Uint8Array | undefined) {
+  /** `sections`: of the outlet that a keyBy gives its rows to. */
+  constructor(
+    columns: StageColumns,
+    ahead: RecordedRows,
+    { members, sections }: { readonly members?: Uint8Array; readonly sections?: readonly Section[] },
+  ) {
     const { results, digests, failed, late, label, labels = [], previous, kinds } = columns;
     this.input = columns.input;
     this.#ahead = ahead;
@@ -198,6 +213,7 @@ class RecordedStage implements RecordedRows {
     this.#labels = label && decodeRuns(label, this.count).map((at) => labels[at] ?? "");
     this.#previous = previous && decodePlain(previous, this.count);
     this.#kinds = kinds && decodeRuns(kinds, this.count);
+    this.#partitions = sections && partitionsOf(sections, this.count);
     const named = columns.members ?? members;
     if (named !== undefined) {
       const column = new ColumnReader(named);
@@ -276,6 +292,8 @@ class RecordedStage implements RecordedRows {
   #placeDiffers(made: StageRows, recorded: number, row: number): DivergenceKind | undefined {
     if (this.#labels !== undefined && this.#labels[recorded] !== made.labels?.[made.label?.[row] ?? -1])
       return "label";
+    if (this.#partitions !== undefined && this.#partitions[recorded] !== made.partitions?.[row])
+      return "partition";
     if (this.#previous !== undefined && this.#previous[recorded] !== made.previous?.[row]) return "previous";
     if (made.timed === undefined) return undefined;
     if ((this.#kinds?.[recorded] ?? 0) !== made.timed.kinds[row]) return "timed";
@@ -288,6 +306,13 @@ class RecordedStage implements RecordedRows {
   #digestOf(row: number): Uint8Array | undefined {
     return this.#digests?.subarray(row * DIGEST_BYTES, (row + 1) * DIGEST_BYTES);
   }
+}
+
+/** The partition of each row; `undefined` where none has it. */
+function partitionsOf(sections: readonly Section[], count: number): (number | undefined)[] {
+  const partitions = new Array<number | undefined>(count).fill(undefined);
+  for (const [partition, rows] of sections) for (const row of decodeDeltas(rows)) partitions[row] = partition;
+  return partitions;
 }
 
 /** The event's inputs that rows of a stage's input descend from: `starts` says where those of each begin. */

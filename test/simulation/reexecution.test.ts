@@ -208,6 +208,32 @@ describe("history run again", () => {
     }
   });
 
+  test("differs at the keyBy whose keys are others, though no record is", async () => {
+    const keyed = (by: (v: number) => number) => {
+      const p = pipeline("p", { partitions: 4 });
+      p.source<undefined>("s")
+        .keyBy("by", (record) => by((record as Item).v))
+        .map("out", (record) => record)
+        .sink("out");
+      return p.definition;
+    };
+    const before = keyed((v) => v);
+    const { log } = await simulate(before, inputs, ORDINARY);
+    expect((await rerun(log, before, EVERYTHING)).divergences).toEqual([]);
+    const { divergences } = await rerun(
+      log,
+      keyed((v) => (v < 20 ? v : v + 1)),
+      EVERYTHING,
+    );
+    const at = divergences.filter(({ kind }) => kind === "partition");
+    expect(new Set(at.map(({ stream }) => stream))).toEqual(
+      new Set([0, 1, 2, 3].map((partition) => `steps_p.by.000${partition}`)),
+    );
+    // Of the forty that have another key three quarters are of another partition, about.
+    expect(at.length).toBeGreaterThan(15);
+    expect(at.every(({ stage }) => stage === 0)).toBe(true);
+  });
+
   /** What `change` makes of the stages shows at the record with v = 20, and at none before it. */
   test.each([
     ["another record", { double: (v: number) => (v === 20 ? 41 : 2 * v) }, "double", "digest"],
