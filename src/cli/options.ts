@@ -34,6 +34,22 @@ export function commonOptions(
   };
 }
 
+/**
+ * Throws `BadUsage` for one of `options`, each with whether it was given, where `other`, without which it does nothing,
+ * was not: who gave it takes it to be at work.
+ */
+export function mustBeWith(
+  other: string,
+  there: boolean,
+  options: Readonly<Record<`--${string}`, boolean>>,
+): void {
+  if (there) return;
+  for (const [option, given] of Object.entries(options)) {
+    if (!given) continue;
+    throw badUsage(`the option does nothing without ${other}`, option, `Add ${other}, or leave it out.`);
+  }
+}
+
 /** Reads a whole number between `least` and `most`. */
 export function wholeNumber(least: number, most: number): (text: string) => number {
   return (text) => {

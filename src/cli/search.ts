@@ -7,7 +7,7 @@ import { indexBar, viewOptions } from "./index-bar.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { readingsOfKey } from "./key-text.ts";
-import { type CommonOptions, commonOptions, wholeNumber } from "./options.ts";
+import { type CommonOptions, commonOptions, mustBeWith, wholeNumber } from "./options.ts";
 
 /** Digits of a digest that are shown in a line. */
 const DIGEST_DIGITS = 12;
@@ -81,6 +81,11 @@ export function searchCommand(io: Io, done: (code: number) => void): Command {
 }
 
 async function search(io: Io, pipeline: string, own: SearchOptions, common: CommonOptions): Promise<void> {
+  mustBeWith("--id or --digest", own.id !== undefined || own.digest !== undefined, {
+    "--rebuild": own.rebuild ?? false,
+    "--no-wait": !own.wait,
+    "--views": own.views !== undefined,
+  });
   const app = await io.loadSearch();
   const interrupt = listenForInterrupt(io);
   const bar = indexBar(io, common);
