@@ -4,15 +4,16 @@ export interface EvidenceRequest {
   readonly record: string;
   /** File with the signed note that the proofs are to lead to. */
   readonly checkpoint: string;
-  /** File for the evidence; an older one is replaced, nothing else is. */
-  readonly out: string;
+  /** File for the evidence, an older one is replaced, nothing else is; or what takes its bytes. */
+  readonly out: string | ((evidence: Uint8Array) => Promise<void>);
   readonly signal?: AbortSignal;
 }
 
 /** What was put into a file of evidence. */
 export interface EvidenceReport {
   readonly record: string;
-  readonly file: string;
+  /** `null`: it went to no file. */
+  readonly file: string | null;
   readonly bytes: number;
   readonly events: number;
   /** Records on its way, and of how many of them the value is there. */
@@ -22,6 +23,7 @@ export interface EvidenceReport {
 }
 
 export interface VerifyRequest {
+  /** Its path; `-` is standard input. */
   readonly file: string;
   /** Verifier keys: `name+id+base64`. */
   readonly verifiers: readonly string[];

@@ -32,19 +32,20 @@ export async function evidence(request: EvidenceRequest): Promise<EvidenceReport
   const note = await files.read(request.checkpoint);
   return readLog(request.log, async (log) => {
     const checkpoint = checkpointOf(note, request.checkpoint, log.id);
-    const before = await files.findBytes(request.out);
-    if (before !== undefined) mustBeEvidence(before, request.out);
-    const { signal } = request;
+    const { out, signal } = request;
+    const before = typeof out === "string" ? await files.findBytes(out) : undefined;
+    if (typeof out === "string" && before !== undefined) mustBeEvidence(before, out);
     const { made, trace } = await makeEvidence(
       { log, bundler, note, checkpoint, from: request.checkpoint, ...(signal !== undefined && { signal }) },
       request.record,
     );
     const bytes = encodeEvidence(made);
-    await files.replaceBytes(request.out, bytes);
+    if (typeof out === "string") await files.replaceBytes(out, bytes);
+    else await out(bytes);
     const { origin, size } = checkpoint;
     return {
       record: made.record,
-      file: request.out,
+      file: typeof out === "string" ? out : null,
       bytes: bytes.length,
       events: made.events.length,
       vertices: trace.records.length,

@@ -62,10 +62,10 @@ export async function showRefused(request: {
   readonly log: string;
   readonly record: string;
 }): Promise<RefusedDetails> {
-  const { unit, pipeline } = parseAddress(request.record);
+  const { address, unit, pipeline } = parseAddress(request.record);
   return withPipeline({ log: request.log, pipeline }, "look", async ({ log, there }) => {
     for await (const refused of readRefused(log, pipeline, { unit })) {
-      if (refused.address !== request.record) continue;
+      if (refused.address !== address) continue;
       const states = await States.read(log, pipeline);
       const obstacle = obstacleOf(refused, there) ?? null;
       return { ...(await states.describe(refused)), ...(await detailsOf(log, refused)), obstacle };
@@ -210,16 +210,16 @@ export async function choose(
     }
     return [...found.values()];
   }
-  const wanted = new Set(records);
-  for (const record of wanted) {
-    const address = parseAddress(record);
-    if (address.pipeline === pipeline) continue;
-    throw new HeadwaterError("BadUsage", `this is a record of the pipeline ${address.pipeline}`, {
-      where: record,
+  const parsed = records.map(parseAddress);
+  for (const { address, pipeline: of } of parsed) {
+    if (of === pipeline) continue;
+    throw new HeadwaterError("BadUsage", `this is a record of the pipeline ${of}`, {
+      where: address,
       hint: `Name that pipeline instead of ${pipeline}.`,
     });
   }
-  for (const unit of new Set(records.map((record) => parseAddress(record).unit))) {
+  const wanted = new Set(parsed.map(({ address }) => address));
+  for (const unit of new Set(parsed.map(({ unit }) => unit))) {
     for await (const refused of readRefused(log, pipeline, { unit })) {
       if (wanted.has(refused.address)) found.set(refused.address, refused);
     }
@@ -274,12 +274,27 @@ function notThere(record: string): HeadwaterError {
   });
 }
 
-/** Throws `BadUsage` for what is no address of a refused record. */
-function parseAddress(record: string): { readonly unit: string; readonly pipeline: string } {
-  const quarantined = /^(steps_([^.@]+)\.[^.@]+\.\d{4})@\d+\.\d+\/.+$/.exec(record);
-  if (quarantined?.[1] !== undefined) return { unit: quarantined[1], pipeline: quarantined[2] ?? "" };
+interface RefusedAddress {
+  /** As {@link readRefused} has it. */
+  readonly address: string;
+  readonly unit: string;
+  readonly pipeline: string;
+}
+
+/**
+ * What a stage failed at is named as `list` shows it, `steps_P.G.Q@N.K/T`, or as lineage does, where that is what the
+ * stage made: `quarantine_P.G.Q@N.K/T`. Throws `BadUsage` for what is no address of a refused record.
+ */
+function parseAddress(record: string): RefusedAddress {
+  const [, partition, of, row] =
+    /^(?:steps|quarantine)_(([^.@]+)\.[^.@]+\.\d{4})(@\d+\.\d+\/.+)$/.exec(record) ?? [];
+  if (partition !== undefined && of !== undefined) {
+    const unit = `steps_${partition}`;
+    return { address: `${unit}${row}`, unit, pipeline: of };
+  }
   const rejected = /^quarantine_(([^.@]+)\.[^.@]+)@\d+$/.exec(record);
-  if (rejected !== null) return { unit: `source_${rejected[1]}`, pipeline: rejected[2] ?? "" };
+  if (rejected !== null)
+    return { address: record, unit: `source_${rejected[1]}`, pipeline: rejected[2] ?? "" };
   throw new HeadwaterError("BadUsage", `not the address of a refused record: ${JSON.stringify(record)}`, {
     where: "RECORD",
     hint: 'Such as steps_orders.parse.0003@17.0/parse or quarantine_orders.in@4; "headwater quarantine list" shows them.',

@@ -15,8 +15,9 @@ import type { VerifyReport, VerifyRequest } from "./evidence-types.ts";
 export async function verify(request: VerifyRequest): Promise<VerifyReport> {
   const { files, bundler } = createEvidenceSurroundings();
   const verifiers = request.verifiers.map(parseVerifier);
-  const evidence = decodeAt(await files.readBytes(request.file), request.file);
-  const { size, root, origin, signer } = checkNote(evidence.note, request.file, verifiers, evidence.log);
+  const where = request.file === "-" ? "standard input" : request.file;
+  const evidence = decodeAt(await files.readBytes(request.file), where);
+  const { size, root, origin, signer } = checkNote(evidence.note, where, verifiers, evidence.log);
   const { records, edges, failures } = await checkEvidence(evidence, { size, root }, bundler);
   return {
     ok: failures.length === 0,

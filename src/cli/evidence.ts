@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { VerifyReport } from "../app/evidence-types.ts";
-import { EXIT } from "./errors.ts";
-import { formatNumber, onOneLine, paint } from "./format.ts";
+import { badUsage, EXIT } from "./errors.ts";
+import { asLines, formatNumber, onOneLine, paint } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { collect, commonOptions } from "./options.ts";
@@ -20,20 +20,36 @@ export function evidenceCommand(io: Io, done: (code: number) => void): Command {
     )
     .argument("<record>", "an address, [PIPELINE/]SOURCE:ID, [PIPELINE/]SINK#N, or [PIPELINE/]SINK@KEY")
     .requiredOption("--checkpoint <file>", "a note that headwater checkpoint signed after the record")
-    .requiredOption("--out <file>", "where the evidence goes, in place of older evidence")
+    .requiredOption(
+      "--out <file>",
+      "where the evidence goes, in place of older evidence; - is standard output",
+    )
     .action(async (record: string, own: EvidenceOptions, command: Command) => {
       const common = commonOptions(command.optsWithGlobals(), io);
+      const printed = own.out === "-";
+      if (printed && io.stdout.terminal !== undefined) {
+        const hint = "Name a file, or lead it into one, or into another command.";
+        throw badUsage("evidence is no text, and standard output is a terminal", "--out", hint);
+      }
       const interrupt = listenForInterrupt(io);
+      // The evidence on standard output must not be mixed with what is said of it.
+      const to = printed ? io.stderr : io.stdout;
       try {
         const app = await io.loadEvidence();
-        const report = await app.evidence({ log: common.log, record, ...own, signal: interrupt.signal });
-        if (common.json) await io.stdout.write(`${JSON.stringify(report)}\n`);
+        const report = await app.evidence({
+          log: common.log,
+          record,
+          checkpoint: own.checkpoint,
+          out: printed ? (bytes) => io.stdout.write(bytes) : own.out,
+          signal: interrupt.signal,
+        });
+        if (common.json) await to.write(`${JSON.stringify(report)}\n`);
         else if (!common.quiet) {
           const { vertices, values, events, bytes, file } = report;
-          await io.stdout.write(
+          const about =
             `${report.record}: ${formatNumber(vertices)} records on its way, ${formatNumber(values)} of them with their values, ` +
-              `proven by ${formatNumber(events)} events: ${file} (${formatNumber(bytes)} bytes)\n`,
-          );
+            `proven by ${formatNumber(events)} events: ${file ?? "standard output"} (${formatNumber(bytes)} bytes)`;
+          await to.write(asLines([about]));
         }
       } finally {
         interrupt.release();
@@ -49,7 +65,7 @@ export function verifyCommand(io: Io, done: (code: number) => void): Command {
     .description(
       "Checks a file that headwater evidence wrote, and exits with 1 when it does not prove what it says.",
     )
-    .argument("<file>", "the evidence")
+    .argument("<file>", "the evidence; - is standard input")
     .requiredOption(
       "--verifier <key>",
       "whose checkpoints are believed: name+id+base64; repeat it for several",

@@ -8,8 +8,8 @@ import { fileError, systemCode } from "../core/file-error.ts";
 
 /** Where the command writes to. */
 export interface Out {
-  /** Resolves when the text was taken, so that whoever writes much can wait. Throws {@link ReaderGone}, and `OutputFailed`. */
-  write(text: string): Promise<void>;
+  /** Resolves when the content was taken, so that whoever writes much can wait. Throws {@link ReaderGone}, and `OutputFailed`. */
+  write(content: string | Uint8Array): Promise<void>;
   /** The stream, if it is a terminal: bars and colours are only for those. */
   readonly terminal: NodeJS.WriteStream | undefined;
 }
@@ -158,9 +158,9 @@ function outOf(stream: NodeJS.WriteStream, name: string): Out {
   stream.on("error", () => {});
   return {
     terminal: stream.isTTY ? stream : undefined,
-    write: async (text) => {
+    write: async (content) => {
       try {
-        await writeWhole(stream, text);
+        await writeWhole(stream, content);
       } catch (error) {
         throw systemCode(error) === "EPIPE"
           ? new ReaderGone()

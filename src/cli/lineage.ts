@@ -1,7 +1,7 @@
 import { Command, Option } from "commander";
 import type { Lineage } from "../app/lineage-types.ts";
 import { LIMITS } from "../core/limits.ts";
-import { EXIT } from "./errors.ts";
+import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, paint } from "./format.ts";
 import { indexBar, viewOptions } from "./index-bar.ts";
 import { listenForInterrupt } from "./interrupt.ts";
@@ -14,7 +14,7 @@ import {
   lineageLines,
   lineageMermaid,
 } from "./lineage-formats.ts";
-import { type CommonOptions, commonOptions, wholeNumber } from "./options.ts";
+import { type CommonOptions, commonOptions, mustGoWith, wholeNumber } from "./options.ts";
 
 /** Lines that are written together. */
 const LINES_TOGETHER = 256;
@@ -86,6 +86,14 @@ export function lineageCommand(io: Io, done: (code: number) => void): Command {
 }
 
 async function lineage(io: Io, record: string, own: LineageOptions, common: CommonOptions): Promise<void> {
+  const indexed = { "--forward": own.forward };
+  mustGoWith("--rebuild", own.rebuild, indexed);
+  mustGoWith("--no-wait", own.wait ? undefined : true, indexed);
+  mustGoWith("--views", own.views, indexed);
+  if (common.json && own.format !== undefined && own.format !== "json") {
+    const hint = "Leave out --json, or --format.";
+    throw badUsage(`two formats are asked for: json by --json, and ${own.format}`, "--format", hint);
+  }
   const app = await io.loadLineage();
   const interrupt = listenForInterrupt(io);
   const format = own.format ?? (common.json ? "json" : "text");

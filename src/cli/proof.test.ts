@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -91,6 +91,13 @@ describe("headwater checkpoint", () => {
       verifierKey: verifier.verifierKey,
       file: null,
     });
+  });
+
+  it("prints the note where it is told to go to standard output", async () => {
+    const { code, stdout } = await checkpoint("--out", "-");
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^headwater\/\S+\n300\n/) });
+    expect(JSON.parse((await checkpoint("--out", "-", "--json")).stdout)).toMatchObject({ file: null });
+    expect(await readdir(".")).not.toContain("-");
   });
 
   it("replaces an older one of the same log", async () => {

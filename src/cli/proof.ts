@@ -36,13 +36,15 @@ export function checkpointCommand(io: Io, done: (code: number) => void): Command
     .requiredOption("--key <file>", "the private key that headwater keygen made")
     .option(
       "--out <file>",
-      "where the note goes, in place of an older one of this log (default: standard output)",
+      "where the note goes, in place of an older one of this log; - is standard output (the default)",
     )
     .option("--every <time>", 'sign again and again, such as every "1m", until Ctrl-C')
     .option("--command <command>", "with --every: a command that gets each note on its standard input")
     .action(async (own: CheckpointOptions, command: Command) => {
       const common = commonOptions(command.optsWithGlobals(), io);
       const { every } = own;
+      // Where each note goes to a command, it is printed as well if that is said.
+      const printed = own.out === "-" || (own.out === undefined && own.command === undefined);
       if (every === undefined && own.command !== undefined) {
         throw badUsage(
           "a command is for checkpoints that are signed again and again",
@@ -50,8 +52,10 @@ export function checkpointCommand(io: Io, done: (code: number) => void): Command
           "Add --every.",
         );
       }
-      if (every === undefined) await checkpoint(io, own, common);
-      else await checkpoints(io, { ...own, every }, common);
+      const { out, ...rest } = own;
+      const request = { ...rest, ...(out !== undefined && out !== "-" && { out }) };
+      if (every === undefined) await checkpoint(io, request, common);
+      else await checkpoints(io, { ...request, every }, printed, common);
       done(EXIT.ok);
     });
 }
@@ -66,6 +70,7 @@ interface CheckpointOptions {
 async function checkpoints(
   io: Io,
   own: CheckpointOptions & { readonly every: string },
+  printed: boolean,
   common: CommonOptions,
 ): Promise<void> {
   const app = await io.loadProof();
@@ -86,7 +91,7 @@ async function checkpoints(
       ...own,
       signal: interrupt.signal,
       onSigned: ({ note, size }) => {
-        if (own.out === undefined && own.command === undefined) print(note);
+        if (printed) print(note);
         else say(`${formatNumber(size)} events signed`);
       },
       onNotice: say,

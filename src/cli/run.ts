@@ -190,6 +190,10 @@ function checkpointsOf(own: RunOptions): Pick<RunRequest, "checkpoints"> {
       "headwater keygen makes one.",
     );
   }
+  if (out === "-") {
+    const hint = "Name a file, or a command that gets each one with --checkpoint-command.";
+    throw badUsage("standard output is for records, and for the report", "--checkpoint-out", hint);
+  }
   const to = { ...(out !== undefined && { out }), ...(command !== undefined && { command }) };
   return { checkpoints: { key, every: every ?? "1m", ...to } };
 }

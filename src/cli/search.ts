@@ -82,6 +82,10 @@ export function searchCommand(io: Io, done: (code: number) => void): Command {
 
 async function search(io: Io, pipeline: string, own: SearchOptions, common: CommonOptions): Promise<void> {
   mustGoWith("--log-time", own.logTime, { "--from": own.from, "--to": own.to });
+  const indexed = { "--id": own.id, "--digest": own.digest };
+  mustGoWith("--rebuild", own.rebuild, indexed);
+  mustGoWith("--no-wait", own.wait ? undefined : true, indexed);
+  mustGoWith("--views", own.views, indexed);
   const app = await io.loadSearch();
   const interrupt = listenForInterrupt(io);
   const bar = indexBar(io, common);

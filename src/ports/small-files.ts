@@ -14,7 +14,7 @@ export interface SmallFiles {
   create(path: string, text: string, options?: { readonly secret?: boolean }): Promise<void>;
   /** Makes or replaces a file: a reader sees the old or the new text, whatever happens. Throws `OutputFailed`. */
   replace(path: string, text: string): Promise<void>;
-  /** The bytes of the file, of at most `LIMITS.evidenceBytes`. Throws as {@link SmallFiles.read}. */
+  /** The bytes of the file, of at most `LIMITS.evidenceBytes`; `-` is standard input. Throws as {@link SmallFiles.read}. */
   readBytes(path: string): Promise<Uint8Array>;
   /** The bytes of a file that is to be replaced: as {@link SmallFiles.find}. */
   findBytes(path: string): Promise<Uint8Array | undefined>;

@@ -1,5 +1,6 @@
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { copyFile, readFile, writeFile } from "node:fs/promises";
+import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { verify } from "../../src/app/verify.ts";
@@ -52,6 +53,35 @@ describe("evidence of a record", () => {
     expect(source.address).toMatch(/^source_earthquakes\.usgs@\d+$/);
     expect(source.value.properties.mag).toBeGreaterThanOrEqual(5);
     expect(report.edges.at(-1).from).toBe(source.address);
+  });
+
+  it("goes through standard output and standard input, and what is said of it does not", async () => {
+    await make("earthquakes/strong#7");
+    const before = await readdir(folder);
+    const command = (args: readonly string[], input?: Uint8Array) =>
+      spawnSync(process.execPath, [projectFile("bin/headwater.js"), ...args], {
+        cwd: folder,
+        ...(input !== undefined && { input }),
+      });
+    const asked = ["evidence", "earthquakes/strong#7", "--checkpoint", "now.note", "--out", "-"];
+    const made = command(asked);
+    expect(made.status, String(made.stderr)).toBe(0);
+    expect(Buffer.compare(made.stdout, await readFile(join(folder, "e.evidence")))).toBe(0);
+    expect(String(made.stderr)).toMatch(/proven by \d+ events: standard output/);
+    const told = command([...asked, "--json"]);
+    expect(Buffer.compare(told.stdout, made.stdout)).toBe(0);
+    expect(JSON.parse(String(told.stderr))).toMatchObject({ file: null, bytes: made.stdout.length });
+    expect(await readdir(folder)).toEqual(before);
+
+    const verified = command(["verify", "-", "--verifier", verifier, "--json"], made.stdout);
+    expect([verified.status, JSON.parse(String(verified.stdout)).ok]).toEqual([0, true]);
+    const cut = command(["verify", "-", "--verifier", verifier, "--json"], made.stdout.subarray(9));
+    expect([cut.status, JSON.parse(String(cut.stderr)).error]).toMatchObject([
+      2,
+      { code: "BadInput", where: "standard input" },
+    ]);
+    const nothing = command(["verify", "-", "--verifier", verifier], new Uint8Array());
+    expect(nothing.status).toBe(2);
   });
 
   it("is not made of a log that was rolled back behind the checkpoint, which is told", async () => {

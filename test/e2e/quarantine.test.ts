@@ -235,6 +235,39 @@ describe("headwater quarantine", () => {
     expect(output()).toHaveLength(size);
   });
 
+  it("takes the addresses that lineage gives for refused records", async () => {
+    await firstRun();
+    const listed = (await list()).records.filter(({ at }) => at === "parse").map(({ address }) => address);
+    const given: string[] = [];
+    for (const address of listed) {
+      const { parent } = await json<{ readonly parent: string }>("quarantine", "show", address);
+      const { vertices } = await json<{ readonly vertices: { kind: string; address: string }[] }>(
+        ...["lineage", parent, "--forward"],
+      );
+      const [found] = vertices.filter(({ kind }) => kind === "quarantined");
+      expect(found?.address).toBe(address.replace(/^steps_/, "quarantine_"));
+      const shown = await json("quarantine", "show", found?.address ?? "");
+      expect(shown).toEqual(await json("quarantine", "show", address));
+      given.push(found?.address ?? "");
+    }
+    const [one = "", two = ""] = given;
+    const [first = ""] = listed;
+    const reason = ["--reason", "sent in error"];
+    expect(await json("quarantine", "discard", "readings", one, first, ...reason)).toMatchObject({
+      discarded: 1,
+    });
+    expect(await refused("quarantine", "retry", "readings", one)).toMatchObject({
+      code: "NotQuarantined",
+      where: first,
+    });
+    write("readings.ts", parser("-?"));
+    const retried = await json<Retried>("quarantine", "retry", "readings.ts", two);
+    expect(retried).toMatchObject({ asked: 1, by: "this run" });
+    expect((await list()).counts).toEqual({ waiting: 2, asked: 0, retried: 1, discarded: 1 });
+    const none = "quarantine_readings.parse.0001@99.0/parse";
+    expect(await refused("quarantine", "show", none)).toMatchObject({ code: "NotQuarantined" });
+  });
+
   it("names what is not quarantined, and changes nothing", async () => {
     await firstRun();
     const [first] = (await list()).records.filter(({ at }) => at === "parse");

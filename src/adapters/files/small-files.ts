@@ -15,7 +15,10 @@ export function createSmallFiles(): SmallFiles {
   return {
     read: readText,
     find: (path) => ifThere(path, readText(path)),
-    readBytes: (path) => readWhole(path, LIMITS.evidenceBytes),
+    readBytes: (path) =>
+      path === "-"
+        ? readStream(process.stdin, "standard input", LIMITS.evidenceBytes)
+        : readWhole(path, LIMITS.evidenceBytes),
     findBytes: (path) => ifThere(path, readWhole(path, LIMITS.evidenceBytes)),
     create: async (path, text, { secret = false } = {}) => {
       try {
@@ -84,9 +87,34 @@ async function readWhole(path: string, most: number): Promise<Uint8Array> {
   } catch (error) {
     throw fileError("BadInput", "cannot read the file", path, error);
   }
-  if (bytes.length <= most) return bytes;
-  throw new HeadwaterError("BadInput", `the file has more than ${most} bytes`, {
-    where: path,
+  if (bytes.length > most) throw tooLong(path, most);
+  return bytes;
+}
+
+/** As {@link readWhole}, of what a stream has up to its end. */
+async function readStream(
+  stream: AsyncIterable<Uint8Array>,
+  name: string,
+  most: number,
+): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for await (const part of stream) {
+      parts.push(part);
+      length += part.length;
+      if (length > most) break;
+    }
+  } catch (error) {
+    throw fileError("BadInput", "cannot read", name, error);
+  }
+  if (length > most) throw tooLong(name, most);
+  return Buffer.concat(parts);
+}
+
+function tooLong(where: string, most: number): HeadwaterError {
+  return new HeadwaterError("BadInput", `the file has more than ${most} bytes`, {
+    where,
     hint: "It is another file than it should be: check the path.",
   });
 }

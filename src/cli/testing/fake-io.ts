@@ -5,6 +5,7 @@ import { main } from "../main.ts";
 /** What a call of the command did. */
 export interface Called {
   readonly code: number;
+  /** What is not text is there as Latin-1. */
   readonly stdout: string;
   readonly stderr: string;
   /** Requests that reached the fake `run`. */
@@ -54,8 +55,8 @@ export async function call(argv: readonly string[], fakes: Fakes = {}): Promise<
   };
   const out = (name: "stdout" | "stderr") => ({
     terminal: name === "stderr" ? fakes.terminal : undefined,
-    write: async (text: string) => {
-      written[name] += text;
+    write: async (content: string | Uint8Array) => {
+      written[name] += typeof content === "string" ? content : Buffer.from(content).toString("latin1");
     },
   });
   let time = 0;
