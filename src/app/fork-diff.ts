@@ -17,7 +17,7 @@ import {
 import type { PutBackIn } from "../runtime/put-back.ts";
 import { outputsAtHome } from "../runtime/put-back-outputs.ts";
 import { type OutputsQuery, outputName, recordedOutputs } from "../runtime/recorded-outputs.ts";
-import { toJson } from "../runtime/sink-target.ts";
+import { differenceToJson } from "../runtime/sink-target.ts";
 import { openDifferences } from "./diff-file.ts";
 import type { HistoryWindow } from "./history-window.ts";
 import type { OutputsDiff, SinkDifference } from "./what-if-types.ts";
@@ -66,7 +66,7 @@ export async function diffFork(surroundings: Surroundings, options: ForkDiffOpti
         const found = { sink, ...difference };
         if (isExample(examples, found)) examples.push(found);
         for (const field of difference.fields ?? []) count(fields, field);
-        await file?.writeLine(`${toJson(found)}\n`);
+        await file?.writeLine(`${differenceToJson(found)}\n`);
       });
       sinks.push({ sink, ...counts, fields: Object.fromEntries(fields) });
     }

@@ -1,4 +1,4 @@
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import type { DeployedFork } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { sourceStream } from "../core/streams.ts";
@@ -9,7 +9,7 @@ import type { Surroundings } from "../runtime/compose.ts";
 import { structureOf } from "../runtime/deployed-plan.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { probeFromEnvironment } from "../runtime/fail-points.ts";
-import { untilAsked } from "../runtime/fork-asks.ts";
+import { untilAsked, whyEnded } from "../runtime/fork-asks.ts";
 import { doubtsOf, isBroken, recordedFrom, stagesWithoutState } from "../runtime/fork-gaps.ts";
 import { runFork } from "../runtime/fork-run.ts";
 import { Homes } from "../runtime/homes.ts";
@@ -83,9 +83,7 @@ export async function runAndCompare(
     const report = await compareFork(surroundings, log, run, diff, signal);
     return { ...report, seconds: (clock.monotonic() - begun) / 1_000 };
   } catch (error) {
-    const { reason } = until.signal;
-    // Who asked for it is to be told.
-    throw isHeadwaterError(error, "Stopped") && isHeadwaterError(reason) ? reason : error;
+    throw await whyEnded(log, name, error, until.signal);
   } finally {
     stopProgress();
     until.end();

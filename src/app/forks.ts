@@ -11,11 +11,12 @@ import { askedOf, askOf } from "../runtime/fork-asks.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { readVerification } from "../runtime/verification.ts";
-import { askedOutputs, outputsAgain } from "./fork-outputs.ts";
+import { askedOutputs, type ForkBinding, outputsAgain } from "./fork-outputs.ts";
 import { compareFork, recordsIn, runAndCompare } from "./fork-replay.ts";
 import type { ForkQuery, ForkSummary, ReplayDetails, ReplaySummary, ResumeRequest } from "./forks-types.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
 import { readChecked, readLog } from "./read-log.ts";
+import { checkFork } from "./replay-options.ts";
 import { statusOf } from "./replay-status.ts";
 import type { ReplayReport } from "./replay-types.ts";
 import { resumeVerification, showVerification, verificationSummary } from "./verifications.ts";
@@ -60,10 +61,12 @@ export async function showReplay({ log: spec, id }: ForkQuery): Promise<ReplayDe
  * stopped for good.
  */
 export async function resumeReplay(request: ResumeRequest): Promise<WhatIfReport | ReplayReport> {
+  checkFork(request);
   const surroundings = createSurroundings();
+  const asked = await askedOutputs(request);
   const opened = await openLog(request.log, { create: false, courteous: true });
   try {
-    return await readChecked(opened, (log) => resumeIn(surroundings, log, request));
+    return await readChecked(opened, (log) => resumeIn(surroundings, log, request, asked));
   } finally {
     await opened.close();
   }
@@ -73,6 +76,7 @@ async function resumeIn(
   surroundings: Surroundings,
   log: EventLog,
   request: ResumeRequest,
+  asked: ReadonlyMap<string, ForkBinding>,
 ): Promise<WhatIfReport | ReplayReport> {
   const name = await nameOf(log, request.id);
   await mustBeFree(surroundings, log, name);
@@ -82,7 +86,7 @@ async function resumeIn(
     return await resumeVerification(surroundings, log, name, { ...rest, onProgress: onVerifyProgress });
   }
   const fork = await forkIn(surroundings, log, name);
-  const outputs = await outputsAgain(log, name, fork.fork, await askedOutputs(request));
+  const outputs = await outputsAgain(log, name, fork.fork, asked);
   const isThrough = (await throughOf(log, fork)) >= fork.fork.to;
   const run = { ...(await toRun(surroundings, log, fork)), isThrough };
   if (!isThrough) await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
@@ -97,7 +101,7 @@ async function mustBeFree(surroundings: Surroundings, log: EventLog, name: strin
     throw refused(
       name,
       `process ${other.pid} on ${other.host} is at it`,
-      "Pause it there first: headwater replay pause.",
+      `Pause it there first: headwater replay pause ${name}.`,
     );
   }
   if ((await askedOf(log, name)) === "stop" && !(await isDone(surroundings, log, name))) {

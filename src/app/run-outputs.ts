@@ -9,7 +9,7 @@ import type { Surroundings } from "../runtime/compose.ts";
 import { FileTarget } from "../runtime/file-target.ts";
 import { HttpTarget } from "../runtime/http-target.ts";
 import { RotatingTarget, type Rotation } from "../runtime/rotating-target.ts";
-import { otherDivision, sinkHistory } from "../runtime/sink-history.ts";
+import { hasLetGoOfDeliveries, otherDivision, sinkHistory } from "../runtime/sink-history.ts";
 import { isFilledAnew, mustReachBack } from "../runtime/sink-reach.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { StdoutTarget } from "../runtime/sink-targets.ts";
@@ -209,8 +209,11 @@ export async function checkOutputs(
   for (const [sink, target] of targets) {
     const history = await sinkHistory(log, pipeline, sink, target);
     await mustRotateAsBefore(log, pipeline, sink, target, files);
-    if (history === undefined) await mustNotBeForeign(target, await otherRotation(log, plan, sink, target));
-    else if (await target.hasContent()) await target.mustHold(history.place, history.last);
+    if (history === undefined) {
+      const otherDivision = await otherRotation(log, pipeline, sink, target);
+      const letGo = await hasLetGoOfDeliveries(log, pipeline, sink);
+      await mustNotBeForeign(target, { otherDivision, letGo });
+    } else if (await target.hasContent()) await target.mustHold(history.place, history.last);
     if (await isFilledAnew(target, history)) await mustReachBack(log, clock, plan, sink);
   }
 }
@@ -231,10 +234,10 @@ export async function mustRotateAll(
 /** How the files of a target are divided, if they were written with another `--rotate`. */
 async function otherRotation(
   log: EventLog,
-  { fork, definition }: Plan,
+  pipeline: string,
   sink: string,
   target: SinkTarget,
 ): Promise<string | undefined> {
   if (!(await target.hasContent())) return undefined;
-  return otherDivision(log, fork?.name ?? definition.name, sink, target);
+  return otherDivision(log, pipeline, sink, target);
 }

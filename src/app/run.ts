@@ -18,6 +18,7 @@ import { beginWork } from "./at-work.ts";
 import { HeldBack } from "./backpressure.ts";
 import { checkpointsOfRun, mustBeTimes } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
+import { tellLeftOut } from "./left-out-sinks.ts";
 import { isModulePath, mustKnow, unknownPipeline } from "./pipeline-name.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { openIntakes } from "./run-inputs.ts";
@@ -96,6 +97,7 @@ async function runLoaded(
   }
   const probe = probeFromEnvironment();
   await checkOutputs(surroundings, log, plan, targets);
+  await tellLeftOut(log, plan, targets, request.onNotice);
   const stopProgress = reportProgress(surroundings, request, plan, board, [...intakes.values()]);
   try {
     const end = await runPipeline(

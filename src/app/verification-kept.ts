@@ -5,7 +5,7 @@ import { checkName } from "../core/names.ts";
 import { forkName, forkOf } from "../core/streams.ts";
 import type { Value } from "../core/value.ts";
 import type { Surroundings } from "../runtime/compose.ts";
-import { untilAsked } from "../runtime/fork-asks.ts";
+import { untilAsked, whyEnded } from "../runtime/fork-asks.ts";
 import { idInUse } from "../runtime/replay-id.ts";
 import {
   beginVerification,
@@ -91,9 +91,7 @@ export async function verifyKept(
       },
     });
   } catch (error) {
-    const { reason } = until.signal;
-    // Who asked for it is to be told.
-    throw isHeadwaterError(error, "Stopped") && isHeadwaterError(reason) ? reason : error;
+    throw await whyEnded(log, name, error, until.signal);
   } finally {
     until.end();
   }

@@ -23,6 +23,7 @@ import { recordsIn, runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, WindowSeek } from "./history-window.ts";
 import { historyOf, isModulePath } from "./pipeline-name.ts";
 import { readChecked } from "./read-log.ts";
+import { checkFork, checkMap } from "./replay-options.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
 import { STDIO } from "./run-outputs.ts";
 import { checkPoint } from "./state.ts";
@@ -44,6 +45,12 @@ const ID_CHARS = 8;
 export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   checkPoint(request.from, "from");
   checkPoint(request.to, "to");
+  checkFork(request);
+  checkMap(
+    request.parameters,
+    "parameters",
+    'a text for each "STAGE.PARAM": new Map([["score.factor", "2"]])',
+  );
   mustChangeSomething(request);
   const outputs = await askedOutputs(request);
   const surroundings = createSurroundings();

@@ -4,7 +4,7 @@ import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, onOneLine, paint, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
-import { type CommonOptions, collect, commonOptions, mustBeWith } from "./options.ts";
+import { type CommonOptions, collect, commonOptions, mustGoWith } from "./options.ts";
 import { Bar } from "./progress.ts";
 
 /** Streams that are named of which it is not known how many records were let go of. */
@@ -64,11 +64,11 @@ async function audit(
   { checkpoint = [], verifier = [], check = [], reexecute, seed }: AuditOptions,
   common: CommonOptions,
 ): Promise<number> {
+  mustGoWith("--seed", seed, { "--reexecute": reexecute });
   if (checkpoint.length > 0 && verifier.length === 0) {
     const hint = "Give the key that headwater keygen printed: without it the note proves nothing.";
     throw badUsage("a checkpoint needs the key that verifies it", "--verifier", hint);
   }
-  mustBeWith("--reexecute", reexecute !== undefined, { "--seed": seed !== undefined });
   const share = reexecute === undefined ? undefined : shareOf(reexecute);
   const app = await io.loadAudit();
   const bar = new Bar(io, common.quiet, "{events} events read");

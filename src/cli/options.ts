@@ -34,22 +34,6 @@ export function commonOptions(
   };
 }
 
-/**
- * Throws `BadUsage` for one of `options`, each with whether it was given, where `other`, without which it does nothing,
- * was not: who gave it takes it to be at work.
- */
-export function mustBeWith(
-  other: string,
-  there: boolean,
-  options: Readonly<Record<`--${string}`, boolean>>,
-): void {
-  if (there) return;
-  for (const [option, given] of Object.entries(options)) {
-    if (!given) continue;
-    throw badUsage(`the option does nothing without ${other}`, option, `Add ${other}, or leave it out.`);
-  }
-}
-
 /** Reads a whole number between `least` and `most`. */
 export function wholeNumber(least: number, most: number): (text: string) => number {
   return (text) => {
@@ -79,6 +63,13 @@ function timeText(ms: number): string {
   ] as const;
   const [unit, size] = units.find(([, size]) => ms >= size && ms % size === 0) ?? ["ms", 1];
   return `${ms / size}${unit}`;
+}
+
+/** Throws `BadUsage` for an option that only says how `others` are meant, none of which is given. */
+export function mustGoWith(option: string, given: unknown, others: Readonly<Record<string, unknown>>): void {
+  if (given === undefined || Object.values(others).some((other) => other !== undefined)) return;
+  const names = Object.keys(others).join(" or ");
+  throw badUsage(`the option goes with ${names}`, option, `Add ${names}, or leave it out.`);
 }
 
 /** Collects what a repeatable option was given. */

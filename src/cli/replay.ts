@@ -4,7 +4,7 @@ import { badUsage, EXIT } from "./errors.ts";
 import { asLines, jsonable } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io, Out } from "./io.ts";
-import { type CommonOptions, collect, commonOptions, parameterTexts } from "./options.ts";
+import { type CommonOptions, collect, commonOptions, mustGoWith, parameterTexts } from "./options.ts";
 import {
   type ForkOptions,
   forkCommands,
@@ -97,6 +97,7 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
 }
 
 async function replay(io: Io, pipeline: string, own: ReplayOptions, common: CommonOptions): Promise<number> {
+  mustGoWith("--log-time", own.logTime, { "--from": own.from, "--to": own.to });
   const app = await io.loadReplay();
   await io.lowerPriority(own.whatIf === undefined && own.set === undefined ? "reading" : "writing");
   const point = (option: string, text: string) =>

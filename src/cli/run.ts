@@ -58,7 +58,9 @@ Examples:
 export function runCommand(io: Io, done: (code: number) => void): Command {
   const command = new Command("run")
     .summary("run a pipeline from files to files")
-    .description("Reads the inputs, runs until every record has come to its end, and exits.")
+    .description(
+      "Reads the inputs, runs until every record has come to its end, and exits. A sink without --output only counts: a file that it wrote to before goes on when it is named again, as far as history is kept; a receiver is never sent what came meanwhile.",
+    )
     .argument("<pipeline>", "a module (.ts, .js, .mjs), or the name of a pipeline deployed in the log")
     .option(
       "-i, --input <SOURCE=FILE>",

@@ -3,11 +3,11 @@ import type { FoundRecord, SearchRequest } from "../app/search-types.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, onOneLine, paint } from "./format.ts";
-import { indexBar, viewOptions } from "./index-bar.ts";
+import { indexBar, mustNeedIndex, viewOptions } from "./index-bar.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { readingsOfKey } from "./key-text.ts";
-import { type CommonOptions, commonOptions, mustBeWith, wholeNumber } from "./options.ts";
+import { type CommonOptions, commonOptions, mustGoWith, wholeNumber } from "./options.ts";
 
 /** Digits of a digest that are shown in a line. */
 const DIGEST_DIGITS = 12;
@@ -81,11 +81,8 @@ export function searchCommand(io: Io, done: (code: number) => void): Command {
 }
 
 async function search(io: Io, pipeline: string, own: SearchOptions, common: CommonOptions): Promise<void> {
-  mustBeWith("--id or --digest", own.id !== undefined || own.digest !== undefined, {
-    "--rebuild": own.rebuild ?? false,
-    "--no-wait": !own.wait,
-    "--views": own.views !== undefined,
-  });
+  mustGoWith("--log-time", own.logTime, { "--from": own.from, "--to": own.to });
+  mustNeedIndex(own, { "--id": own.id, "--digest": own.digest });
   const app = await io.loadSearch();
   const interrupt = listenForInterrupt(io);
   const bar = indexBar(io, common);

@@ -65,5 +65,26 @@ export function untilAsked(
 }
 
 function askedToEnd(ask: "pause" | "stop", fork: string): HeadwaterError {
-  return new HeadwaterError("Stopped", `the replay was asked to ${ask}`, { where: fork });
+  const hint =
+    ask === "pause" ? howToGoOn(fork) : "It is ended for good. Begin another one, with another id.";
+  return new HeadwaterError("Stopped", `the replay was asked to ${ask}`, { where: fork, hint });
+}
+
+/** What to throw where a replay has ended with `error`: it says who asked for that, and how it is gone on with. */
+export async function whyEnded(
+  log: EventLog,
+  fork: string,
+  error: unknown,
+  { reason }: AbortSignal,
+): Promise<unknown> {
+  if (!isHeadwaterError(error, "Stopped")) return error;
+  if (isHeadwaterError(reason)) return reason;
+  // Before it was begun there is nothing to go on with.
+  if ((await log.streamInfo(pipelineStream(fork)).catch(() => undefined)) === undefined) return error;
+  const { message, where = fork } = error;
+  return new HeadwaterError("Stopped", message, { where, hint: howToGoOn(fork), cause: error });
+}
+
+function howToGoOn(fork: string): string {
+  return `Go on with it: headwater replay resume ${fork}.`;
 }

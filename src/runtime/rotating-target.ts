@@ -75,11 +75,14 @@ export class RotatingTarget implements SinkTarget {
   }
 
   async hasContent(): Promise<boolean> {
+    return (await this.firstContent()) !== undefined;
+  }
+
+  async firstContent(): Promise<string | undefined> {
     const found = (await this.#files.filesIn(dirname(this.#path))) ?? [];
-    for (const { path } of found) {
-      if (this.#isPart(basename(path)) && (await this.#files.hasContent(path))) return true;
-    }
-    return false;
+    const parts = found.map(({ path }) => path).filter((path) => this.#isPart(basename(path)));
+    for (const path of parts.sort()) if (await this.#files.hasContent(path)) return path;
+    return undefined;
   }
 
   async mustHold(place: TargetPlace, last: DeliveredPart | undefined): Promise<void> {

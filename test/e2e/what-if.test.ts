@@ -548,10 +548,15 @@ export default p;
     expect(jsonError(again)).toMatchObject({
       code: "BadUsage",
       message: expect.stringMatching(/^process \d+ on/),
+      hint: "Pause it there first: headwater replay pause weights~slow.",
     });
     await replays("pause", "slow");
     const paused = await asked.ended;
-    expect(jsonError(paused)).toMatchObject({ code: "Stopped", message: "the replay was asked to pause" });
+    expect(jsonError(paused)).toMatchObject({
+      code: "Stopped",
+      message: "the replay was asked to pause",
+      hint: "Go on with it: headwater replay resume weights~slow.",
+    });
     const [still] = await replays("list");
     expect(still).toMatchObject({ id: "slow", status: "paused", of: 400 });
     expect(still.records).toBeLessThan(400);
@@ -571,7 +576,10 @@ export default p;
     );
     await until(async () => (await replays("list")).at(-1)?.status === "running");
     await replays("stop", "third");
-    expect(jsonError(await ended.ended)).toMatchObject({ message: "the replay was asked to stop" });
+    expect(jsonError(await ended.ended)).toMatchObject({
+      message: "the replay was asked to stop",
+      hint: "It is ended for good. Begin another one, with another id.",
+    });
     // What is ended for good cannot be made to stand still, so that it could be gone on with.
     expect(await replays("pause", "third")).toMatchObject({ status: "stopped" });
     const stopped = await headwater(["replay", "resume", "third", "--json"], { cwd });
