@@ -1,6 +1,6 @@
 import type { ViewOptions } from "../app/lineage-types.ts";
 import type { Io } from "./io.ts";
-import type { CommonOptions } from "./options.ts";
+import { type CommonOptions, mustGoWith } from "./options.ts";
 import { Bar } from "./progress.ts";
 
 /** What commands that need the index of the log have in common. */
@@ -14,6 +14,13 @@ const PUT_BACK =
   "headwater: the index has seen events that the log does not have: the log was put back from an older copy. It is built anew.\n";
 
 const THOUSAND = 1_000;
+
+/** Throws `BadUsage` for an option of the index where nothing is asked of it: none of `others` is given. */
+export function mustNeedIndex(own: IndexOptions, others: Readonly<Record<string, unknown>>): void {
+  mustGoWith("--views", own.views, others);
+  mustGoWith("--no-wait", own.wait ? undefined : true, others);
+  mustGoWith("--rebuild", own.rebuild, others);
+}
 
 /** A bar for the index that follows the log. */
 export function indexBar(io: Io, { quiet }: CommonOptions): Bar {

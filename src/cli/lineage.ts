@@ -3,7 +3,7 @@ import type { Lineage } from "../app/lineage-types.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, paint } from "./format.ts";
-import { indexBar, viewOptions } from "./index-bar.ts";
+import { indexBar, mustNeedIndex, viewOptions } from "./index-bar.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import {
@@ -14,7 +14,7 @@ import {
   lineageLines,
   lineageMermaid,
 } from "./lineage-formats.ts";
-import { type CommonOptions, commonOptions, mustGoWith, wholeNumber } from "./options.ts";
+import { type CommonOptions, commonOptions, wholeNumber } from "./options.ts";
 
 /** Lines that are written together. */
 const LINES_TOGETHER = 256;
@@ -86,10 +86,7 @@ export function lineageCommand(io: Io, done: (code: number) => void): Command {
 }
 
 async function lineage(io: Io, record: string, own: LineageOptions, common: CommonOptions): Promise<void> {
-  const indexed = { "--forward": own.forward };
-  mustGoWith("--rebuild", own.rebuild, indexed);
-  mustGoWith("--no-wait", own.wait ? undefined : true, indexed);
-  mustGoWith("--views", own.views, indexed);
+  mustNeedIndex(own, { "--forward": own.forward });
   if (common.json && own.format !== undefined && own.format !== "json") {
     const hint = "Leave out --json, or --format.";
     throw badUsage(`two formats are asked for: json by --json, and ${own.format}`, "--format", hint);

@@ -3,7 +3,7 @@ import type { FoundRecord, SearchRequest } from "../app/search-types.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { formatNumber, onOneLine, paint } from "./format.ts";
-import { indexBar, viewOptions } from "./index-bar.ts";
+import { indexBar, mustNeedIndex, viewOptions } from "./index-bar.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { readingsOfKey } from "./key-text.ts";
@@ -82,10 +82,7 @@ export function searchCommand(io: Io, done: (code: number) => void): Command {
 
 async function search(io: Io, pipeline: string, own: SearchOptions, common: CommonOptions): Promise<void> {
   mustGoWith("--log-time", own.logTime, { "--from": own.from, "--to": own.to });
-  const indexed = { "--id": own.id, "--digest": own.digest };
-  mustGoWith("--rebuild", own.rebuild, indexed);
-  mustGoWith("--no-wait", own.wait ? undefined : true, indexed);
-  mustGoWith("--views", own.views, indexed);
+  mustNeedIndex(own, { "--id": own.id, "--digest": own.digest });
   const app = await io.loadSearch();
   const interrupt = listenForInterrupt(io);
   const bar = indexBar(io, common);
