@@ -6,6 +6,7 @@ import { pipelineStream } from "../core/streams.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Processes } from "../ports/processes.ts";
+import { stoppedEarly } from "./replay-id.ts";
 import { lastEvent, StreamTail } from "./stream-tail.ts";
 import { askIn } from "./verification.ts";
 
@@ -60,5 +61,8 @@ export function untilAsked(
 }
 
 function askedToEnd(ask: "pause" | "stop", fork: string): HeadwaterError {
-  return new HeadwaterError("Stopped", `the replay was asked to ${ask}`, { where: fork });
+  const message = `the replay was asked to ${ask}`;
+  return ask === "pause"
+    ? stoppedEarly(fork, message)
+    : new HeadwaterError("Stopped", message, { where: fork });
 }

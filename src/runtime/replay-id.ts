@@ -9,10 +9,13 @@ export function idInUse(id: string, pipeline: string): HeadwaterError {
   });
 }
 
-/** The error of a replay that was stopped and can be gone on with: `name` is `PIPELINE~ID`. */
-export function stoppedEarly(name: string): HeadwaterError {
+/** The error of a replay that was stopped, or asked to pause, and can be gone on with: `name` is `PIPELINE~ID`. */
+export function stoppedEarly(
+  name: string,
+  message = "stopped before the replay was through",
+): HeadwaterError {
   const days = LIMITS.replayHoldsMs / (24 * 3_600_000);
-  return new HeadwaterError("Stopped", "stopped before the replay was through", {
+  return new HeadwaterError("Stopped", message, {
     where: name,
     hint: `headwater replay resume ${name} goes on with it, and headwater replay stop ${name} ends it; until then, but ${days} days at most, retention lets go of none of its pipeline's history.`,
   });
