@@ -207,10 +207,13 @@ export function areCursors(cursors: unknown): cursors is Cursors {
   return Object.values(cursors).every((n) => Number.isSafeInteger(n) && n >= 0);
 }
 
-/** Whether an item is about the pipeline that is asked for. A replay's own streams, `pipeline~id`, belong to its pipeline. */
+/**
+ * Whether an item is about the pipeline that is asked for. A replay's own streams, `pipeline~id`, belong to its pipeline,
+ * and what is brought for a taker is about that one: a replay takes records from its pipeline's streams.
+ */
 export function isAudited(pipeline: string | undefined, item: AuditItem): boolean {
   if (pipeline === undefined) return true;
-  const stream = item.kind === "refused" ? item.taker : "stream" in item ? item.stream : undefined;
+  const stream = "taker" in item ? item.taker : "stream" in item ? item.stream : undefined;
   if (stream === undefined) return true;
   const name = stream.slice(stream.indexOf("_") + 1);
   return name === pipeline || name.startsWith(`${pipeline}.`) || name.startsWith(`${pipeline}~`);

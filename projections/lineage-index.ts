@@ -35,7 +35,7 @@ const OPEN_ENTRY_BYTES = 12;
  */
 export const lineageIndex = {
   name: "lineage-index",
-  version: 2,
+  version: 3,
   /** `entries`: how many make up a chunk. */
   init: (entries = ENTRIES_PER_CHUNK): LineageIndexState => ({
     terms: new Float64Array(entries),
@@ -60,8 +60,8 @@ export const lineageIndex = {
 function pagesOf({ terms, events }: LineageIndexState): IndexPage[] {
   const members = Array.from({ length: BUCKETS }, (): number[] => []);
   for (const [index, term] of terms.entries()) members[bucketOf(term)]?.push(index);
-  return members.flatMap((indexes, bucket) => {
-    if (indexes.length === 0) return [];
+  // Also where it is empty: each bucket has as many pages, so that one that is lost is missed.
+  return members.map((indexes, bucket) => {
     // Those of one term stay in the order in which they came.
     indexes.sort((a, b) => (terms[a] as number) - (terms[b] as number));
     const entries = new Uint8Array(indexes.length * ENTRY_BYTES);
@@ -70,7 +70,7 @@ function pagesOf({ terms, events }: LineageIndexState): IndexPage[] {
       view.setUint32(place * ENTRY_BYTES, (terms[index] as number) - bucket * BUCKET_SIZE);
       view.setUint32(place * ENTRY_BYTES + 4, events[index] as number);
     }
-    return [{ bucket, entries }];
+    return { bucket, entries };
   });
 }
 

@@ -28,7 +28,10 @@ export function chooseExecutor(
   if (nodes !== undefined && !(Number.isSafeInteger(nodes) && nodes >= 1)) {
     throw new HeadwaterError("BadUsage", `not a number of nodes, from 1 on: ${nodes}`, { where: "nodes" });
   }
-  if (executor === "inline") return { nodes: Math.min(nodes ?? 1, partitions) };
+  if (executor === "inline") {
+    mustBeAboutNone(request);
+    return { nodes: Math.min(nodes ?? 1, partitions) };
+  }
   if (executor !== "threads") {
     throw new HeadwaterError("BadUsage", `there is no executor ${JSON.stringify(executor)}`, {
       where: "executor",
@@ -42,6 +45,16 @@ export function chooseExecutor(
     nodes: Math.min(nodes ?? threads.parallelism, partitions),
     threads: { hangAfterMs, memoryMb },
   };
+}
+
+/** Throws `BadUsage` for what is said of threads where there are none. */
+function mustBeAboutNone(request: Pick<ExecutorRequest, "hangAfterMs" | "threadMemoryMb">): void {
+  const where = (["hangAfterMs", "threadMemoryMb"] as const).find((name) => request[name] !== undefined);
+  if (where === undefined) return;
+  throw new HeadwaterError("BadUsage", `${where} is about threads, and nodes run in this one`, {
+    where,
+    hint: 'Add executor: "threads", or leave it out.',
+  });
 }
 
 /** Throws `BadUsage` for what is no whole number within its bounds. */

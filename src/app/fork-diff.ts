@@ -1,4 +1,3 @@
-import { resolve } from "node:path";
 import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { kindMakesRecords, type Plan } from "../pipeline/plan.ts";
@@ -6,7 +5,6 @@ import type { EventLog } from "../ports/event-log.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { structureOf } from "../runtime/deployed-plan.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
-import { FileTarget } from "../runtime/file-target.ts";
 import type { Doubts } from "../runtime/fork-gaps.ts";
 import type { Homes } from "../runtime/homes.ts";
 import {
@@ -19,7 +17,8 @@ import {
 import type { PutBackIn } from "../runtime/put-back.ts";
 import { outputsAtHome } from "../runtime/put-back-outputs.ts";
 import { type OutputsQuery, outputName, recordedOutputs } from "../runtime/recorded-outputs.ts";
-import { toJson } from "../runtime/sink-target.ts";
+import { differenceToJson } from "../runtime/sink-target.ts";
+import { openDifferences } from "./diff-file.ts";
 import type { HistoryWindow } from "./history-window.ts";
 import type { OutputsDiff, SinkDifference } from "./what-if-types.ts";
 
@@ -34,7 +33,7 @@ export interface ForkDiffOptions {
   readonly window: HistoryWindow;
   /** Stages that were not run, with how many results each was taken to have given. */
   readonly taken: ReadonlyMap<string, number>;
-  /** A file that gets all differences. */
+  /** A file that gets all differences, or `-` for standard output. */
   readonly file: string | undefined;
   readonly signal: AbortSignal;
   /** What cannot be compared, because records were let go of. */
@@ -57,7 +56,7 @@ export async function diffFork(surroundings: Surroundings, options: ForkDiffOpti
     plan.origins,
   ]);
   const rankOf = ranksOf(order ?? plan.origins);
-  const file = options.file === undefined ? undefined : await openDiffFile(surroundings, options.file);
+  const file = options.file === undefined ? undefined : await openDifferences(surroundings, options.file);
   const examples: SinkDifference[] = [];
   const sinks: OutputsDiff["sinks"][number][] = [];
   try {
@@ -67,7 +66,7 @@ export async function diffFork(surroundings: Surroundings, options: ForkDiffOpti
         const found = { sink, ...difference };
         if (isExample(examples, found)) examples.push(found);
         for (const field of difference.fields ?? []) count(fields, field);
-        await file?.writeLine(`${toJson(found)}\n`);
+        await file?.writeLine(`${differenceToJson(found)}\n`);
       });
       sinks.push({ sink, ...counts, fields: Object.fromEntries(fields) });
     }
@@ -180,10 +179,4 @@ function totals(all: readonly DiffCounts[]): DiffCounts {
     added: sum(({ added }) => added),
     gone: sum(({ gone }) => gone),
   };
-}
-
-async function openDiffFile({ files }: Surroundings, path: string): Promise<FileTarget> {
-  const target = new FileTarget(files, resolve(path));
-  await target.open({ bytes: 0 }, undefined, async () => {});
-  return target;
 }

@@ -1,4 +1,4 @@
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import type { DeployedFork } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { sourceStream } from "../core/streams.ts";
@@ -9,7 +9,7 @@ import type { Surroundings } from "../runtime/compose.ts";
 import { structureOf } from "../runtime/deployed-plan.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { probeFromEnvironment } from "../runtime/fail-points.ts";
-import { untilAsked } from "../runtime/fork-asks.ts";
+import { untilAsked, whyEnded } from "../runtime/fork-asks.ts";
 import { doubtsOf, isBroken, recordedFrom, stagesWithoutState } from "../runtime/fork-gaps.ts";
 import { runFork } from "../runtime/fork-run.ts";
 import { Homes } from "../runtime/homes.ts";
@@ -27,6 +27,7 @@ import type { Selection } from "../runtime/selection.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
 import { countStages, type StageCounts } from "../runtime/step-counts.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
+import { mustTakeDifferences } from "./diff-file.ts";
 import { diffFork } from "./fork-diff.ts";
 import { type ForkBinding, openForkTargets } from "./fork-outputs.ts";
 import type { HistoryWindow } from "./history-window.ts";
@@ -45,6 +46,8 @@ export interface ForkToRun {
   readonly id: string;
   /** Nobody else is to have begun it. */
   readonly isNew?: boolean;
+  /** All its records are through: what is asked of it, or was, changes nothing. */
+  readonly isThrough?: boolean;
   /** What the fork's selection chooses in the pipeline's history; looked for when it is needed, if `undefined`. */
   readonly selection: Selection | undefined;
 }
@@ -65,22 +68,22 @@ export async function runAndCompare(
   const begun = clock.monotonic();
   const name = plan.fork?.name ?? "";
   const targets = await openForkTargets(surroundings, log, plan, outputs);
+  const diff = request.diff ?? run.fork.diff;
+  if (diff !== undefined) await mustTakeDifferences(surroundings, diff, { log, spec: request.log, targets });
   const records = await recordsIn(log, history, window);
   const board = new ProgressBoard();
   const stopProgress = reportProgress(surroundings, log, run, board, records, request);
-  const until = untilAsked(log, clock, name, request.signal ?? new AbortController().signal);
+  const { signal = new AbortController().signal } = request;
+  const until = run.isThrough ? { signal, end: () => {} } : untilAsked(log, clock, name, signal);
   try {
     await runTo(surroundings, log, run, request, targets, board, until.signal);
     stopProgress();
     until.end();
     // Once it is through it is done: what is asked of it from then on changes nothing.
-    const signal = request.signal ?? new AbortController().signal;
-    const report = await compareFork(surroundings, log, run, request.diff ?? run.fork.diff, signal);
+    const report = await compareFork(surroundings, log, run, diff, signal);
     return { ...report, seconds: (clock.monotonic() - begun) / 1_000 };
   } catch (error) {
-    const { signal } = until;
-    // Who asked for it is to be told.
-    throw isHeadwaterError(error, "Stopped") && isHeadwaterError(signal.reason) ? signal.reason : error;
+    throw await whyEnded(log, name, error, until.signal);
   } finally {
     stopProgress();
     until.end();

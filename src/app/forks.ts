@@ -9,11 +9,12 @@ import { askedOf, askOf } from "../runtime/fork-asks.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { forkThrough, heldUntil } from "../runtime/unfinished-replays.ts";
 import { readVerification } from "../runtime/verification.ts";
-import { askedOutputs, outputsAgain } from "./fork-outputs.ts";
+import { askedOutputs, type ForkBinding, outputsAgain } from "./fork-outputs.ts";
 import { compareFork, recordsIn, runAndCompare } from "./fork-replay.ts";
 import type { ForkQuery, ForkSummary, ReplayDetails, ReplaySummary, ResumeRequest } from "./forks-types.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
-import { readLog } from "./read-log.ts";
+import { readChecked, readLog } from "./read-log.ts";
+import { checkFork } from "./replay-options.ts";
 import { statusOf } from "./replay-status.ts";
 import type { ReplayReport } from "./replay-types.ts";
 import { resumeVerification, showVerification, verificationSummary } from "./verifications.ts";
@@ -58,28 +59,40 @@ export async function showReplay({ log: spec, id }: ForkQuery): Promise<ReplayDe
  * stopped for good.
  */
 export async function resumeReplay(request: ResumeRequest): Promise<WhatIfReport | ReplayReport> {
+  checkFork(request);
   const surroundings = createSurroundings();
-  const log = await openLog(request.log, { create: false, courteous: true });
+  const asked = await askedOutputs(request);
+  const opened = await openLog(request.log, { create: false, courteous: true });
   try {
-    const name = await nameOf(log, request.id);
-    await mustBeFree(surroundings, log, name);
-    const { onVerifyProgress, ...more } = request;
-    if ((await readVerification(log, name)) !== undefined) {
-      const { onProgress: _, ...rest } = more;
-      return await resumeVerification(surroundings, log, name, { ...rest, onProgress: onVerifyProgress });
-    }
-    const fork = await forkIn(surroundings, log, name);
-    const outputs = await outputsAgain(log, name, fork.fork, await askedOutputs(request));
-    const run = await toRun(surroundings, log, fork);
-    await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
-    try {
-      return await runAndCompare(surroundings, log, run, outputs, more);
-    } catch (error) {
-      if (!isHeadwaterError(error, "RecordGone") || (await isDone(surroundings, log, name))) throw error;
-      throw cannotGoOn(error, name);
-    }
+    return await readChecked(opened, (log) => resumeIn(surroundings, log, request, asked));
   } finally {
-    await log.close();
+    await opened.close();
+  }
+}
+
+async function resumeIn(
+  surroundings: Surroundings,
+  log: EventLog,
+  request: ResumeRequest,
+  asked: ReadonlyMap<string, ForkBinding>,
+): Promise<WhatIfReport | ReplayReport> {
+  const name = await nameOf(log, request.id);
+  await mustBeFree(surroundings, log, name);
+  const { onVerifyProgress, ...more } = request;
+  if ((await readVerification(log, name)) !== undefined) {
+    const { onProgress: _, ...rest } = more;
+    return await resumeVerification(surroundings, log, name, { ...rest, onProgress: onVerifyProgress });
+  }
+  const fork = await forkIn(surroundings, log, name);
+  const outputs = await outputsAgain(log, name, fork.fork, asked);
+  const isThrough = (await forkThrough(log, name, fork.deployed)) >= fork.fork.to;
+  const run = { ...(await toRun(surroundings, log, fork)), isThrough };
+  if (!isThrough) await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
+  try {
+    return await runAndCompare(surroundings, log, run, outputs, more);
+  } catch (error) {
+    if (!isHeadwaterError(error, "RecordGone") || (await isDone(surroundings, log, name))) throw error;
+    throw cannotGoOn(error, name);
   }
 }
 
@@ -91,7 +104,7 @@ async function mustBeFree(surroundings: Surroundings, log: EventLog, name: strin
     throw refused(
       name,
       `process ${other.pid} on ${other.host} is at it`,
-      "Pause it there first: headwater replay pause.",
+      `Pause it there first: headwater replay pause ${name}.`,
     );
   }
   if ((await askedOf(log, name)) === "stop" && !(await isDone(surroundings, log, name))) {
@@ -109,7 +122,8 @@ async function isDone(surroundings: Surroundings, log: EventLog, name: string): 
 
 /**
  * Asks whoever is at a replay to stand still, or to end it for good: `headwater replay pause`, `stop`. Answers how it is
- * when it was asked; nothing is asked of one that is done. Throws `BadUsage` for an id that is not there.
+ * when it was asked; nothing is asked of one that is done, or was stopped before. Throws `BadUsage` for an id that is
+ * not there.
  */
 export async function askReplay({
   log: spec,
@@ -117,8 +131,8 @@ export async function askReplay({
   ask,
 }: ForkQuery & { readonly ask: ReplayAsk }): Promise<ReplaySummary> {
   const surroundings = createSurroundings();
-  const log = await openLog(spec, { create: false });
-  try {
+  const opened = await openLog(spec, { create: false });
+  const asked = async (log: EventLog): Promise<ReplaySummary> => {
     const name = await nameOf(log, id);
     const fork =
       (await readVerification(log, name)) === undefined ? await forkIn(surroundings, log, name) : undefined;
@@ -129,8 +143,11 @@ export async function askReplay({
     const summary = await verificationSummary(surroundings, log, name);
     if (summary === undefined) throw unknownPipeline(name);
     return summary;
+  };
+  try {
+    return await readChecked(opened, asked);
   } finally {
-    await log.close();
+    await opened.close();
   }
 }
 

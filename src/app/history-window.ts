@@ -66,15 +66,21 @@ export class WindowSeek {
       const window = await this.#upToTime(to.eventTime, { signal });
       if (window !== undefined) return window;
       const reversed = from !== undefined && "eventTime" in from && from.eventTime > to.eventTime;
-      const where = `${pointText(from)} to ${pointText(to)}`;
-      throw nothingAt(this.#history.pipeline, where, reversed ? REVERSED : undefined);
+      throw this.#nothing(reversed ? REVERSED : undefined);
     }
     const begin = await this.#begin();
     const last = to === undefined ? this.#end : ordinalUpTo(to);
     const window = { from: begin, to: Math.min(last, this.#end) };
     if (window.from <= window.to) return window;
     const reversed = from !== undefined && to !== undefined && begin <= this.#end;
-    throw nothingIn(this.#history.pipeline, window, reversed ? REVERSED : undefined);
+    throw this.#nothing(reversed ? REVERSED : undefined);
+  }
+
+  /** The error of a window in which nothing is, which is named as it was asked for. */
+  #nothing(message?: string): HeadwaterError {
+    const { from, to } = this.#asked;
+    const where = `${pointText(from, "the beginning")} to ${pointText(to, "the end")}`;
+    return nothingAt(this.#history.pipeline, where, message);
   }
 
   /**
@@ -140,8 +146,8 @@ function ordinalUpTo(at: PointInLog): number {
   return "ordinal" in at ? at.ordinal : timeToOrdinal(at.logTime + 1) - 1;
 }
 
-function pointText(at: HistoryPoint | undefined): string {
-  if (at === undefined) return "the beginning";
+function pointText(at: HistoryPoint | undefined, absent: string): string {
+  if (at === undefined) return absent;
   if ("ordinal" in at) return `ordinal ${at.ordinal}`;
   return "eventTime" in at ? `event time ${timeText(at.eventTime)}` : `log time ${timeText(at.logTime)}`;
 }

@@ -1,4 +1,4 @@
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { formatPosition } from "../core/position.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { openViewStore } from "../runtime/compose.ts";
@@ -7,7 +7,8 @@ import type { ViewOptions } from "./lineage-types.ts";
 
 /**
  * Opens the index of a log, has it follow the log to where that ends now, hands it to `use`, and closes it. Throws
- * `ViewBehind` instead of following where it is not to be waited for.
+ * `ViewBehind` instead of following where it is not to be waited for. Where the index was damaged it is made anew, and
+ * `use` is called again.
  */
 export async function withLineageView<T>(
   spec: string,
@@ -22,16 +23,26 @@ export async function withLineageView<T>(
   }: ViewOptions & { readonly signal?: AbortSignal },
   use: (view: LineageView) => Promise<T>,
 ): Promise<T> {
-  const store = await openViewStore(spec, log, views);
-  try {
+  let store = await openViewStore(spec, log, views);
+  const answer = async (anew: boolean) => {
     const view = await LineageView.open(store, log);
-    if (rebuild) await view.drop();
+    if (anew) await view.drop();
     else if (view.putBack) onPutBack?.();
     if (!wait) await mustBeThere(view, log);
     await view.catchUp(signal, ({ position, end }) => {
       onProgress?.(end.commit === 0n ? 1 : Number((position.commit * 1_000n) / end.commit) / 1_000);
     });
-    return await use(view);
+    return use(view);
+  };
+  try {
+    try {
+      return await answer(rebuild);
+    } catch (error) {
+      if (!isHeadwaterError(error, "ViewDamaged")) throw error;
+      await store.discard();
+      store = await openViewStore(spec, log, views);
+      return await answer(false);
+    }
   } finally {
     await store.close();
   }

@@ -41,7 +41,10 @@ export interface Lineage {
   readonly value: LineageVertex["value"];
   /** Whether the value is not stored but was made again, by the deployed code, and has its digest. */
   readonly recomputed: boolean;
-  /** Whether all that was come by is kept. If not, vertices of kind `gone`, or their reasons, say what is not. */
+  /**
+   * Whether all that was come by is kept, or can be made again: events and values. If not, vertices of kind `gone`, and
+   * the reasons of others, say what is not. What was not asked for, as values that are made again, does not count.
+   */
   readonly complete: boolean;
   /** Whether there is more beyond the depth or the number of records asked for. */
   readonly cut: boolean;

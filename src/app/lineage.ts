@@ -115,7 +115,7 @@ async function describe(
     record: asked?.address ?? "",
     value: asked?.value ?? null,
     recomputed: asked?.recomputed ?? false,
-    complete: trace.gone.length === 0 && !("lost" in trace && trace.lost),
+    complete: !vertices.some(({ lost }) => lost) && !("lost" in trace && trace.lost),
     cut: trace.cut,
     vertices,
     edges: trace.edges,

@@ -6,6 +6,7 @@ import { choose, type OpenPipeline, obstacleOf, placesOf, withPipeline } from ".
 import type { RetryReport, RetryRequest } from "./quarantine-types.ts";
 import { mustHaveEffect, mustSayNothingOfRun } from "./retry-beside.ts";
 import { run } from "./run.ts";
+import { mustRotateAll } from "./run-outputs.ts";
 
 /** Where it is asked, and what there is. */
 type Place = Pick<OpenPipeline, "log" | "pipeline" | "there">;
@@ -33,6 +34,7 @@ function askBeside(request: RetryRequest): Promise<RetryReport | undefined> {
     const atWork = () => processAtWork({ ...createSurroundings(), log, pipeline });
     let process = await atWork();
     if (process === undefined && request.later !== true) {
+      await mustRotateAll(createSurroundings().files, log, pipeline, request.run);
       await choosePossible(request, place, await readDecisions(log, pipeline));
       return undefined;
     }

@@ -68,8 +68,8 @@ export async function resumeReplay(request: ResumeRequest): Promise<WhatIfReport
 }
 
 /** A log in memory, and standard output, are this process's alone. */
-function goesApart({ log, outputs }: Pick<ForkRequest, "log" | "outputs">): boolean {
-  return isAtWork() && log !== "memory:" && ![...(outputs?.values() ?? [])].includes("-");
+function goesApart({ log, outputs, diff }: Pick<ForkRequest, "log" | "outputs" | "diff">): boolean {
+  return isAtWork() && log !== "memory:" && ![...(outputs?.values() ?? []), diff].includes("-");
 }
 
 /** The bindings that are functions, which no other process can have, and those that are not. */

@@ -1,10 +1,12 @@
 import { resolve } from "node:path";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings, openLog } from "../runtime/compose.ts";
 import { definitionOf } from "../runtime/deployment.ts";
 import { WindowSeek } from "./history-window.ts";
 import { historyOf, isModulePath } from "./pipeline-name.ts";
 import { readChecked } from "./read-log.ts";
+import { checkRate } from "./replay-options.ts";
 import { choosesRecords, chosenIn, resolved, type SelectedHistory, selectionOf } from "./replay-selection.ts";
 import type { ReplayReport, ReplayRequest } from "./replay-types.ts";
 import { checkPoint } from "./state.ts";
@@ -25,6 +27,7 @@ export { whatIf } from "./what-if.ts";
 export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   checkPoint(request.from, "from");
   checkPoint(request.to, "to");
+  checkRate(request.rate);
   const surroundings = createSurroundings();
   const { bundler, ids, clock } = surroundings;
   const { id } = request;
@@ -65,9 +68,23 @@ export async function replay(request: ReplayRequest): Promise<ReplayReport> {
   };
   try {
     return await readChecked(opened, compare);
+  } catch (error) {
+    throw id === undefined ? withoutId(error) : error;
   } finally {
     await opened.close();
   }
+}
+
+/** Of what is not kept, nothing can be gone on with. */
+function withoutId(error: unknown): unknown {
+  if (!isHeadwaterError(error, "Stopped") || error.hint !== undefined) return error;
+  const { message, where } = error;
+  const hint = "It has to begin anew. With --id NAME, how far it is is kept, and it can be gone on with.";
+  return new HeadwaterError("Stopped", message, {
+    ...(where !== undefined && { where }),
+    hint,
+    cause: error,
+  });
 }
 
 /** Who writes down how far it is makes room for those who write more. */

@@ -19,6 +19,7 @@ type Notices = Pick<
   | "onRejected"
   | "onQuarantined"
   | "onResumed"
+  | "onInputFailed"
   | "onTimeAhead"
   | "onOutputWaits"
   | "onOutputMissing"
@@ -47,6 +48,7 @@ export function noticesTo(
     onRejected: (source, where, error) => notify?.({ kind: "rejected", source, where, error }),
     onQuarantined: (stage, address, message) => notify?.({ kind: "quarantined", stage, address, message }),
     onResumed: (source, input, records) => notify?.({ kind: "resumed", source, input, records }),
+    onInputFailed: (source, error) => notify?.({ kind: "input-failed", source, error }),
     onTimeAhead: (source, where, time) => notify?.({ kind: "time-ahead", source, where, time }),
     onOutputWaits: (sink, reason) => notify?.({ kind: "output-waits", sink, reason }),
     onOutputMissing: (sink, missing) => notify?.({ kind: "output-missing", sink, ...missing }),

@@ -27,6 +27,7 @@ export function mustSayNothingOfRun({ run }: RetryRequest, by: string): void {
   const given: (readonly [option: string, isGiven: boolean])[] = [
     ["--set", (run.parameterTexts?.size ?? 0) > 0],
     ["--output", run.outputs.size > 0],
+    ["--rotate", (run.rotations?.size ?? 0) > 0],
     ["--executor", run.executor === "threads"],
     ["--nodes", run.nodes !== undefined],
     ["--hang-after", run.hangAfterMs !== undefined],

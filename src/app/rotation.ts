@@ -1,6 +1,6 @@
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { Rotation } from "../runtime/rotating-target.ts";
+import { divisionOf, type Rotation } from "../runtime/rotating-target.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
   kB: 1_000,
@@ -15,6 +15,9 @@ const UNITS: Readonly<Record<string, number>> = {
   h: 3_600_000,
   d: 86_400_000,
 };
+
+/** A number has three digits behind the point at most. */
+const THOUSANDTHS = 1_000;
 
 /** When an output file is rotated: `64MB`, `1GiB`, `10m`, `1h`, `1d`. Throws `BadUsage`. */
 export function parseRotation(text: string): Rotation {
@@ -33,4 +36,31 @@ export function parseRotation(text: string): Rotation {
       hint: "Write it like 64MB, 10kB, 1GiB, 10m, 1h or 1d: at least 1 KiB, or 1s.",
     },
   );
+}
+
+/** What `divisionOf` has made a text of. */
+export function rotationOf(division: string): Rotation {
+  const [, number = "", what] = /^(\d+) (bytes|ms)$/.exec(division) ?? [];
+  return what === "ms" ? { by: "time", ms: Number(number) } : { by: "size", bytes: Number(number) };
+}
+
+/** What is written after `--rotate` for it; the shortest text that there is. */
+export function rotationText(rotation: Rotation): string {
+  const value = rotation.by === "size" ? rotation.bytes : rotation.ms;
+  const units = Object.entries(UNITS).filter(([unit]) => unit.endsWith("B") === (rotation.by === "size"));
+  // What is read is rounded down.
+  const texts = units.flatMap(([unit, size]) =>
+    [Math.round, Math.ceil].map((round) => `${round((value / size) * THOUSANDTHS) / THOUSANDTHS}${unit}`),
+  );
+  const [text] = texts.filter((one) => isSame(one, rotation)).sort((a, b) => a.length - b.length);
+  return text ?? divisionOf(rotation);
+}
+
+function isSame(text: string, rotation: Rotation): boolean {
+  try {
+    return divisionOf(parseRotation(text)) === divisionOf(rotation);
+  } catch (error) {
+    if (isHeadwaterError(error, "BadUsage")) return false;
+    throw error;
+  }
 }

@@ -8,11 +8,12 @@ import type { Files } from "../ports/files.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { FileTarget } from "../runtime/file-target.ts";
 import { HttpTarget } from "../runtime/http-target.ts";
-import { RotatingTarget } from "../runtime/rotating-target.ts";
-import { otherDivision, sinkHistory } from "../runtime/sink-history.ts";
+import { RotatingTarget, type Rotation } from "../runtime/rotating-target.ts";
+import { hasLetGoOfDeliveries, otherDivision, sinkHistory } from "../runtime/sink-history.ts";
 import { isFilledAnew, mustReachBack } from "../runtime/sink-reach.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { StdoutTarget } from "../runtime/sink-targets.ts";
+import { mustRotateAsBefore } from "./rotated-before.ts";
 import { parseRotation } from "./rotation.ts";
 import type { RunRequest } from "./run-types.ts";
 
@@ -50,6 +51,22 @@ export async function mustWriteApart(targets: ReadonlyMap<string, SinkTarget>): 
   }
 }
 
+/** Throws `BadUsage` where a sink writes a file that is for something else, which would replace it: `what`. */
+export async function mustNotWrite(
+  targets: ReadonlyMap<string, SinkTarget>,
+  path: string | undefined,
+  what: string,
+): Promise<void> {
+  if (path === undefined) return;
+  for (const [sink, target] of targets) {
+    if (!(await target.writes?.(resolve(path)))) continue;
+    throw new HeadwaterError("BadUsage", `${what} and the sink ${sink} are to write the same file`, {
+      where: path,
+      hint: "Give each a file of its own.",
+    });
+  }
+}
+
 function targetOf(
   { files, http, clock }: Surroundings,
   request: Pick<RunRequest, "rotations">,
@@ -68,6 +85,17 @@ export function fileTarget(files: Files, path: string, rotate?: string): SinkTar
   const absolute = resolve(path);
   if (rotate === undefined) return new FileTarget(files, absolute);
   return new RotatingTarget(files, absolute, parseRotation(rotate));
+}
+
+/** What writes the files that the id of a target names in events; `undefined` for one that writes none. */
+export function targetOfId(files: Files, id: string): SinkTarget | undefined {
+  const [, file] = /^file:(.*)$/s.exec(id) ?? [];
+  if (file !== undefined) return new FileTarget(files, file);
+  const [, path, many, unit] = /^files:(.*) \((\d+) (bytes|ms)\)$/s.exec(id) ?? [];
+  if (path === undefined) return undefined;
+  const rotation: Rotation =
+    unit === "ms" ? { by: "time", ms: Number(many) } : { by: "size", bytes: Number(many) };
+  return new RotatingTarget(files, path, rotation);
 }
 
 /** Whether an output is a receiver, and no file. */
@@ -89,7 +117,8 @@ export function mustBeAddress(url: string): void {
   });
 }
 
-async function checkOutputPath(path: string): Promise<void> {
+/** Throws `BadUsage` for a path at which no JSON lines can be written. */
+export async function checkOutputPath(path: string): Promise<void> {
   if (looksLikeAddress(path)) {
     throw new HeadwaterError("BadUsage", "records cannot be sent to an address of this kind", {
       where: path.replace(/\/\/[^/]*@/, "//"),
@@ -171,26 +200,44 @@ function mustRotateSome({ outputs, rotations }: Pick<RunRequest, "outputs" | "ro
  * more, before anything is done.
  */
 export async function checkOutputs(
-  { clock }: Pick<Surroundings, "clock">,
+  { clock, files }: Pick<Surroundings, "clock" | "files">,
   log: EventLog,
   plan: Plan,
   targets: ReadonlyMap<string, SinkTarget>,
 ): Promise<void> {
+  const pipeline = plan.fork?.name ?? plan.definition.name;
   for (const [sink, target] of targets) {
-    const history = await sinkHistory(log, plan.fork?.name ?? plan.definition.name, sink, target);
-    if (history === undefined) await mustNotBeForeign(target, await otherRotation(log, plan, sink, target));
-    else if (await target.hasContent()) await target.mustHold(history.place, history.last);
+    const history = await sinkHistory(log, pipeline, sink, target);
+    await mustRotateAsBefore(log, pipeline, sink, target, files);
+    if (history === undefined) {
+      const otherDivision = await otherRotation(log, pipeline, sink, target);
+      const letGo = await hasLetGoOfDeliveries(log, pipeline, sink);
+      await mustNotBeForeign(target, { otherDivision, letGo });
+    } else if (await target.hasContent()) await target.mustHold(history.place, history.last);
     if (await isFilledAnew(target, history)) await mustReachBack(log, clock, plan, sink);
+  }
+}
+
+/** Throws `BadUsage` where a file is named without `--rotate` that the log knows as one that is rotated. */
+export async function mustRotateAll(
+  files: Files,
+  log: EventLog,
+  pipeline: string,
+  { outputs, rotations }: Pick<RunRequest, "outputs" | "rotations">,
+): Promise<void> {
+  for (const [sink, output] of outputs) {
+    if (output === STDIO || isAddress(output) || rotations?.has(sink) || rotations?.has("")) continue;
+    await mustRotateAsBefore(log, pipeline, sink, fileTarget(files, output));
   }
 }
 
 /** How the files of a target are divided, if they were written with another `--rotate`. */
 async function otherRotation(
   log: EventLog,
-  { fork, definition }: Plan,
+  pipeline: string,
   sink: string,
   target: SinkTarget,
 ): Promise<string | undefined> {
   if (!(await target.hasContent())) return undefined;
-  return otherDivision(log, fork?.name ?? definition.name, sink, target);
+  return otherDivision(log, pipeline, sink, target);
 }

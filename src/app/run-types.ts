@@ -101,6 +101,24 @@ export type RunNotice =
     }
   | { readonly kind: "resumed"; readonly source: string; readonly input: string; readonly records: number }
   | { readonly kind: "no-input"; readonly source: string }
+  /**
+   * An input has failed while others go on. What came before is taken; the run ends with the error when the others have
+   * ended. In a program it stops.
+   */
+  | { readonly kind: "input-failed"; readonly source: string; readonly error: HeadwaterError }
+  /**
+   * A sink that has no target this time wrote to a file before, or sent to a receiver (without user and password). A
+   * file goes on where it was when it is given again; a receiver is never sent what comes meanwhile. `rotate`: of files
+   * that are rotated, after what. `mayBeLost`: not all of history is kept, and what comes meanwhile may be lost to the file.
+   */
+  | {
+      readonly kind: "sink-left-out";
+      readonly sink: string;
+      readonly to: "file" | "receiver";
+      readonly output: string;
+      readonly rotate?: string;
+      readonly mayBeLost: boolean;
+    }
   /** Event time of a record, milliseconds since 1970, that is too far ahead of all before it to be believed yet. */
   | { readonly kind: "time-ahead"; readonly source: string; readonly where: string; readonly time: number }
   /** A checkpoint was not signed, or not taken by the command it was given to. */

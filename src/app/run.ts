@@ -18,10 +18,11 @@ import { beginWork } from "./at-work.ts";
 import { HeldBack } from "./backpressure.ts";
 import { checkpointsOfRun, mustBeTimes } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
+import { tellLeftOut } from "./left-out-sinks.ts";
 import { isModulePath, mustKnow, unknownPipeline } from "./pipeline-name.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
 import { openIntakes } from "./run-inputs.ts";
-import { checkOutputs, openTargets } from "./run-outputs.ts";
+import { checkOutputs, mustNotWrite, openTargets } from "./run-outputs.ts";
 import type { RunReport, RunRequest } from "./run-types.ts";
 
 /** How often progress is told, in milliseconds. */
@@ -39,6 +40,7 @@ export async function run(request: RunRequest): Promise<RunReport> {
   const intakes = await openIntakes(surroundings, request);
   const targets = await openTargets(surroundings, request);
   await mustBeTimes(request.checkpoints, EVERY_OPTION);
+  await mustNotWrite(targets, request.checkpoints?.out, "the checkpoints");
   const log = (await openLogThatIsThere(request)) ?? (await makeLog(request, targets));
   const endWork = beginWork();
   try {
@@ -95,6 +97,7 @@ async function runLoaded(
   }
   const probe = probeFromEnvironment();
   await checkOutputs(surroundings, log, plan, targets);
+  await tellLeftOut(log, plan, targets, request.onNotice);
   const stopProgress = reportProgress(surroundings, request, plan, board, [...intakes.values()]);
   try {
     const end = await runPipeline(

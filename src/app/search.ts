@@ -4,7 +4,7 @@ import { fromHex, toHex } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 import type { PipelineDeployed, RecordsAccepted } from "../core/events.ts";
 import { ORDINAL_MOST, timeToOrdinal } from "../core/ordinal.ts";
-import { partitionOfKey } from "../core/partition.ts";
+import { countedKey, partitionOfKey } from "../core/partition.ts";
 import { sourceStream } from "../core/streams.ts";
 import type { Key } from "../pipeline/definition.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -41,15 +41,24 @@ export async function search(
     from: request.from,
     to: request.to,
   };
-  const given = [...Object.values(terms), request.node, request.deployment, request.at];
-  if (given.every((term) => term === undefined)) {
+  const asked = [...Object.values(terms), request.node, request.deployment, request.at];
+  if (asked.every((term) => term === undefined)) {
     throw new HeadwaterError("BadUsage", "nothing is said of what to look for", {
       where: "search",
       hint: "Give an id, key, digest, time, node or deployment.",
     });
   }
+  // Where the index turns out to be damaged, all is found once more.
+  let given = 0;
   await readLog(request.log, (log) => {
-    const go = (view?: LineageView) => searchLog(surroundings, log, view, request, take);
+    const go = (view?: LineageView) => {
+      let found = 0;
+      return searchLog(surroundings, log, view, request, (record) => {
+        if (found++ < given) return true;
+        given++;
+        return take(record);
+      });
+    };
     const indexed = request.id !== undefined || request.digest !== undefined;
     return indexed ? withLineageView(request.log, log, request, go) : go();
   });
@@ -66,7 +75,7 @@ async function searchLog(
   const history = await reader.history(request.pipeline);
   const terms = await termsOf(log, history, request);
   const { signal, key, onGone } = request;
-  const hasKey = key === undefined ? undefined : await keyFilter(log, reader, history, key);
+  const hasKey = key === undefined ? undefined : await keyFilter(log, reader, history, countedKey(key));
   const context = { log, reader, history, view, ...(signal && { signal }), ...(onGone && { onGone }) };
   for await (const { stream, n, k, stage } of searchRecords(context, terms)) {
     const place = await reader.locate({
@@ -214,7 +223,7 @@ async function keyFilter(
     if (own !== "all" && !own.has(place.row)) return "no";
     const found = await values.valueOf(place);
     if (found.kind === "none") return "unknown";
-    return source.key(decodeCanonical(found.bytes)) === key ? "yes" : "no";
+    return Object.is(countedKey(source.key(decodeCanonical(found.bytes))), key) ? "yes" : "no";
   };
 }
 

@@ -7,8 +7,10 @@ import { LIMITS } from "../core/limits.ts";
 import { count } from "../pipeline/aggregates.ts";
 import { pipeline } from "../pipeline/pipeline.ts";
 import { tumbling } from "../pipeline/windows.ts";
+import { keygen } from "./proof.ts";
+import type { RunNotice } from "./run-types.ts";
 import { start } from "./start.ts";
-import type { BatchDelivery } from "./start-types.ts";
+import type { BatchDelivery, Feed, StartOptions } from "./start-types.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -184,7 +186,7 @@ describe("start", () => {
           in: { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject() }) },
         },
       },
-      "failed with a value that is no Error: undefined",
+      "the iterable that gives records failed: undefined",
     ],
   ])("fails where %s fails with nothing at all", async (_, options, message) => {
     const running = await start(numbers(), { log: "memory:", ...options });
@@ -246,6 +248,68 @@ describe("start", () => {
     });
     expect(seen).toEqual([1]);
   });
+
+  test.each(["at once", "one by one"])("takes in what an iterable gave %s before it failed", async (how) => {
+    const seen: number[] = [];
+    function* failing() {
+      for (let id = 0; id < 2_500; id++) yield { id };
+      throw new Error("the table is locked");
+    }
+    async function* slowly() {
+      yield* failing();
+    }
+    const running = await start(numbers(), {
+      log: "memory:",
+      inputs: { in: how === "at once" ? failing() : slowly() },
+      sinks: { out: ({ n }: { n: number }) => void seen.push(n) },
+    });
+    await expect(running.finished).rejects.toMatchObject({
+      code: "InputFailed",
+      message: "the iterable that gives records failed: the table is locked",
+    });
+    expect(seen).toHaveLength(2_500);
+  });
+
+  test.each([
+    ["takes offers", {}],
+    [
+      "never ends",
+      {
+        web: async ({ push, signal }: Parameters<Feed>[0]) => {
+          for (let id = 0; !signal.aborted; id++) {
+            await push({ id });
+            await pause(1);
+          }
+        },
+      },
+    ],
+  ])(
+    "stops when one source fails, though another one %s, and brings to its end what came",
+    async (_, web) => {
+      const p = pipeline("two", { partitions: 2 });
+      p.source("web").sink("pages");
+      p.source("it").sink("its");
+      const notices: unknown[] = [];
+      const seen: unknown[] = [];
+      const running = await start(p, {
+        log: "memory:",
+        inputs: {
+          it: async ({ push }) => {
+            await push(1);
+            throw new Error("broke");
+          },
+          ...web,
+        },
+        sinks: { its: (record: unknown) => void seen.push(record) },
+        onNotice: (notice) => {
+          if (notice.kind === "input-failed") notices.push([notice.source, notice.error.message]);
+        },
+      });
+      await expect(running.finished).rejects.toMatchObject({ code: "InputFailed" });
+      expect(notices).toEqual([["it", "the function that gives records failed: broke"]]);
+      expect(seen).toEqual([1]);
+    },
+  );
 
   test.each(["at once", "one by one"])(
     "takes all that an iterable has given %s when it is stopped",
@@ -359,6 +423,23 @@ describe("start", () => {
     }
   });
 
+  test("refuses a file of a sink for checkpoints", async () => {
+    const p = pipeline("one");
+    p.source("in").sink("a");
+    const key = await keygen("k", dir);
+    const file = join(dir, "a-000001.jsonl");
+    const options = {
+      log: "memory:",
+      sinks: { a: { file: join(dir, "a.jsonl"), rotate: "1KiB" } },
+      checkpoints: { key: key.file, every: "1m", out: file },
+    };
+    await expect(start(p, options)).rejects.toMatchObject({
+      code: "BadUsage",
+      message: "the checkpoints and the sink a are to write the same file",
+      where: file,
+    });
+  });
+
   test("writes files, rotated by the time at which records were accepted", async () => {
     const inputs = { in: Array.from({ length: 20 }, (_, id) => ({ id })) };
     const sinks = { out: { file: join(dir, "out.jsonl"), rotate: "1d" } };
@@ -369,6 +450,31 @@ describe("start", () => {
     expect(lines.map((line) => JSON.parse(line).n)).toEqual(
       Array.from({ length: 20 }, (_, index) => index + 1),
     );
+  });
+
+  test("names a sink that is left out and wrote to a file before", async () => {
+    const notices: unknown[] = [];
+    const runWith = async (ids: readonly number[], sinks: StartOptions["sinks"]) => {
+      const onNotice = (notice: RunNotice) => {
+        if (notice.kind === "sink-left-out") notices.push(notice);
+      };
+      const inputs = { in: ids.map((id) => ({ id })) };
+      await (
+        await start(numbers(), { log: `lmdb:${join(dir, "log")}`, inputs, onNotice, ...(sinks && { sinks }) })
+      ).finished;
+    };
+    const file = join(dir, "out.jsonl");
+    await runWith([1], { out: { file, rotate: "64MB" } });
+    await runWith([2], { out: () => {} });
+    await runWith([3], undefined);
+    expect(notices).toEqual([]);
+    await runWith([4], { out: { file, rotate: "64MB" } });
+    await runWith([5], undefined);
+    expect(notices).toEqual([
+      { kind: "sink-left-out", sink: "out", to: "file", output: file, rotate: "64MB", mayBeLost: false },
+    ]);
+    await runWith([6], { out: { file, rotate: "64MB" } });
+    expect(readFileSync(join(dir, "out-000001.jsonl"), "utf8").trimEnd().split("\n")).toHaveLength(6);
   });
 
   test("lets go of what does not come to an end in time, and says so", async () => {
@@ -520,6 +626,16 @@ describe("start", () => {
       where: "hangAfterMs",
     });
     await expect(refused({ threadMemoryMb: 0.5 })).rejects.toMatchObject({ where: "threadMemoryMb" });
+    for (const where of ["hangAfterMs", "threadMemoryMb"]) {
+      for (const executor of [{}, { executor: "inline" } as const]) {
+        await expect(
+          start(numbers(), { log: "memory:", ...executor, [where]: 30_000 }),
+        ).rejects.toMatchObject({
+          ...{ code: "BadUsage", where },
+          message: `${where} is about threads, and nodes run in this one`,
+        });
+      }
+    }
   });
 });
 

@@ -16,7 +16,9 @@ import { runtimeVersions } from "../runtime/versions.ts";
 import { beginWork } from "./at-work.ts";
 import { checkpointsOfRun, mustBeTimes } from "./checkpoint-timer.ts";
 import { chooseExecutor } from "./executor.ts";
+import { tellLeftOut } from "./left-out-sinks.ts";
 import { logNotices, noticesTo, reportOf } from "./report.ts";
+import { mustNotWrite } from "./run-outputs.ts";
 import type { RunReport } from "./run-types.ts";
 import { boundTargets } from "./sink-bindings.ts";
 import { bundleOfModule } from "./start-module.ts";
@@ -41,6 +43,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
   const targets = await boundTargets(plan, options.sinks, surroundings);
   const bundle = await bundleOfModule(options, plan, surroundings.bundler);
   await mustBeTimes(options.checkpoints, EVERY_OPTION);
+  await mustNotWrite(targets, options.checkpoints?.out, "the checkpoints");
   const log = await openLog(options.log, { onNotice: logNotices(options.onNotice) });
   const timer = await checkpointsOfRun(log, options.checkpoints, EVERY_OPTION, options.onNotice).catch(
     async (error) => {
@@ -72,6 +75,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
     const started = clock.monotonic();
     const endWork = beginWork();
     try {
+      await tellLeftOut(log, plan, targets, options.onNotice);
       const end = await runPipeline(
         {
           ...surroundings,
@@ -99,6 +103,8 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
           board,
           ...noticesTo(definition, (notice) => {
             if (notice.kind === "standing-by") begun();
+            // Others may never end, and who waits for this one would wait for ever.
+            if (notice.kind === "input-failed") void drain();
             options.onNotice?.(notice);
           }),
         },
@@ -117,6 +123,19 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
       await timer?.stop();
       await log.close();
     }
+  };
+  /** Takes nothing more in, and resolves when that is told: {@link work} goes on until what was taken is through. */
+  const drain = async () => {
+    over.abort();
+    // What has its place in a queue is taken, if there is somebody who takes it.
+    const all = [...queues.values(), ...feeds];
+    const closed = Promise.all(all.map((queue) => queue.close()));
+    const done = finished.then(nothing, nothing);
+    await Promise.race([decided, done]);
+    drainsSince ??= clock.monotonic();
+    if (operating) await Promise.race([closed, done, sleep(clock, drainMs ?? LIMITS.drainMs, stop.signal)]);
+    stop.abort();
+    for (const queue of all) queue.end();
   };
   const finished = work();
   finished.catch(() => {});
@@ -138,16 +157,7 @@ export async function start(pipeline: Pipeline, options: StartOptions): Promise<
       for (const queue of source === undefined ? queues.values() : [queueOf(source)]) queue.end();
     },
     stop: async () => {
-      over.abort();
-      // What has its place in a queue is taken, if there is somebody who takes it.
-      const all = [...queues.values(), ...feeds];
-      const closed = Promise.all(all.map((queue) => queue.close()));
-      const done = finished.then(nothing, nothing);
-      await Promise.race([decided, done]);
-      drainsSince ??= clock.monotonic();
-      if (operating) await Promise.race([closed, done, sleep(clock, drainMs ?? LIMITS.drainMs, stop.signal)]);
-      stop.abort();
-      for (const queue of all) queue.end();
+      await drain();
       return finished;
     },
     finished,
@@ -173,7 +183,8 @@ function intakesOf(
     definition.sources.map(({ name }) => {
       const input: unknown = inputs.get(name);
       if (isIterable(input)) {
-        return [name, new ProgramIntake(groupRecords(input, definition.batchRecords, over))];
+        const groups = failingAsInput(groupRecords(input, definition.batchRecords, over));
+        return [name, new ProgramIntake(groups)];
       }
       const queue = new OfferQueue();
       if (input === undefined) {
@@ -206,15 +217,26 @@ async function* pushed(
   });
   yield* queue;
   const failed = over.aborted ? undefined : await failure;
-  if (failed !== undefined) throw inputFailed(failed.error);
+  if (failed !== undefined) throw inputFailed("function", failed.error);
+}
+
+/** What an iterable throws is a failure of the input: what it gave before is taken. */
+async function* failingAsInput(
+  groups: AsyncIterable<readonly IntakeRecord[]>,
+): AsyncIterable<readonly IntakeRecord[]> {
+  try {
+    yield* groups;
+  } catch (error) {
+    throw inputFailed("iterable", error);
+  }
 }
 
 function nothing(): void {}
 
-function inputFailed(error: unknown): HeadwaterError {
+function inputFailed(what: "function" | "iterable", error: unknown): HeadwaterError {
   return new HeadwaterError(
     "InputFailed",
-    `the function that gives records failed: ${describeThrown(error)}`,
+    `the ${what} that gives records failed: ${describeThrown(error)}`,
     {
       where: "the program",
       cause: error,

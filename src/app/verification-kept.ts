@@ -7,7 +7,7 @@ import type { Value } from "../core/value.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { recordedPartitions } from "../runtime/deployment-history.ts";
-import { untilAsked } from "../runtime/fork-asks.ts";
+import { untilAsked, whyEnded } from "../runtime/fork-asks.ts";
 import { idInUse } from "../runtime/replay-id.ts";
 import {
   beginVerification,
@@ -113,9 +113,7 @@ export async function verifyKept(
       },
     });
   } catch (error) {
-    const { reason } = until.signal;
-    // Who asked for it is to be told.
-    throw isHeadwaterError(error, "Stopped") && isHeadwaterError(reason) ? reason : error;
+    throw await whyEnded(log, name, error, until.signal);
   } finally {
     until.end();
   }

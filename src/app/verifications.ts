@@ -55,10 +55,20 @@ export async function resumeVerification(
   name: string,
   request: ResumedVerification,
 ): Promise<ReplayReport> {
-  const { outputs, diff, rate, onProgress, signal = new AbortController().signal } = request;
+  const {
+    outputs,
+    rotations,
+    sinks,
+    diff,
+    rate,
+    onProgress,
+    signal = new AbortController().signal,
+  } = request;
   for (const [option, given] of [
     ["--output", outputs !== undefined && outputs.size > 0],
+    ["--rotate", rotations !== undefined && rotations.size > 0],
     ["--diff", diff !== undefined],
+    ["sinks", sinks !== undefined && Object.keys(sinks).length > 0],
   ] as const) {
     if (!given) continue;
     throw new HeadwaterError("BadUsage", "the replay compares with what was recorded, and has no outputs", {

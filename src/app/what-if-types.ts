@@ -50,8 +50,9 @@ export interface ForkRequest {
    */
   readonly sinks?: Readonly<Record<string, SinkBinding>>;
   /**
-   * A file that gets all differences as JSON lines, instead of what is in it. It is remembered: gone on with, the replay
-   * writes it unless another is named.
+   * A file that gets all differences as JSON lines, in the place of older ones that are in it: one with anything else is
+   * refused. It is remembered: gone on with, the replay writes it unless another is named. `-` is standard output, for
+   * this once.
    */
   readonly diff?: string;
   /** As fast as it goes, if absent. */

@@ -18,11 +18,14 @@ import { idInUse } from "../runtime/replay-id.ts";
 import { sameFunctions } from "../runtime/same-functions.ts";
 import { processAtWork } from "../runtime/supervision.ts";
 import { runtimeVersions } from "../runtime/versions.ts";
-import { askedOutputs, rememberedOutputs } from "./fork-outputs.ts";
-import { runAndCompare } from "./fork-replay.ts";
+import { askedOutputs, type ForkBinding, rememberedOutputs } from "./fork-outputs.ts";
+import { recordsIn, runAndCompare } from "./fork-replay.ts";
 import { type HistoryWindow, nothingIn, WindowSeek } from "./history-window.ts";
 import { historyOf, isModulePath } from "./pipeline-name.ts";
+import { readChecked } from "./read-log.ts";
+import { checkFork, checkMap } from "./replay-options.ts";
 import { chosenIn, resolved, selectionOf } from "./replay-selection.ts";
+import { STDIO } from "./run-outputs.ts";
 import { checkPoint } from "./state.ts";
 import type { WhatIfReport, WhatIfRequest } from "./what-if-types.ts";
 
@@ -35,75 +38,94 @@ const ID_CHARS = 8;
  * Runs another version of a pipeline over a part of its history, and compares what comes of it with what was recorded:
  * `headwater replay --what-if`. The state at the beginning is what it was then; what effects gave is served from the
  * log. Everything is written to a fork of its own; the pipeline's own streams are only read, and it may be running.
- * Throws `UnknownPipeline`, `BadUsage` for a window in which nothing is and an id that is in use,
- * `IncompatibleDeployment` for a version that cannot be compared, `EffectMissing`, `StageFailed`, and `Stopped`, after
- * which it can be resumed.
+ * Each event that is read is held to its digest. Throws `UnknownPipeline`, `BadUsage` for a window in which nothing is
+ * and an id that is in use, `IncompatibleDeployment` for a version that cannot be compared, `EffectMissing`,
+ * `StageFailed`, `LogDamaged`, and `Stopped`, after which it can be resumed.
  */
 export async function whatIf(request: WhatIfRequest): Promise<WhatIfReport> {
   checkPoint(request.from, "from");
   checkPoint(request.to, "to");
+  checkFork(request);
+  checkMap(
+    request.parameters,
+    "parameters",
+    'a text for each "STAGE.PARAM": new Map([["score.factor", "2"]])',
+  );
   mustChangeSomething(request);
   const outputs = await askedOutputs(request);
   const surroundings = createSurroundings();
-  const { bundler, clock, ids } = surroundings;
+  const { bundler, ids } = surroundings;
   const id = request.id ?? ids.uuid().slice(0, ID_CHARS);
   checkName("replay", id);
   const name = isModulePath(request.pipeline)
     ? definitionOf(bundler.load(await bundler.bundle(resolve(request.pipeline))), request.pipeline).name
     : request.pipeline;
-  const log = await openLog(request.log, { create: false, courteous: true });
+  const opened = await openLog(request.log, { create: false, courteous: true });
   try {
-    const history = await historyOf(surroundings, log, name);
-    const asked = selectionOf(history, request);
-    const { signal = new AbortController().signal } = request;
-    const asking = await settledWindow(surroundings, log, history, { ...request, signal });
-    const { plan, bundle } = await candidate(surroundings, log, history, request);
-    const of = { log, clock, history, plan, signal };
-    const kept = await keptWindow(of, asking);
-    const { gaps } = kept;
-    mustFit(history, plan, kept.window);
-    const forkedName = forkName(name, id);
-    if ((await log.streamInfo(pipelineStream(forkedName))) !== undefined) throw idInUse(id, name);
-    const reuse = request.full
-      ? NOTHING_REUSED
-      : await reusableSegments({
-          ...{ log, history, plan, bundle, ...kept.window },
-          runtime: runtimeVersions(),
-          sameFunctions: sameFunctions(bundler, async () => {
-            const ran = deploymentsIn({ history, ...kept.window });
-            return [bundle, ...(await Promise.all(ran.map((one) => readDeployedCode(log, one))))];
-          }),
-        });
-    const { window, effectsGone } =
-      request.newEffects === "called"
-        ? { window: kept.window, effectsGone: undefined }
-        : await servedWindow(of, kept, reuse.reused);
-    // What chooses nothing is told before anything is run.
-    const selection = await chosenIn({ surroundings, log, history, window, signal }, asked);
-    const only = resolved(asked, selection);
-    const fork: DeployedFork = {
-      pipeline: name,
-      to: window.to,
-      ...reuse,
-      newEffects: request.newEffects ?? "refused",
-      ...(gaps && { gaps }),
-      ...(window.from !== asking.from && { since: asking.from }),
-      ...(effectsGone !== undefined && { effectsGone }),
-      ...(only !== undefined && { only }),
-      ...(request.diff !== undefined && { diff: resolve(request.diff) }),
-      ...(outputs.size > 0 && { outputs: rememberedOutputs(outputs) }),
-    };
-    const forked = forkedPlan(plan, forkedName, fork);
-    return await runAndCompare(
-      surroundings,
-      log,
-      { history, plan: forked, bundle, fork, window, id, selection, isNew: true },
-      outputs,
-      request,
-    );
+    return await readChecked(opened, (log) => whatIfIn(surroundings, log, name, id, outputs, request));
   } finally {
-    await log.close();
+    await opened.close();
   }
+}
+
+async function whatIfIn(
+  surroundings: Surroundings,
+  log: EventLog,
+  name: string,
+  id: string,
+  outputs: ReadonlyMap<string, ForkBinding>,
+  request: WhatIfRequest,
+): Promise<WhatIfReport> {
+  const { bundler, clock } = surroundings;
+  const history = await historyOf(surroundings, log, name);
+  const asked = selectionOf(history, request);
+  const { signal = new AbortController().signal } = request;
+  const asking = await settledWindow(surroundings, log, history, { ...request, signal });
+  if ((await recordsIn(log, history, asking)) === 0) throw nothingIn(name, asking);
+  const { plan, bundle } = await candidate(surroundings, log, history, request);
+  const of = { log, clock, history, plan, signal };
+  const kept = await keptWindow(of, asking);
+  const { gaps } = kept;
+  mustFit(history, plan, kept.window);
+  const forkedName = forkName(name, id);
+  if ((await log.streamInfo(pipelineStream(forkedName))) !== undefined) throw idInUse(id, name);
+  const reuse = request.full
+    ? NOTHING_REUSED
+    : await reusableSegments({
+        ...{ log, history, plan, bundle, ...kept.window },
+        runtime: runtimeVersions(),
+        sameFunctions: sameFunctions(bundler, async () => {
+          const ran = deploymentsIn({ history, ...kept.window });
+          return [bundle, ...(await Promise.all(ran.map((one) => readDeployedCode(log, one))))];
+        }),
+      });
+  const { window, effectsGone } =
+    request.newEffects === "called"
+      ? { window: kept.window, effectsGone: undefined }
+      : await servedWindow(of, kept, reuse.reused);
+  // What chooses nothing is told before anything is run.
+  const selection = await chosenIn({ surroundings, log, history, window, signal }, asked);
+  const only = resolved(asked, selection);
+  const fork: DeployedFork = {
+    pipeline: name,
+    to: window.to,
+    ...reuse,
+    newEffects: request.newEffects ?? "refused",
+    ...(gaps && { gaps }),
+    ...(window.from !== asking.from && { since: asking.from }),
+    ...(effectsGone !== undefined && { effectsGone }),
+    ...(only !== undefined && { only }),
+    ...(request.diff !== undefined && request.diff !== STDIO && { diff: resolve(request.diff) }),
+    ...(outputs.size > 0 && { outputs: rememberedOutputs(outputs) }),
+  };
+  const forked = forkedPlan(plan, forkedName, fork);
+  return await runAndCompare(
+    surroundings,
+    log,
+    { history, plan: forked, bundle, fork, window, id, selection, isNew: true },
+    outputs,
+    request,
+  );
 }
 
 /** What the compiler does not see to: without either it would be compared with itself. */
@@ -130,8 +152,7 @@ async function settledWindow(
   // Of a pipeline that stands still, at a stage that fails, also what it has not come to can be run.
   const atWork = behind && (await processAtWork({ ...surroundings, log, pipeline })) !== undefined;
   const end = behind && (atWork || to === undefined) ? Math.min(window.to, through) : window.to;
-  if (end < window.from)
-    throw nothingIn(pipeline, { ...window, to: end }, "the pipeline has not come to it yet");
+  if (end < window.from) throw nothingIn(pipeline, window, "the pipeline has not come to it yet");
   return { from: window.from, to: end };
 }
 

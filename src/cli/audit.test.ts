@@ -9,7 +9,8 @@ import { call } from "./testing/fake-io.ts";
 
 let folder = "";
 const at = (name: string) => join(folder, name);
-const audit = (...more: string[]) => call(["audit", "--log", `lmdb:${at("log")}`, ...more]);
+const audit = (...more: string[]) =>
+  call(["audit", ...(more.includes("--log") ? [] : ["--log", `lmdb:${at("log")}`]), ...more]);
 
 async function withLog<T>(use: (log: EventLog) => Promise<T>): Promise<T> {
   const log = await openLog(`lmdb:${at("log")}`);

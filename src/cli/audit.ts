@@ -1,10 +1,10 @@
 import { Command } from "commander";
 import type { AuditReport, CheckAssurance } from "../app/audit-types.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber, paint, table } from "./format.ts";
+import { formatNumber, onOneLine, paint, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
-import { type CommonOptions, collect, commonOptions } from "./options.ts";
+import { type CommonOptions, collect, commonOptions, mustGoWith } from "./options.ts";
 import { Bar } from "./progress.ts";
 
 /** Streams that are named of which it is not known how many records were let go of. */
@@ -64,6 +64,7 @@ async function audit(
   { checkpoint = [], verifier = [], check = [], reexecute, seed }: AuditOptions,
   common: CommonOptions,
 ): Promise<number> {
+  mustGoWith("--seed", seed, { "--reexecute": reexecute });
   if (checkpoint.length > 0 && verifier.length === 0) {
     const hint = "Give the key that headwater keygen printed: without it the note proves nothing.";
     throw badUsage("a checkpoint needs the key that verifies it", "--verifier", hint);
@@ -109,7 +110,9 @@ function reportLines(io: Io, report: AuditReport, signed: boolean): string[] {
     new Set([2, 3, 4]),
   );
   const failures = report.checks.flatMap(({ name, failures: [first] }) =>
-    first === undefined ? [] : [`${paint(io, io.stdout, "red", first.address)}: ${first.message} (${name})`],
+    first === undefined
+      ? []
+      : [`${paint(io, io.stdout, "red", first.address)}: ${onOneLine(first.message)} (${onOneLine(name)})`],
   );
   const counts = report.checks.flatMap(({ counts: found = {} }) => countTexts(found));
   const gone = report.checks.flatMap(({ gone: found = {} }) => countTexts(found));

@@ -1,6 +1,6 @@
 import { CommanderError } from "commander";
 import { describeThrown, type ErrorCode, HeadwaterError } from "../core/errors.ts";
-import { onOneLine, paint } from "./format.ts";
+import { asLines, onOneLine, paint, stackLines } from "./format.ts";
 import type { Io } from "./io.ts";
 
 /** Done, all well; worked and found a problem; bad usage or input; something outside failed; stopped by a signal. */
@@ -22,6 +22,7 @@ const EXIT_OF: Readonly<Record<ErrorCode, Exit>> = {
   RecordNotFound: EXIT.usage,
   RecordGone: EXIT.usage,
   ViewBehind: EXIT.failed,
+  ViewDamaged: EXIT.failed,
   ForeignOutput: EXIT.usage,
   NotQuarantined: EXIT.usage,
   NotRetryable: EXIT.usage,
@@ -76,10 +77,10 @@ export async function reportError(io: Io, thrown: unknown, style: ErrorStyle): P
     const prefix = paint(io, io.stderr, "red", "headwater:");
     const place = where === undefined || where === "" ? "" : `: ${onOneLine(where)}`;
     await io.stderr.write(
-      `${prefix} ${onOneLine(message)}${place}\n${hint === undefined ? "" : `${hint}\n`}`,
+      `${prefix} ${onOneLine(message)}${place}\n${hint === undefined ? "" : asLines([hint])}`,
     );
   }
-  if (style.verbose) await io.stderr.write(`${stackOf(thrown)}\n`);
+  if (style.verbose) await io.stderr.write(asLines(stackLines(stackOf(thrown))));
   return EXIT_OF[code];
 }
 

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { VerifyReport } from "../app/evidence-types.ts";
 import { EXIT } from "./errors.ts";
-import { formatNumber, paint } from "./format.ts";
+import { formatNumber, onOneLine, paint } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { collect, commonOptions } from "./options.ts";
@@ -73,14 +73,18 @@ function shown(_key: string, value: unknown): unknown {
 function lines(io: Io, report: VerifyReport): string[] {
   const { checkpoint, record, events, values, records, failures } = report;
   if (!report.ok) {
-    return failures.map(({ address, message }) => `${paint(io, io.stdout, "red", address)}: ${message}`);
+    return failures.map(
+      ({ address, message }) => `${paint(io, io.stdout, "red", address)}: ${onOneLine(message)}`,
+    );
   }
   return [
-    `${record} is proven: ${formatNumber(events)} events, all among the ${formatNumber(checkpoint.size)} that ${checkpoint.signer.split("+")[0]} has signed; ${formatNumber(values)} of ${formatNumber(records.length)} records have their values`,
+    `${onOneLine(record)} is proven: ${formatNumber(events)} events, all among the ${formatNumber(checkpoint.size)} that ${checkpoint.signer.split("+")[0]} has signed; ${formatNumber(values)} of ${formatNumber(records.length)} records have their values`,
     ...records.map(({ address, digest, value }) =>
-      [`  ${address}`, digest ?? "", value === undefined ? "" : JSON.stringify(value, shown)]
-        .join("  ")
-        .trimEnd(),
+      onOneLine(
+        [`  ${address}`, digest ?? "", value === undefined ? "" : JSON.stringify(value, shown)]
+          .join("  ")
+          .trimEnd(),
+      ),
     ),
   ];
 }

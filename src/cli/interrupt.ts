@@ -1,4 +1,5 @@
 import { EXIT, stackOf } from "./errors.ts";
+import { asLines, stackLines } from "./format.ts";
 import type { ForeignEnd, Io } from "./io.ts";
 
 /** A signal that the first Ctrl-C aborts; the second one ends the process. */
@@ -23,7 +24,10 @@ export function refuseExit(io: Io, { json }: { readonly json: boolean }): () => 
     const { what, hint } = endingOf(how);
     const message = `the pipeline's code has ended this process: ${what}`;
     const code = how.kind === "exit" && how.code !== EXIT.ok ? how.code : EXIT.failed;
-    if (!json) return { text: `headwater: ${message}\n${KEPT}\n${hint}\n`, code };
+    if (!json) {
+      // A stack has lines of its own.
+      return { text: asLines([...stackLines(`headwater: ${message}`), KEPT, hint]), code };
+    }
     const error = { code: "StageFailed", message, hint: `${KEPT} ${hint}`, where: null };
     return { text: `${JSON.stringify({ error })}\n`, code };
   });

@@ -1,12 +1,14 @@
 import { writeSync } from "node:fs";
 import { performance } from "node:perf_hooks";
+import { writeWhole } from "../adapters/files/whole-write.ts";
 import type { AuditReport, AuditRequest } from "../app/audit-types.ts";
 import type { EvidenceReport, EvidenceRequest, VerifyReport, VerifyRequest } from "../app/evidence-types.ts";
 import type { RunReport, RunRequest } from "../app/run-types.ts";
+import { fileError, systemCode } from "../core/file-error.ts";
 
 /** Where the command writes to. */
 export interface Out {
-  /** Resolves when the text was taken, so that whoever writes much can wait. Throws {@link ReaderGone}. */
+  /** Resolves when the text was taken, so that whoever writes much can wait. Throws {@link ReaderGone}, and `OutputFailed`. */
   write(text: string): Promise<void>;
   /** The stream, if it is a terminal: bars and colours are only for those. */
   readonly terminal: NodeJS.WriteStream | undefined;
@@ -92,8 +94,8 @@ export class ReaderGone extends Error {}
 /** The process's own streams and signals. */
 export function processIo(): Io {
   return {
-    stdout: outOf(process.stdout),
-    stderr: outOf(process.stderr),
+    stdout: outOf(process.stdout, "standard output"),
+    stderr: outOf(process.stderr, "standard error"),
     env: process.env,
     monotonic: () => performance.now(),
     onInterrupt: (listener) => {
@@ -151,18 +153,19 @@ export function processIo(): Io {
   };
 }
 
-function outOf(stream: NodeJS.WriteStream): Out {
+function outOf(stream: NodeJS.WriteStream, name: string): Out {
   // A failed write is told by its callback; without a listener the event would end the process.
   stream.on("error", () => {});
   return {
     terminal: stream.isTTY ? stream : undefined,
-    write: (text) =>
-      new Promise((resolve, reject) => {
-        stream.write(text, (error) => {
-          if (error == null) resolve();
-          else if ("code" in error && error.code === "EPIPE") reject(new ReaderGone());
-          else reject(error);
-        });
-      }),
+    write: async (text) => {
+      try {
+        await writeWhole(stream, text);
+      } catch (error) {
+        throw systemCode(error) === "EPIPE"
+          ? new ReaderGone()
+          : fileError("OutputFailed", "cannot write", name, error);
+      }
+    },
   };
 }

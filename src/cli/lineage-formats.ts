@@ -1,5 +1,5 @@
 import type { Lineage, LineageVertex } from "../app/lineage-types.ts";
-import { jsonable } from "./format.ts";
+import { jsonable, onOneLine, shortJson } from "./format.ts";
 
 /** Characters of a value, and digits of a digest, that are shown in a line. */
 const VALUE_CHARS = 120;
@@ -9,7 +9,7 @@ const DIGEST_DIGITS = 12;
 export const LINEAGE_FORMATS = ["text", "json", "dot", "mermaid"] as const;
 export type LineageFormat = (typeof LINEAGE_FORMATS)[number];
 
-/** Shows parts of a text as less, or more, important. */
+/** Shows parts of a text as less, or more, important; what it is given is written as {@link onOneLine} has it. */
 export interface Emphasis {
   dim(text: string): string;
   bold(text: string): string;
@@ -40,18 +40,19 @@ export function* lineageLines(
     const space = "  ".repeat(at.indent);
     const vertex = byAddress.get(at.address);
     if (vertex === undefined) {
-      yield `${space}${at.address} ${dim("(further on)")}`;
+      yield `${space}${onOneLine(at.address)} ${dim("(further on)")}`;
       continue;
     }
     if (told.has(at.address)) {
-      yield `${space}${at.address} ${dim("(told above)")}`;
+      yield `${space}${onOneLine(at.address)} ${dim("(told above)")}`;
       continue;
     }
     told.add(at.address);
-    yield `${space}${bold(vertex.address)}  ${[whatOf(vertex), valueText(vertex)].filter(Boolean).join("  ")}`;
+    const what = [whatOf(vertex), valueText(vertex)].filter(Boolean).join("  ");
+    yield `${space}${bold(vertex.address)}  ${onOneLine(what)}`;
     const about = factsOf(vertex);
     if (about !== "") yield `${space}  ${dim(about)}`;
-    if (vertex.reason !== null) yield `${space}  ${vertex.reason}`;
+    if (vertex.reason !== null) yield `${space}  ${onOneLine(vertex.reason)}`;
     const next = neighbours.get(at.address) ?? [];
     // A reduce's result before goes on at the left, so that a long history of a key stays readable.
     const stays = next.length === 1 ? 0 : vertex.kind === "reduce" && !forward ? next.length - 1 : -1;
@@ -65,12 +66,14 @@ export function* lineageLines(
 
 /** Graphviz: https://graphviz.org/doc/info/lang.html. */
 export function* lineageDot({ vertices, edges }: Lineage): Generator<string> {
-  const quoted = (text: string) => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+  const quoted = (text: string) => `"${onOneLine(text).replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+  // In what is shown, Graphviz reads entities of HTML.
+  const shown = (text: string) => quoted(text.replaceAll("&", "&amp;")).slice(1, -1);
   yield "digraph lineage {";
   yield "  rankdir=LR;";
   yield '  node [shape=box, fontname="monospace"];';
   for (const vertex of vertices) {
-    const label = labelOf(vertex).map((line) => quoted(line).slice(1, -1));
+    const label = labelOf(vertex).map(shown);
     yield `  ${quoted(vertex.address)} [label="${label.join("\\n")}"${vertex.kind === "gone" ? ", style=dashed" : ""}];`;
   }
   for (const { from, to } of edges) yield `  ${quoted(from)} -> ${quoted(to)};`;
@@ -86,7 +89,8 @@ export function* lineageMermaid({ vertices, edges }: Lineage): Generator<string>
     return id;
   };
   // What Mermaid would read as its own syntax is written as the numbers of characters.
-  const escaped = (text: string) => text.replace(/[^\w .,:/@+-]/gu, (char) => `#${char.codePointAt(0)};`);
+  const escaped = (text: string) =>
+    onOneLine(text).replace(/[^\w .,:/@+-]/gu, (char) => `#${char.codePointAt(0)};`);
   yield "flowchart LR";
   for (const vertex of vertices) {
     yield `  ${idOf(vertex.address)}["${labelOf(vertex).map(escaped).join("<br/>")}"]`;
@@ -103,7 +107,7 @@ export function lineageJson({ value, vertices, ...rest }: Lineage): unknown {
     recomputed,
     complete,
     cut,
-    vertices: vertices.map(({ hasValue: _, time, eventTime, value: own, ...vertex }) => ({
+    vertices: vertices.map(({ hasValue: _, lost: __, time, eventTime, value: own, ...vertex }) => ({
       ...vertex,
       time: time === null ? null : isoTime(time),
       eventTime: eventTime === null ? null : isoTime(eventTime),
@@ -113,9 +117,11 @@ export function lineageJson({ value, vertices, ...rest }: Lineage): unknown {
   };
 }
 
+/** What a node of a graph says, line by line: as the text, without what is dim there. */
 function labelOf(vertex: LineageVertex): string[] {
   const value = valueText(vertex);
-  return [vertex.address, whatOf(vertex), ...(value === "" ? [] : [value])];
+  const { address, reason } = vertex;
+  return [address, whatOf(vertex), ...(value === "" ? [] : [value]), ...(reason === null ? [] : [reason])];
 }
 
 function whatOf({ kind, stage, label, firing, members, id }: LineageVertex): string {
@@ -131,7 +137,7 @@ function whatOf({ kind, stage, label, firing, members, id }: LineageVertex): str
 
 function valueText({ hasValue, value, recomputed }: LineageVertex): string {
   if (!hasValue) return "";
-  const text = JSON.stringify(jsonable(value, true));
+  const text = shortJson(value);
   const short = text.length <= VALUE_CHARS ? text : `${text.slice(0, VALUE_CHARS)}…`;
   return recomputed ? `${short} (made again)` : short;
 }

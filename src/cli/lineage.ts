@@ -40,9 +40,10 @@ retry_PIPELINE@I.
 --forward needs an index of the log. It is kept beside the log, follows it when it is asked, and may be deleted.
 
 What is not stored is made again by the deployed code, from the log, and shown only if it has the digest that was
-noted when it was made: open only logs that you trust, or say --no-recompute. Of a value that is not there the reason is
-told; where events have been let go of, a vertex of kind "gone" says so, and complete is false. Where --depth or --limit
-keep something back, cut is true.
+noted when it was made: open only logs that you trust, or say --no-recompute. Where events have been let go of, a vertex
+of kind "gone" says so; of a value that is not there the reason is told. Of either, complete is false: something that is
+shown is not kept any more, and cannot be made again. Values that --no-recompute does not make again are not counted.
+Where --depth or --limit keep something back, cut is true.
 
 --json (or --format json) prints one object: record, value, recomputed, complete, cut, vertices [{address, kind, stage,
 node, deployment, version, function, time, eventTime, ordinal, before, after, outputs, id, input, label, firing, members,
@@ -139,9 +140,15 @@ async function write(io: Io, lines: Iterable<string>): Promise<void> {
 /** What a person should know of the answer. */
 async function say(io: Io, { cut, vertices }: Lineage): Promise<void> {
   const gone = vertices.filter(({ kind }) => kind === "gone").length;
+  const lost = vertices.filter((vertex) => vertex.lost).length - gone;
   if (gone > 0) {
     await io.stderr.write(
       `headwater: ${formatNumber(gone)} ${gone === 1 ? "record is" : "records are"} not kept any more; the way goes on behind ${gone === 1 ? "it" : "them"}.\n`,
+    );
+  }
+  if (lost > 0) {
+    await io.stderr.write(
+      `headwater: of ${formatNumber(lost)} ${lost === 1 ? "record the value is" : "records the values are"} not kept any more, and cannot be made again.\n`,
     );
   }
   if (cut) {

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { ShownEvent, StreamSummary } from "../app/log.ts";
 import { EXIT } from "./errors.ts";
-import { formatBytes, formatNumber, jsonable, paint, prettyJson, table } from "./format.ts";
+import { formatBytes, formatNumber, jsonable, onOneLine, paint, prettyJson, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import type { Call } from "./log-call.ts";
@@ -146,7 +146,7 @@ async function printEvent(io: Io, event: ShownEvent, common: CommonOptions): Pro
     return;
   }
   const { stream, revision, type, created, position, id } = event;
-  const head = `${paint(io, io.stdout, "bold", `${stream}@${revision}`)} ${type}  ${created}`;
+  const head = `${paint(io, io.stdout, "bold", `${stream}@${revision}`)} ${onOneLine(type)}  ${created}`;
   const place = paint(io, io.stdout, "dim", `  ${position}  ${id}`);
   const about = common.verbose ? `  metadata ${prettyJson(metadata, "  ")}\n` : "";
   await io.stdout.write(`${head}${place}\n  ${prettyJson(data, "  ")}\n${about}`);

@@ -63,6 +63,98 @@ describe("wrong usage", () => {
     expect(requests).toEqual([]);
   });
 
+  it.each([
+    [["run", "p.ts", "--nodes", "2", "--nodes", "2"], "--nodes"],
+    [["run", "p.ts", "--log", "memory:", "--log=memory:"], "--log"],
+    [["--log", "memory:", "run", "p.ts", "--log", "memory:"], "--log"],
+    [["replay", "p", "--from", "5", "--from", "7"], "--from"],
+    [["replay", "p", "--source", "in", "--source", "in"], "--source"],
+    [["replay", "p", "--new-effects", "call", "--new-effects", "refuse"], "--new-effects"],
+    [["replay", "resume", "i", "--diff", "a", "--diff", "b"], "--diff"],
+    [["replay", "--rate", "5", "resume", "i", "--rate", "5"], "--rate"],
+    [["log", "tail", "-n", "3", "--lines", "4"], "--lines"],
+    [["log", "retain", "p", "--payload", "events=1", "--payload", "age=1d"], "--payload"],
+    [["state", "p", "s", "--at", "1", "--at", "2"], "--at"],
+    [["audit", "--seed", "a", "--seed", "b"], "--seed"],
+    [["evidence", "r", "--checkpoint", "c", "--out", "a", "--out", "b"], "--out"],
+    [["lineage", "r", "--format", "dot", "--format", "json"], "--format"],
+  ])("an option of which one value counts is given once: %j", async (argv, where) => {
+    const { code, stderr, requests } = await call([...argv, "--json"]);
+    expect([code, JSON.parse(stderr).error]).toEqual([
+      2,
+      { code: "BadUsage", message: "the option is given twice", where, hint: "Give it once." },
+    ]);
+    expect(requests).toEqual([]);
+  });
+
+  it.each([
+    [["audit", "--seed", "a"], "--seed", "--reexecute"],
+    [["replay", "p", "--log-time"], "--log-time", "--from or --to"],
+    [["search", "p", "--log-time", "--id", "3"], "--log-time", "--from or --to"],
+    [["state", "p", "s", "--log-time"], "--log-time", "--at"],
+  ])("an option that says how another is meant goes with it: %j", async (argv, where, others) => {
+    const { code, stderr } = await call([...argv, "--json"]);
+    expect([code, JSON.parse(stderr).error]).toMatchObject([
+      2,
+      { code: "BadUsage", message: `the option goes with ${others}`, where },
+    ]);
+  });
+
+  it("options without a value, and those that are collected, may be given again", async () => {
+    const argv = ["run", "p.ts", "--again", "--again", "--quiet", "--quiet"];
+    const { code, requests } = await call([...argv, "--output", "a=a.jsonl", "--output", "b=b.jsonl"]);
+    expect([code, requests]).toMatchObject([0, [{ again: true }]]);
+    expect([...(requests[0]?.outputs.keys() ?? [])]).toEqual(["a", "b"]);
+  });
+
+  it.each([
+    [
+      ["resume", "i"],
+      ["--what-if", "q.ts"],
+    ],
+    [
+      ["resume", "i"],
+      ["--set", "a.b=1"],
+    ],
+    [
+      ["resume", "i"],
+      ["--from", "5"],
+    ],
+    [
+      ["resume", "i"],
+      ["--key", "k"],
+    ],
+    [["resume", "i"], ["--full"]],
+    [
+      ["resume", "i"],
+      ["--new-effects", "refuse"],
+    ],
+    [
+      ["resume", "i"],
+      ["--id", "i"],
+    ],
+    [
+      ["show", "i"],
+      ["--diff", "d"],
+    ],
+    [["list"], ["--rate", "5"]],
+    [["pause", "i"], ["--log-time"]],
+  ])(
+    "an option of a command above belongs to what is asked, or is refused: replay %j %j",
+    async (of, option) => {
+      for (const argv of [
+        [...of, ...option],
+        [...option, ...of],
+      ]) {
+        const { code, stderr } = await call(["replay", ...argv, "--json"]);
+        expect([code, JSON.parse(stderr).error]).toMatchObject([
+          2,
+          { code: "BadUsage", message: `replay ${of[0]} has no such option`, where: option[0] },
+        ]);
+      }
+    },
+  );
+
   it("is told as JSON with --json, wherever that stands", async () => {
     const { code, stderr } = await call(["run", "--json", "p.ts", "--zzzzzzzzz"]);
     expect(code).toBe(2);

@@ -2,12 +2,12 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { HeadwaterError } from "../core/errors.ts";
 import { auditCommand } from "./audit.ts";
-import { EXIT, reportError } from "./errors.ts";
+import { badUsage, EXIT, reportError } from "./errors.ts";
 import { evidenceCommand, verifyCommand } from "./evidence.ts";
 import { type Io, processIo, ReaderGone } from "./io.ts";
 import { lineageCommand } from "./lineage.ts";
 import { logCommand } from "./log.ts";
-import { DEFAULT_LOG } from "./options.ts";
+import { collect, DEFAULT_LOG } from "./options.ts";
 import { checkpointCommand, keygenCommand } from "./proof.ts";
 import { quarantineCommand } from "./quarantine.ts";
 import { replayCommand } from "./replay.ts";
@@ -70,7 +70,9 @@ function createProgram(
   program.addCommand(replayCommand(io, done));
   program.addCommand(evidenceCommand(io, done));
   program.addCommand(verifyCommand(io, done));
+  program.hook("preAction", (_, asked) => mustBelong(asked));
   for (const command of all(program)) {
+    refuseTwice(command);
     command.exitOverride();
     command.configureHelp({ showGlobalOptions: true });
     command.configureOutput({
@@ -81,6 +83,33 @@ function createProgram(
     });
   }
   return program;
+}
+
+/** An option of which one value counts is given once: nobody is to guess which one that is. */
+function refuseTwice(command: Command): void {
+  for (const option of command.options) {
+    if (!(option.required || option.optional) || option.parseArg === collect) continue;
+    let given = false;
+    command.on(`option:${option.name()}`, () => {
+      if (given) throw badUsage("the option is given twice", option.long ?? option.flags, "Give it once.");
+      given = true;
+    });
+  }
+}
+
+/** What the commands above take for their own has to be meant for the one that is asked. Throws `BadUsage`. */
+function mustBelong(asked: Command): void {
+  for (let above = asked.parent; above !== null && above.parent !== null; above = above.parent) {
+    for (const option of above.options) {
+      const own = asked.options.some(({ long }) => long === option.long);
+      if (own || above.getOptionValueSource(option.attributeName()) !== "cli") continue;
+      throw badUsage(
+        `${above.name()} ${asked.name()} has no such option`,
+        option.long ?? option.flags,
+        `"headwater ${above.name()} ${asked.name()} --help" lists those that it has.`,
+      );
+    }
+  }
 }
 
 function all(command: Command): Command[] {

@@ -22,6 +22,8 @@ const MORE: Readonly<Record<RunNotice["kind"], string>> = {
   restarted: "restarts",
   "node-lost": "nodes lost and replaced",
   "no-input": "sources without input",
+  "input-failed": "inputs that failed",
+  "sink-left-out": "sinks that are left out",
   "time-ahead": "records whose time is far ahead",
   "output-waits": "messages of outputs that wait",
   "output-missing": "output files that are gone",
@@ -79,6 +81,13 @@ function describe(notice: RunNotice): string {
       return notice.message;
     case "no-input":
       return `the source ${notice.source} has no input: name one with --input ${notice.source}=FILE`;
+    case "input-failed": {
+      const { source, error } = notice;
+      const what = error.where === undefined ? error.message : `${error.message}: ${error.where}`;
+      return `the input of ${source} failed: ${what}; the others go on, and then the run ends with this`;
+    }
+    case "sink-left-out":
+      return aboutLeftOut(notice);
     case "time-ahead":
       return `${notice.source}: the event time ${new Date(notice.time).toISOString()} is far ahead of all before it (by more than the watermark's maxAhead), and moves no window: ${notice.where}`;
     case "output-waits":
@@ -98,6 +107,19 @@ function describe(notice: RunNotice): string {
     case "node-lost":
       return `${notice.message}${notice.where === undefined ? "" : `: ${notice.where}`}. ${notice.replacement} takes its place. ${notice.hint ?? ""}`.trimEnd();
   }
+}
+
+function aboutLeftOut(notice: Extract<RunNotice, { readonly kind: "sink-left-out" }>): string {
+  const { sink, to, output, rotate, mayBeLost } = notice;
+  const option = `--output ${sink}=${output}${rotate === undefined ? "" : ` --rotate ${sink}=${rotate}`}`;
+  const what = `the sink ${sink} is left out this time, and had ${option} before`;
+  if (to === "receiver") {
+    return `${what}: nothing is sent there, and what comes meanwhile never will be, also when it is named again`;
+  }
+  const later = "it goes on where it was when it is named again";
+  return mayBeLost
+    ? `${what}: nothing is written there; ${later}, as far as history is kept. This pipeline lets go of history: what comes meanwhile can be lost to the file, which then cannot go on`
+    : `${what}: nothing is written there; ${later}`;
 }
 
 function aboutMissing(notice: Extract<RunNotice, { readonly kind: "output-missing" }>): string {

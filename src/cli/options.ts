@@ -65,6 +65,13 @@ function timeText(ms: number): string {
   return `${ms / size}${unit}`;
 }
 
+/** Throws `BadUsage` for an option that only says how `others` are meant, none of which is given. */
+export function mustGoWith(option: string, given: unknown, others: Readonly<Record<string, unknown>>): void {
+  if (given === undefined || Object.values(others).some((other) => other !== undefined)) return;
+  const names = Object.keys(others).join(" or ");
+  throw badUsage(`the option goes with ${names}`, option, `Add ${names}, or leave it out.`);
+}
+
 /** Collects what a repeatable option was given. */
 export function collect(value: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), value];

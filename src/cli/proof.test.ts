@@ -52,7 +52,11 @@ describe("headwater keygen", () => {
 describe("headwater checkpoint", () => {
   const at = (name: string) => join(folder, name);
   const checkpoint = (...more: string[]) =>
-    call(["checkpoint", "--key", at("k.key"), "--log", `lmdb:${at("log")}`, ...more]);
+    call([
+      ...["checkpoint", "--key", at("k.key")],
+      ...(more.includes("--log") ? [] : ["--log", `lmdb:${at("log")}`]),
+      ...more,
+    ]);
 
   async function withLog<T>(use: (log: EventLog) => Promise<T>, name = "log"): Promise<T> {
     const log = await openLog(`lmdb:${at(name)}`);

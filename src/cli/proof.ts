@@ -1,6 +1,7 @@
 import { Command } from "commander";
+import { HeadwaterError } from "../core/errors.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber } from "./format.ts";
+import { asLines, formatNumber } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { type CommonOptions, commonOptions } from "./options.ts";
@@ -69,8 +70,15 @@ async function checkpoints(
 ): Promise<void> {
   const app = await io.loadProof();
   const interrupt = listenForInterrupt(io);
-  const write = (to: "stdout" | "stderr", text: string) => {
-    if (to === "stdout" || !common.quiet) io[to].write(text).catch(() => {});
+  const say = (text: string) => {
+    if (!common.quiet) io.stderr.write(asLines([`headwater: ${text}`])).catch(() => {});
+  };
+  const print = (note: string) => {
+    io.stdout.write(note).catch((error: unknown) => {
+      // Who does not want more notes need not be told.
+      if (error instanceof HeadwaterError)
+        say(`the checkpoint was signed, and not printed: ${error.message}: ${error.where}`);
+    });
   };
   try {
     await app.checkpoints({
@@ -78,10 +86,10 @@ async function checkpoints(
       ...own,
       signal: interrupt.signal,
       onSigned: ({ note, size }) => {
-        if (own.out === undefined && own.command === undefined) write("stdout", note);
-        else write("stderr", `headwater: ${formatNumber(size)} events signed\n`);
+        if (own.out === undefined && own.command === undefined) print(note);
+        else say(`${formatNumber(size)} events signed`);
       },
-      onNotice: (message) => write("stderr", `headwater: ${message}\n`),
+      onNotice: say,
     });
   } finally {
     interrupt.release();

@@ -10,7 +10,16 @@ import type { Value } from "../core/canonical.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { addExecutorOptions, type ExecutorOptions, executorOf } from "./executor-options.ts";
-import { formatNumber, jsonable, onOneLine, paint, prettyJson, table } from "./format.ts";
+import {
+  asLines,
+  formatNumber,
+  jsonable,
+  onOneLine,
+  paint,
+  prettyJson,
+  stackLines,
+  table,
+} from "./format.ts";
 import { listenForInterrupt, refuseExit } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { Notices } from "./notices.ts";
@@ -20,6 +29,7 @@ import {
   commonOptions,
   namedFiles,
   parameterTexts,
+  rotations,
   wholeNumber,
 } from "./options.ts";
 import { reportLines } from "./run.ts";
@@ -32,10 +42,14 @@ RECORD is the address of a refused record, as list shows it: steps_P.G.Q@N.K/STA
 quarantine_P.S@I was rejected at a source. It waits until it is put back (retry) or given up (discard), each once.
 What was asked for can be given up by its address until it has come back.
 
+Give retry the --output of every sink, and the --rotate, with which the pipeline is run. A file that is left out
+goes on when it is named again, as far as history is kept; a receiver is never sent what came meanwhile.
+
 Examples:
   headwater quarantine list orders --stage parse
   headwater quarantine show steps_orders.parse.0003@17.0/parse
   headwater quarantine retry pipelines/orders.ts --stage parse --output parsed=parsed.jsonl
+  headwater quarantine retry pipelines/orders.ts --all --output parsed=parsed.jsonl --rotate parsed=64MB
   headwater quarantine retry pipelines/orders.ts --stage match --executor threads --hang-after 30s
   headwater quarantine discard orders --source in --reason "sent twice"`;
 
@@ -47,6 +61,7 @@ interface ChoiceOptions {
 
 interface RetryOptions extends ChoiceOptions, ExecutorOptions {
   readonly output?: readonly string[];
+  readonly rotate?: readonly string[];
   readonly set?: readonly string[];
   readonly later?: boolean;
 }
@@ -83,7 +98,12 @@ export function quarantineCommand(io: Io, done: (code: number) => void): Command
     );
   const back = chosen(quarantine.command("retry"))
     .description("put records back where they failed, each once, and run the pipeline")
-    .option("-o, --output <SINK=FILE>", "where a sink writes, as JSON lines; - is stdout", collect)
+    .option(
+      "-o, --output <SINK=FILE>",
+      "where a sink writes, as JSON lines: a file, http://…, or - for stdout, as for run",
+      collect,
+    )
+    .option("--rotate <[SINK=]WHEN>", "as run has it, for output files that are rotated", collect)
     .option("--set <STAGE.PARAM=VALUE>", "the value of a stage's parameter, as for run", collect);
   addExecutorOptions(back)
     .option("--later", "leave it to the next run to put them back")
@@ -180,26 +200,27 @@ async function show(io: Io, record: string, common: CommonOptions): Promise<void
 function showLines(found: RefusedDetails): string[] {
   const text = (value: Value) => prettyJson(jsonable(value, true), "           ");
   const { firing } = found;
+  const plain = (value: string | null) => (value === null ? null : onOneLine(value));
   const lines: (readonly [string, string | null])[] = [
-    ["record", found.address],
-    ["state", found.state === "discarded" ? `discarded: ${found.reason}` : stateText(found)],
-    [found.kind === "rejected" ? "source" : "stage", found.at],
+    ["record", plain(found.address)],
+    ["state", plain(found.state === "discarded" ? `discarded: ${found.reason}` : stateText(found))],
+    [found.kind === "rejected" ? "source" : "stage", plain(found.at)],
     ["when", found.time],
-    ["why", onOneLine(`${found.where === null ? "" : `${found.where}: `}${found.message} (${found.code})`)],
-    ["made of", found.parent],
+    ["why", plain(`${found.where === null ? "" : `${found.where}: `}${found.message} (${found.code})`)],
+    ["made of", plain(found.parent)],
     ["key", found.key === null ? null : text(found.key)],
     ["time", found.eventTime],
     [
       "value",
       firing === null ? (found.frame === null || found.value !== null ? text(found.value) : null) : null,
     ],
-    ["as it came", found.frame === null || found.frame === "" ? null : found.frame],
+    ["as it came", found.frame === null || found.frame === "" ? null : plain(found.frame)],
     ["window", firing?.start == null ? null : `${isoTime(firing.start)} to ${isoTime(firing.end ?? 0)}`],
     ["total", firing === null || firing.total === null ? null : text(firing.total)],
     ["left", firing === null || firing.left === null ? null : text(firing.left)],
     ["members", firing === null || firing.members.length === 0 ? null : firing.members.join(", ")],
-    ["cannot be put back", found.obstacle],
-    ["stack", found.stack?.split("\n").map(onOneLine).join("\n") ?? null],
+    ["cannot be put back", plain(found.obstacle)],
+    ["stack", found.stack === null ? null : stackLines(found.stack).join("\n")],
   ];
   return lines.flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(10)} ${value}`]));
 }
@@ -237,6 +258,7 @@ async function retry(
       later: own.later ?? false,
       run: {
         outputs,
+        ...(own.rotate === undefined ? {} : { rotations: rotations(own.rotate) }),
         ...(own.set === undefined ? {} : { parameterTexts: parameterTexts("--set", own.set) }),
         ...executor,
         signal: interrupt.signal,
@@ -254,7 +276,7 @@ async function retry(
   }
   const out = [...outputs.values()].includes("-") ? io.stderr : io.stdout;
   if (common.json) await out.write(`${JSON.stringify(report)}\n`);
-  else if (!common.quiet) await out.write(`${retryLines(report).join("\n")}\n`);
+  else if (!common.quiet) await out.write(asLines(retryLines(report)));
   if (interrupt.signal.aborted) return EXIT.stopped;
   return report.asked === 0 && report.impossible > 0 ? EXIT.problem : EXIT.ok;
 }

@@ -1,10 +1,10 @@
 import { Command, Option } from "commander";
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { jsonable } from "./format.ts";
+import { asLines, jsonable } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io, Out } from "./io.ts";
-import { type CommonOptions, collect, commonOptions, parameterTexts } from "./options.ts";
+import { type CommonOptions, collect, commonOptions, mustGoWith, parameterTexts } from "./options.ts";
 import {
   type ForkOptions,
   forkCommands,
@@ -78,9 +78,10 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
       collect,
     )
     .addOption(
-      new Option("--new-effects <what>", "what-if: an effect whose result was not recorded")
-        .choices(["refuse", "call"])
-        .default("refuse"),
+      new Option(
+        "--new-effects <what>",
+        "what-if: an effect whose result was not recorded (default: refuse)",
+      ).choices(["refuse", "call"]),
     )
     .option("--full", "what-if: run everything, also stages that would give what was recorded")
     .option(
@@ -97,6 +98,7 @@ export function replayCommand(io: Io, done: (code: number) => void): Command {
 }
 
 async function replay(io: Io, pipeline: string, own: ReplayOptions, common: CommonOptions): Promise<number> {
+  mustGoWith("--log-time", own.logTime, { "--from": own.from, "--to": own.to });
   const app = await io.loadReplay();
   await io.lowerPriority(own.whatIf === undefined && own.set === undefined ? "reading" : "writing");
   const point = (option: string, text: string) =>
@@ -154,7 +156,7 @@ async function replay(io: Io, pipeline: string, own: ReplayOptions, common: Comm
 function ofOldRecords(error: unknown, { from, to, logTime }: ReplayOptions): unknown {
   const relative = [from, to].some((text) => text?.startsWith("-"));
   if (!relative || logTime || !isHeadwaterError(error, "BadUsage")) return error;
-  if (error.where?.startsWith("ordinals ") !== true) return error;
+  if (error.where?.includes("event time ") !== true) return error;
   return new HeadwaterError("BadUsage", error.message, {
     where: error.where,
     hint: `${error.hint} Times are those of the records themselves; with --log-time, those at which they were accepted.`,
@@ -169,16 +171,17 @@ async function print<T>(
   people: (report: T) => string[],
 ): Promise<void> {
   if (common.json) await out.write(`${JSON.stringify(jsonable(report as never, false))}\n`);
-  else if (!common.quiet) await out.write(`${people(report).join("\n")}\n`);
+  else if (!common.quiet) await out.write(asLines(people(report)));
 }
 
 /** Throws `BadUsage` for an option that says how another version is run, where none is. */
-function mustBeWhatIf({ full, diff, output, rotate }: ReplayOptions): void {
+function mustBeWhatIf({ full, diff, output, rotate, newEffects }: ReplayOptions): void {
   for (const [option, value] of [
     ["--full", full],
     ["--diff", diff],
     ["--output", output],
     ["--rotate", rotate],
+    ["--new-effects", newEffects],
   ] as const) {
     if (value === undefined) continue;
     throw badUsage("there is nothing to compare with", option, "Add --what-if or --set, or leave it out.");

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import type { ReplayDetails, ReplaySummary } from "../app/forks-types.ts";
 import type { ForkRequest } from "../app/what-if-types.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber, jsonable, table } from "./format.ts";
+import { asLines, formatNumber, jsonable, table } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io, Out } from "./io.ts";
 import { type CommonOptions, collect, commonOptions, namedFiles, rotations } from "./options.ts";
@@ -20,7 +20,10 @@ export interface ForkOptions {
 /** Adds the options of whoever runs a replay with a fork. */
 export function withForkOptions(command: Command, prefix = ""): Command {
   return withRate(command)
-    .option("--diff <file>", `${prefix}all differences as JSON lines; the file is replaced`)
+    .option(
+      "--diff <file>",
+      `${prefix}all differences as JSON lines, in the place of older ones; - is standard output, and moves the report to standard error`,
+    )
     .option(
       "-o, --output <SINK=FILE|URL>",
       `${prefix}where what the sink would get is written, or POSTed to; - is standard output, and moves the report to standard error`,
@@ -50,8 +53,8 @@ export function forkRequest(own: ForkOptions): Pick<ForkRequest, "diff" | "rate"
 }
 
 /** Where the report goes: records on standard output must not be mixed with it. */
-export function reportOut(io: Io, { outputs }: { readonly outputs?: ReadonlyMap<string, string> }): Out {
-  return [...(outputs?.values() ?? [])].includes("-") ? io.stderr : io.stdout;
+export function reportOut(io: Io, { outputs, diff }: Pick<ForkRequest, "outputs" | "diff">): Out {
+  return [...(outputs?.values() ?? []), diff].includes("-") ? io.stderr : io.stdout;
 }
 
 export function rateOf(text: string): NonNullable<ForkRequest["rate"]> {
@@ -154,7 +157,7 @@ async function print<T>(
   people: (found: T) => string[],
 ): Promise<void> {
   if (json) await out.write(`${JSON.stringify(jsonable(found as never, false))}\n`);
-  else if (!quiet) await out.write(`${people(found).join("\n")}\n`);
+  else if (!quiet) await out.write(asLines(people(found)));
 }
 
 function listLines(found: readonly ReplaySummary[]): string[] {

@@ -4,7 +4,7 @@ import { LIMITS } from "../core/limits.ts";
 import { withoutCredentials } from "../core/log-spec.ts";
 import { badUsage, EXIT } from "./errors.ts";
 import { addExecutorOptions, type ExecutorOptions, executorOf } from "./executor-options.ts";
-import { formatBytes, formatNumber, formatSeconds, paint } from "./format.ts";
+import { asLines, formatBytes, formatNumber, formatSeconds, paint } from "./format.ts";
 import { listenForInterrupt, refuseExit } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { Notices } from "./notices.ts";
@@ -58,7 +58,9 @@ Examples:
 export function runCommand(io: Io, done: (code: number) => void): Command {
   const command = new Command("run")
     .summary("run a pipeline from files to files")
-    .description("Reads the inputs, runs until every record has come to its end, and exits.")
+    .description(
+      "Reads the inputs, runs until every record has come to its end, and exits. A sink without --output only counts: a file that it wrote to before goes on when it is named again, as far as history is kept; a receiver is never sent what came meanwhile.",
+    )
     .argument("<pipeline>", "a module (.ts, .js, .mjs), or the name of a pipeline deployed in the log")
     .option(
       "-i, --input <SOURCE=FILE>",
@@ -149,7 +151,7 @@ async function run(io: Io, pipeline: string, own: RunOptions, common: CommonOpti
   const out = [...request.outputs.values()].includes("-") ? io.stderr : io.stdout;
   if (common.json) await out.write(`${JSON.stringify(report)}\n`);
   else if (!common.quiet) {
-    await out.write(reportLines(report).join("\n").concat("\n"));
+    await out.write(asLines(reportLines(report)));
     if (own.tour) await out.write(tourLines(io, report, request).join("\n").concat("\n"));
   }
   // Who waits for the end of a run has to see that it was cut short; following ends in no other way.

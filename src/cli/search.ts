@@ -2,12 +2,12 @@ import { Command } from "commander";
 import type { FoundRecord, SearchRequest } from "../app/search-types.ts";
 import { LIMITS } from "../core/limits.ts";
 import { badUsage, EXIT } from "./errors.ts";
-import { formatNumber, paint } from "./format.ts";
+import { formatNumber, onOneLine, paint } from "./format.ts";
 import { indexBar, viewOptions } from "./index-bar.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { readingsOfKey } from "./key-text.ts";
-import { type CommonOptions, commonOptions, wholeNumber } from "./options.ts";
+import { type CommonOptions, commonOptions, mustGoWith, wholeNumber } from "./options.ts";
 
 /** Digits of a digest that are shown in a line. */
 const DIGEST_DIGITS = 12;
@@ -81,6 +81,7 @@ export function searchCommand(io: Io, done: (code: number) => void): Command {
 }
 
 async function search(io: Io, pipeline: string, own: SearchOptions, common: CommonOptions): Promise<void> {
+  mustGoWith("--log-time", own.logTime, { "--from": own.from, "--to": own.to });
   const app = await io.loadSearch();
   const interrupt = listenForInterrupt(io);
   const bar = indexBar(io, common);
@@ -168,7 +169,7 @@ function lineOf(
     isoTime(time),
     ...(eventTime === null ? [] : [`event time ${isoTime(eventTime)}`]),
   ];
-  return `${address}  ${paint(io, io.stdout, "dim", about.join(", "))}`;
+  return `${onOneLine(address)}  ${paint(io, io.stdout, "dim", about.join(", "))}`;
 }
 
 function isoTime(time: number): string {

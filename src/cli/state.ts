@@ -14,7 +14,7 @@ import { formatNumber, jsonable, paint, prettyJson } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import type { Io } from "./io.ts";
 import { readingsOfKey } from "./key-text.ts";
-import { type CommonOptions, commonOptions } from "./options.ts";
+import { type CommonOptions, commonOptions, mustGoWith } from "./options.ts";
 
 /** Entries that are written together. */
 const ENTRIES_TOGETHER = 256;
@@ -81,6 +81,7 @@ async function state(
   own: StateOptions,
   common: CommonOptions,
 ): Promise<void> {
+  mustGoWith("--log-time", own.logTime, { "--at": own.at });
   const app = await io.loadState();
   const at: HistoryPoint | undefined =
     own.at === undefined ? undefined : app.parsePoint("--at", own.at, { logTime: own.logTime ?? false });

@@ -6,7 +6,7 @@ import type {
 } from "../app/replay-types.ts";
 import type { Value } from "../core/canonical.ts";
 import { EXIT } from "./errors.ts";
-import { formatNumber, formatSeconds, jsonable } from "./format.ts";
+import { formatNumber, formatSeconds, shortJson } from "./format.ts";
 import type { Io } from "./io.ts";
 import { Bar } from "./progress.ts";
 import { refusedLines, selectionLines, unknownKeyLines } from "./selection.ts";
@@ -72,7 +72,7 @@ const WHAT: Readonly<Record<Divergence["kind"], string>> = {
 };
 
 function divergenceLines(first: ExplainedDivergence): string[] {
-  const shown = (value: unknown) => JSON.stringify(jsonable(value as Value, true));
+  const shown = (value: unknown) => shortJson(value as Value);
   const recorded = first.expectedValue === undefined ? "" : `  ${shown(first.expectedValue)}`;
   const named = first.fields?.map((field) => (field === "" ? "(the record)" : field));
   return [

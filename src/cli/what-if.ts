@@ -5,8 +5,7 @@ import type {
   OutputsDiff,
   WhatIfReport,
 } from "../app/what-if-types.ts";
-import type { Value } from "../core/canonical.ts";
-import { formatNumber, formatSeconds, jsonable, table } from "./format.ts";
+import { formatNumber, formatSeconds, shortJson, table } from "./format.ts";
 import type { Io } from "./io.ts";
 import { Bar } from "./progress.ts";
 import { refusedLines, selectionLines, unknownKeyLines } from "./selection.ts";
@@ -162,11 +161,7 @@ function exampleLines({ examples }: OutputsDiff): string[] {
     .slice(0, SHOWN_EXAMPLES)
     .flatMap(({ kind, sink, from, before, after, fields }) => [
       `${kind.padEnd(10)} ${sink}: ${from}${fields === undefined ? "" : ` in ${fields.map(nameOf).join(", ")}`}`,
-      ...(before === undefined ? [] : [`  then     ${shown(before)}`]),
-      ...(after === undefined ? [] : [`  now      ${shown(after)}`]),
+      ...(before === undefined ? [] : [`  then     ${shortJson(before)}`]),
+      ...(after === undefined ? [] : [`  now      ${shortJson(after)}`]),
     ]);
-}
-
-function shown(value: Value): string {
-  return JSON.stringify(jsonable(value, true));
 }

@@ -16,6 +16,7 @@ export const ERROR_CODES = {
   RecordNotFound: { retryable: false },
   RecordGone: { retryable: false },
   ViewBehind: { retryable: true },
+  ViewDamaged: { retryable: false },
   ForeignOutput: { retryable: false },
   NotQuarantined: { retryable: false },
   NotRetryable: { retryable: false },

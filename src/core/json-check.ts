@@ -168,8 +168,22 @@ class JsonReader {
 
   private found(): string {
     const point = this.text.codePointAt(this.at);
-    return point === undefined ? "the end" : JSON.stringify(String.fromCodePoint(point));
+    return point === undefined ? "the end" : visible(String.fromCodePoint(point));
   }
+}
+
+/** Of what nobody sees its escape is shown. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cn}]|(?! )\p{Zs}/gu;
+
+function visible(character: string): string {
+  const shown = JSON.stringify(character).replace(UNSEEN, (unseen) =>
+    Array.from({ length: unseen.length }, (_, index) => escaped(unseen.charCodeAt(index))).join(""),
+  );
+  return character === "\ufeff" ? `${shown} (a byte order mark)` : shown;
+}
+
+function escaped(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, "0")}`;
 }
 
 function exceeds(integer: string): boolean {

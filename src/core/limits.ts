@@ -252,6 +252,8 @@ export const LIMITS = {
   retryAttempts: 16,
   /** Asked records that a partition or door holds before it reads on. */
   retryQueue: 4_096,
+  /** Events of a sink that is left out that are looked at to find where it delivered to last: what counts nothing is passed over. */
+  leftOutLooks: 4_096,
   /** Quarantined records that are listed unless more are asked for. */
   quarantineListed: 100,
   /**

@@ -14,6 +14,11 @@ export function partitionOfKey(key: unknown, partitions: number): number {
   return hashKey(key) % partitions;
 }
 
+/** A key as it counts: −0 is 0, whoever says it. */
+export function countedKey<K>(key: K): K | 0 {
+  return key === 0 ? 0 : key;
+}
+
 /** The 32-bit hash of a key, or of another value that a record may hold. */
 export function hashKey(key: unknown): number {
   if (typeof key === "string" && key.length <= FIXSTR_CHARS) {

@@ -1,4 +1,4 @@
-import { partitionOfKey } from "../core/partition.ts";
+import { countedKey, partitionOfKey } from "../core/partition.ts";
 import type { StageContext } from "../pipeline/context.ts";
 import type { Key, ReduceDefinition, SplitDefinition } from "../pipeline/definition.ts";
 import { badAnswer } from "./failures.ts";
@@ -59,7 +59,7 @@ export function runKeyBy(
 /** A key as reduces and partitions take it: −0 is 0. Throws `StageFailed` for what cannot be a key. */
 export function checkKey(key: unknown): Key {
   if (typeof key === "string") return key;
-  if (typeof key === "number") return key === 0 ? 0 : key;
+  if (typeof key === "number") return countedKey(key);
   if (typeof key === "boolean" || typeof key === "bigint" || key === null) return key;
   answered(key, "a key function");
   throw badAnswer(

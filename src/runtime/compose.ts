@@ -98,10 +98,18 @@ function idsBeginningWith(first: string): Ids {
  */
 export async function openViewStore(spec: string, log: EventLog, views?: string): Promise<ViewStore> {
   if (views === undefined && spec === "memory:") return createMemoryViewStore();
-  const beside = spec.startsWith("lmdb:")
-    ? `${spec.slice("lmdb:".length).replace(/\/+$/, "")}.views`
-    : ".headwater.views";
-  return openLmdbViewStore(join(views ?? beside, log.id));
+  return openLmdbViewStore(join(views ?? viewsBeside(spec), log.id));
+}
+
+function viewsBeside(spec: string): string {
+  if (!spec.startsWith("lmdb:")) return ".headwater.views";
+  return `${spec.slice("lmdb:".length).replace(/\/+$/, "")}.views`;
+}
+
+/** The folders in which a log, and the views of it, have their files. */
+export function foldersOf(spec: string): readonly string[] {
+  if (spec === "memory:") return [];
+  return [...(spec.startsWith("lmdb:") ? [spec.slice("lmdb:".length)] : []), viewsBeside(spec)];
 }
 
 /** A store of views that ends with the program. */

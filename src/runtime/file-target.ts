@@ -39,6 +39,10 @@ export class FileTarget implements SinkTarget {
     return this.#files.fileAt(this.#path);
   }
 
+  async writes(path: string): Promise<boolean> {
+    return (await this.#files.fileAt(path)) === (await this.files());
+  }
+
   async mustHold({ bytes }: TargetPlace, last: DeliveredPart | undefined): Promise<void> {
     const file = await this.#files.openOutput(this.#path);
     try {

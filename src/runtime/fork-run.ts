@@ -12,7 +12,7 @@ import { operate } from "./pipeline-run.ts";
 import type { ProgressBoard } from "./progress-board.ts";
 import { PutBackPlaces } from "./put-back-places.ts";
 import { RecordedEffects } from "./recorded-effects.ts";
-import { idInUse, stoppedEarly } from "./replay-id.ts";
+import { idInUse } from "./replay-id.ts";
 import { unitsOf } from "./routes.ts";
 import type { RunEnvironment, RunOptions } from "./run-options.ts";
 import type { SinkTarget } from "./sink-target.ts";
@@ -105,7 +105,7 @@ export async function runFork(environment: RunEnvironment, options: ForkOptions)
   }
   await supervision.release();
   if (board.through >= fork.to) return deployed;
-  throw stoppedEarly(name);
+  throw new HeadwaterError("Stopped", "stopped before the replay was through", { where: name });
 }
 
 async function deployFork(

@@ -25,9 +25,14 @@ import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 /** A record's canonical bytes, or why they are not there. */
-export type FoundValue =
-  | { readonly kind: "stored" | "recomputed"; readonly bytes: Uint8Array }
-  | { readonly kind: "none"; readonly reason: string };
+export type FoundValue = { readonly kind: "stored" | "recomputed"; readonly bytes: Uint8Array } | NoValue;
+
+export interface NoValue {
+  readonly kind: "none";
+  readonly reason: string;
+  /** Whether there was a record, and nobody can have it any more: it is not stored, and cannot be made again. */
+  readonly lost: boolean;
+}
 
 export interface RecomputationOptions {
   readonly log: EventLog;
@@ -78,8 +83,7 @@ export class Recomputation {
     const { input, k } = graph.placeOf(at);
     const parent = await this.#reader.inputOf(place, input);
     const before = await recordOfInput(parent);
-    if (before.kind === "none")
-      return none(`the record is not kept, and cannot be made again: ${before.reason}`);
+    if (before.kind === "none") return notMadeOf(before);
     const engine = this.#engineOf(plan, segment, way);
     const rows = { ...this.#rowsOf(plan, place, input, before.bytes), ...(await this.#placeBefore(parent)) };
     const { log, clock, signal = new AbortController().signal } = this.#options;
@@ -98,7 +102,9 @@ export class Recomputation {
     let made = this.#made.get(key);
     if (made === undefined) {
       if (this.#made.size >= LIMITS.lineageReruns) {
-        return none("the record is not kept, and rests on state: ask for it by itself to have it made again");
+        const reason =
+          "the record is not kept, and rests on state: ask for it by itself to have it made again";
+        return { kind: "none", reason, lost: false };
       }
       try {
         made = await this.#rerunEvent(place, plan, segment);
@@ -239,8 +245,18 @@ async function snapshotBefore(
   return "snapshot" in data ? data.snapshot : undefined;
 }
 
-function none(reason: string): FoundValue {
-  return { kind: "none", reason };
+function none(reason: string): NoValue {
+  return { kind: "none", reason, lost: true };
+}
+
+const CANNOT = "the record is not kept, and cannot be made again: ";
+
+/** Where what a record was made of is not there: why that is so at the end of the chain, said once. */
+function notMadeOf({ reason, lost }: NoValue): NoValue {
+  const why = reason.startsWith(CANNOT)
+    ? reason.slice(CANNOT.length)
+    : reason.replace(/^the record is not kept/, "what it was made of is not kept");
+  return { kind: "none", reason: CANNOT + why, lost };
 }
 
 function pipelineOf(stream: string): string {

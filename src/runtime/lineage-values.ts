@@ -13,7 +13,10 @@ import type { AcceptedPlace, GonePlace, RecordPlace, RefusedPlace, ResultPlace }
 import { type LineageReader, ownerOf } from "./lineage-reader.ts";
 import type { FoundValue, Recomputation } from "./lineage-recompute.ts";
 
-const NOT_KEPT = { kind: "none", reason: "the record is not kept" } as const;
+const NOT_KEPT = { kind: "none", reason: "the record is not kept", lost: true } as const;
+/** Nor was it asked whether it can be made again. */
+const NOT_ASKED = { ...NOT_KEPT, lost: false } as const;
+const NO_RECORD = { kind: "none", reason: "a firing is no record", lost: false } as const;
 
 export interface LineageValuesOptions {
   readonly log: EventLog;
@@ -37,11 +40,10 @@ export class LineageValues {
   }
 
   async valueOf(place: RecordPlace | GonePlace): Promise<FoundValue> {
-    if (place.kind === "gone") return { kind: "none", reason: goneReason(place) };
-    if (place.kind === "firing") return { kind: "none", reason: "a firing is no record" };
+    if (place.kind === "gone") return { kind: "none", reason: goneReason(place), lost: true };
+    if (place.kind === "firing") return NO_RECORD;
     if (place.kind === "retry") return this.valueOf(await this.#options.reader.refusedAs(place));
-    if (place.kind === "quarantined" && place.record.firing !== undefined)
-      return { kind: "none", reason: "a firing is no record" };
+    if (place.kind === "quarantined" && place.record.firing !== undefined) return NO_RECORD;
     const digest = await this.#options.reader.digestOf(place);
     const stored = await this.#kept(place);
     if (stored !== undefined) {
@@ -50,9 +52,11 @@ export class LineageValues {
       return {
         kind: "none",
         reason: 'the record that is stored does not have its digest: see "headwater audit"',
+        lost: true,
       };
     }
-    if (place.kind === "rejected") return { kind: "none", reason: "what came in could not be read" };
+    if (place.kind === "rejected")
+      return { kind: "none", reason: "what came in could not be read", lost: false };
     return place.kind === "result" ? this.#madeAgain(place, digest) : NOT_KEPT;
   }
 
@@ -73,9 +77,9 @@ export class LineageValues {
     const { reader, recomputation } = this.#options;
     const owner = ownerOf(place);
     if (owner.stage === SEGMENT_INPUT) return this.valueOf(await reader.inputOf(place, owner.row));
-    if (recomputation === undefined) return NOT_KEPT;
+    if (recomputation === undefined) return wasStored(place) ? NOT_KEPT : NOT_ASKED;
     if (digest === undefined)
-      return { kind: "none", reason: "the record is not kept, and neither is its digest" };
+      return { kind: "none", reason: "the record is not kept, and neither is its digest", lost: true };
     const made = await recomputation.recordOf(reader.resultAt(place, owner), (input) => this.valueOf(input));
     if (made.kind === "none") return made;
     if (equalBytes(sha256(made.bytes), digest)) return made;
@@ -83,6 +87,7 @@ export class LineageValues {
       kind: "none",
       reason:
         "the record is not kept, and its stage, run again, gives another one: it depends on more than its input",
+      lost: true,
     };
   }
 
@@ -151,6 +156,12 @@ export class LineageValues {
     }
     return found.length === events ? found : undefined;
   }
+}
+
+/** Whether a result was to be kept, and not only until it was taken further down. */
+function wasStored(place: ResultPlace): boolean {
+  const { stage, row } = ownerOf(place);
+  return place.graph.shape.storedAt(stage, row)?.beside === "payload";
 }
 
 /** What has been let go of, in words. */

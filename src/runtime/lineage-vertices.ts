@@ -61,6 +61,8 @@ export interface LineageVertex {
   readonly value: Value;
   /** Whether there is a value: it may be null itself. */
   readonly hasValue: boolean;
+  /** Whether there was a value, and nobody can have it any more: it is not stored, and cannot be made again. */
+  readonly lost: boolean;
   /** Whether the value is not stored but was made again, by the deployed code. */
   readonly recomputed: boolean;
   /** Why the way ends here, the value is not there, or the record was refused. */
@@ -97,20 +99,22 @@ export async function describeRecord(
   const after = await reader.digestOf(place);
   const kind = place.kind === "result" ? place.stage.kind : place.kind;
   const base = { ...NOTHING, ...known, address, kind, after: after === undefined ? null : toHex(after) };
-  const silent = { ...base, value: null, hasValue: false, recomputed: false };
-  if (place.kind === "gone") return { ...silent, reason: goneReason(place) };
+  const silent = { ...base, value: null, hasValue: false, lost: false, recomputed: false };
+  if (place.kind === "gone") return { ...silent, lost: true, reason: goneReason(place) };
   const refused = refusalOf(place);
   if (values === undefined || place.kind === "firing") {
     return { ...silent, reason: place.kind === "firing" ? "a firing: nothing came in" : refused };
   }
   const found = await values.valueOf(place);
   if (found.kind === "none") {
-    return { ...silent, reason: refused === null ? found.reason : `${refused}; ${found.reason}` };
+    const { reason, lost } = found;
+    return { ...silent, lost, reason: refused === null ? reason : `${refused}; ${reason}` };
   }
   return {
     ...base,
     value: decodeRecord(found.bytes, address),
     hasValue: true,
+    lost: false,
     recomputed: found.kind === "recomputed",
     reason: refused,
   };
@@ -176,6 +180,7 @@ export function describeDelivery(
     ordinal,
     value: null,
     hasValue: false,
+    lost: false,
     recomputed: false,
     reason: `delivered to ${target}`,
   };

@@ -22,7 +22,8 @@ import { besideStream } from "../core/streams.ts";
 import { type EventTerms, termsOfAccepted, termsOfSteps } from "../engine/lineage-terms.ts";
 import { StepGraph } from "../engine/step-graph.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
-import type { ViewEntry, ViewStore } from "../ports/view-store.ts";
+import { type ViewEntry, type ViewStore, viewDamaged } from "../ports/view-store.ts";
+import { checkedViews } from "./checked-views.ts";
 import { readChunks } from "./snapshots.ts";
 
 /** An event that a term was found in, or is likely to be. */
@@ -59,6 +60,9 @@ interface Meta {
   readonly events: number;
   readonly chunks: number;
   readonly merged: number;
+  /** Pages that each bucket has, and entries that are in none yet. */
+  readonly pages: number;
+  readonly open: number;
   readonly streams: readonly string[];
   /** The highest level of blocks of members. */
   readonly level: number;
@@ -77,7 +81,8 @@ const EVENT = 0x65;
  * The lineage view of a log: by terms (see core/index-terms.ts) the events that have something to do with them. It is a
  * projection: it follows the log in its order, is kept in a {@link ViewStore}, goes on after a kill where its last
  * commit was, and is built anew when it is not there, belongs to another log or version, or has seen events that the log
- * does not have: a log that was put back from an older copy has the same id, and may have gone on in another way.
+ * does not have: a log that was put back from an older copy has the same id, and may have gone on in another way. Throws
+ * `ViewDamaged` where it does not have all that was written, and nothing else: then it can only be dropped.
  */
 export class LineageView {
   readonly #store: ViewStore;
@@ -94,7 +99,7 @@ export class LineageView {
   readonly #sizes: ViewSizes;
 
   private constructor(store: ViewStore, log: EventLog, sizes: ViewSizes) {
-    this.#store = store;
+    this.#store = checkedViews(store);
     this.#log = log;
     this.#sizes = sizes;
     this.#state = lineageIndex.init(sizes.entries);
@@ -104,7 +109,13 @@ export class LineageView {
   /** Opens the view as it is kept, as far as that is of the log's history. */
   static async open(store: ViewStore, log: EventLog, sizes: ViewSizes = {}): Promise<LineageView> {
     const view = new LineageView(store, log, sizes);
-    await view.#load();
+    try {
+      await view.#load();
+    } catch (error) {
+      // Also one of a version that had no checksums.
+      if (!isHeadwaterError(error, "ViewDamaged")) throw error;
+      await view.drop();
+    }
     const known = await view.#knownUpTo();
     if (known === undefined) await view.drop();
     else view.#position = known;
@@ -160,30 +171,53 @@ export class LineageView {
   /** The events that have `term`, each once, in the order of the log. */
   find(term: Term): IndexedPlace[] {
     const numbers = new Set<number>();
-    for (const entries of this.#store.range(Uint8Array.of(PAGE, bucketOf(term)))) {
+    for (const entries of this.#pagesOf(bucketOf(term))) {
       for (const number of eventsInPage(entries, term)) numbers.add(number);
     }
     for (const number of eventsInState(this.#state, term)) numbers.add(number);
     return [...numbers].sort((a, b) => a - b).map((number) => this.#event(number));
   }
 
+  #pagesOf(bucket: number): readonly Uint8Array[] {
+    const prefix = Uint8Array.of(PAGE, bucket);
+    const found = [...this.#store.range(prefix)];
+    const keys = new Set(found.map(({ key }) => Buffer.from(key).toString("hex")));
+    if (keys.size === this.#meta.pages && keys.size === found.length) return found.map(({ value }) => value);
+    if (this.#isCurrent) throw viewDamaged(`${keys.size} of ${this.#meta.pages} pages, bucket ${bucket}`);
+    this.#read();
+    return this.#pagesOf(bucket);
+  }
+
+  /** Whether no other process has taken the view further, or dropped it. */
+  get #isCurrent(): boolean {
+    const now = this.#store.get(META);
+    return now === undefined || this.#kept === undefined ? now === this.#kept : equalBytes(now, this.#kept);
+  }
+
+  /** Reads what is kept; clears what is of another log or version. */
   async #load(): Promise<void> {
+    if (this.#read()) return;
+    await this.#store.clear();
+    this.#read();
+  }
+
+  /** Reads what is kept. Answers whether it is of this log and version. */
+  #read(): boolean {
     const kept = this.#store.get(META);
     const meta = kept && (decodeCanonical(kept, Number.MAX_SAFE_INTEGER) as unknown as Meta);
-    if (meta !== undefined && (meta.v !== lineageIndex.version || meta.log !== this.#log.id)) {
-      await this.#store.clear();
-      return this.#load();
-    }
+    if (meta !== undefined && (meta.v !== lineageIndex.version || meta.log !== this.#log.id)) return false;
     this.#kept = kept;
     this.#meta = meta ?? { v: lineageIndex.version, log: this.#log.id, ...NOTHING };
     this.#position = parsePosition(this.#meta.position);
     this.#seen = new Map(this.#meta.seen.map((seen) => [seen[0], seen]));
     this.#numbers = new Map(this.#meta.streams.map((stream, index) => [stream, index]));
-    const open = this.#store.get(OPEN);
+    const open = meta && this.#store.get(OPEN);
     this.#state =
-      open === undefined || meta === undefined
-        ? lineageIndex.init(this.#sizes.entries)
-        : decodeState(open, this.#sizes.entries);
+      open === undefined ? lineageIndex.init(this.#sizes.entries) : decodeState(open, this.#sizes.entries);
+    if (this.#state.count === this.#meta.open) return true;
+    if (this.#isCurrent) throw viewDamaged(`${this.#state.count} of ${this.#meta.open} entries`);
+    // Another process has taken the view further meanwhile.
+    return this.#read();
   }
 
   /**
@@ -255,7 +289,8 @@ export class LineageView {
     }
     for (const [stream, event] of seen) this.#seen.set(stream, seenEvent(event));
     const all = [...this.#seen.values()];
-    const next = { ...this.#meta, position, seen: all, events, chunks, streams, level };
+    const grown = { chunks, pages: this.#meta.pages + chunks - this.#meta.chunks, open: this.#state.count };
+    const next = { ...this.#meta, ...grown, position, seen: all, events, streams, level };
     const kept = looked === 0 || (await this.#commit(next, entries));
     // Where no event of ours was left, the end has been reached; what is kept is the last that was seen, which can be told.
     if (kept) this.#position = full ? parsePosition(position) : end;
@@ -284,11 +319,16 @@ export class LineageView {
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
       const keys = chunks.map((chunk) => keyOf(PAGE, [bucket], chunk));
       const pages = keys.flatMap((key) => this.#store.get(key) ?? []);
+      if (pages.length < count) {
+        if (!this.#isCurrent) break;
+        throw viewDamaged(`${pages.length} of ${count} pages, bucket ${bucket}`);
+      }
       for (const key of keys) entries.push({ key, value: undefined });
       // Under the key of the last one it is behind all that were merged before.
-      if (pages.length > 0) entries.push({ key: keys.at(-1) as Uint8Array, value: mergePages(pages) });
+      entries.push({ key: keys.at(-1) as Uint8Array, value: mergePages(pages) });
     }
-    await this.#commit({ ...this.#meta, merged: first + chunks.length }, entries);
+    const pages = this.#meta.pages - count + 1;
+    await this.#commit({ ...this.#meta, merged: first + count, pages }, entries);
   }
 
   async #termsOf(recorded: RecordedEvent): Promise<EventTerms> {
@@ -326,9 +366,7 @@ export class LineageView {
     const [stream, revision] = (value && (decodeCanonical(value) as unknown as [number, number])) ?? [-1, 0];
     const name = this.#meta.streams[stream];
     if (name !== undefined) return { stream: name, revision };
-    throw new HeadwaterError("LogDamaged", "the index of the log does not fit together", {
-      hint: "It is no part of the log: --rebuild makes it anew.",
-    });
+    throw viewDamaged(`event ${number}`);
   }
 }
 
@@ -338,6 +376,8 @@ const NOTHING = {
   events: 0,
   chunks: 0,
   merged: 0,
+  pages: 0,
+  open: 0,
   streams: [] as readonly string[],
   level: 0,
 };

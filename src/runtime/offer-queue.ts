@@ -135,7 +135,13 @@ export async function* groupRecords(
   over.addEventListener("abort", () => letGo(iterator), { once: true });
   let group: IntakeRecord[] = [];
   for (let line = 1; ; line++) {
-    const next = slow === undefined ? (iterator as Iterator<unknown>).next() : await slow.next();
+    let next: IteratorResult<unknown>;
+    try {
+      next = slow === undefined ? (iterator as Iterator<unknown>).next() : await slow.next();
+    } catch (error) {
+      if (group.length > 0) yield group;
+      throw error;
+    }
     if (!next.done) group.push({ value: next.value, line });
     if (over.aborted) {
       if (group.length > 0) yield group;

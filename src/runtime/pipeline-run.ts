@@ -274,6 +274,9 @@ export async function operate(environment: RunEnvironment, operation: Operation)
   const onEnded = (unit: string, failure?: HeadwaterError) => {
     ended.add(unit);
     inputFailure ??= failure;
+    if (failure !== undefined && ended.size < units.doors.length) {
+      operation.onInputFailed?.(unit.slice(unit.indexOf(":") + 1), failure);
+    }
     lookForEnd();
   };
   const watched = inlineWatch(environment, operation);

@@ -4,6 +4,7 @@ import { RETENTION_TIERS, type RetentionPolicy, type StreamAdvance } from "../co
 import { LIMITS } from "../core/limits.ts";
 import { comparePositions, type Position } from "../core/position.ts";
 import { supervisorStream } from "../core/streams.ts";
+import type { Plan } from "../pipeline/plan.ts";
 import { type Clock, sleep } from "../ports/clock.ts";
 import type { EventLog, StreamInfo } from "../ports/event-log.ts";
 import type { Processes } from "../ports/processes.ts";
@@ -192,8 +193,21 @@ export async function beginRetention(
   await noteDefinedPolicy({ log, clock }, name, retention, confirm);
   const settings = new RetentionSettings(log, name);
   await settings.refresh();
-  const partial = [...plan.captures.values()].some(({ level, rate }) => level === "none" || rate < 1);
-  return partial || Object.keys(settings.inForce).length > 0;
+  return keepsPart(plan) || Object.keys(settings.inForce).length > 0;
+}
+
+/** Whether records of a pipeline may be let go of that a sink has not got: by the policy that is to be in force, or in transit. */
+export async function mayLoseRecords(log: EventLog, plan: Plan): Promise<boolean> {
+  const { name, retention } = plan.definition;
+  const settings = new RetentionSettings(log, name);
+  await settings.refresh();
+  const { payload, steps } = settings.byCommand ?? retention ?? {};
+  return keepsPart(plan) || payload !== undefined || steps !== undefined;
+}
+
+/** Whether not all records are kept, so that some are in transit until they are taken. */
+function keepsPart({ captures }: Plan): boolean {
+  return [...captures.values()].some(({ level, rate }) => level === "none" || rate < 1);
 }
 
 /** The streams of a pipeline that may be let go of under a policy. */

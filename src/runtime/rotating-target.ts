@@ -18,6 +18,11 @@ export type Rotation =
   | { readonly by: "size"; readonly bytes: number }
   | { readonly by: "time"; readonly ms: number };
 
+/** How a target's name says it: `4096 bytes`, `3600000 ms`. */
+export function divisionOf(rotation: Rotation): string {
+  return rotation.by === "size" ? `${rotation.bytes} bytes` : `${rotation.ms} ms`;
+}
+
 const DIGITS = 6;
 
 /** A record's line, and the file that it belongs into. */
@@ -53,20 +58,31 @@ export class RotatingTarget implements SinkTarget {
     this.#files = files;
     this.#path = path;
     this.#rotation = rotation;
-    const every = rotation.by === "size" ? `${rotation.bytes} bytes` : `${rotation.ms} ms`;
-    this.id = `files:${path} (${every})`;
+    this.id = `files:${path} (${divisionOf(rotation)})`;
   }
 
   async files(): Promise<string> {
     return join(await this.#files.fileAt(dirname(this.#path)), basename(this.#path));
   }
 
+  async writes(path: string): Promise<boolean> {
+    const folder = dirname(this.#path);
+    const at = await this.#files.fileAt(path);
+    if (this.#isPart(basename(at)) && at === join(await this.#files.fileAt(folder), basename(at)))
+      return true;
+    const found = (await this.#files.filesIn(folder)) ?? [];
+    return found.some(({ path: part, identity }) => identity === at && this.#isPart(basename(part)));
+  }
+
   async hasContent(): Promise<boolean> {
+    return (await this.firstContent()) !== undefined;
+  }
+
+  async firstContent(): Promise<string | undefined> {
     const found = (await this.#files.filesIn(dirname(this.#path))) ?? [];
-    for (const { path } of found) {
-      if (this.#isPart(basename(path)) && (await this.#files.hasContent(path))) return true;
-    }
-    return false;
+    const parts = found.map(({ path }) => path).filter((path) => this.#isPart(basename(path)));
+    for (const path of parts.sort()) if (await this.#files.hasContent(path)) return path;
+    return undefined;
   }
 
   async mustHold(place: TargetPlace, last: DeliveredPart | undefined): Promise<void> {

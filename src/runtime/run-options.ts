@@ -81,6 +81,8 @@ export interface RunOptions {
   onRejected(source: string, where: string, error: HeadwaterError): void;
   onQuarantined(stage: string, address: string, message: string): void;
   onResumed(source: string, input: string, records: number): void;
+  /** An input has failed, and what it gave before is taken, while others go on: the run ends with it when they have ended. */
+  onInputFailed?(source: string, error: HeadwaterError): void;
   /** A record's event time (milliseconds since 1970) is too far ahead to be believed yet. */
   onTimeAhead(source: string, where: string, time: number): void;
   /** See `HostContext.onOutputWaits`. */

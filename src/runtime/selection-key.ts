@@ -1,5 +1,5 @@
 import { encodeCanonical } from "../core/canonical.ts";
-import { partitionOfKey } from "../core/partition.ts";
+import { countedKey, partitionOfKey } from "../core/partition.ts";
 import { keyElement, NUMBER_BYTES } from "../core/path.ts";
 import { sourceStream } from "../core/streams.ts";
 import type { Key } from "../pipeline/definition.ts";
@@ -55,6 +55,7 @@ export async function chooseKey(
   { from, to }: { readonly from: number; readonly to: number },
 ): Promise<KeyedRecords> {
   const { history } = walk;
+  const key = countedKey(query.key);
   let found = 0;
   let unknown = 0;
   for (const deployed of history.all) {
@@ -62,8 +63,8 @@ export async function chooseKey(
     const [first, last] = [Math.max(from, deployed.from), Math.min(to, until)];
     if (first > last) continue;
     const plan = await history.planOf(deployed);
-    for (const edge of edgesOf(plan, query, partitionOfKey(query.key, deployed.partitions))) {
-      const more = await chooseOf(walk, plan, edge, query.key, selected, first, last);
+    for (const edge of edgesOf(plan, query, partitionOfKey(key, deployed.partitions))) {
+      const more = await chooseOf(walk, plan, edge, key, selected, first, last);
       found += more.found;
       unknown += more.unknown;
     }
@@ -140,7 +141,7 @@ async function chooseOf(
           continue;
         }
         const own = typeof source === "function" ? keyBy(source, rows.records[row]) : rows.keys?.[row];
-        if (!Object.is(own === 0 ? 0 : own, key === 0 ? 0 : key)) continue;
+        if (!Object.is(countedKey(own), key)) continue;
         const stream = upstreams[rows.upstreams?.[row] ?? 0]?.stream ?? "";
         const n = rows.parents[row] as number;
         if (part === INPUTS) selected.add(stream, INPUTS, n);
@@ -165,7 +166,7 @@ function keyBy(fn: (record: unknown) => unknown, record: unknown): unknown {
 
 /** Chooses firings of windows and joins that are about a key; `told` is called for each. */
 export function firingsOf({ key, source, stage }: KeyQuery, told: () => void): ChooseIn {
-  const bytes = keyElement(encodeCanonical(key));
+  const bytes = keyElement(encodeCanonical(countedKey(key)));
   return ({ graph, segment }) => {
     if (source !== undefined || segment.timed === undefined || !isMeant(segment, stage)) return undefined;
     return (part, { row }) => {

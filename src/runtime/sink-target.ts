@@ -61,8 +61,12 @@ export interface SinkTarget {
   readonly refills: boolean;
   /** Of one that writes files: a text that tells them from those of others, whatever path leads to them. */
   files?(): Promise<string>;
+  /** Of one that writes files: whether the file that an absolute path leads to is one of them, there or not. */
+  writes?(path: string): Promise<boolean>;
   /** Whether there is something already where it delivers to. */
   hasContent(): Promise<boolean>;
+  /** Of one that has several files: the first of them that has content. */
+  firstContent?(): Promise<string | undefined>;
   /** Throws `ForeignOutput` unless its content goes as far as `place`, and its last part has the digest of `last`. */
   mustHold(place: TargetPlace, last: DeliveredPart | undefined): Promise<void>;
   /**
@@ -104,35 +108,58 @@ export interface SinkTarget {
   close(): Promise<void>;
 }
 
-/**
- * Throws `ForeignOutput` for a target with content, of which nothing here knows. `otherDivision`: how its files are
- * divided, if they are this sink's, and divided in another way.
- */
-export async function mustNotBeForeign(target: SinkTarget, otherDivision?: string): Promise<void> {
+/** What the log knows of a target that it does not know as one that its sink delivered to. */
+export interface KnownOfOutput {
+  /** How its files are divided, if they are this sink's, and divided in another way. */
+  readonly otherDivision?: string | undefined;
+  /** Whether deliveries of the sink were let go of: it may have been one of theirs. */
+  readonly letGo?: boolean;
+}
+
+/** Throws `ForeignOutput` for a target with content, of which nothing here knows. */
+export async function mustNotBeForeign(
+  target: SinkTarget,
+  { otherDivision, letGo = false }: KnownOfOutput = {},
+): Promise<void> {
   if (!(await target.hasContent())) return;
+  const where = (await target.firstContent?.()) ?? target.id.slice(target.id.indexOf(":") + 1);
   if (otherDivision !== undefined) {
     throw new HeadwaterError(
       "ForeignOutput",
       `the files that are there were begun anew after ${otherDivision} each, and cannot be gone on with in another way`,
       {
-        where: target.id.slice(target.id.indexOf(":") + 1),
+        where,
         hint: "Keep the --rotate that there was. With another name, or when the files were moved away, all is written anew, divided as you say.",
+      },
+    );
+  }
+  if (letGo) {
+    throw new HeadwaterError(
+      "ForeignOutput",
+      "the output has content that may be of this pipeline, whose log has let go of what the sink delivered before: it cannot be gone on with",
+      {
+        where,
+        hint: "If the log still has the beginning of history, move it away, or name another file: it is then written anew. If not, leave it as it is, and have what comes from now on sent to standard output (-) or to a receiver.",
       },
     );
   }
   throw new HeadwaterError(
     "ForeignOutput",
     "the output has content that this pipeline's log knows nothing of",
-    {
-      where: target.id.slice(target.id.indexOf(":") + 1),
-      hint: "Name another file, or move this one away.",
-    },
+    { where, hint: "Name another file, or move this one away." },
   );
 }
 
 /** JSON as sinks write it: BigInt as a number literal, bytes as base64, what JSON has no literal for as text. */
 export function toJson(value: unknown): string {
   return JSON.stringify(value, replacer) ?? "null";
+}
+
+/** The same, of values that are compared: −0, which JSON would write as 0, is text, too. */
+export function differenceToJson(difference: object): string {
+  return JSON.stringify(difference, function (this: unknown, key: string, value: unknown) {
+    return Object.is(value, -0) ? "-0" : replacer.call(this, key, value);
+  });
 }
 
 function replacer(this: unknown, _key: string, value: unknown): unknown {

@@ -16,7 +16,13 @@ import { restoreLost } from "./lost-part.ts";
 import { MergeReader } from "./merge-reader.ts";
 import type { Activity } from "./pressure.ts";
 import { sinkStreamOf, upstreamsOfSink } from "./routes.ts";
-import { type PendingBatch, type SinkHistory, type SinkPlace, sinkHistory } from "./sink-history.ts";
+import {
+  hasLetGoOfDeliveries,
+  type PendingBatch,
+  type SinkHistory,
+  type SinkPlace,
+  sinkHistory,
+} from "./sink-history.ts";
 import {
   mustNotBeForeign,
   type OutputBatch,
@@ -135,7 +141,11 @@ export class SinkWorker {
   }
 
   async #beginTarget(known: boolean): Promise<SinkPlace> {
-    if (!known) await mustNotBeForeign(this.#target);
+    if (!known) {
+      const { log, plan } = this.#context;
+      const letGo = await hasLetGoOfDeliveries(log, plan.fork?.name ?? plan.definition.name, this.#sink.name);
+      await mustNotBeForeign(this.#target, { letGo });
+    }
     const cursors = await this.#startingCursors();
     await this.#unitLog().append("SinkOpened", () => ({
       v: 1,

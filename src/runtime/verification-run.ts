@@ -1,10 +1,10 @@
 import { createActor, fromPromise, waitFor } from "xstate";
 import { type VerificationEnd, verificationMachine } from "../../actors/verification.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Ids } from "../ports/ids.ts";
 import type { Processes } from "../ports/processes.ts";
-import { stoppedEarly } from "./replay-id.ts";
 import { Supervision } from "./supervision.ts";
 
 /** A verification, and how it is gone about. */
@@ -67,7 +67,7 @@ export async function operateVerification(run: VerificationRun): Promise<void> {
     if (!lost.signal.aborted) await supervision?.release();
     if (ended.matches("failed")) throw ended.context.error;
     if (ended.matches("halted")) {
-      throw stoppedEarly(name);
+      throw new HeadwaterError("Stopped", "stopped before the replay was through", { where: name });
     }
   } finally {
     signal.removeEventListener("abort", stop);

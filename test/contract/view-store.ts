@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ViewStore } from "../../src/ports/view-store.ts";
+import type { ViewFound, ViewStore } from "../../src/ports/view-store.ts";
 
 /** A store to test; `reopen` closes it and opens it again, where it outlives that. */
 export interface ViewStoreHarness {
@@ -9,7 +9,11 @@ export interface ViewStoreHarness {
 }
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
-const list = (values: Iterable<Uint8Array>) => [...values].map((value) => [...value]);
+const list = (found: Iterable<ViewFound>) =>
+  [...found].map(({ key, value }) => {
+    expect([...key]).toEqual([...value]);
+    return [...value];
+  });
 
 /** Registers the tests that every adapter of the `ViewStore` port has to pass. */
 export function describeViewStore(name: string, make: () => Promise<ViewStoreHarness>): void {
@@ -83,6 +87,13 @@ export function describeViewStore(name: string, make: () => Promise<ViewStoreHar
         [4, 2],
         [4, 3],
       ]);
+    });
+
+    it("is there no more when it was discarded", async () => {
+      await store.commit(guard, [{ key: bytes(1), value: bytes(7) }]);
+      await store.discard();
+      const again = (await harness.reopen?.()) ?? store;
+      expect(again.get(bytes(1))).toBeUndefined();
     });
 
     it("is empty when it was cleared", async () => {

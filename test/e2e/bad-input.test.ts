@@ -1,7 +1,17 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LIMITS } from "../../src/core/limits.ts";
 import { headwater, jsonError, projectFile, Workplace } from "./command.ts";
 import { quarantinedRecords, rejectedRecords } from "./open-log.ts";
@@ -288,6 +298,36 @@ describe("inputs that break off", () => {
     expect(JSON.parse(rest.stdout).records).toMatchObject({ accepted: 20_000 - before.length, rejected: 0 });
     expect(rest.stderr).toMatch(/in\.jsonl\.gz: [\d,]+ records were taken in before; going on after them/);
     expect(output()).toEqual(Array.from({ length: 20_000 }, (_, a) => ({ a: a * 2 })));
+  });
+
+  it("says at once that a gzip breaks off, though another input goes on", async () => {
+    write("pipeline.ts", PASS.replace("export", 'p.source("live").sink("lived");\nexport'));
+    const whole = gzipSync(manyLines());
+    write("in.jsonl.gz", whole.subarray(0, whole.length / 2));
+    expect(spawnSync("mkfifo", [join(cwd, "live.jsonl")]).status).toBe(0);
+    const live = openSync(join(cwd, "live.jsonl"), "r+");
+    let open = true;
+    try {
+      const inputs = ["--input", "in=in.jsonl.gz", "--input", "live=live.jsonl"];
+      const outputs = ["--output", "out=out.jsonl", "--output", "lived=lived.jsonl"];
+      const command = place.start(["run", "pipeline.ts", ...inputs, ...outputs, "--json"], { cwd });
+      await command.says(
+        "headwater: the input of in failed: the gzip file breaks off: in.jsonl.gz; the others go on, and then the run ends with this\n",
+      );
+      expect(command.exited).toBe(false);
+      writeSync(live, '{"a":1}\n');
+      await vi.waitUntil(
+        () => existsSync(join(cwd, "lived.jsonl")) && readFileSync(join(cwd, "lived.jsonl")).length > 0,
+        30_000,
+      );
+      closeSync(live);
+      open = false;
+      const ended = await command.ended;
+      expect(ended.code).toBe(3);
+      expect(jsonError(ended)).toMatchObject({ code: "InputFailed", where: "in.jsonl.gz" });
+    } finally {
+      if (open) closeSync(live);
+    }
   });
 
   it("tells where a JSON array breaks off, and keeps what is before it", async () => {

@@ -63,6 +63,14 @@ describe("a run that is told to sign", () => {
       const refused = await runs("--checkpoint-key", "k.key", "--checkpoint-out", out);
       expect([refused.code, jsonError(refused).code, jsonError(refused).where]).toEqual([2, code, out]);
     }
+    const both = await runs(
+      ...["--checkpoint-key", "k.key", "--checkpoint-out", "./strong", "--output", "strong=strong"],
+    );
+    expect([both.code, jsonError(both)]).toMatchObject([
+      2,
+      { code: "BadUsage", message: "the checkpoints and the sink strong are to write the same file" },
+    ]);
+    expect(existsSync(join(folder, "strong"))).toBe(false);
     expect(existsSync(join(folder, ".headwater"))).toBe(false);
     // A note of another log can be told only when there is a log.
     await runs("--checkpoint-key", "k.key", "--checkpoint-out", "other.note", "--log", "lmdb:other");

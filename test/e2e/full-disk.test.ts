@@ -1,6 +1,6 @@
 /** Disks that are full: of the log, and of an output. A small file system is mounted, where that may be done. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -45,6 +45,31 @@ describe.skipIf(!possible)(`a disk that is full${missing}`, () => {
     await place.clear();
   });
   afterAll(() => place.clear());
+
+  it("under standard output is told, and what found no room is not taken for written", async () => {
+    expect(mount("-t", "tmpfs", "-o", "size=40k", "tmpfs", disk)).toBe(true);
+    const to = openSync(join(disk, "stock.jsonl"), "w");
+    const pipeline = projectFile("test/e2e/fixtures/busy.ts");
+    const args = ["run", pipeline, "--input", "orders=orders.jsonl", "--output", "stock=-", "--json"];
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [projectFile("bin/headwater.js"), ...args, "--log", "lmdb:log"],
+      { cwd, stdio: ["ignore", to, "pipe"], encoding: "utf8" },
+    );
+    closeSync(to);
+    expect([status, jsonError({ code: status, signal: null, stdout: "", stderr })], stderr).toMatchObject([
+      3,
+      { code: "OutputFailed", message: expect.stringContaining("no space left"), where: "standard output" },
+    ]);
+    const told = readFileSync(join(disk, "stock.jsonl"));
+    expect(told.equals(whole.subarray(0, told.length))).toBe(true);
+    // All of it is still to be had: nothing was noted as delivered that is not there.
+    const rest = await headwater([...args, "--log", "lmdb:log"], { cwd });
+    expect(rest.code, rest.stderr).toBe(0);
+    const lines = whole.toString().split("\n").length;
+    const had = told.subarray(0, told.lastIndexOf("\n")).toString().split("\n").length;
+    expect(had + rest.stdout.split("\n").length).toBeGreaterThanOrEqual(lines);
+  });
 
   it.each([
     ["an output", "log", "disk/stock.jsonl", "OutputFailed", 150_000],

@@ -197,6 +197,32 @@ export default p;
   expect(jsonError(ahead).hint).not.toContain("--log-time");
 });
 
+it("names a window in which nothing is as it was asked for", async () => {
+  const text = `import { pipeline } from "headwater";
+const p = pipeline("weights");
+p.source("in", { eventTime: (row) => (row as { n: number }).n * 1000 }).map("weigh", (row) => row).sink("out");
+export default p;
+`;
+  writeFileSync(join(cwd, "p.ts"), text);
+  await run(0, 10);
+  const nothing = "there is nothing in the window";
+  const reversed = "the window ends before it begins";
+  const late = "2030-01-01T00:00:00Z";
+  for (const [args, message, where] of [
+    [["--from", late], nothing, "event time 2030-01-01T00:00:00.000Z to the end"],
+    [["--from", late, "--log-time"], nothing, "log time 2030-01-01T00:00:00.000Z to the end"],
+    [["--from", "9007199254740000"], nothing, "ordinal 9007199254740000 to the end"],
+    [["--from", late, "--to", "7"], nothing, "event time 2030-01-01T00:00:00.000Z to ordinal 7"],
+    [["--to", "5"], nothing, "ordinals 0 to 5"],
+    [["--from", "9", "--to", "3"], reversed, "ordinal 9 to ordinal 3"],
+  ] as const) {
+    for (const more of [[], ["--what-if", "1"]]) {
+      const ended = await headwater(["replay", "weights", ...args, ...more, "--json"], { cwd });
+      expect([ended.code, jsonError(ended)], args.join(" ")).toMatchObject([2, { message, where }]);
+    }
+  }
+});
+
 it("tells a program what is wrong with what it asks", async () => {
   define("return n");
   await run(0, 10);

@@ -422,7 +422,11 @@ describe("an output that is rotated", () => {
     writeFileSync(join(cwd, "out-000001.jsonl"), "mine\n");
     const refused = await run();
     expect(refused.code).toBe(2);
-    expect(jsonError(refused).code).toBe("ForeignOutput");
+    expect(jsonError(refused)).toMatchObject({
+      code: "ForeignOutput",
+      message: "the output has content that this pipeline's log knows nothing of",
+      where: join(cwd, "out-000001.jsonl"),
+    });
     expect(readFileSync(join(cwd, "out-000001.jsonl"), "utf8")).toBe("mine\n");
   });
 });

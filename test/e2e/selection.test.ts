@@ -110,6 +110,32 @@ describe("headwater replay --key", () => {
     expect(shown.only).toEqual({ key: "k0" });
   });
 
+  it("takes −0 for the key 0, as sources do, and tells values apart in which it differs", async () => {
+    const module = (file: string, w: string) => {
+      const text = `import { pipeline } from "headwater";
+const p = pipeline("weights", { partitions: 8 });
+p.source("in", { key: (row) => { const { n } = row as { n: number }; return n % 3 === 0 ? -0 : n % 3; } })
+  .map("weigh", (row) => { const { n } = row as { n: number }; return { n, w: ${w} }; }).sink("weighed");
+export default p;
+`;
+      writeFileSync(join(cwd, file), text);
+    };
+    module("p.ts", "0");
+    await run("p.ts");
+    for (const key of ["0", "-0"]) {
+      expect((await replay(`--key=${key}`)).report).toMatchObject({ records: 40, diverged: 0 });
+      const found = await headwater(["search", "weights", `--key=${key}`, "--json"], { cwd });
+      expect(found.stdout.trim().split("\n")).toHaveLength(40);
+    }
+    module("q.ts", "n === 30 ? -0 : 0");
+    const { report } = await replay("--what-if", "q.ts", "--key=-0", "--diff", "diff.jsonl");
+    expect(sinksOf(report)["weighed"]).toMatchObject({ same: 39, changed: 1 });
+    expect(JSON.parse(readFileSync(join(cwd, "diff.jsonl"), "utf8"))).toMatchObject({
+      before: { n: 30, w: 0 },
+      after: { n: 30, w: "-0" },
+    });
+  });
+
   it("says what it cannot choose", async () => {
     define("p.ts", "return { n, w: n }");
     await run("p.ts");

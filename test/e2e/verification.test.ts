@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { replay as verify } from "../../src/app/replay.ts";
 import { openLog } from "../../src/runtime/compose.ts";
 import { headwater, jsonError, Workplace } from "./command.ts";
 import { clearSound } from "./open-log.ts";
@@ -126,6 +127,9 @@ describe("headwater replay --id, that compares", () => {
     expect(jsonError(await asked.ended)).toMatchObject({
       code: "Stopped",
       message: "the replay was asked to pause",
+      hint: expect.stringMatching(
+        /^Go on with it: headwater replay resume weights~slow\. Until then, but 3 days at most, /,
+      ),
     });
     const [still] = await replay("list");
     expect(still).toMatchObject({ status: "paused", of: 300 });
@@ -136,8 +140,38 @@ describe("headwater replay --id, that compares", () => {
     await until("ended", ({ status }) => status === "running");
     await replay("stop", "ended");
     expect(jsonError(await ended.ended)).toMatchObject({ message: "the replay was asked to stop" });
+    expect(await replay("pause", "ended")).toMatchObject({ status: "stopped" });
     const resumed = await headwater(["replay", "resume", "ended", "--json"], { cwd });
     expect(jsonError(resumed)).toMatchObject({ code: "BadUsage", message: "it was stopped for good" });
+  });
+
+  it("says how to go on where it was interrupted, or that it cannot be", async () => {
+    define();
+    await run(300);
+    for (const [id, ...what] of [["compared"], ["other", "--what-if", "1", "--full"]] as const) {
+      const command = place.start(["replay", "weights", "--id", id, "--rate", "5", ...what, "--json"], {
+        cwd,
+      });
+      await until(id, ({ status }) => status === "running");
+      command.kill("SIGINT");
+      const ended = await command.ended;
+      expect([ended.code, jsonError(ended)]).toMatchObject([
+        130,
+        {
+          code: "Stopped",
+          hint: expect.stringContaining(`Go on with it: headwater replay resume weights~${id}. Until then`),
+        },
+      ]);
+    }
+    const stop = new AbortController();
+    const unnamed = verify({
+      ...{ log: `lmdb:${join(cwd, ".headwater")}`, pipeline: "weights", rate: { recordsPerSecond: 100 } },
+      ...{ signal: stop.signal, onProgress: () => stop.abort() },
+    });
+    await expect(unnamed).rejects.toMatchObject({
+      code: "Stopped",
+      hint: expect.stringContaining("--id NAME"),
+    });
   });
 
   it("takes as long as the records take at its rate, and refuses what it cannot do", async () => {
@@ -159,6 +193,14 @@ describe("headwater replay --id, that compares", () => {
     expect(await refused("resume", "fast", "--diff", "d.jsonl")).toMatchObject({
       code: "BadUsage",
       where: "--diff",
+    });
+    expect(await refused("resume", "fast", "--rotate", "1KiB", "--output", "o=o.jsonl")).toMatchObject({
+      code: "BadUsage",
+      where: "--output",
+    });
+    expect(await refused("resume", "fast", "--rotate", "1KiB")).toMatchObject({
+      code: "BadUsage",
+      where: "--rotate",
     });
   });
 });

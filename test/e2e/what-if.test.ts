@@ -321,6 +321,8 @@ export default p;
       [["--what-if", "p.ts", "--output", "nowhere=x.jsonl"], "UnknownSink", "nowhere"],
       [["--set", "weigh.none=1"], "BadParameter", "has no parameters"],
       [["--diff", "x.jsonl"], "BadUsage", "nothing to compare with"],
+      [["--new-effects", "call"], "BadUsage", "nothing to compare with"],
+      [["--new-effects", "refuse"], "BadUsage", "nothing to compare with"],
     ] as const) {
       const ended = await headwater(["replay", "weights", ...args, "--json"], { cwd });
       const error = jsonError(ended);
@@ -464,6 +466,16 @@ export default p;
     await whatIf("--what-if", "other.ts", "--from", String(from), "--to", String(from + 1_000_000_000));
     await whatIf("--what-if", "other.ts", "--from", String(from), "--output", "out=o.jsonl");
     expect(await audited()).toEqual(before);
+    for (const { id } of await replays("list")) {
+      const ended = await headwater(["audit", `weights~${id}`, "--json"], { cwd });
+      const { ok, checks } = JSON.parse(ended.stdout);
+      expect({ id, ok }).toEqual({ id, ok: true });
+      for (const name of ["continuity", "payload", "conservation"]) {
+        const check = checks.find((one: { name: string }) => one.name === name);
+        expect({ id, ...check }).toMatchObject({ id, name, unverifiable: 0 });
+        if (name !== "payload") expect(check.checked).toBeGreaterThan(0);
+      }
+    }
   });
 
   it.each([
@@ -536,10 +548,17 @@ export default p;
     expect(jsonError(again)).toMatchObject({
       code: "BadUsage",
       message: expect.stringMatching(/^process \d+ on/),
+      hint: "Pause it there first: headwater replay pause weights~slow.",
     });
     await replays("pause", "slow");
     const paused = await asked.ended;
-    expect(jsonError(paused)).toMatchObject({ code: "Stopped", message: "the replay was asked to pause" });
+    expect(jsonError(paused)).toMatchObject({
+      code: "Stopped",
+      message: "the replay was asked to pause",
+      hint: expect.stringMatching(
+        /^Go on with it: headwater replay resume weights~slow\. Until then, but 3 days at most, /,
+      ),
+    });
     const [still] = await replays("list");
     expect(still).toMatchObject({ id: "slow", status: "paused", of: 400 });
     expect(still.records).toBeLessThan(400);
@@ -559,7 +578,12 @@ export default p;
     );
     await until(async () => (await replays("list")).at(-1)?.status === "running");
     await replays("stop", "third");
-    expect(jsonError(await ended.ended)).toMatchObject({ message: "the replay was asked to stop" });
+    expect(jsonError(await ended.ended)).toMatchObject({
+      message: "the replay was asked to stop",
+      hint: "It is ended for good. Begin another one, with another id.",
+    });
+    // What is ended for good cannot be made to stand still, so that it could be gone on with.
+    expect(await replays("pause", "third")).toMatchObject({ status: "stopped" });
     const stopped = await headwater(["replay", "resume", "third", "--json"], { cwd });
     expect(jsonError(stopped)).toMatchObject({ code: "BadUsage", message: "it was stopped for good" });
     const unknown = await headwater(["replay", "show", "nothing", "--json"], { cwd });

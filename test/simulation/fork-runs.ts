@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import type { MemoryLog } from "../../src/adapters/memory/log.ts";
+import { auditLog } from "../../src/app/audit.ts";
 import { decodeCanonical } from "../../src/core/canonical.ts";
 import { isHeadwaterError } from "../../src/core/errors.ts";
 import type { DeployedFork, PipelineDeployed } from "../../src/core/events.ts";
-import { forkName } from "../../src/core/streams.ts";
+import { forkName, forkOf, pipelineOf, pipelineStream } from "../../src/core/streams.ts";
 import type { PipelineDefinition } from "../../src/pipeline/definition.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { EventLog } from "../../src/ports/event-log.ts";
@@ -76,6 +77,23 @@ export async function historyOf(log: EventLog, name: string, definition: Pipelin
     withIdentity: (...of: Parameters<DeploymentHistory["withIdentity"]>) => history.withIdentity(...of),
     planOf: async () => planPipeline(definition),
   };
+}
+
+/** What audits find wrong in a log, and of each of its forks alone. */
+export async function failuresIn(log: EventLog): Promise<unknown[]> {
+  const found: unknown[] = [];
+  const forks: string[] = [];
+  for await (const { stream } of log.streams({ prefixes: [pipelineStream("")] })) {
+    if (forkOf(pipelineOf(stream)) !== undefined) forks.push(pipelineOf(stream));
+  }
+  for (const fork of [undefined, ...forks]) {
+    const { checks } = await auditLog(log, {
+      checkpoints: [],
+      ...(fork !== undefined && { pipeline: fork }),
+    });
+    for (const { name, failures } of checks) found.push(...failures.map((one) => ({ fork, name, ...one })));
+  }
+  return found;
 }
 
 /** Runs a fork through all interruptions, each the end of a process, until it is through. */

@@ -1,11 +1,19 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { auditLog } from "../../src/app/audit.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import { reusableSegments } from "../../src/runtime/fork-reuse.ts";
 import type { SelectionQuery } from "../../src/runtime/selection.ts";
 import { ORDINARY, withinReason } from "./expectations.ts";
-import { diffIn, historyOf, naiveDiff, outputsIn, refusedNow, simulateFork, throughOf } from "./fork-runs.ts";
+import {
+  diffIn,
+  failuresIn,
+  historyOf,
+  naiveDiff,
+  outputsIn,
+  refusedNow,
+  simulateFork,
+  throughOf,
+} from "./fork-runs.ts";
 import { type Given, simulate } from "./harness.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { assertMet, runs, timeLimit, withoutWarnings } from "./property-runs.ts";
@@ -150,8 +158,7 @@ describe("a fork", () => {
               to,
               circumstances: { ...how, interruptions: befalls },
             });
-            const audited = await auditLog(log, { checkpoints: [] });
-            expect(audited.checks.flatMap(({ failures }) => failures)).toEqual([]);
+            expect(await failuresIn(log)).toEqual([]);
             const { log: early } = await simulate(ran, before(given, from), { ...ORDINARY, keepOpen: true });
             const late = await simulate(definition, given, ORDINARY, early);
             for (const { name } of definition.sinks) {
@@ -234,8 +241,7 @@ describe("a fork", () => {
             const refused = await refusedNow(full);
             expect(await refusedNow(part)).toEqual(refused);
             refusals += refused.newly.length;
-            const audited = await auditLog(log, { checkpoints: [] });
-            expect(audited.checks.flatMap(({ failures }) => failures)).toEqual([]);
+            expect(await failuresIn(log)).toEqual([]);
           },
         ),
         runs(40),

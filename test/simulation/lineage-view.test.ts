@@ -1,18 +1,20 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { createMemoryViewStore } from "../../src/adapters/memory/view-store.ts";
+import { isHeadwaterError } from "../../src/core/errors.ts";
 import { decodeEvent } from "../../src/core/event-codec.ts";
 import { digestTerm, type Term } from "../../src/core/index-terms.ts";
 import { LIMITS } from "../../src/core/limits.ts";
 import { count } from "../../src/pipeline/aggregates.ts";
 import { pipeline } from "../../src/pipeline/pipeline.ts";
 import { sliding } from "../../src/pipeline/windows.ts";
-import type { ViewStore } from "../../src/ports/view-store.ts";
+import type { ViewFound, ViewStore } from "../../src/ports/view-store.ts";
 import { LineageView } from "../../src/runtime/lineage-view.ts";
 import { arrayLog, copyEvents } from "../array-log.ts";
 import { emptyLog } from "../small-log.ts";
 import { ORDINARY } from "./expectations.ts";
 import { type Outcome, simulate } from "./harness.ts";
 import { withoutWarnings } from "./property-runs.ts";
+import { seededRandom, upTo } from "./virtual-world.ts";
 
 withoutWarnings();
 
@@ -167,6 +169,38 @@ describe("the lineage view", () => {
     expect(view.position.commit).toBeGreaterThan(1_000n);
     await view.catchUp();
     for (const term of terms) expect(view.find(term)).toEqual(whole.find(term));
+  });
+
+  test("says that it is damaged, or answers as before, whatever bit of it was turned, and whatever of it is lost", async () => {
+    const sizes = { entries: 300, merge: 3 };
+    const store = createMemoryViewStore();
+    await (await LineageView.open(store, outcome.log, sizes)).catchUp();
+    const all = [...store.range(new Uint8Array(0))];
+    const random = seededRandom(7);
+    let damaged = 0;
+    for (let fault = 0; fault < 300; fault++) {
+      const { key, value } = all[upTo(random, all.length - 1)] as ViewFound;
+      const changed = fault % 3 === 0 ? undefined : Uint8Array.from(value);
+      const at = upTo(random, value.length - 1);
+      if (changed !== undefined) changed[at] = (changed[at] as number) ^ (1 << upTo(random, 7));
+      const copy = createMemoryViewStore();
+      const entries = all.map((entry) => (entry.key === key ? { key, value: changed } : entry));
+      await copy.commit({ key: Uint8Array.of(0), value: undefined }, entries);
+      const view = await LineageView.open(copy, outcome.log, sizes);
+      // What was kept of it could not be read: it is made anew.
+      if (view.position.commit === 0n) damaged++;
+      else {
+        for (const term of terms.filter((_, index) => index % 10 === fault % 10)) {
+          try {
+            expect(view.find(term)).toEqual(whole.find(term));
+          } catch (error) {
+            if (!isHeadwaterError(error, "ViewDamaged")) throw error;
+            damaged++;
+          }
+        }
+      }
+    }
+    expect(damaged).toBeGreaterThan(50);
   });
 
   test("begins anew with another log", async () => {

@@ -2,7 +2,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { HeadwaterError } from "../../core/errors.ts";
-import { fileError } from "./faults.ts";
+import { fileError } from "../../core/file-error.ts";
 
 const CHUNK_BYTES = 64 * 1024;
 

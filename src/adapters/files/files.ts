@@ -1,12 +1,13 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
+import { fileError, systemCode } from "../../core/file-error.ts";
 import type { Files, FoundFile } from "../../ports/files.ts";
-import { fileError, systemCode } from "./faults.ts";
 import { fileAt } from "./file-at.ts";
 import { openGrowingFile } from "./growing.ts";
 import { identityOf, type KnownPlaces, openFile, openStream } from "./input.ts";
 import { deleteOutputFile, nameOutputFile, openOutputFile } from "./output.ts";
+import { writeWhole } from "./whole-write.ts";
 
 /** The process's own streams unless others are given. */
 export interface FilesOptions {
@@ -51,11 +52,8 @@ export function createFiles(options: FilesOptions = {}): Files {
       // The write's own callback tells of a failure; the event would end the process.
       if (!listening) stdout.on("error", () => {});
       listening = true;
-      return new Promise((resolve, reject) => {
-        stdout.write(bytes, (error) => {
-          if (error) reject(fileError("OutputFailed", "cannot write the output", "standard output", error));
-          else resolve();
-        });
+      return writeWhole(stdout, bytes).catch((error: unknown) => {
+        throw fileError("OutputFailed", "cannot write the output", "standard output", error);
       });
     },
   };

@@ -109,6 +109,19 @@ describe("JSON lines", () => {
     ]);
   });
 
+  it("names what is broken and cannot be seen by its escape", () => {
+    const unseen = ["\ufeff", "\u200b", "\u00a0", "\u2028", "\u{e0001}", "\u{1f600}"];
+    const records = feed(lines(), bytesOf(`{"a":1}\n${unseen.map((one) => `${one}{"a":2}`).join("\n")}`));
+    expect(problems(records).map((problem) => problem.slice(problem.indexOf("found")))).toEqual([
+      'found "\\ufeff" (a byte order mark)',
+      'found "\\u200b"',
+      'found "\\u00a0"',
+      'found "\\u2028"',
+      'found "\\udb40\\udc01"',
+      'found "\u{1f600}"',
+    ]);
+  });
+
   it("refuses integers that would be rounded and numbers that overflow, by path", () => {
     const records = feed(
       lines(),

@@ -1,9 +1,9 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { resolve } from "node:path";
 import { HeadwaterError } from "../../core/errors.ts";
+import { fileError, systemCode } from "../../core/file-error.ts";
 import type { GrowingFile, Input, InputFormat } from "../../ports/files.ts";
 import { type Chunks, type Count, handleChunks } from "./chunks.ts";
-import { fileError, systemCode } from "./faults.ts";
 import { FileInput, type FileKind, identityOf, type KnownPlace, kindOf } from "./input.ts";
 
 /** So many of the bytes read last are compared before reading on: a file may be truncated and as long again. */

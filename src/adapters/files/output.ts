@@ -1,8 +1,8 @@
 import { constants } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { fileError, systemCode } from "../../core/file-error.ts";
 import type { OutputFile } from "../../ports/files.ts";
-import { fileError, systemCode } from "./faults.ts";
 
 /** Opens a file for writing at positions; made if it is missing. Throws `OutputFailed`. */
 export async function openOutputFile(path: string): Promise<OutputFile> {

@@ -1,9 +1,9 @@
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { HeadwaterError } from "../../core/errors.ts";
+import { fileError, systemCode } from "../../core/file-error.ts";
 import { LIMITS } from "../../core/limits.ts";
 import type { SmallFiles } from "../../ports/small-files.ts";
-import { fileError, systemCode } from "./faults.ts";
 
 const OWNER_ONLY = 0o600;
 /** Bytes that are read at once. */

@@ -1,8 +1,10 @@
+import { rm } from "node:fs/promises";
 import type { RootDatabase } from "lmdb";
 import { HeadwaterError } from "../../core/errors.ts";
-import type { ViewStore } from "../../ports/view-store.ts";
+import { type ViewStore, viewDamaged } from "../../ports/view-store.ts";
 import { openRoot, type Table } from "./environment.ts";
 import { exitGuard } from "./exit-guard.ts";
+import { commitFault } from "./faults.ts";
 import { makeFolder } from "./folder.ts";
 
 /**
@@ -24,27 +26,52 @@ export async function openLmdbViewStore(dir: string): Promise<ViewStore> {
   const table = root as unknown as Table;
   const same = (a: Uint8Array | undefined, b: Uint8Array | undefined) =>
     a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
+  const reading = <T>(read: () => T): T => {
+    try {
+      return read();
+    } catch (cause) {
+      throw viewDamaged(dir, cause);
+    }
+  };
+  const writing = async <T>(bytes: number, write: () => Promise<T>): Promise<T> => {
+    exitGuard.enter();
+    try {
+      return await write();
+    } catch (thrown) {
+      // Whatever else it is, another view can be made.
+      const cause = await commitFault(thrown, dir, bytes);
+      if (cause.code !== "LogFull") throw viewDamaged(dir, thrown);
+      throw new HeadwaterError("OutputFailed", "there is no space left for the index of the log", {
+        where: dir,
+        hint: "Make room on its medium, or name another folder with --views.",
+        cause,
+      });
+    } finally {
+      exitGuard.leave();
+    }
+  };
   return {
-    get: (key) => table.getBinary(key),
-    *range(prefix) {
-      for (const { value } of table.getRange({ start: prefix, end: afterAll(prefix) })) yield value;
+    get: (key) => reading(() => table.getBinary(key)),
+    range: (prefix) => reading(() => [...table.getRange({ start: prefix, end: afterAll(prefix) })]),
+    commit: (guard, entries) =>
+      writing(
+        entries.reduce((sum, { value }) => sum + (value?.length ?? 0), 0),
+        () =>
+          root.transaction(() => {
+            if (!same(table.getBinary(guard.key), guard.value)) return false;
+            for (const { key, value } of entries) {
+              if (value === undefined) table.removeSync(key);
+              else table.putSync(key, value);
+            }
+            return true;
+          }),
+      ),
+    clear: () => writing(0, () => root.clearAsync()),
+    discard: async () => {
+      // What is in it may keep it from being closed well.
+      await root.close().catch(() => {});
+      await rm(dir, { recursive: true, force: true });
     },
-    commit: async (guard, entries) => {
-      exitGuard.enter();
-      try {
-        return await root.transaction(() => {
-          if (!same(table.getBinary(guard.key), guard.value)) return false;
-          for (const { key, value } of entries) {
-            if (value === undefined) table.removeSync(key);
-            else table.putSync(key, value);
-          }
-          return true;
-        });
-      } finally {
-        exitGuard.leave();
-      }
-    },
-    clear: () => root.clearAsync(),
     close: () => root.close(),
   };
 }

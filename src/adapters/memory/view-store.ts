@@ -9,7 +9,7 @@ export function createMemoryViewStore(): ViewStore {
     range: (prefix) => {
       const begin = textOf(prefix);
       const keys = [...values.keys()].filter((key) => key.startsWith(begin)).sort();
-      return keys.map((key) => values.get(key) as Uint8Array);
+      return keys.map((key) => ({ key: Buffer.from(key, "latin1"), value: values.get(key) as Uint8Array }));
     },
     commit: async (guard, entries) => {
       const now = values.get(textOf(guard.key));
@@ -25,6 +25,7 @@ export function createMemoryViewStore(): ViewStore {
       return true;
     },
     clear: async () => values.clear(),
+    discard: async () => values.clear(),
     close: async () => {},
   };
 }

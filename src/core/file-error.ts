@@ -1,4 +1,4 @@
-import { type ErrorCode, HeadwaterError } from "../../core/errors.ts";
+import { type ErrorCode, HeadwaterError } from "./errors.ts";
 
 const INPUT_HINTS: Readonly<Record<string, string>> = {
   ENOENT: "Check the path; it is taken relative to the current folder.",
@@ -15,7 +15,7 @@ const OUTPUT_HINTS: Readonly<Record<string, string>> = {
   EPERM: "Give yourself permission to write there, or name another place.",
   EROFS: "That file system is read-only; name another place.",
   EISDIR: "Name a file in it.",
-  ENOSPC: "Free some space on that disk and run again; the run goes on where it stopped.",
+  ENOSPC: "Free some space on that disk and run again; a run goes on where it stopped.",
   EDQUOT: "Your quota on that disk is used up; free some space and run again.",
   EFBIG: "The file is as large as this system lets it be (ulimit -f); name another file, or raise the limit.",
   EPIPE: "The program that read it has ended.",
