@@ -249,7 +249,8 @@ export async function recordsIn(
   let records = 0;
   for (const source of sources) {
     const stream = sourceStream(history.pipeline, source);
-    records += (await recordsBefore(log, stream, to + 1)) - (await recordsBefore(log, stream, from));
+    const first = from <= 0 ? 0 : await recordsBefore(log, stream, from);
+    records += (await recordsBefore(log, stream, to + 1)) - first;
   }
   return records;
 }

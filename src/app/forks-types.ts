@@ -24,6 +24,11 @@ interface CommonSummary {
   readonly id: string;
   readonly pipeline: string;
   readonly status: ForkStatus;
+  /**
+   * Until when none of the pipeline's history is let go of, so that it can go on, in milliseconds since 1970; each word of
+   * it moves that. `undefined`: nothing is kept for it, as it needs nothing more.
+   */
+  readonly heldUntil: number | undefined;
   /** When it was begun, in milliseconds since 1970. */
   readonly begun: number;
   readonly from: number;

@@ -1,15 +1,13 @@
-import { HeadwaterError } from "../core/errors.ts";
+import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
 import type { DeployedFork, PipelineDeployed, ReplayAsk } from "../core/events.ts";
 import { forkOf, pipelineStream } from "../core/streams.ts";
 import type { EventLog } from "../ports/event-log.ts";
-import { lastThrough } from "../runtime/completed.ts";
 import { createSurroundings, openLog, type Surroundings } from "../runtime/compose.ts";
-import { structureOf } from "../runtime/deployed-plan.ts";
 import { loadDeployedCode } from "../runtime/deployment.ts";
 import { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { askedOf, askOf } from "../runtime/fork-asks.ts";
-import { stepsStreamOf } from "../runtime/routes.ts";
 import { processAtWork } from "../runtime/supervision.ts";
+import { forkThrough, heldUntil } from "../runtime/unfinished-replays.ts";
 import { readVerification } from "../runtime/verification.ts";
 import { askedOutputs, type ForkBinding, outputsAgain } from "./fork-outputs.ts";
 import { compareFork, recordsIn, runAndCompare } from "./fork-replay.ts";
@@ -87,10 +85,15 @@ async function resumeIn(
   }
   const fork = await forkIn(surroundings, log, name);
   const outputs = await outputsAgain(log, name, fork.fork, asked);
-  const isThrough = (await throughOf(log, fork)) >= fork.fork.to;
+  const isThrough = (await forkThrough(log, name, fork.deployed)) >= fork.fork.to;
   const run = { ...(await toRun(surroundings, log, fork)), isThrough };
   if (!isThrough) await askOf(log, surroundings.clock, surroundings.processes, name, "resume");
-  return await runAndCompare(surroundings, log, run, outputs, more);
+  try {
+    return await runAndCompare(surroundings, log, run, outputs, more);
+  } catch (error) {
+    if (!isHeadwaterError(error, "RecordGone") || (await isDone(surroundings, log, name))) throw error;
+    throw cannotGoOn(error, name);
+  }
 }
 
 /** Throws `BadUsage` where a replay cannot be gone on with. One that is through is done, whatever was asked of it then. */
@@ -114,7 +117,7 @@ async function isDone(surroundings: Surroundings, log: EventLog, name: string): 
   const verification = await readVerification(log, name);
   if (verification !== undefined) return verification.report !== undefined;
   const fork = await forkIn(surroundings, log, name);
-  return (await throughOf(log, fork)) >= fork.fork.to;
+  return (await forkThrough(log, name, fork.deployed)) >= fork.fork.to;
 }
 
 /**
@@ -200,13 +203,14 @@ async function forkIn({ bundler }: Surroundings, log: EventLog, name: string): P
 async function summaryOf({ clock, processes }: Surroundings, log: EventLog, of: Fork): Promise<ForkSummary> {
   const { name, id, deployed, fork, history } = of;
   const window = { from: deployed.from, to: fork.to };
-  const through = Math.min(await throughOf(log, of), fork.to);
+  const through = Math.min(await forkThrough(log, name, deployed), fork.to);
   const status = await statusOf(log, { clock, processes }, name, through >= fork.to);
   return {
     id,
     mode: "what-if",
     pipeline: history.pipeline,
     status,
+    heldUntil: status === "done" || status === "stopped" ? undefined : await heldUntil(log, name),
     begun: deployed.wall,
     ...window,
     records: through < window.from ? 0 : await recordsIn(log, history, { ...window, to: through }),
@@ -218,18 +222,6 @@ async function summaryOf({ clock, processes }: Surroundings, log: EventLog, of: 
   };
 }
 
-/** How far all of a fork's partitions are. */
-async function throughOf(log: EventLog, { name, deployed }: Fork): Promise<number> {
-  const plan = structureOf(deployed, name);
-  let through = Number.MAX_SAFE_INTEGER;
-  for (const segment of plan.segments) {
-    for (let partition = 0; partition < deployed.partitions; partition++) {
-      through = Math.min(through, await lastThrough(log, stepsStreamOf(plan, segment, partition)));
-    }
-  }
-  return through;
-}
-
 async function toRun(
   { bundler }: Surroundings,
   log: EventLog,
@@ -239,6 +231,15 @@ async function toRun(
   const window = { from: deployed.from, to: fork.to };
   const plan = await forked.planOf(deployed);
   return { history, plan, bundle, fork, window, id, selection: undefined };
+}
+
+/** Of a replay that runs other code nothing can be left out in its middle: what came of the rest would be another. */
+function cannotGoOn(error: HeadwaterError, name: string): HeadwaterError {
+  return new HeadwaterError("RecordGone", `the replay cannot go on: ${error.message}`, {
+    ...(error.where !== undefined && { where: error.where }),
+    hint: `History is not kept for a replay that nobody has gone on with for too long. Begin another one: it runs what is kept, and names the rest. headwater replay stop ${name} ends this one.`,
+    cause: error,
+  });
 }
 
 function refused(name: string, message: string, hint: string): HeadwaterError {

@@ -5,6 +5,7 @@ import type { EventLog } from "../ports/event-log.ts";
 import { createSurroundings } from "../runtime/compose.ts";
 import { currentDeployment } from "../runtime/deployment.ts";
 import { RetentionSettings, setPolicy } from "../runtime/retention-policy.ts";
+import { unfinishedReplays } from "../runtime/unfinished-replays.ts";
 import { unknownPipeline } from "./pipeline-name.ts";
 
 /** How long a pipeline's history is kept. */
@@ -16,6 +17,8 @@ export interface RetentionReport {
   readonly by: "definition" | "command" | null;
   /** What the definition of the last run said. */
   readonly definition: RetentionPolicy;
+  /** Replays that are neither through nor stopped: nothing is let go of before these times. */
+  readonly held: readonly { readonly replay: string; readonly until: string }[];
 }
 
 /** What is to be changed: bounds for tiers (`age=7d,size=1GB,events=1000`), or that the definition counts again. */
@@ -34,15 +37,20 @@ export async function retainLog(
   pipeline: string,
   change?: RetentionChange,
 ): Promise<RetentionReport> {
+  const { clock } = createSurroundings();
   const policy = change && policyOf(change);
   if ((await currentDeployment(log, pipeline)) === undefined) throw unknownPipeline(pipeline);
-  if (change !== undefined) await setPolicy({ log, clock: createSurroundings().clock }, pipeline, policy);
+  if (change !== undefined) await setPolicy({ log, clock }, pipeline, policy);
   const settings = new RetentionSettings(log, pipeline);
   await settings.refresh();
   const { inForce, byCommand, byDefinition: definition } = settings;
   const defined = Object.keys(definition).length > 0;
   const by = byCommand !== undefined ? "command" : defined ? "definition" : null;
-  return { pipeline, inForce, by, definition };
+  const held: { replay: string; until: string }[] = [];
+  for (const { name, until } of await unfinishedReplays(log, pipeline)) {
+    if (clock.now() < until) held.push({ replay: name, until: new Date(until).toISOString() });
+  }
+  return { pipeline, inForce, by, definition, held };
 }
 
 function policyOf(change: RetentionChange): RetentionPolicy | undefined {

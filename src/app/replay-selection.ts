@@ -161,7 +161,8 @@ export async function selectedRecords(
   let records = 0;
   for (const source of only?.source === undefined ? all : [only.source]) {
     const stream = sourceStream(history.pipeline, source);
-    const first = await recordsBefore(log, stream, from);
+    // Before the beginning there was nothing, whatever is not kept any more.
+    const first = from <= 0 ? 0 : await recordsBefore(log, stream, from);
     const end = await recordsBefore(log, stream, to + 1);
     records += selection === undefined ? end - first : selection.chosen.accepted(stream, first, end);
   }

@@ -79,7 +79,10 @@ export interface ReplayReport {
   readonly firstDivergence: ExplainedDivergence | undefined;
   /** Of `quarantined`: whether they fail again. `passed` and `otherError` are divergences. */
   readonly quarantined: RefusedReport | undefined;
-  /** Inputs of partitions that could not be run again, because what they need was let go of or never kept. */
+  /**
+   * Inputs of partitions that could not be run again, because what they need, or the events that tell of them, was let go
+   * of or never kept.
+   */
   readonly unverifiable: number;
   readonly firstGone: GoneInputs | undefined;
   /** Steps that were run, and such whose recorded result was taken for granted. */

@@ -1,10 +1,12 @@
 import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
-import type { DeployedSelection } from "../core/events.ts";
+import type { DeployedSelection, VerificationInputs } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
 import { checkName } from "../core/names.ts";
 import { forkName, forkOf } from "../core/streams.ts";
 import type { Value } from "../core/value.ts";
+import type { EventLog } from "../ports/event-log.ts";
 import type { Surroundings } from "../runtime/compose.ts";
+import { recordedPartitions } from "../runtime/deployment-history.ts";
 import { untilAsked, whyEnded } from "../runtime/fork-asks.ts";
 import { idInUse } from "../runtime/replay-id.ts";
 import {
@@ -15,6 +17,8 @@ import {
   withoutLarge,
 } from "../runtime/verification.ts";
 import { operateVerification } from "../runtime/verification-run.ts";
+import { windowInputs } from "../runtime/window-inputs.ts";
+import type { HistoryWindow } from "./history-window.ts";
 import type { SelectedHistory } from "./replay-selection.ts";
 import type { ReplayReport, ReplayRequest } from "./replay-types.ts";
 import { beginning } from "./verification.ts";
@@ -38,12 +42,30 @@ export async function beginKept(
     });
   }
   const name = forkName(pipeline, id);
+  const inputs = await inputsOf(log, history, window);
   const isNew = await beginVerification(log, surroundings.clock, name, {
     ...{ pipeline, begin: window.from, end: window.to },
     ...(only !== undefined && { only }),
+    ...(inputs !== undefined && { inputs }),
   });
   if (!isNew) throw idInUse(id, pipeline);
   return name;
+}
+
+/** Which inputs of each partition are in a window, while that can be told; of too many partitions it is not written down. */
+async function inputsOf(
+  log: EventLog,
+  history: SelectedHistory["history"],
+  window: HistoryWindow,
+): Promise<VerificationInputs[] | undefined> {
+  const units = recordedPartitions(history.all);
+  if (units.length > LIMITS.verificationUnits) return undefined;
+  const inputs: VerificationInputs[] = [];
+  for (const unit of units) {
+    const { first, end } = await windowInputs(log, history, unit, window);
+    inputs.push({ ...unit, ...(first !== undefined && { first }), ...(end !== undefined && { end }) });
+  }
+  return inputs;
 }
 
 /**

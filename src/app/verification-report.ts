@@ -10,12 +10,13 @@ import { recordsIn } from "./fork-replay.ts";
 import { nothingIn } from "./history-window.ts";
 import { type SelectedHistory, selectedRecords } from "./replay-selection.ts";
 import type { Divergence, ExplainedDivergence, ReplayReport, ReplayRequest } from "./replay-types.ts";
-import { beginning, verifyFrom } from "./verification.ts";
+import { beginning, type Verification, verifyFrom } from "./verification.ts";
 
 /** What is verified. */
 export interface ToVerify extends SelectedHistory {
   readonly only: DeployedSelection | undefined;
   readonly selection: Selection | undefined;
+  readonly inputs?: Verification["inputs"];
 }
 
 /**

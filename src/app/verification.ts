@@ -15,6 +15,7 @@ import { type RefusedAgain, RefusedWatch } from "../runtime/refused-again.ts";
 import { ordinalOfInput } from "../runtime/seek.ts";
 import type { Selection } from "../runtime/selection.ts";
 import type { VerificationPlace, VerificationState } from "../runtime/verification.ts";
+import { type WindowInputs, windowInputs } from "../runtime/window-inputs.ts";
 import { firstRecordIn, type HistoryWindow } from "./history-window.ts";
 import type { ReplayProgress } from "./replay-types.ts";
 
@@ -29,6 +30,8 @@ export interface Verification {
   readonly selection: Selection | undefined;
   /** Records of the window's sources. */
   readonly records: number;
+  /** Which inputs partitions had in the window when that was known, by their streams; now, if absent. */
+  readonly inputs?: ReadonlyMap<string, WindowInputs> | undefined;
   /** As fast as it goes, if absent. */
   readonly rate: Rate | undefined;
   onProgress?(progress: ReplayProgress): void;
@@ -80,13 +83,16 @@ export async function verifyFrom(from: VerificationState, verification: Verifica
     const { segment, partition } = unit;
     const stream = stepsStream(history.pipeline, segment, partition);
     const part = await partOf(log, stream, window, chosen, begin);
+    const known = verification.inputs?.get(stream) ?? (await windowInputs(log, history, unit, window));
+    const lowest = Math.max(known.first ?? 0, begin, chosen?.rangeOf(stream)?.lowest ?? 0);
+    const inputs = { ...known, ...(lowest > 0 && { first: lowest }) };
     const wants = (stream: string, n: number, end: number) =>
       end > begin && chosen?.touches(stream, Math.max(n, begin), end) !== false;
     const pieces =
       part &&
       checkPartition({
         ...{ log, clock, history, segment, partition, ...part, begin },
-        ...{ source: only?.source, chosen, signal, onGone },
+        ...{ source: only?.source, chosen, signal, inputs, onGone },
         ...((chosen !== undefined || begin > 0) && { wants }),
         ...(watch !== undefined && { onPiece: (...seen) => watch.see(...seen) }),
       });

@@ -4,7 +4,13 @@ import type { Value } from "../core/value.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { askOf } from "../runtime/fork-asks.ts";
-import { divergenceOf, type RecordedVerification, readVerification } from "../runtime/verification.ts";
+import { heldUntil } from "../runtime/unfinished-replays.ts";
+import {
+  divergenceOf,
+  inputsIn,
+  type RecordedVerification,
+  readVerification,
+} from "../runtime/verification.ts";
 import { recordsIn } from "./fork-replay.ts";
 import type { ReplayDetails, VerificationSummary } from "./forks-types.ts";
 import { historyOf, unknownPipeline } from "./pipeline-name.ts";
@@ -78,12 +84,13 @@ export async function resumeVerification(
   const history = await historyOf(surroundings, log, pipeline);
   const window = { from: found.begun.begin, to: found.begun.end };
   const { only } = found.begun;
+  const inputs = inputsIn(pipeline, found.begun.inputs);
   const within = { surroundings, log, history, window, signal };
   const selection = await chosenIn(within, only);
   const { clock, processes } = surroundings;
   await askOf(log, clock, processes, name, "resume");
   return verifyKept(
-    { ...within, only, selection },
+    { ...within, only, selection, inputs },
     { id, name },
     { ...(rate !== undefined && { rate }), ...(onProgress !== undefined && { onProgress }) },
   );
@@ -97,12 +104,14 @@ async function summaryOf(
 ): Promise<VerificationSummary> {
   const { pipeline, begin: from, end: to, only, wall } = begun;
   const isDone = state !== undefined && state.at === undefined;
+  const status = await statusOf(log, surroundings, name, isDone);
   const of = await recordsIn(log, await historyOf(surroundings, log, pipeline), { from, to });
   return {
     id: forkOf(name)?.id ?? "",
     mode: "verify",
     pipeline,
-    status: await statusOf(log, surroundings, name, isDone),
+    status,
+    heldUntil: status === "done" || status === "stopped" ? undefined : await heldUntil(log, name),
     begun: wall,
     ...{ from, to },
     records: Math.floor((state?.share ?? 0) * of),

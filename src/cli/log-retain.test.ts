@@ -30,10 +30,11 @@ describe("headwater log retain", () => {
       inForce: definition,
       by: "definition",
       definition,
+      held: [],
     });
     const set = await reported("orders", "--payload", "size=1MB,events=100", "--state", "age=1h");
     const inForce = { payload: { bytes: 1_000_000, events: 100 }, state: { ageMs: 3_600_000 } };
-    expect(set).toEqual({ pipeline: "orders", inForce, by: "command", definition });
+    expect(set).toEqual({ pipeline: "orders", inForce, by: "command", definition, held: [] });
     expect((await retain("orders")).stdout).toBe(
       [
         "orders, as a command says:",

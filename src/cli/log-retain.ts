@@ -21,7 +21,7 @@ const WHAT: Readonly<Record<RetentionTier, string>> = {
 
 const EXAMPLES = `
 BOUNDS are age=7d, size=1GB, events=100000, or several of them with commas between: what is beyond any of them is let
-go of, as soon as no partition or sink needs it. They stand above what the pipeline's definition says.
+go of, as soon as no partition, sink or replay needs it. They stand above what the pipeline's definition says.
 
 Examples:
   headwater log retain orders                                   # what is in force
@@ -68,13 +68,21 @@ function changeOf(own: RetainOptions): RetentionChange | undefined {
   return bounds.size > 0 ? { kind: "bounds", bounds } : undefined;
 }
 
-function linesOf({ pipeline, inForce, by }: RetentionReport): string[] {
+function linesOf({ pipeline, inForce, by, held }: RetentionReport): string[] {
   const says = by === "command" ? "a command" : "its definition";
   const tiers = RETENTION_TIERS.map((tier) => {
     const rule = inForce[tier];
     return `  ${tier.padEnd(8)} ${rule === undefined ? "kept for ever" : ruleText(rule)}`;
   });
-  return [by === null ? `${pipeline}: nobody has said how long` : `${pipeline}, as ${says} says:`, ...tiers];
+  return [
+    by === null ? `${pipeline}: nobody has said how long` : `${pipeline}, as ${says} says:`,
+    ...tiers,
+    ...held.map(heldLine),
+  ];
+}
+
+function heldLine({ replay, until }: RetentionReport["held"][number]): string {
+  return `  nothing is let go of until ${until}, as replay ${replay} can go on: "headwater replay stop ${replay}" ends it`;
 }
 
 function ruleText({ ageMs, bytes, events }: RetentionRule): string {

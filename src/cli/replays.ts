@@ -163,8 +163,8 @@ async function print<T>(
 function listLines(found: readonly ReplaySummary[]): string[] {
   if (found.length === 0) return ["no replays"];
   return table(
-    ["id", "mode", "pipeline", "status", "records", "of", "begun"],
-    found.map(({ id, mode, pipeline, status, records, of, begun }) => [
+    ["id", "mode", "pipeline", "status", "records", "of", "begun", "history kept until"],
+    found.map(({ id, mode, pipeline, status, records, of, begun, heldUntil }) => [
       id,
       mode,
       pipeline,
@@ -172,6 +172,7 @@ function listLines(found: readonly ReplaySummary[]): string[] {
       formatNumber(records),
       formatNumber(of),
       new Date(begun).toISOString(),
+      heldUntil === undefined ? "" : new Date(heldUntil).toISOString(),
     ]),
     new Set([4, 5]),
   );

@@ -29,6 +29,7 @@ import type {
   StageColumns,
   StreamAdvance,
   TimesAhead,
+  VerificationInputs,
   VerificationProgressed,
 } from "./events.ts";
 import {
@@ -416,6 +417,16 @@ const EVENT_FIELDS: { readonly [T in EventType]: Fields<EventTypes[T]> } = {
     begin: isInteger,
     end: isInteger,
     only: maybe(isSelection),
+    inputs: maybe(
+      listOf(
+        fieldsOf<VerificationInputs>({
+          segment: isText,
+          partition: isNatural,
+          first: maybe(isNatural),
+          end: maybe(isNatural),
+        }),
+      ),
+    ),
   },
   VerificationProgressed: {
     ...common,

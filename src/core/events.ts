@@ -525,6 +525,16 @@ export interface VerificationBegun extends Common {
   readonly end: number;
   /** What it tells of; everything if absent. */
   readonly only?: DeployedSelection;
+  /** Which inputs of each partition are in the window, so that it is known later how many of them were let go of. */
+  readonly inputs?: readonly VerificationInputs[];
+}
+
+/** Inputs of a partition from N = `first` up to, and without, `end`; what could not be told is absent. */
+export interface VerificationInputs {
+  readonly segment: string;
+  readonly partition: number;
+  readonly first?: number;
+  readonly end?: number;
 }
 
 /** How far such a replay is and what has come of it by then: the last one holds. */

@@ -284,6 +284,10 @@ export const LIMITS = {
   /** How often a replay that only compares writes down how far it is, in milliseconds, and bytes of a value that it keeps there. */
   verificationKeptMs: 1_000,
   verificationValueBytes: 128 * 1024,
+  /** A replay that is neither through nor stopped keeps its history from being let go of for so long after its last word. */
+  replayHoldsMs: 3 * 24 * 3_600_000,
+  /** Partitions of which such a replay writes down which inputs its window has. */
+  verificationUnits: 4_096,
   /** Characters of an error's message or stack that is kept in an event. */
   reasonChars: 4_096,
 } as const;

@@ -86,5 +86,6 @@ export async function whyEnded(
 }
 
 function howToGoOn(fork: string): string {
-  return `Go on with it: headwater replay resume ${fork}.`;
+  const days = LIMITS.replayHoldsMs / (24 * 3_600_000);
+  return `Go on with it: headwater replay resume ${fork}. Until then, but ${days} days at most, retention lets go of none of its pipeline's history; headwater replay stop ${fork} ends it.`;
 }

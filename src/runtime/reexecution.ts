@@ -28,6 +28,7 @@ import { upstreamsOfPartition } from "./routes.ts";
 import { readOne, seekThrough } from "./seek.ts";
 import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
+import type { WindowInputs } from "./window-inputs.ts";
 
 /** Which part of a partition's history is run again. */
 export interface ReexecutionQuery {
@@ -45,7 +46,12 @@ export interface ReexecutionQuery {
    * the state needs them. Absent: all are.
    */
   wants?(stream: string, first: number, end: number): boolean;
-  /** Told of events that cannot be run again, because what they need was let go of. Absent: that is thrown. */
+  /** Which inputs the part has, so that those are counted of which the events are gone, too. */
+  readonly inputs?: WindowInputs | undefined;
+  /**
+   * Told of inputs that cannot be run again, because what they need was let go of, or the events that tell of them.
+   * Absent: the first is thrown.
+   */
   onGone?(gone: GoneInputs): void;
   /**
    * Told of events whose inputs do not come as they did, before anything that comes after them: what gives keys or fires
@@ -118,6 +124,7 @@ export async function* reexecutePartition(query: ReexecutionQuery): AsyncGenerat
         throw foreignEvent(stream, recorded.revision, type);
       const place = before;
       before = data;
+      if (place === undefined && recorded.revision > 0) tellBefore(query, stream, recorded.revision, data);
       const lost = data.first - (place === undefined ? data.first : endOf(place));
       if (lost > 0) {
         // Events in between were let go of meanwhile.
@@ -276,12 +283,38 @@ function endOf(event: UnitEvent): number {
   return event.first + ("count" in event ? event.count : 0);
 }
 
+/**
+ * Tells of inputs of the part whose events were let go of, as the first event that is there tells it. Where it is not
+ * known how many they were, one stands for all.
+ */
+function tellBefore(query: ReexecutionQuery, stream: string, revision: number, event: UnitEvent): void {
+  const { inputs, from, to } = query;
+  if (inputs === undefined || event.first === 0) return;
+  const [ordinal] = "ordinals" in event ? decodeDeltas(event.ordinals ?? new Uint8Array(0)) : [];
+  // What came before it is not later than this.
+  const latest = ordinal ?? event.through + 1;
+  const { first, end = latest > to ? undefined : event.first } = inputs;
+  const reason = `the events that tell of them were let go of: ${stream}@${revision - 1}`;
+  if (first !== undefined && end !== undefined) {
+    tell(query, stream, { first, count: Math.min(end, event.first) - first }, reason);
+  } else if (latest >= from && first !== event.first) {
+    const one = first ?? Math.min(end ?? event.first, event.first) - 1;
+    tell(query, stream, { first: one, count: 1 }, `${reason}; it is not known how many of them there were`);
+  }
+}
+
+/** What of it is in the part. */
 function tell(query: ReexecutionQuery, stream: string, event: Inputs, reason: string): void {
-  const { first, count } = event;
+  const first = Math.max(event.first, query.inputs?.first ?? 0);
+  const count = Math.min(event.first + event.count, query.inputs?.end ?? Number.MAX_SAFE_INTEGER) - first;
+  if (query.wants === undefined && count > 0) {
+    query.onGone?.({ address: `${stream}@${first}`, inputs: count, reason });
+  }
+  if (count <= 0 || query.wants?.(stream, first, first + count) !== true) return;
   let inputs = 0;
   let lowest: number | undefined;
   for (let n = first; n < first + count; n++) {
-    if (query.wants !== undefined && !query.wants(stream, n, n + 1)) continue;
+    if (!query.wants(stream, n, n + 1)) continue;
     lowest ??= n;
     inputs++;
   }

@@ -25,6 +25,7 @@ import { noteDefinedPolicy, RetentionSettings } from "./retention-policy.ts";
 import { readOne } from "./seek.ts";
 import { Sequencer } from "./sequencer.ts";
 import { forkAtWork } from "./supervision.ts";
+import { unfinishedReplays } from "./unfinished-replays.ts";
 
 export interface RetentionOptions extends ReadersContext {
   readonly clock: Clock;
@@ -42,6 +43,8 @@ export class Retention {
   readonly #settings: RetentionSettings;
   readonly #sizes: StreamSizes;
   readonly #referred: ReferredEvents;
+  /** Replays for which nothing has to be kept any more. */
+  readonly #finished = new Set<string>();
 
   constructor(options: RetentionOptions) {
     const { log, plan } = options;
@@ -59,7 +62,11 @@ export class Retention {
     const wanted = await this.#wanted();
     if (wanted.size === 0) return [];
     const { processes } = this.#options;
-    if (await forkAtWork({ log, clock, processes, pipeline: plan.definition.name })) return [];
+    const pipeline = plan.definition.name;
+    if (await forkAtWork({ log, clock, processes, pipeline })) return [];
+    // Whoever goes on with a replay needs what it has not come to, and all of it to compare with.
+    const unfinished = await unfinishedReplays(log, pipeline, this.#finished);
+    if (unfinished.some(({ until }) => clock.now() < until)) return [];
     const advances = await this.#advances(wanted);
     if (advances.length === 0) return [];
     const event = { v: 1, wall: clock.now(), streams: advances } as const;

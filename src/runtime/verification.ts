@@ -3,7 +3,7 @@ import { isHeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { ReplayAsk, TypedEvent, VerificationBegun, VerificationProgressed } from "../core/events.ts";
 import { LIMITS } from "../core/limits.ts";
-import { pipelineStream } from "../core/streams.ts";
+import { pipelineStream, stepsStream } from "../core/streams.ts";
 import type { Value } from "../core/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { EventLog } from "../ports/event-log.ts";
@@ -11,6 +11,7 @@ import type { Divergence } from "./history-check.ts";
 import { appendToPipeline } from "./pipeline-events.ts";
 import type { GoneInputs } from "./reexecution.ts";
 import { StreamTail } from "./stream-tail.ts";
+import type { WindowInputs } from "./window-inputs.ts";
 
 /** Where a verification is: the partition, and the N of its first input that is not compared yet. */
 export interface VerificationPlace {
@@ -115,6 +116,22 @@ export async function saveVerification(
       };
     },
     confirm,
+  );
+}
+
+/** What an event says of the inputs that partitions have in a window, as {@link windowInputs} does, by their streams. */
+export function inputsIn(
+  pipeline: string,
+  inputs: VerificationBegun["inputs"],
+): ReadonlyMap<string, WindowInputs> | undefined {
+  return (
+    inputs &&
+    new Map(
+      inputs.map(({ segment, partition, first, end }) => [
+        stepsStream(pipeline, segment, partition),
+        { first, end },
+      ]),
+    )
   );
 }
 

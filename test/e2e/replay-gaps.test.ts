@@ -159,6 +159,22 @@ describe("a replay over records of which some were let go of", () => {
     const whole = await headwater(["replay", "weights", "--what-if", "1", "--full", "--json"], { cwd });
     const { gone, from } = JSON.parse(whole.stdout);
     expect(gone.records).toBeGreaterThan(10);
+    // Of each record of then there was one input.
+    const { report } = await replay();
+    expect(report).toMatchObject({ records: 300, diverged: 0, unverifiable: 300 - report.steps / 2 });
+    expect(report.unverifiable).toBeGreaterThan(200);
+    expect(report.firstGone.address).toMatch(/^steps_weights\.weigh\.000[01]@0$/);
+    expect(report.firstGone.reason).toContain("the events that tell of them were let go of");
+    const text = (await headwater(["replay", "weights"], { cwd })).stdout;
+    expect(text).toContain(
+      `${report.unverifiable} inputs cannot be run again, the first is ${report.firstGone.address}`,
+    );
+    const sample = JSON.parse((await headwater(["audit", "--reexecute", "1", "--json"], { cwd })).stdout);
+    expect(sample.checks.at(-1)).toMatchObject({ name: "reexecution", unverifiable: report.unverifiable });
+    // Where the window begins among them, it is not known how many are in it: that there are some is.
+    const part = (await replay("--from", "1")).report;
+    expect(part.unverifiable).toBeGreaterThan(0);
+    expect(part.unverifiable).toBeLessThan(report.unverifiable);
     const ended = await headwater(["replay", "weights", "--to", String(Math.floor(from / 2)), "--json"], {
       cwd,
     });

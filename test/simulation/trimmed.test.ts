@@ -3,11 +3,15 @@ import { describe, expect, test } from "vitest";
 import { emptyTally } from "../../projections/audit.ts";
 import { createSystemClock } from "../../src/adapters/system/clock.ts";
 import { auditLog } from "../../src/app/audit.ts";
+import { decodeDeltas } from "../../src/core/columns.ts";
+import { decodeEvent } from "../../src/core/event-codec.ts";
 import type { PipelineDeployed } from "../../src/core/events.ts";
-import { planPipeline } from "../../src/pipeline/plan.ts";
+import { type Plan, planPipeline } from "../../src/pipeline/plan.ts";
+import type { EventLog } from "../../src/ports/event-log.ts";
 import { DeploymentHistory } from "../../src/runtime/deployment-history.ts";
 import { checkPartition } from "../../src/runtime/history-check.ts";
 import { reexecuteSample } from "../../src/runtime/sampled-reexecution.ts";
+import { type WindowInputs, windowInputs } from "../../src/runtime/window-inputs.ts";
 import { withinReason } from "./expectations.ts";
 import { simulate } from "./harness.ts";
 import { assertMet, runs, timeLimit, withoutWarnings } from "./property-runs.ts";
@@ -31,6 +35,46 @@ const never = () => {
 };
 
 const signal = new AbortController().signal;
+
+/** What of a partition is verified, and what is in it. */
+interface PartOfLog {
+  readonly stream: string;
+  /** Of all its inputs. */
+  readonly ordinals: readonly number[];
+  readonly from: number;
+  readonly to: number;
+  readonly known: WindowInputs | undefined;
+}
+
+/** Everything, or the middle of each partition, found while all of it is there. */
+async function partsOf(
+  log: EventLog,
+  of: Pick<DeploymentHistory, "pipeline" | "all">,
+  plan: Plan,
+  isMiddle: boolean,
+): Promise<PartOfLog[]> {
+  const all = new Map<string, number[]>();
+  for await (const recorded of log.readAll()) {
+    const { type, data } = decodeEvent(recorded);
+    if (type !== "StepsRecorded" || data.ordinals === undefined) continue;
+    const known = all.get(recorded.stream) ?? [];
+    all.set(recorded.stream, known);
+    known.push(...decodeDeltas(data.ordinals, data.count));
+  }
+  const parts: PartOfLog[] = [];
+  for (const { name: segment } of plan.segments) {
+    for (let partition = 0; partition < plan.definition.partitions; partition++) {
+      const stream = `steps_p.${segment}.${String(partition).padStart(4, "0")}`;
+      const ordinals = all.get(stream) ?? [];
+      const whole = { stream, ordinals, from: 0, to: Number.MAX_SAFE_INTEGER };
+      const from = ordinals[Math.floor(ordinals.length / 4)] ?? whole.from;
+      const to = ordinals[Math.floor((ordinals.length * 3) / 4)] ?? whole.to;
+      const known = await windowInputs(log, of, { segment, partition }, { from, to });
+      parts.push(isMiddle ? { ...whole, from, to, known } : { ...whole, known: undefined });
+    }
+  }
+  return parts;
+}
 
 describe("a log of which history is let go of while it is read", () => {
   test(
@@ -92,10 +136,12 @@ describe("a log of which history is let go of while it is read", () => {
             const pace = { retentionTickMs: 1_000_000, snapshotEveryMs: 5 };
             const all = { ...how, ...wrong, interruptions: befalls, pace, keepOpen: false };
             const { log } = await simulate(definition, inputs, all);
-            const trimmed = await TrimmedLog.of(log, definition, how.seed);
-            const known = await DeploymentHistory.read(trimmed.log, { bundle: never, load: never }, "p");
+            const known = await DeploymentHistory.read(log, { bundle: never, load: never }, "p");
             if (known === undefined) throw new Error("nothing was deployed");
             const plan = planPipeline(definition);
+            const of = { pipeline: "p", all: known.all };
+            const parts = (await partsOf(log, of, plan, how.seed % 2 === 0)).values();
+            const trimmed = await TrimmedLog.of(log, definition, how.seed);
             const history = {
               pipeline: "p",
               withIdentity: (identity: Uint8Array, through: number) => known.withIdentity(identity, through),
@@ -121,18 +167,31 @@ describe("a log of which history is let go of while it is read", () => {
                   partition,
                   signal,
                 };
+                const { stream, ordinals, from, to, known } = parts.next().value as PartOfLog;
+                const window = { from, to };
+                // All of it, or a part of which it was known beforehand what is in it.
+                const unit = { segment, partition };
+                const inputs = known ?? (await windowInputs(trimmed.log, of, unit, window));
+                const isIn = (ordinal: number) => from <= ordinal && ordinal <= to;
+                let left = ordinals.filter(isIn).length;
                 const pieces = checkPartition({
-                  ...query,
-                  from: 0,
-                  to: Number.MAX_SAFE_INTEGER,
-                  onGone: ({ inputs: count }) => {
+                  ...{ ...query, ...window, inputs },
+                  onGone: ({ address, inputs: count }) => {
+                    const n = Number(address.split("@")[1]);
+                    expect(ordinals.slice(n, n + 1).every(isIn), address).toBe(true);
                     inputsGone += count;
+                    left -= count;
+                  },
+                  onPiece: ({ rows }) => {
+                    left -= rows.ordinals.filter(isIn).length;
                   },
                 });
                 for await (const piece of pieces) {
                   expect(piece.first).toBeUndefined();
                   steps += piece.steps;
                 }
+                // Each was compared, or is gone.
+                expect(left, stream).toBe(0);
               }
             }
             advances += trimmed.advances;
