@@ -88,6 +88,8 @@ export const LIMITS = {
   memberBytesInline: 192 * 1024,
   /** Bytes of just-committed events that an embedded log keeps in memory for its subscribers. */
   recentEventsBytes: 16 * 1024 * 1024,
+  /** Bytes of events that who reads a log and holds it to its digests keeps, because it may read them again. */
+  knownEventsBytes: 8 * 1024 * 1024,
   /** Another process's events are seen within this time. */
   pollMs: 20,
   /** A snapshot is taken after this many inputs of a partition, or after as many as there are entries, if more. */

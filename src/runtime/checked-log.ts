@@ -1,6 +1,7 @@
 import { eventDigest, linkInMetadata } from "../core/chain.ts";
 import { equalBytes } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
 import type { Position } from "../core/position.ts";
 import { AUDIT_STREAM, COVERED_PREFIXES } from "../core/streams.ts";
 import type {
@@ -26,6 +27,7 @@ export interface CheckedLog extends EventLog {
  */
 export function checkedLog(log: EventLog): CheckedLog {
   let lastRead: string | undefined;
+  const known = new KnownEvents();
   const check = (event: RecordedEvent) => {
     lastRead = addressOf(event);
     mustBeItself(event);
@@ -34,12 +36,29 @@ export function checkedLog(log: EventLog): CheckedLog {
   async function* checked(events: AsyncIterable<RecordedEvent>) {
     for await (const event of events) yield check(event);
   }
+  async function* one(stream: string, options: ReadOptions & { readonly from: number }) {
+    const before = known.get(stream, options.from);
+    if (before !== undefined) {
+      lastRead = addressOf(before);
+      yield before;
+      return;
+    }
+    for await (const event of log.read(stream, options)) {
+      known.add(check(event));
+      yield event;
+    }
+  }
   return {
     id: log.id,
     get lastRead() {
       return lastRead;
     },
-    read: (stream: string, options?: ReadOptions) => checked(log.read(stream, options)),
+    read: (stream: string, options: ReadOptions = {}) => {
+      const { from, limit } = options;
+      return from !== undefined && limit === 1
+        ? one(stream, { ...options, from })
+        : checked(log.read(stream, options));
+    },
     readAll: (options?: ReadAllOptions) => checked(log.readAll(options)),
     async *subscribe(stream: string, from: number, options?: SubscribeOptions) {
       for await (const message of log.subscribe(stream, from, options)) yield checkMessage(message, check);
@@ -60,6 +79,44 @@ export function checkedLog(log: EventLog): CheckedLog {
     size: () => log.size(),
     close: async () => {},
   };
+}
+
+/**
+ * Events that were read one by one, and checked: who searches comes by the same ones again and again. What is let go of
+ * meanwhile may be found here a while longer.
+ */
+class KnownEvents {
+  /** By address, in the order in which they were asked for last. */
+  readonly #events = new Map<string, RecordedEvent>();
+  #bytes = 0;
+
+  get(stream: string, revision: number): RecordedEvent | undefined {
+    const key = `${stream}@${revision}`;
+    const event = this.#events.get(key);
+    if (event === undefined) return undefined;
+    this.#events.delete(key);
+    this.#events.set(key, event);
+    return event;
+  }
+
+  add(event: RecordedEvent): void {
+    const address = addressOf(event);
+    const same = this.#events.get(address);
+    this.#events.set(address, event);
+    this.#bytes += weightOf(event) - (same === undefined ? 0 : weightOf(same));
+    for (const [key, oldest] of this.#events) {
+      if (this.#bytes <= LIMITS.knownEventsBytes) break;
+      this.#events.delete(key);
+      this.#bytes -= weightOf(oldest);
+    }
+  }
+}
+
+/** What an event takes beside its bytes. */
+const OBJECT_BYTES = 512;
+
+function weightOf({ data, metadata }: RecordedEvent): number {
+  return data.length + metadata.length + OBJECT_BYTES;
 }
 
 function checkMessage(message: SubscriptionMessage, check: (event: RecordedEvent) => void) {
