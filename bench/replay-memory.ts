@@ -38,7 +38,8 @@ async function contestant([mode = "", dir = "", ordinal, id = ""]: readonly stri
     if (diverged > 0) throw new Error("it does not verify");
     return { records, peakMiB: peak(), seconds: seconds(), differences: 0, diffMiB: 0 };
   }
-  const file = join(dir, `${id}.jsonl`);
+  // Beside the log's own folder, into which no differences are written.
+  const file = `${dir}-${id}.jsonl`;
   const { records, diff } = await whatIf({
     ...window,
     whatIf: join(dir, "other.ts"),

@@ -70,6 +70,8 @@ export const checkpointAudit: Audit<State> = {
       case "leaf":
         settle(state);
         takeLeaf(state, item);
+        // Its event ought to have come: if it is the next one, it is behind all the same.
+        if (item.comesAfter !== undefined) settle(state);
         break;
       case "event":
         if (item.stream !== AUDIT_STREAM) takeEvent(state, item);

@@ -7,7 +7,9 @@ import {
   linkInMetadata,
 } from "../../src/core/chain.ts";
 import { toHex } from "../../src/core/digest.ts";
-import type { EventType, EventTypes } from "../../src/core/events.ts";
+import { decodeEvent } from "../../src/core/event-codec.ts";
+import type { EventType, EventTypes, LeavesSequenced } from "../../src/core/events.ts";
+import { decodeLeaves } from "../../src/core/leaves.ts";
 import type { RecordedEvent } from "../../src/ports/event-log.ts";
 import { type Random, upTo } from "./virtual-world.ts";
 
@@ -153,7 +155,12 @@ export function faultKinds(events: readonly RecordedEvent[]): readonly ((random:
     (random) => {
       const at = pick(random, ({ type }) => type === "LeavesSequenced");
       const event = events[at] as RecordedEvent;
-      const last = events.findLastIndex((other, place) => place < at && covered(other));
+      // Between its last leaf's event and itself there may be others, of which it has no leaves yet.
+      const { data } = decodeEvent(event);
+      const leaf = decodeLeaves(data as LeavesSequenced).at(-1);
+      const last = events.findIndex(
+        (other) => leaf?.stream === other.stream && leaf.revision === other.revision,
+      );
       const moved = events.toSpliced(at, 1).toSpliced(upTo(random, last), 0, event);
       return {
         what: "leaves before what they are of",
