@@ -90,9 +90,10 @@ export interface AuditedRefused {
 
 /**
  * What an audit sees, in this order: every stream, then the events in the order of the log, each event that the Merkle
- * tree covers after its leaf, and each that has leaves after those; before an event that takes records from other streams the events that they are in, those
- * of each stream in order, and not again those that came before; before an event that puts refused records back, or
- * decides about them, those records; then those of which nothing was taken, and the end.
+ * tree covers after its leaf, and each that has leaves after those; before an event that takes records from other
+ * streams the events that they are in, those of each stream in order, and not again those that came before; before an
+ * event that puts refused records back, or decides about them, those records; then those of which nothing was taken,
+ * and the end.
  */
 export type AuditItem =
   /**

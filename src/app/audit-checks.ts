@@ -50,12 +50,15 @@ function held(check: Audit, path: string): Audit {
   return {
     name: check.name,
     version: check.version,
-    init: (about) =>
-      mustBeTally(
-        calling(() => check.init(about), "init", where),
-        "init",
-        where,
-      ),
+    init: (about) => {
+      let state: Tally;
+      try {
+        state = check.init(about);
+      } catch (error) {
+        throw threw(error, "init", where);
+      }
+      return mustBeTally(state, "init", where);
+    },
     apply: (state, item) => {
       let next: Tally;
       try {
@@ -70,14 +73,6 @@ function held(check: Audit, path: string): Audit {
       return mustBeTally(next, "apply", where);
     },
   };
-}
-
-function calling<T>(call: () => T, what: string, where: string): T {
-  try {
-    return call();
-  } catch (error) {
-    throw threw(error, what, where);
-  }
 }
 
 function threw(error: unknown, what: string, where: string): HeadwaterError {

@@ -22,7 +22,7 @@ import { type PutBackIn, putBackIn } from "../runtime/put-back.ts";
 import { reportRefused } from "../runtime/refused-again.ts";
 import { refusedInFork } from "../runtime/refused-in-fork.ts";
 import { stepsStreamOf } from "../runtime/routes.ts";
-import { recordsBefore } from "../runtime/seek-time.ts";
+import { recordsWithin } from "../runtime/seek-time.ts";
 import type { Selection } from "../runtime/selection.ts";
 import type { SinkTarget } from "../runtime/sink-target.ts";
 import { countStages, type StageCounts } from "../runtime/step-counts.ts";
@@ -243,14 +243,13 @@ async function effectsGoneIn(
 export async function recordsIn(
   log: EventLog,
   history: DeploymentHistory,
-  { from, to }: HistoryWindow,
+  window: HistoryWindow,
 ): Promise<number> {
   const sources = new Set(history.all.flatMap(({ sources: some }) => some.map(({ name }) => name)));
   let records = 0;
   for (const source of sources) {
-    const stream = sourceStream(history.pipeline, source);
-    const first = from <= 0 ? 0 : await recordsBefore(log, stream, from);
-    records += (await recordsBefore(log, stream, to + 1)) - first;
+    const { first, end } = await recordsWithin(log, sourceStream(history.pipeline, source), window);
+    records += end - first;
   }
   return records;
 }

@@ -17,12 +17,13 @@ export async function tellLeftOut(
   notify: ((notice: RunNotice) => void) | undefined,
 ): Promise<void> {
   if (notify === undefined) return;
+  let mayBeLost: boolean | undefined;
   for (const { name: sink } of plan.sinks) {
     if (targets.has(sink)) continue;
     const before = targetOfName((await lastTarget(log, plan.definition.name, sink)) ?? "");
     if (before === undefined) continue;
     const { to, output, division } = before;
-    const mayBeLost = await mayLoseRecords(log, plan);
+    mayBeLost ??= await mayLoseRecords(log, plan);
     const rotate = division === undefined ? {} : { rotate: rotationText(rotationOf(division)) };
     notify({ kind: "sink-left-out", sink, to, output, ...rotate, mayBeLost });
   }

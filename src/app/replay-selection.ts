@@ -7,7 +7,7 @@ import type { Surroundings } from "../runtime/compose.ts";
 import type { DeploymentHistory } from "../runtime/deployment-history.ts";
 import { descendsFrom } from "../runtime/descent.ts";
 import type { OutputPlace } from "../runtime/recorded-outputs.ts";
-import { recordsBefore } from "../runtime/seek-time.ts";
+import { recordsWithin } from "../runtime/seek-time.ts";
 import { type Selection, select, selectInFork } from "../runtime/selection.ts";
 import type { HistoryWindow } from "./history-window.ts";
 import type { ReplaySelection } from "./selection-types.ts";
@@ -152,7 +152,7 @@ export function tells(
  * records sources have accepted, all or those that are chosen.
  */
 export async function selectedRecords(
-  { log, history, window: { from, to } }: Pick<SelectedHistory, "log" | "history" | "window">,
+  { log, history, window }: Pick<SelectedHistory, "log" | "history" | "window">,
   only: DeployedSelection | undefined,
   selection: Selection | undefined,
 ): Promise<number> {
@@ -161,9 +161,7 @@ export async function selectedRecords(
   let records = 0;
   for (const source of only?.source === undefined ? all : [only.source]) {
     const stream = sourceStream(history.pipeline, source);
-    // Before the beginning there was nothing, whatever is not kept any more.
-    const first = from <= 0 ? 0 : await recordsBefore(log, stream, from);
-    const end = await recordsBefore(log, stream, to + 1);
+    const { first, end } = await recordsWithin(log, stream, window);
     records += selection === undefined ? end - first : selection.chosen.accepted(stream, first, end);
   }
   return records;

@@ -8,13 +8,13 @@ import type { Files } from "../ports/files.ts";
 import type { Surroundings } from "../runtime/compose.ts";
 import { FileTarget } from "../runtime/file-target.ts";
 import { HttpTarget } from "../runtime/http-target.ts";
-import { RotatingTarget, type Rotation } from "../runtime/rotating-target.ts";
-import { hasLetGoOfDeliveries, otherDivision, sinkHistory } from "../runtime/sink-history.ts";
+import { RotatingTarget } from "../runtime/rotating-target.ts";
+import { hasLetGoOfDeliveries, otherDivision, sinkHistory, targetOfName } from "../runtime/sink-history.ts";
 import { isFilledAnew, mustReachBack } from "../runtime/sink-reach.ts";
 import { mustNotBeForeign, type SinkTarget } from "../runtime/sink-target.ts";
 import { StdoutTarget } from "../runtime/sink-targets.ts";
 import { mustRotateAsBefore } from "./rotated-before.ts";
-import { parseRotation } from "./rotation.ts";
+import { parseRotation, rotationOf } from "./rotation.ts";
 import type { RunRequest } from "./run-types.ts";
 
 /** Standard input, or output. */
@@ -89,13 +89,12 @@ export function fileTarget(files: Files, path: string, rotate?: string): SinkTar
 
 /** What writes the files that the id of a target names in events; `undefined` for one that writes none. */
 export function targetOfId(files: Files, id: string): SinkTarget | undefined {
-  const [, file] = /^file:(.*)$/s.exec(id) ?? [];
-  if (file !== undefined) return new FileTarget(files, file);
-  const [, path, many, unit] = /^files:(.*) \((\d+) (bytes|ms)\)$/s.exec(id) ?? [];
-  if (path === undefined) return undefined;
-  const rotation: Rotation =
-    unit === "ms" ? { by: "time", ms: Number(many) } : { by: "size", bytes: Number(many) };
-  return new RotatingTarget(files, path, rotation);
+  const named = targetOfName(id);
+  if (named?.to !== "file") return undefined;
+  const { output, division } = named;
+  return division === undefined
+    ? new FileTarget(files, output)
+    : new RotatingTarget(files, output, rotationOf(division));
 }
 
 /** Whether an output is a receiver, and no file. */

@@ -10,9 +10,9 @@ import {
 } from "../runtime/deployment-history.ts";
 import { checkPartition } from "../runtime/history-check.ts";
 import { durationAt, type Rate, WindowPace } from "../runtime/pace.ts";
-import { type GoneInputs, isGone } from "../runtime/reexecution.ts";
+import type { GoneInputs } from "../runtime/reexecution.ts";
 import { type RefusedAgain, RefusedWatch } from "../runtime/refused-again.ts";
-import { ordinalOfInput } from "../runtime/seek.ts";
+import { isGone, ordinalOfInput } from "../runtime/seek.ts";
 import type { Selection } from "../runtime/selection.ts";
 import type { VerificationPlace, VerificationState } from "../runtime/verification.ts";
 import { type WindowInputs, windowInputs } from "../runtime/window-inputs.ts";

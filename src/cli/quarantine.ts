@@ -39,8 +39,9 @@ const LISTED_MOST = 1_000_000;
 
 const HELP = `
 RECORD is the address of a refused record, as list or lineage shows it: steps_P.G.Q@N.K/STAGE, or in lineage
-quarantine_P.G.Q@N.K/STAGE, was quarantined in a stage, quarantine_P.S@I was rejected at a source. It waits until it is put back (retry) or given up (discard), each once.
-What was asked for can be given up by its address until it has come back.
+quarantine_P.G.Q@N.K/STAGE, was quarantined in a stage, quarantine_P.S@I was rejected at a source. It waits until it is
+put back (retry) or given up (discard), each once. What was asked for can be given up by its address until it has come
+back.
 
 Give retry the --output of every sink, and the --rotate, with which the pipeline is run. A file that is left out
 goes on when it is named again, as far as history is kept; a receiver is never sent what came meanwhile.

@@ -38,7 +38,8 @@ Every record of the window is run through the stages again, by the code of the v
 that there was then; what each stage makes of it has to have the digest that was recorded. No sink is reached, and
 nothing is written; with --id only how far it is, so that it can be paused, and gone on with after it was stopped or
 killed: until it is through or "replay stop" ends it, for three days after its last word, retention lets go of none of
-its pipeline's history, which replays with --what-if or --set hold, too. Another process may run the pipeline meanwhile. Exit code 1: something came out differently.
+its pipeline's history, which replays with --what-if or --set hold, too. Another process may run the pipeline meanwhile.
+Exit code 1: something came out differently.
 
 --from and --to take an ordinal, an ISO 8601 time or a relative time (-2h), and belong to the window. Times are event
 times of records; with --log-time, those at which they were accepted. A window of event times has all records of these

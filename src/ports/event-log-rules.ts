@@ -1,13 +1,16 @@
 import { HeadwaterError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { hasLoneSurrogate } from "../core/utf8.ts";
-import type { Append, ExpectedRevision, StreamFilter, StreamMetadata } from "./event-log.ts";
+import type { Append, ExpectedRevision, RecordedEvent, StreamFilter, StreamMetadata } from "./event-log.ts";
 
 /**
  * The rules of an {@link EventLog} that do not depend on how it stores: what may be offered, what fits a
  * filter, and when an append is made, repeated or refused. Adapters that keep their own streams decide by
  * these; one that talks to a server that decides for itself uses the checks alone.
  */
+
+/** What an event takes in memory beside its bytes. */
+const EVENT_OBJECT_BYTES = 512;
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const STREAM_NAME_BYTES = 1_024;
@@ -216,4 +219,9 @@ export function firstReadable(
   let first = Math.max(stream.bornAt, truncateBefore, maxCount === undefined ? 0 : end - maxCount);
   if (first < end && maxAgeSeconds !== undefined) first = firstSince(first, now - maxAgeSeconds * 1_000);
   return Math.min(first, end);
+}
+
+/** About how many bytes of memory an event takes. */
+export function eventWeight({ data, metadata }: Pick<RecordedEvent, "data" | "metadata">): number {
+  return data.length + metadata.length + EVENT_OBJECT_BYTES;
 }

@@ -1,3 +1,4 @@
+import { equalBytes } from "../core/digest.ts";
 import { HeadwaterError } from "../core/errors.ts";
 
 /** What is written: a key and its value; `undefined`: it is to have none any more. */
@@ -34,6 +35,11 @@ export interface ViewStore {
   /** Closes it, and removes it with all that it is made of, whatever that is: another one can be opened in its place. */
   discard(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Whether two values are the same, of which either may be none. */
+export function isSameValue(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : equalBytes(a, b);
 }
 
 /** What is stored is not what was written. */

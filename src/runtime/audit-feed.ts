@@ -58,6 +58,11 @@ async function* readItems(
   const upstreams = new AuditUpstreams(log);
   const refused = new AuditRefused(log);
   let leaves = 0;
+  const nextOfTree = async () => {
+    const { value } = await tree.next();
+    if (value?.kind === "leaf") leaves++;
+    return value;
+  };
   // A leaf has an event after it unless that was let go.
   const isGone = async ({ leaf }: LeafItem) => {
     if (leaf.revision < kept.firstOf(leaf.stream)) return true;
@@ -71,10 +76,9 @@ async function* readItems(
       const item = audited(event);
       if (event.stream !== AUDIT_STREAM) {
         for (let ended = false; !ended; ) {
-          const { value: next } = await tree.next();
+          const next = await nextOfTree();
           ended =
             next === undefined || (next.kind === "leaf" && (isOf(next, event) || !(await isGone(next))));
-          if (next?.kind === "leaf") leaves++;
           if (next !== undefined) yield next;
         }
       } else if (item.typed?.type === "LeavesSequenced" && event.revision <= lastOfTree) {
@@ -82,9 +86,8 @@ async function* readItems(
         const { first, count } = item.typed.data;
         const comesAfter = `${event.stream}@${event.revision}`;
         while (leaves < first + count) {
-          const { value: next } = await tree.next();
+          const next = await nextOfTree();
           if (next === undefined) break;
-          if (next.kind === "leaf") leaves++;
           yield next.kind === "leaf" ? { ...next, comesAfter } : next;
         }
       }

@@ -13,6 +13,7 @@ import type {
   SubscribeOptions,
   SubscriptionMessage,
 } from "../ports/event-log.ts";
+import { eventWeight } from "../ports/event-log-rules.ts";
 
 /** A log that is held to its digests. */
 export interface CheckedLog extends EventLog {
@@ -103,20 +104,13 @@ class KnownEvents {
     const address = addressOf(event);
     const same = this.#events.get(address);
     this.#events.set(address, event);
-    this.#bytes += weightOf(event) - (same === undefined ? 0 : weightOf(same));
+    this.#bytes += eventWeight(event) - (same === undefined ? 0 : eventWeight(same));
     for (const [key, oldest] of this.#events) {
       if (this.#bytes <= LIMITS.knownEventsBytes) break;
       this.#events.delete(key);
-      this.#bytes -= weightOf(oldest);
+      this.#bytes -= eventWeight(oldest);
     }
   }
-}
-
-/** What an event takes beside its bytes. */
-const OBJECT_BYTES = 512;
-
-function weightOf({ data, metadata }: RecordedEvent): number {
-  return data.length + metadata.length + OBJECT_BYTES;
 }
 
 function checkMessage(message: SubscriptionMessage, check: (event: RecordedEvent) => void) {

@@ -1,4 +1,4 @@
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { PipelineDeployed } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
@@ -8,7 +8,7 @@ import type { EventLog } from "../ports/event-log.ts";
 import { type DeploymentHistory, recordedPartitions } from "./deployment-history.ts";
 import { type ForkStart, stateAt } from "./fork-start.ts";
 import type { LostRecords } from "./lost-records.ts";
-import { readOne, seekThrough } from "./seek.ts";
+import { isGone, readOne, seekThrough } from "./seek.ts";
 import { recordsBefore } from "./seek-time.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
@@ -65,7 +65,9 @@ function statefulUnits({ plan, history, from }: ForkBeginning): readonly Statefu
   return plan.segments.flatMap((segment) =>
     segment.stateful
       ? Array.from({ length: plan.definition.partitions }, (_, partition) => ({
-          ...{ segment, partition, stream: stepsStream(history.pipeline, segment.name, partition) },
+          segment,
+          partition,
+          stream: stepsStream(history.pipeline, segment.name, partition),
         }))
       : [],
   );
@@ -105,10 +107,6 @@ export async function recordedFrom(
     if ("through" in data && typeof data.through === "number") from = Math.max(from, data.through + 1);
   }
   return from;
-}
-
-export function isGone(error: unknown): error is HeadwaterError {
-  return isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
 }
 
 /** The ordinal that follows the next snapshot of a partition, of those that are later than `from`. */

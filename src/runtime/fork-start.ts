@@ -1,6 +1,6 @@
 import { encodeCanonical } from "../core/canonical.ts";
 import { equalBytes, sha256 } from "../core/digest.ts";
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { Cursors, PartitionClaimed, PipelineDeployed, StepsRecorded } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
@@ -15,7 +15,7 @@ import { partitionEngine, rerunContext } from "./partition-restore.ts";
 import { refusedBefore } from "./refused-inputs.ts";
 import { rerunInputs } from "./rerun-inputs.ts";
 import { stepsStreamOf, upstreamsOfPartition } from "./routes.ts";
-import { seekThrough } from "./seek.ts";
+import { isGone, seekThrough } from "./seek.ts";
 import { recordsBefore } from "./seek-time.ts";
 import { loadSnapshot } from "./snapshots.ts";
 import { chunkDrafts, UnitLog } from "./unit-log.ts";
@@ -114,8 +114,7 @@ async function stateOrEmpty(
   try {
     return await stateAt(start, segment, ...of);
   } catch (error) {
-    const gone = isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
-    if (!gone || !start.withoutState) throw error;
+    if (!isGone(error) || !start.withoutState) throw error;
     const { log, clock, plan, deployed } = start;
     const engine = partitionEngine(rerunContext(log, clock, plan, "full"), segment, { refused: [] });
     return engine.snapshot(of[2], {}, deployed.from - 1, undefined).stages;

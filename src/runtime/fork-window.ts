@@ -1,9 +1,10 @@
 import { HeadwaterError } from "../core/errors.ts";
 import type { EventLog } from "../ports/event-log.ts";
 import type { DeploymentHistory } from "./deployment-history.ts";
-import { type ForkBeginning, firstBeginning, isBroken, isGone, recordedFrom } from "./fork-gaps.ts";
+import { type ForkBeginning, firstBeginning, isBroken, recordedFrom } from "./fork-gaps.ts";
 import { lostEffects } from "./lost-effects.ts";
 import { lostRecords } from "./lost-records.ts";
+import { isGone } from "./seek.ts";
 
 /** What a fork is to run over, and with which plan. */
 type OfHistory = Omit<ForkBeginning, "history" | "from" | "to"> & {

@@ -14,11 +14,11 @@ import type { Chosen } from "./chosen-records.ts";
 import { descendsFrom } from "./descent.ts";
 import {
   type AstrayInputs,
-  isGone,
   type ReexecutedPiece,
   type ReexecutionQuery,
   reexecutePartition,
 } from "./reexecution.ts";
+import { isGone } from "./seek.ts";
 import { readMembersColumn } from "./snapshots.ts";
 
 /** A step that did not give what was recorded. */

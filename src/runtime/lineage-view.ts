@@ -22,7 +22,7 @@ import { besideStream } from "../core/streams.ts";
 import { type EventTerms, termsOfAccepted, termsOfSteps } from "../engine/lineage-terms.ts";
 import { StepGraph } from "../engine/step-graph.ts";
 import type { EventLog, RecordedEvent } from "../ports/event-log.ts";
-import { type ViewEntry, type ViewStore, viewDamaged } from "../ports/view-store.ts";
+import { isSameValue, type ViewEntry, type ViewStore, viewDamaged } from "../ports/view-store.ts";
 import { checkedViews } from "./checked-views.ts";
 import { readChunks } from "./snapshots.ts";
 
@@ -190,8 +190,7 @@ export class LineageView {
 
   /** Whether no other process has taken the view further, or dropped it. */
   get #isCurrent(): boolean {
-    const now = this.#store.get(META);
-    return now === undefined || this.#kept === undefined ? now === this.#kept : equalBytes(now, this.#kept);
+    return isSameValue(this.#store.get(META), this.#kept);
   }
 
   /** Reads what is kept; clears what is of another log or version. */

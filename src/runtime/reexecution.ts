@@ -1,6 +1,6 @@
 import { decodeDeltas } from "../core/columns.ts";
 import { equalBytes } from "../core/digest.ts";
-import { HeadwaterError, isHeadwaterError } from "../core/errors.ts";
+import { HeadwaterError } from "../core/errors.ts";
 import { decodeEvent } from "../core/event-codec.ts";
 import type { PartitionClaimed, PipelineDeployed, StepsRecorded } from "../core/events.ts";
 import { stepsStream } from "../core/streams.ts";
@@ -25,7 +25,7 @@ import { partitionEngine, readInputs, rerunContext, restoreEngine } from "./part
 import { refusedBefore, refusedIn } from "./refused-inputs.ts";
 import { type RetriedBatch, retriedBatch, retriedBetween } from "./retried-inputs.ts";
 import { upstreamsOfPartition } from "./routes.ts";
-import { readOne, seekThrough } from "./seek.ts";
+import { isGone, readOne, seekThrough } from "./seek.ts";
 import { ServedEffects } from "./served-effects.ts";
 import { loadSnapshot } from "./snapshots.ts";
 import type { WindowInputs } from "./window-inputs.ts";
@@ -272,11 +272,6 @@ class Gap {
   isOver({ snapshot }: StepsRecorded): boolean {
     return this.#snapshot === undefined || snapshot?.revision !== this.#snapshot;
   }
-}
-
-/** Whether something cannot be run again because what it takes is not there any more. */
-export function isGone(error: unknown): error is HeadwaterError {
-  return isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
 }
 
 function endOf(event: UnitEvent): number {

@@ -237,6 +237,19 @@ export async function recordsBefore(log: EventLog, stream: string, ordinal: numb
 }
 
 /**
+ * Which records of a source's stream, or inputs of a partition's, have ordinals from `from` up to and with `to`: those
+ * from N = `first` up to, and without, `end`. Before the beginning there was nothing, whatever is not kept any more.
+ */
+export async function recordsWithin(
+  log: EventLog,
+  stream: string,
+  { from, to }: { readonly from: number; readonly to: number },
+): Promise<{ readonly first: number; readonly end: number }> {
+  const first = from <= 0 ? 0 : await recordsBefore(log, stream, from);
+  return { first, end: await recordsBefore(log, stream, to + 1) };
+}
+
+/**
  * The first record of a source's stream at or after a time, in milliseconds since 1970: the first one that was accepted
  * then or later (`logTime`), or whose event time is so late (`eventTime`, as {@link ordinalOfLater} has it). O(log n)
  * reads.

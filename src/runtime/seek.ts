@@ -133,6 +133,11 @@ async function seekValue(
   return low;
 }
 
+/** Whether something cannot be read, or run again, because it, or what it takes, is not there any more. */
+export function isGone(error: unknown): error is HeadwaterError {
+  return isHeadwaterError(error, "RecordGone") || isHeadwaterError(error, "StreamNotFound");
+}
+
 /** {@link readOne}; `undefined` if the event is not there any more. */
 export async function readUnlessGone(
   log: EventLog,

@@ -177,13 +177,15 @@ export default p;
   });
 });
 
-it("says which times are meant where nothing is recent", async () => {
-  const text = `import { pipeline } from "headwater";
+/** A pipeline whose records have event times from 1970. */
+const TIMED = `import { pipeline } from "headwater";
 const p = pipeline("weights");
 p.source("in", { eventTime: (row) => (row as { n: number }).n * 1000 }).map("weigh", (row) => row).sink("out");
 export default p;
 `;
-  writeFileSync(join(cwd, "p.ts"), text);
+
+it("says which times are meant where nothing is recent", async () => {
+  writeFileSync(join(cwd, "p.ts"), TIMED);
   await run(0, 10);
   for (const more of [[], ["--what-if", "1", "--full"]]) {
     const old = await headwater(["replay", "weights", "--from", "-2h", ...more, "--json"], { cwd });
@@ -198,12 +200,7 @@ export default p;
 });
 
 it("names a window in which nothing is as it was asked for", async () => {
-  const text = `import { pipeline } from "headwater";
-const p = pipeline("weights");
-p.source("in", { eventTime: (row) => (row as { n: number }).n * 1000 }).map("weigh", (row) => row).sink("out");
-export default p;
-`;
-  writeFileSync(join(cwd, "p.ts"), text);
+  writeFileSync(join(cwd, "p.ts"), TIMED);
   await run(0, 10);
   const nothing = "there is nothing in the window";
   const reversed = "the window ends before it begins";

@@ -8,6 +8,7 @@ import { simulate } from "./harness.ts";
 import { letGo, windowLeft } from "./letting-go.ts";
 import { assertMet, runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
+  beginningAt,
   circumstances,
   definitionOf,
   inputsOf,
@@ -42,8 +43,7 @@ describe("a fork of a history of which samples are kept", () => {
           await withinReason(definition, given);
           const { log } = await simulate(definition, given, ORDINARY);
           const to = await throughOf(log, definition);
-          const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
-          const asked = share === 0 ? 0 : (ordinals[Math.floor((ordinals.length * share) / 60)] ?? 0);
+          const asked = beginningAt(given, share);
           fc.pre(asked <= to);
           const lost = await lostIn({ log, ran: definition, definition, from: asked, to });
           const from = lost.begin;
@@ -153,8 +153,7 @@ describe("a fork of a history whose beginning was let go of", () => {
             const { log } = await simulate(definition, given, { ...ORDINARY, batchRecords: 4 });
             const to = await throughOf(log, definition);
             await letGo(log, definition, policy);
-            const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
-            const asked = share === 0 ? 0 : (ordinals[Math.floor((ordinals.length * share) / 60)] ?? 0);
+            const asked = beginningAt(given, share);
             fc.pre(asked <= to);
             const left = await windowLeft(log, definition, { from: asked, to });
             if (left === undefined) {

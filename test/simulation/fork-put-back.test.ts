@@ -23,6 +23,7 @@ import { letGo, windowLeft } from "./letting-go.ts";
 import { type LogContent, readLogContent } from "./log-content.ts";
 import { assertMet, runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
+  beginningAt,
   circumstances,
   definitionOf,
   inputsOf,
@@ -185,8 +186,7 @@ describe("a fork of a pipeline in which records were put back", () => {
             const { log } = await simulate(ran, given, { ...how, retries, discards: share === 20 });
             const content = await readLogContent(log);
             const to = await throughOf(log, ran);
-            const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
-            const from = share === 0 ? 0 : (ordinals[Math.floor((ordinals.length * share) / 60)] ?? 0);
+            const from = beginningAt(given, share);
             fc.pre(from <= to);
             const fork = { log, ran, definition, id: "f", from, to };
             await simulateFork({ ...fork, circumstances: how });

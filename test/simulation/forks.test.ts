@@ -18,6 +18,7 @@ import { type Given, simulate } from "./harness.ts";
 import { acceptedOrdinals } from "./log-content.ts";
 import { assertMet, runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
+  beginningAt,
   circumstances,
   definitionOf,
   inputsOf,
@@ -200,8 +201,7 @@ describe("a fork", () => {
             await withinReason(definition, given);
             const { log } = await simulate(ran, given, ORDINARY);
             const to = await throughOf(log, ran);
-            const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
-            const from = share === 0 ? 0 : (ordinals[Math.floor((ordinals.length * share) / 60)] ?? 0);
+            const from = beginningAt(given, share);
             const kept = new Set(definition.stages.map(({ name }) => name));
             fc.pre(from <= to && (from === 0 || ran.stages.every(({ name }) => kept.has(name))));
             const at = other.stage % words.stages.length;

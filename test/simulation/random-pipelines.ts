@@ -110,6 +110,15 @@ export const inputWords: fc.Arbitrary<InputWords> = fc.array(
   { maxLength: 60, size: "+2" },
 );
 
+/** Sixtieths of the way through a run's records. */
+const SHARES = 60;
+
+/** Where a window may begin: at the record that is so many sixtieths of the way in; 0 is the beginning. */
+export function beginningAt(given: ReadonlyMap<string, readonly Given[]>, sixtieths: number): number {
+  const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
+  return sixtieths === 0 ? 0 : (ordinals[Math.floor((ordinals.length * sixtieths) / SHARES)] ?? 0);
+}
+
 /** The records of `words` for each source. */
 export function inputsOf(
   definition: PipelineDefinition,

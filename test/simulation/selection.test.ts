@@ -13,6 +13,7 @@ import { readLogContent } from "./log-content.ts";
 import { readLineage } from "./log-lineage.ts";
 import { runs, timeLimit, withoutWarnings } from "./property-runs.ts";
 import {
+  beginningAt,
   circumstances,
   definitionOf,
   inputsOf,
@@ -151,8 +152,7 @@ describe("what a selection chooses", () => {
             await withinReason(definition, given);
             const { log } = await simulate(definition, given, ORDINARY);
             const to = await throughOf(log, definition);
-            const ordinals = [...given.values()].flat().map(({ ordinal = 0 }) => ordinal);
-            const from = share === 0 ? 0 : (ordinals[Math.floor((ordinals.length * share) / 60)] ?? 0);
+            const from = beginningAt(given, share);
             fc.pre(from <= to);
             await simulateFork({
               ...{ log, ran: definition, definition, id: "f", from, to },

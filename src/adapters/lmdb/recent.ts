@@ -1,5 +1,6 @@
 import { LIMITS } from "../../core/limits.ts";
 import type { RecordedEvent } from "../../ports/event-log.ts";
+import { eventWeight } from "../../ports/event-log-rules.ts";
 
 /**
  * The events committed last, at most `LIMITS.recentEventsBytes` of them: what one node has just appended,
@@ -18,7 +19,7 @@ export class RecentEvents {
     if (stream === undefined) this.#streams.set(event.stream, new Map([[event.revision, event]]));
     else stream.set(event.revision, event);
     this.#order.push(event);
-    this.#bytes += weight(event);
+    this.#bytes += eventWeight(event);
     while (this.#bytes > LIMITS.recentEventsBytes) this.#dropOldest();
   }
 
@@ -31,7 +32,7 @@ export class RecentEvents {
     if (event === undefined) return;
     this.#order[this.#start] = undefined;
     this.#start += 1;
-    this.#bytes -= weight(event);
+    this.#bytes -= eventWeight(event);
     const stream = this.#streams.get(event.stream);
     stream?.delete(event.revision);
     if (stream?.size === 0) this.#streams.delete(event.stream);
@@ -43,9 +44,3 @@ export class RecentEvents {
 }
 
 const COMPACT = 1_024;
-/** What an event takes beside its bytes. */
-const OBJECT_BYTES = 512;
-
-function weight(event: RecordedEvent): number {
-  return event.data.length + event.metadata.length + OBJECT_BYTES;
-}

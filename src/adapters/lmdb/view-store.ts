@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import type { RootDatabase } from "lmdb";
 import { HeadwaterError } from "../../core/errors.ts";
-import { type ViewStore, viewDamaged } from "../../ports/view-store.ts";
+import { isSameValue, type ViewStore, viewDamaged } from "../../ports/view-store.ts";
 import { openRoot, type Table } from "./environment.ts";
 import { exitGuard } from "./exit-guard.ts";
 import { commitFault } from "./faults.ts";
@@ -24,8 +24,6 @@ export async function openLmdbViewStore(dir: string): Promise<ViewStore> {
     });
   }
   const table = root as unknown as Table;
-  const same = (a: Uint8Array | undefined, b: Uint8Array | undefined) =>
-    a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
   const reading = <T>(read: () => T): T => {
     try {
       return read();
@@ -58,7 +56,7 @@ export async function openLmdbViewStore(dir: string): Promise<ViewStore> {
         entries.reduce((sum, { value }) => sum + (value?.length ?? 0), 0),
         () =>
           root.transaction(() => {
-            if (!same(table.getBinary(guard.key), guard.value)) return false;
+            if (!isSameValue(table.getBinary(guard.key), guard.value)) return false;
             for (const { key, value } of entries) {
               if (value === undefined) table.removeSync(key);
               else table.putSync(key, value);

@@ -1,4 +1,4 @@
-import type { ViewStore } from "../../ports/view-store.ts";
+import { isSameValue, type ViewStore } from "../../ports/view-store.ts";
 
 /** A view that is gone with the process. */
 export function createMemoryViewStore(): ViewStore {
@@ -12,12 +12,7 @@ export function createMemoryViewStore(): ViewStore {
       return keys.map((key) => ({ key: Buffer.from(key, "latin1"), value: values.get(key) as Uint8Array }));
     },
     commit: async (guard, entries) => {
-      const now = values.get(textOf(guard.key));
-      const same =
-        now === undefined || guard.value === undefined
-          ? now === guard.value
-          : Buffer.compare(now, guard.value) === 0;
-      if (!same) return false;
+      if (!isSameValue(values.get(textOf(guard.key)), guard.value)) return false;
       for (const { key, value } of entries) {
         if (value === undefined) values.delete(textOf(key));
         else values.set(textOf(key), value);
